@@ -1,0 +1,7 @@
+"""`python -m tunflow`."""
+
+import sys
+
+from tunflow.cli import main
+
+sys.exit(main())

@@ -1,0 +1,126 @@
+"""The IPv4 header.
+
+Read first: RFC 791 §3.1; RFC 6864 (the identification field is free in atomic packets); RFC 1191 (don't
+fragment).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.wire.checksum import raw_sum
+
+HEADER = struct.Struct("!BBHHHBBH4s4s")
+"""version and IHL, type of service, total length, identification, flags and fragment offset, TTL, protocol,
+header checksum, source, destination."""
+
+HEADER_SIZE = HEADER.size
+MAX_PACKET = 0xFFFF
+"""RFC 791: total length is 16 bits."""
+MIN_MTU = 68
+"""RFC 791 §3.2: what every link must carry unfragmented."""
+MAX_TTL = 255
+
+DONT_FRAGMENT = 0x4000
+MORE_FRAGMENTS = 0x2000
+OFFSET_MASK = 0x1FFF
+
+
+class IPv4Header(NamedTuple):
+    """A header that was checked: it lies in the packet, and its checksum is right."""
+
+    src: bytes
+    dst: bytes
+    protocol: int
+    ttl: int
+    identification: int
+    dont_fragment: bool
+    more_fragments: bool
+    fragment_offset: int
+    """In bytes."""
+    type_of_service: int
+    """DSCP and ECN (RFC 2474, RFC 3168)."""
+    header_length: int
+    """In bytes, with options: where the payload starts."""
+    total_length: int
+    """In bytes, header and payload: where the packet ends. Link padding may follow."""
+
+    @property
+    def options_length(self) -> int:
+        """Bytes of options behind the fixed header."""
+        return self.header_length - HEADER_SIZE
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether the packet is a part of a datagram."""
+        return self.more_fragments or self.fragment_offset > 0
+
+
+def parse_untrusted(packet: Buffer) -> IPv4Header:
+    """The header of a plain packet. Raises BadPacket."""
+    size = len(packet)
+    if size < HEADER_SIZE:
+        raise BadPacket(f"IPv4 packet of {size} bytes")
+    version_ihl, tos, total_length, identification, fragment, ttl, protocol, _, src, dst = HEADER.unpack_from(
+        packet
+    )
+    if version_ihl >> 4 != 4:
+        raise BadPacket(f"IP version {version_ihl >> 4}, expected 4")
+    header_length = (version_ihl & 15) * 4
+    if not HEADER_SIZE <= header_length <= total_length <= size:
+        raise BadPacket(f"IPv4 lengths: header {header_length}, total {total_length}, received {size}")
+    if raw_sum(packet[:header_length]) != 0xFFFF:
+        raise BadPacket("IPv4 header checksum is wrong")
+    offset = (fragment & OFFSET_MASK) * 8
+    if offset + total_length - header_length > MAX_PACKET - HEADER_SIZE:
+        raise BadPacket("IPv4 fragment ends beyond the largest datagram")
+    return IPv4Header(
+        src,
+        dst,
+        protocol,
+        ttl,
+        identification,
+        bool(fragment & DONT_FRAGMENT),
+        bool(fragment & MORE_FRAGMENTS),
+        offset,
+        tos,
+        header_length,
+        total_length,
+    )
+
+
+def build(
+    src: bytes,
+    dst: bytes,
+    protocol: int,
+    payload_length: int,
+    *,
+    ttl: int = 64,
+    identification: int = 0,
+    dont_fragment: bool = True,
+    type_of_service: int = 0,
+) -> bytes:
+    """A 20-byte header of an unfragmented packet, checksum included.
+
+    `ttl` is 64 by default (RFC 1122 §3.2.1.7 with the number that the IANA registry recommends).
+    """
+    total_length = HEADER_SIZE + payload_length
+    flags = DONT_FRAGMENT if dont_fragment else 0
+    words = (0x4500 | type_of_service) + total_length + identification + flags + (ttl << 8 | protocol)
+    total = words + int.from_bytes(src, "big") + int.from_bytes(dst, "big")
+    return HEADER.pack(
+        0x45,
+        type_of_service,
+        total_length,
+        identification,
+        flags,
+        ttl,
+        protocol,
+        0xFFFF
+        ^ (total % 65535),  # never a sum of zeros only, and 0 stands for 0xffff's complement just as well
+        src,
+        dst,
+    )
