@@ -1,0 +1,312 @@
+"""The stack: packets of a device in, flows and packets for the device out.
+
+It answers for every address behind the device's default route: whatever a client opens to anyone, it opens to the
+stack. Read `tunflow.machine` for the contract. The driver calls `receive` with the batch it read, then serves what
+appeared in `requests`, `changed`, `udp.arrivals` and `icmp.echo_requests`, then calls `flush` and writes `outgoing`.
+
+Rules: a packet that is not well-formed is counted and dropped, never raised about; addresses that cannot be a client's
+or a far side's get no answer (RFC 1122 §3.2.1.3, RFC 4291 §2.5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from tunflow.device import Packet
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket
+from tunflow.stack.icmp import ICMP, Reason
+from tunflow.stack.reassembly import Reassembler
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.header import HeaderTemplate
+from tunflow.stack.tcp.state import State
+from tunflow.stack.tcp.time_wait import TimeWait
+from tunflow.stack.timers import ConnectionTimers
+from tunflow.stack.udp import UDPTable
+from tunflow.wire import ipv4, ipv6, protocols, tcp, virtio_net
+from tunflow.wire.checksum import transport_checksum
+
+RECEIVE_LIMIT = 512 * 1024
+SEND_LIMIT = 512 * 1024
+"""Bytes a connection buffers in each direction at most: eight super-segments, which a hop inside one host never
+drains faster than they are refilled."""
+
+HALF_OPEN_LIMIT = 4096
+"""SYNs held or answered but not yet acknowledged, at most. Beyond it a SYN is dropped, as a full backlog does; the
+client sends it again."""
+
+_VERIFIED = virtio_net.NEEDS_CSUM | virtio_net.DATA_VALID
+_ISN_CLOCK = 250_000
+"""RFC 9293 §3.4.1: the initial sequence number's clock ticks every 4 microseconds."""
+
+
+class Stack:
+    """One device's stack. `secret` keys the initial sequence numbers (RFC 6528); `mtu` is the device's, in bytes."""
+
+    def __init__(self, mtu: int, secret: bytes) -> None:
+        self.mtu = mtu
+        self.receive_limit = RECEIVE_LIMIT
+        self.send_limit = SEND_LIMIT
+        self.outgoing: list[Packet] = []
+        """Packets for the device, for the driver to take away."""
+        self.requests: list[TCPConnection] = []
+        """Connections whose SYN is held, for the driver to accept or reject some time."""
+        self.changed: list[TCPConnection] = []
+        """Connections whose owner should look."""
+        self.udp = UDPTable()
+        self.icmp = ICMP()
+        self.dropped = 0
+        """Packets that were malformed or had no business coming."""
+        self.segments = 0
+        """Packets taken in."""
+        self.retransmissions = 0
+        """Segments sent again, on connections that are over."""
+        self._secret = secret
+        self._connections: dict[bytes, TCPConnection] = {}
+        self._half_open = 0
+        self._acks: list[TCPConnection] = []
+        self._time_wait = TimeWait()
+        self._timers = ConnectionTimers()
+        self._reassembler = Reassembler()
+        self._now = 0.0
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections there are, TIME-WAIT not counted."""
+        return len(self._connections)
+
+    # The driver's side.
+
+    def receive(self, packets: Sequence[bytes], offset: int, now: float) -> None:
+        """Take a batch in; the IP header of each packet is at `offset` (0, or 10 behind a virtio-net header)."""
+        self._now = now
+        self.segments += len(packets)
+        connections = self._connections
+        for packet in packets:
+            size = len(packet)
+            if size < offset + 40:
+                self._receive_other(packet, offset, now)
+                continue
+            first = packet[offset]
+            # Nearly all packets are TCP without IP options or extension headers: their addresses and ports stand
+            # side by side, so one slice is the key of the connection.
+            if first == 0x45 and packet[offset + 9] == protocols.TCP and not packet[offset + 6] & 0x3F:
+                at = offset + 20
+                end = offset + (packet[offset + 2] << 8 | packet[offset + 3])
+                key = packet[offset + 12 : offset + 24]
+            elif first >> 4 == 6 and packet[offset + 6] == protocols.TCP and size >= offset + 60:
+                at = offset + 40
+                end = at + (packet[offset + 4] << 8 | packet[offset + 5])
+                key = packet[offset + 8 : offset + 44]
+            else:
+                self._receive_other(packet, offset, now)
+                continue
+            if end > size or end < at + 20 or packet[offset + 7] and first == 0x45:
+                self._receive_other(packet, offset, now)
+            elif not (offset and packet[0] & _VERIFIED) and not self._verify(packet, offset, at, end):
+                self.dropped += 1
+            else:
+                connection = connections.get(key)
+                if connection is not None:
+                    connection.segment_arrived(packet, at, end, now)
+                else:
+                    self._segment_of_no_connection(packet, offset, at, end, key, now)
+
+    def flush(self) -> None:
+        """The batch is done: send the ACKs that nothing carried."""
+        if self._acks:
+            acks, self._acks = self._acks, []
+            for connection in acks:
+                connection.flush_ack()
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` wants to be called."""
+        due = [
+            when
+            for machine in (self._timers, self._time_wait, self.udp, self._reassembler)
+            if (when := machine.next_timeout()) is not None
+        ]
+        return min(due) if due else None
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._now = now
+        self._timers.handle_timeout(now)
+        self._time_wait.handle_timeout(now)
+        self.udp.handle_timeout(now)
+        self._reassembler.handle_timeout(now)
+
+    def unreachable(self, original: bytes, reason: Reason, now: float) -> None:
+        """Tell the sender of a plain IP packet why it goes nowhere, if that is allowed."""
+        error = self.icmp.unreachable(memoryview(original), reason, now)
+        if error is not None:
+            self.outgoing.append(error)
+
+    # What connections need (tcp.connection.Host).
+
+    def initial_sequence(self, key: bytes, now: float) -> int:
+        """RFC 6528 section 3: a clock plus a keyed hash of the connection's addresses and ports."""
+        digest = hashlib.blake2s(key, key=self._secret, digest_size=4).digest()
+        return (int(now * _ISN_CLOCK) + int.from_bytes(digest, "big")) & 0xFFFFFFFF
+
+    def notify(self, connection: TCPConnection) -> None:
+        """The connection's owner should look."""
+        self.changed.append(connection)
+
+    def want_ack(self, connection: TCPConnection) -> None:
+        """The connection has an ACK to send at the end of the batch."""
+        self._acks.append(connection)
+
+    def schedule(self, connection: TCPConnection, when: float) -> None:
+        """The connection wants to be called at `when`."""
+        self._timers.schedule(connection, when)
+
+    def established(self) -> None:
+        """A half-open connection is half-open no more."""
+        self._half_open -= 1
+
+    def finished(self, connection: TCPConnection, lingers: bool, was_half_open: bool) -> None:
+        """The connection is over; `lingers`: it is owed a place in TIME-WAIT."""
+        self._connections.pop(connection.key, None)
+        self._half_open -= was_half_open
+        self.retransmissions += connection.sender.retransmissions
+        if lingers:
+            sender, receiver = connection.sender, connection.receiver
+            self._time_wait.add(connection.key, connection.template, sender.next, receiver.next, self._now)
+
+    # TCP without a connection.
+
+    def _segment_of_no_connection(self, packet: bytes, offset: int, at: int, end: int, key: bytes, now: float) -> None:
+        """A SYN asks for a connection; anything else gets RST (RFC 9293 §3.10.7.1), or TIME-WAIT's answer."""
+        header = tcp.HEADER.unpack_from(packet, at)
+        source_port, target_port, seq, ack, data_offset, flags, _, _, _ = header
+        header_size = data_offset >> 2 & 0x3C
+        if header_size < 20 or at + header_size > end:
+            self.dropped += 1
+            return
+        width = 4 if len(key) == 12 else 16
+        source, target = key[:width], key[width : 2 * width]
+        if not (_is_unicast(source) and _is_unicast(target) and source_port and target_port):
+            self.dropped += 1
+            return
+        place = self._time_wait.find(key)
+        if place is not None:
+            if not flags & tcp.SYN or flags & (tcp.RST | tcp.ACK) or not _is_newer(seq, place.received):
+                if flags & tcp.RST:
+                    return  # RFC 1337: a reset does not end TIME-WAIT
+                if flags & tcp.FIN:
+                    self._time_wait.restart(key, now)
+                self.outgoing.append((place.template.build(place.sent, place.received, tcp.ACK, 65535, 0),))
+                return
+            self._time_wait.remove(key)  # §3.10.7.4: a SYN beyond the old connection's numbers opens a new one
+        if flags & tcp.RST:
+            return
+        if flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
+            if self._half_open >= HALF_OPEN_LIMIT:
+                self.dropped += 1
+                return
+            options = tcp.parse_options(packet[at + 20 : at + header_size])
+            connection = TCPConnection(
+                self, key, Endpoint(source, source_port), Endpoint(target, target_port), seq, options, packet[offset:end]
+            )
+            self._connections[key] = connection
+            self._half_open += 1
+            self._timers.watch_idle(connection, now)
+            self.requests.append(connection)
+            return
+        template = HeaderTemplate(target, target_port, source, source_port, self.mtu)
+        if flags & tcp.ACK:
+            self.outgoing.append((template.build(ack, 0, tcp.RST, 0, 0),))
+        else:
+            length = end - at - header_size + (flags & tcp.FIN)
+            self.outgoing.append((template.build(0, seq + length, tcp.RST | tcp.ACK, 0, 0),))
+
+    def _verify(self, packet: bytes, offset: int, at: int, end: int) -> bool:
+        """Whether the checksums of a TCP packet are right; for devices that do not vouch for them."""
+        if at - offset == 20:
+            if ipv4_header_is_wrong(packet[offset:at]):
+                return False
+            source, target = packet[offset + 12 : offset + 16], packet[offset + 16 : offset + 20]
+        else:
+            source, target = packet[offset + 8 : offset + 24], packet[offset + 24 : offset + 40]
+        return transport_checksum(source, target, protocols.TCP, memoryview(packet)[at:end]) == 0
+
+    # Everything that is not TCP in a plain IP packet.
+
+    def _receive_other(self, packet: bytes, offset: int, now: float) -> None:
+        try:
+            view = memoryview(packet)[offset:]
+            version = view[0] >> 4 if len(view) else 0
+            if version == 4:
+                self._receive_ipv4_untrusted(packet, view, offset, now)
+            elif version == 6:
+                self._receive_ipv6_untrusted(packet, view, offset, now)
+            else:
+                self.dropped += 1
+        except BadPacket:
+            self.dropped += 1
+
+    def _receive_ipv4_untrusted(self, packet: bytes, view: memoryview, offset: int, now: float) -> None:
+        header = ipv4.parse_untrusted(view)
+        if header.is_fragment:
+            whole = self._reassembler.add_ipv4_untrusted(view, header, now)
+            if whole is not None:
+                self.receive([whole], 0, now)
+            return
+        segment = view[header.header_length : header.total_length]
+        self._receive_transport(packet, offset, header.protocol, header.src, header.dst, segment, now)
+
+    def _receive_ipv6_untrusted(self, packet: bytes, view: memoryview, offset: int, now: float) -> None:
+        header = ipv6.parse_untrusted(view)
+        upper = ipv6.walk_extensions_untrusted(view)
+        if upper.fragment is not None:
+            whole = self._reassembler.add_ipv6_untrusted(view, upper.fragment, now)
+            if whole is not None:
+                self.receive([whole], 0, now)
+            return
+        segment = view[upper.offset : header.total_length]
+        self._receive_transport(packet, offset, upper.next_header, header.src, header.dst, segment, now)
+
+    def _receive_transport(
+        self, packet: bytes, offset: int, protocol: int, source: bytes, target: bytes, segment: memoryview, now: float
+    ) -> None:
+        verified = bool(offset and packet[0] & _VERIFIED)
+        if protocol == protocols.UDP:
+            vnet = virtio_net.HEADER.unpack_from(packet) if offset else None
+            gso_size = vnet[3] if vnet is not None and vnet[1] == virtio_net.GSO_UDP_L4 else 0
+            self.udp.receive(source, target, segment, verified, gso_size, now)
+        elif protocol == (protocols.ICMP if len(source) == 4 else protocols.ICMPV6):
+            self.icmp.receive(source, target, segment)
+            self.icmp.errors.clear()
+        elif protocol == protocols.TCP and len(segment) >= 20:
+            if not verified and transport_checksum(source, target, protocols.TCP, segment):
+                self.dropped += 1
+                return
+            # Options or extension headers stand before it: make the key as if they did not.
+            key = source + target + bytes(segment[:4])
+            connection = self._connections.get(key)
+            end = len(segment)
+            whole = bytes(segment)
+            if connection is not None:
+                connection.segment_arrived(whole, 0, end, now)
+            else:
+                self._segment_of_no_connection(whole, 0, 0, end, key, now)
+        else:
+            self.dropped += 1
+
+
+def ipv4_header_is_wrong(header: bytes) -> bool:
+    """Whether a header without options fails its checksum."""
+    return int.from_bytes(header, "big") % 65535 != 0
+
+
+def _is_unicast(address: bytes) -> bool:
+    """Whether a packed address can be one end of a TCP connection that goes through a tunnel."""
+    if len(address) == 4:
+        return address[0] not in {0, 127} and address[0] < 224
+    return address[0] != 0xFF and address[:15] != bytes(15)
+
+
+def _is_newer(seq: int, received: int) -> bool:
+    return 0 < (seq - received) % (1 << 32) < 1 << 31
