@@ -1,0 +1,143 @@
+"""The command line: reads arguments, imports the one command that is asked for, and turns errors into one line.
+
+argparse rather than typer: see docs/adr/0003. Exit status 2 is the user's mistake, 1 a failure of the command itself;
+`tunflow run` otherwise leaves as the program it ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from tunflow.errors import LocalError, RemoteError
+
+DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
+
+SERVER_HELP = (
+    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), direct:// or block://; given several times it is a chain, "
+    "first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps the "
+    "password out of the process list"
+)
+DNS_HELP = (
+    "how names are looked up: tcp (default) or udp through the server, each also with a resolver as tcp://ADDRESS[:PORT] "
+    "or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp, or off to leave /etc/resolv.conf as it is"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and leaves the exit to `main`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise LocalError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    before, command = _split(given)
+    try:
+        options = _parser().parse_args(before)
+        if options.name == "run":
+            options.command = [*options.command, *command]
+        elif command:
+            raise LocalError(f"tunflow {options.name} takes nothing behind --")
+        return _command(options.name)(options)
+    except LocalError as error:
+        _say(error)
+        return error.exit_status
+    except RemoteError as error:
+        _say(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left: nothing to say, and nothing to flush at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _say(error: Exception) -> None:
+    print(f"tunflow: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before and behind the first `--`."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """The function of a command, whose imports nobody else has to wait for."""
+    # ruff: noqa: PLC0415
+    if name == "run":
+        from tunflow.commands.run import run as command
+    elif name == "attach":
+        from tunflow.commands.attach import attach as command
+    elif name == "serve":
+        from tunflow.commands.serve import serve as command
+    else:
+        from tunflow.commands.demo import demo as command
+    return command
+
+
+def _parser() -> argparse.ArgumentParser:
+    from tunflow import __version__
+
+    parser = _Parser(prog="tunflow", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"tunflow {__version__}")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = commands.add_parser(
+        "run",
+        help="run a program with all its traffic through the servers",
+        description="Run CMD with all its traffic (TCP, UDP, DNS, ICMP, IPv4 and IPv6) through the servers and nothing "
+        "around them. Needs no root. Exit status, signals, terminal, stdin and stdout are CMD's.",
+        usage="tunflow run [--server URL]... [--dns MODE] [--pcap FILE] [--stats] [-v] -- CMD [ARGS...]",
+    )
+    _add_flow_options(run)
+    run.add_argument("--dns", metavar="MODE", default="tcp", help=DNS_HELP)
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+
+    attach = commands.add_parser(
+        "attach",
+        help="serve a TUN device that somebody else made",
+        description="Run the stack on a TUN device that exists already: its routes and addresses are its maker's, and so "
+        "is keeping our own sockets out of it.",
+    )
+    device = attach.add_mutually_exclusive_group(required=True)
+    device.add_argument("--fd", metavar="N", type=int, help="an inherited file descriptor of a TUN device")
+    device.add_argument("--device", metavar="NAME", help="the name of a persistent TUN device")
+    _add_flow_options(attach)
+
+    serve = commands.add_parser(
+        "serve",
+        help="be a Shadowsocks server",
+        description="Serve Shadowsocks (TCP and UDP) until interrupted; for tests and small use.",
+    )
+    serve.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        help="ss://METHOD:PASSWORD@HOST:PORT to listen on; default: the environment variable TUNFLOW_SERVER",
+    )
+
+    demo = commands.add_parser(
+        "demo",
+        help="show all of it on this machine, with nothing else needed",
+        description="Start an embedded Shadowsocks server and a small site, run a real client through the tunnel, and "
+        "tell what happened and how fast.",
+    )
+    demo.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _add_flow_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="URL", action="append", default=[], help=SERVER_HELP)
+    parser.add_argument("--pcap", metavar="FILE", help="record every packet of the device (pcapng, for Wireshark)")
+    parser.add_argument("--stats", action="store_true", help="print a summary on stderr at the end")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow to stderr")

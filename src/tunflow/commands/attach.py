@@ -1,0 +1,28 @@
+"""`tunflow attach`: the stack on a TUN device that somebody else made."""
+
+from __future__ import annotations
+
+import argparse
+
+from tunflow.commands.flows import dialer_of, finish, make_driver, say, with_pcap
+from tunflow.commands.serve import stop_on_signals
+from tunflow.device import Device
+from tunflow.host.fd import from_fd
+from tunflow.host.tun import TunDevice
+from tunflow.io.reactor import Reactor
+
+
+def attach(options: argparse.Namespace) -> int:
+    """Serve the device until SIGINT or SIGTERM; the exit status. Raises LocalError."""
+    dialer = dialer_of(options)
+    device: Device = from_fd(options.fd) if options.fd is not None else TunDevice.attach(options.device)
+    device = with_pcap(device, options.pcap)
+    reactor = Reactor()
+    driver = make_driver(reactor, device, dialer, options, None)
+    stop_on_signals(reactor)
+    say(f"serving {device.name} through {dialer.label}")
+    reactor.run()
+    finish(driver, options)
+    driver.close()
+    device.close()
+    return 0

@@ -1,0 +1,102 @@
+"""What `run` and `attach` share: servers and options in, a driver that serves a device."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+from tunflow.device import Device
+from tunflow.endpoint import Endpoint
+from tunflow.errors import LocalError
+from tunflow.host.pcap_tee import PcapTee
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import Dialer, make_dialer
+from tunflow.io.driver import Driver, NameService
+from tunflow.io.reactor import Reactor
+from tunflow.proxies.link import parse_server
+
+SERVER_VARIABLE = "TUNFLOW_SERVER"
+
+DEFAULT_RESOLVER = "1.1.1.1"
+"""A public resolver: the host's own is mostly an address of its LAN, which the server cannot reach."""
+
+DNS_PORT = 53
+
+
+def say(line: str) -> None:
+    """One line on stderr, for people. A stderr that is gone must not end the tunnel."""
+    with suppress(OSError, ValueError):
+        print(f"tunflow: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def dialer_of(options: argparse.Namespace) -> Dialer:
+    """The dialer for `--server`, or for TUNFLOW_SERVER. Raises LocalError."""
+    links = options.server or os.environ.get(SERVER_VARIABLE, "").split()
+    return make_dialer([parse_server(link) for link in links])
+
+
+def name_service(mode: str, inside: frozenset[bytes]) -> NameService | None:
+    """What `--dns` says; None leaves names alone. Raises LocalError."""
+    if mode == "off":
+        return None
+    scheme, separator, rest = mode.partition("://")
+    if not separator:
+        scheme, rest = (mode, "") if mode in {"tcp", "udp"} else ("tcp", mode)
+    host, port = _host_and_port(rest or DEFAULT_RESOLVER)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        address = None
+    if scheme not in {"tcp", "udp"} or address is None or not 0 < port < 65536:
+        raise LocalError(
+            f"--dns {mode!r} is not understood: use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS or off"
+        )
+    return NameService(inside, Endpoint(address.packed, port), scheme == "tcp")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """`1.2.3.4`, `1.2.3.4:53`, `fd00::1`, `[fd00::1]:53`; port 0 when it is not a number."""
+    text = text.rstrip("/")
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") > 1:
+        host, port = text, ""
+    else:
+        host, _, port = text.partition(":")
+    if not port:
+        return host, DNS_PORT
+    return host, int(port) if port.isascii() and port.isdigit() else 0
+
+
+def with_pcap(device: Device, file: str | None) -> Device:
+    """The device, recorded to `file` if one is given. Raises LocalError."""
+    if file is None:
+        return device
+    try:
+        return PcapTee(device, Path(file).open("wb"))
+    except OSError as error:
+        raise LocalError(f"--pcap: cannot write {file}: {error.strerror}") from error
+
+
+def make_driver(
+    reactor: Reactor, device: Device, dialer: Dialer, options: argparse.Namespace, names: NameService | None
+) -> Driver:
+    """A driver that logs as `-v` says, with as many descriptors as this process may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log = CauseLog(say, lambda: reactor.now)
+    return Driver(reactor, device, dialer, log, names, say if options.verbose else None)
+
+
+def finish(driver: Driver, options: argparse.Namespace) -> None:
+    """Print what `--stats` asks for."""
+    if options.stats:
+        for line in driver.final_statistics().lines():
+            say(line)

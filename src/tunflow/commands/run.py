@@ -1,0 +1,39 @@
+"""`tunflow run -- CMD`: one program with all its traffic through the servers."""
+
+from __future__ import annotations
+
+import argparse
+from ipaddress import ip_address
+
+from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, with_pcap
+from tunflow.errors import LocalError
+from tunflow.host.exit_result import leave
+from tunflow.host.fd import from_fd
+from tunflow.host.private_network import PrivateNetwork
+from tunflow.host.program import Program
+from tunflow.io.reactor import READ, Reactor
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and leave as it left. Raises LocalError for what keeps it from starting."""
+    if not options.command:
+        raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
+    network = PrivateNetwork()
+    inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
+    names = name_service(options.dns, inside)
+    dialer = dialer_of(options)
+    nameserver = network.resolver4 if names is not None else None
+    with Program.start(options.command, network=network, nameserver=nameserver) as program:
+        device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
+        reactor = Reactor()
+        driver = make_driver(reactor, device, dialer, options, names)
+        reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
+        program.release()
+        reactor.run()
+        reactor.remove(program.exit_fd)
+        result = program.result()
+        driver.drain()
+        finish(driver, options)
+        driver.close()
+        device.close()
+    leave(result)

@@ -1,0 +1,1 @@
+"""The only place with operating-system state: devices, namespaces, processes."""

@@ -1,0 +1,68 @@
+"""Dialers: where a flow's socket connects to, and which codec speaks on it.
+
+A dialer opens nothing itself. It answers with a route, which is data, so that one relay serves every protocol and a
+flow needs one descriptor. A hostname is left to the last server of the chain; only the first hop's own name is
+resolved here, once, before any flow.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import RemoteError
+from tunflow.proxies.codec import DatagramCodec, StreamCodec
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What `socket.connect` takes, with the family that its socket must have."""
+
+    family: socket.AddressFamily
+    sockaddr: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRoute:
+    """How to reach a target: the addresses to try in order, and the codec on the stream (None: the bytes as they are)."""
+
+    addresses: tuple[Address, ...]
+    codec: StreamCodec | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramRoute:
+    """How datagrams leave: connected to the first of `addresses` with a codec, or with neither to each target itself."""
+
+    addresses: tuple[Address, ...]
+    codec: DatagramCodec | None
+
+
+class Blocked(RemoteError):
+    """The dialer refuses the target by policy."""
+
+
+class StreamDialer(Protocol):
+    """Plans streams."""
+
+    def route(self, target: Endpoint) -> StreamRoute:
+        """The way to `target`. Raises Blocked."""
+
+
+class DatagramDialer(Protocol):
+    """Plans datagram associations."""
+
+    def datagram_route(self) -> DatagramRoute:
+        """The way for one client socket's datagrams, to any target. Raises Blocked."""
+
+
+def address_of(target: Endpoint) -> Address:
+    """The socket address of a packed-address endpoint."""
+    assert isinstance(target.host, bytes)
+    if len(target.host) == 4:
+        return Address(socket.AF_INET, (socket.inet_ntop(socket.AF_INET, target.host), target.port))
+    return Address(socket.AF_INET6, (socket.inet_ntop(socket.AF_INET6, target.host), target.port, 0, 0))

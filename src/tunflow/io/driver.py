@@ -1,0 +1,311 @@
+"""The driver: owns the device, the stack and everything that a flow needs outside.
+
+One round: the device's packets go into the stack; the stack's requests become relays; relays move bytes; at the end of
+the round ACKs are flushed and what the stack put out is written to the device. Protocol machines never see a socket or
+a clock, and nothing here looks into a packet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunflow.device import Device
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import BadPacket
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialer import Blocked
+from tunflow.io.dialers import Dialer
+from tunflow.io.dns import DNSForwarder
+from tunflow.io.ping import Pinger
+from tunflow.io.reactor import READ, Reactor
+from tunflow.io.statistics import Statistics
+from tunflow.io.tcp_relay import SILENCE, TCPRelay
+from tunflow.io.udp_relay import UDPRelay
+from tunflow.stack.icmp import Reason
+from tunflow.stack.stack import Stack
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.udp import UDPMapping
+
+READ_AT_ONCE = 4
+READS = 8
+"""Packets read from the device before they are served, and how often, before the sockets have their turn. Few at a
+time: a batch of super-segments must still be in the cache when it is sent on."""
+
+SCRATCH = 256 * 1024
+"""Bytes of the buffer in which sealed bytes of all flows are received."""
+
+DRAIN_QUIET = 0.05
+"""Seconds without a packet after which the clients' kernel has nothing left to send."""
+
+DRAIN_PATIENCE = 10.0
+"""Seconds that a far side may take no byte before what is left for it is given up."""
+
+DNS_PORT = 53
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+@dataclass(frozen=True, slots=True)
+class NameService:
+    """The addresses inside the tunnel that answer DNS queries, and the resolver that they stand for."""
+
+    inside: frozenset[bytes]
+    resolver: Endpoint
+    over_tcp: bool
+    """Whether queries go to the resolver by TCP, whatever they came by."""
+
+
+class Driver:
+    """Serves one device through one dialer until closed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        device: Device,
+        dialer: Dialer,
+        log: CauseLog,
+        names: NameService | None = None,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.device = device
+        self.dialer = dialer
+        self.label = dialer.label
+        self.log = log
+        self.trace = trace
+        """Where every flow is told of, with `-v`."""
+        self.relays: set[TCPRelay] = set()
+        """Those whose socket is open."""
+        self.stack = Stack(device.mtu, os.urandom(32))
+        self.statistics = Statistics()
+        self.scratch = memoryview(bytearray(SCRATCH))
+        self._names = names
+        self._dns: DNSForwarder | None = None
+        if names is not None and names.over_tcp:
+            self._dns = DNSForwarder(reactor, dialer, names.resolver)
+        self._pinger = Pinger(self)
+        self._waiting: list[TCPRelay] = []
+        self._answered = False
+        self._silence_watched = False
+        reactor.add(device.fileno(), READ, self._on_device)
+        reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
+        reactor.at_round_end(self._end_of_round)
+
+    def close(self) -> None:
+        """Stop reading the device; flows end with the process."""
+        with contextlib.suppress(OSError):
+            self.reactor.remove(self.device.fileno())
+        self._pinger.close()
+
+    def drain(self) -> None:
+        """The clients are gone: deliver what they sent before they went.
+
+        Their kernel still sends what they left in its buffers, then FIN. That is over when the device is quiet and no
+        relay holds bytes; a far side that takes none for a while is given up.
+        """
+        reactor = self.reactor
+        deadline = reactor.now + DRAIN_PATIENCE
+        moved = self.statistics.tcp_bytes_up
+        while any(not relay.done_up for relay in self.relays) and reactor.now < deadline:
+            quiet = not any(relay.holds_bytes for relay in self.relays)
+            seen = self.stack.segments
+            before = reactor.now
+            reactor.run_once(DRAIN_QUIET)
+            if quiet and self.stack.segments == seen and reactor.now - before >= DRAIN_QUIET:
+                return
+            if self.statistics.tcp_bytes_up != moved:
+                moved = self.statistics.tcp_bytes_up
+                deadline = reactor.now + DRAIN_PATIENCE
+
+    def final_statistics(self) -> Statistics:
+        """The statistics, with what the stack counted."""
+        self.statistics.retransmissions = self.stack.retransmissions
+        return self.statistics
+
+    # What relays need.
+
+    def write(self) -> None:
+        """Hand what the stack put out to the device."""
+        stack = self.stack
+        if stack.outgoing:
+            packets, stack.outgoing = stack.outgoing, []
+            self.device.write(packets)
+
+    def again(self, relay: TCPRelay) -> None:
+        """The relay has more to do, after the others had their turn."""
+        if not self._waiting:
+            self.reactor.call_soon(self._serve_waiting)
+        self._waiting.append(relay)
+
+    def proxy_failed(self, error: int) -> None:
+        """The proxy could not be reached."""
+        self.log.tell(
+            f"proxy {error}",
+            f"cannot reach the server {self.label}: {os.strerror(error)}; check its address and port, and that it runs",
+        )
+
+    def proxy_garbled(self, error: BadPacket, heard: bool) -> None:
+        """The proxy sent what does not decode."""
+        advice = "the flow is reset" if heard else "check the password and method"
+        self.log.tell(f"garbled {error}", f"the server {self.label} sent what cannot be read ({error}); {advice}")
+
+    def proxy_answered(self) -> None:
+        """The proxy sent something that decodes: password and method are right."""
+        self._answered = True
+
+    def proxy_closed_unheard(self) -> None:
+        """The proxy closed a flow without a byte."""
+        if not self._answered:
+            self._advise("closed a connection without an answer")
+
+    # The device's side.
+
+    def _on_device(self, _: int) -> None:
+        device = self.device
+        stack = self.stack
+        try:
+            for _ in range(READS):
+                packets = device.read(READ_AT_ONCE)
+                if not packets:
+                    return
+                stack.receive(packets, device.vnet_offset, self.reactor.now)
+                self._serve_stack()
+                if len(packets) < READ_AT_ONCE:
+                    return
+        except EOFError:
+            self.log.tell("device gone", f"the device {device.name} is gone")
+            self.reactor.remove(device.fileno())
+            self.reactor.stop()
+
+    def _end_of_round(self) -> None:
+        self._serve_stack()
+        self.stack.flush()
+        self.write()
+
+    def _serve_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for relay in waiting:
+            relay.service()
+
+    def _serve_stack(self) -> None:
+        """Take away everything that appeared in the stack."""
+        stack = self.stack
+        while stack.requests or stack.changed:
+            requests, stack.requests = stack.requests, []
+            for connection in requests:
+                self._open_stream(connection)
+            changed, stack.changed = stack.changed, []
+            for connection in changed:
+                connection.notified = False
+                if connection.user is not None:
+                    connection.user.service()
+        if stack.udp.arrivals:
+            arrivals, stack.udp.arrivals = stack.udp.arrivals, []
+            for mapping, target, payload in arrivals:
+                self._send_datagram(mapping, target, payload)
+        if stack.udp.expired:
+            expired, stack.udp.expired = stack.udp.expired, []
+            for mapping in expired:
+                if mapping.user is not None:
+                    mapping.user.close()
+        if stack.icmp.echo_requests:
+            echo_requests, stack.icmp.echo_requests = stack.icmp.echo_requests, []
+            for request in echo_requests:
+                self.statistics.echo_requests += 1
+                self._pinger.ask(request)
+
+    def is_inside(self, address: bytes) -> bool:
+        """Whether an address is the tunnel's own."""
+        return self._names is not None and address in self._names.inside
+
+    def _open_stream(self, connection: TCPConnection) -> None:
+        target = connection.target
+        if connection.closed:
+            return
+        self.statistics.tcp_flows += 1
+        assert isinstance(target.host, bytes)
+        if self.is_inside(target.host):
+            assert self._names is not None
+            if target.port != DNS_PORT:
+                connection.reject(reset=True)
+                return
+            target = self._names.resolver
+        try:
+            connection.user = TCPRelay(self, connection, self.dialer.route(target))
+        except Blocked:
+            self.stack.unreachable(connection.syn, Reason.ADMIN_PROHIBITED, self.reactor.now)
+            connection.reject(reset=False)
+        except OSError as error:
+            self.statistics.tcp_failed += 1
+            if error.errno in _NO_DESCRIPTOR:
+                # Like a full backlog: the client sends its SYN again, and by then a flow may have ended.
+                self._tell_full(error)
+                connection.reject(reset=False)
+            else:
+                connection.reject(reset=True)
+        else:
+            self._watch_silence()
+
+    def _send_datagram(self, mapping: UDPMapping, target: Endpoint, payload: memoryview) -> None:
+        assert isinstance(target.host, bytes)
+        inside = self.is_inside(target.host)
+        if inside and target.port != DNS_PORT:
+            return
+        if inside and self._dns is not None:
+            self.statistics.dns_queries += 1
+            self._dns.query(bytes(payload), self._dns_reply(mapping, target))
+            return
+        relay: UDPRelay | None = mapping.user
+        if relay is None:
+            try:
+                relay = mapping.user = UDPRelay(self, mapping, self.dialer.datagram_route())
+            except Blocked:
+                self.statistics.udp_dropped += 1
+                return
+            except OSError as error:
+                self.statistics.udp_dropped += 1
+                self._tell_full(error)
+                return
+            self.statistics.udp_flows += 1
+        if inside:
+            assert self._names is not None
+            self.statistics.dns_queries += 1
+            relay.translate(target, self._names.resolver)
+            target = self._names.resolver
+        relay.send(target, payload)
+
+    def _dns_reply(self, mapping: UDPMapping, source: Endpoint) -> Callable[[Buffer], None]:
+        def reply(message: Buffer) -> None:
+            with contextlib.suppress(BadPacket):  # an answer too long for IP
+                self.stack.outgoing.append(self.stack.udp.datagram(mapping, source, message, self.reactor.now))
+
+        return reply
+
+    def _tell_full(self, error: OSError) -> None:
+        self.log.tell(
+            "full",
+            f"no room for more flows ({os.strerror(error.errno or 0)}, {self.stack.connections} open): new ones wait; "
+            "raise the limit with ulimit -n",
+        )
+
+    # A proxy with a wrong password looks like a silent one.
+
+    def _watch_silence(self) -> None:
+        if self.dialer.is_proxy and not self._answered and not self._silence_watched:
+            self._silence_watched = True
+            self.reactor.call_later(SILENCE, self._check_silence)
+
+    def _check_silence(self) -> None:
+        self._silence_watched = False
+        if not self._answered and self.statistics.tcp_bytes_up:
+            self._advise(f"took connections but has sent nothing for {SILENCE:.0f} s")
+
+    def _advise(self, what: str) -> None:
+        self.log.tell(
+            "unheard",
+            f"the server {self.label} {what}; if this goes on, check the password and method "
+            "(a server does not answer what it cannot decrypt)",
+        )

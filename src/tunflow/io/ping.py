@@ -1,0 +1,188 @@
+"""Pings: what an answer means depends on the way out.
+
+The tunnel's own addresses are answered here. Straight out (`direct://`) the target is pinged for real, through a ping
+socket (or a raw one), and only its own answer is passed on. Through a proxy there is no ping: the answer then means
+that the *server* took a TCP connection just now, and its time is that of this connection, never the target's; without
+a server there is no answer but "host unreachable". docs/run.md says so to users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from tunflow.io.dialer import Address, Blocked
+from tunflow.io.reactor import ERROR, HANGUP, READ, WRITE
+from tunflow.stack.icmp import EchoRequest, Reason
+from tunflow.wire import icmp, ipv4, ipv6, protocols
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+AT_ONCE = 32
+"""Connections to the server that measure pings, at most; more pings than that are not answered."""
+
+REMEMBERED = 256
+"""Pings sent out whose answer is still welcome; the oldest are forgotten first."""
+
+PATIENCE = 10.0
+"""Seconds to wait for the server."""
+
+
+class Pinger:
+    """Answers echo requests, or does not."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._connecting: set[socket.socket] = set()
+        self._sockets: dict[int, _PingSocket | None] = {}
+
+    def ask(self, request: EchoRequest) -> None:
+        """Find out whether `request` has an answer."""
+        driver = self._driver
+        if driver.is_inside(request.dst):
+            self.answer(request)
+            return
+        try:
+            addresses = driver.dialer.datagram_route().addresses
+        except Blocked:
+            self._unreachable(request, Reason.ADMIN_PROHIBITED)
+            return
+        if addresses:
+            self._try_server(request, addresses[0])
+        else:
+            self._ping(request)
+
+    def answer(self, request: EchoRequest) -> None:
+        """The client gets its answer."""
+        driver = self._driver
+        driver.statistics.echo_replies += 1
+        driver.stack.outgoing.append(driver.stack.icmp.echo_reply(request))
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for sock in list(self._connecting):
+            self._end(sock)
+        for pinging in self._sockets.values():
+            if pinging is not None:
+                pinging.close()
+        self._sockets.clear()
+
+    def _try_server(self, request: EchoRequest, address: Address) -> None:
+        if len(self._connecting) >= AT_ONCE:
+            return
+        driver = self._driver
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError:
+            return
+        error = sock.connect_ex(address.sockaddr)
+        if error not in {0, errno.EINPROGRESS}:
+            sock.close()
+            self._unreachable(request, Reason.HOST)
+            return
+        self._connecting.add(sock)
+        timer = driver.reactor.call_later(PATIENCE, lambda: self._end(sock))
+
+        def on_event(events: int) -> None:
+            timer.cancel()
+            self._end(sock)
+            if events & (ERROR | HANGUP):
+                self._unreachable(request, Reason.HOST)
+            else:
+                self.answer(request)
+
+        driver.reactor.add(sock.fileno(), WRITE, on_event)
+
+    def _end(self, sock: socket.socket) -> None:
+        if sock in self._connecting:
+            self._connecting.remove(sock)
+            self._driver.reactor.remove(sock.fileno())
+            sock.close()
+
+    def _ping(self, request: EchoRequest) -> None:
+        size = len(request.dst)
+        if size not in self._sockets:
+            try:
+                self._sockets[size] = _PingSocket(self, self._driver, size == 4)
+            except OSError as error:
+                self._sockets[size] = None
+                self._driver.log.tell(
+                    "ping", f"pings are not answered: {error.strerror}; net.ipv4.ping_group_range must allow this group"
+                )
+        pinging = self._sockets[size]
+        if pinging is not None:
+            pinging.send(request)
+
+    def _unreachable(self, request: EchoRequest, reason: Reason) -> None:
+        """Quote the request as the client sent it."""
+        echo = icmp.Echo(True, request.identifier, request.sequence, request.payload)
+        if len(request.dst) == 4:
+            body = icmp.build_v4(echo)
+            packet = ipv4.build(request.src, request.dst, protocols.ICMP, len(body)) + body
+        else:
+            body = icmp.build_v6(request.src, request.dst, echo)
+            packet = ipv6.build(request.src, request.dst, protocols.ICMPV6, len(body)) + body
+        self._driver.stack.unreachable(packet, reason, self._driver.reactor.now)
+
+
+class _PingSocket:
+    """Pings for real, in one address family."""
+
+    def __init__(self, pinger: Pinger, driver: Driver, is_ipv4: bool) -> None:
+        self._pinger = pinger
+        self._driver = driver
+        self._is_ipv4 = is_ipv4
+        self._asked: OrderedDict[tuple[bytes, int], EchoRequest] = OrderedDict()
+        self._sequence = 0
+        self._identifier = os.getpid() & 0xFFFF  # a ping socket puts its own number there instead
+        family = socket.AF_INET if is_ipv4 else socket.AF_INET6
+        protocol = socket.IPPROTO_ICMP if is_ipv4 else socket.IPPROTO_ICMPV6
+        flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            self._socket = socket.socket(family, socket.SOCK_DGRAM | flags, protocol)
+            self._raw = False
+        except PermissionError:
+            self._socket = socket.socket(family, socket.SOCK_RAW | flags, protocol)
+            self._raw = True
+        driver.reactor.add(self._socket.fileno(), READ, self._on_readable)
+
+    def send(self, request: EchoRequest) -> None:
+        """Ping the target of `request` under a sequence number of our own."""
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        echo = icmp.Echo(True, self._identifier, self._sequence, request.payload)
+        # The kernel fills in the checksum of ICMPv6, whose pseudo-header holds a source that it chooses.
+        body = icmp.build_v4(echo) if self._is_ipv4 else icmp.build_v6(request.src, request.dst, echo)
+        if len(self._asked) >= REMEMBERED:
+            self._asked.popitem(last=False)
+        self._asked[request.dst, self._sequence] = request
+        with contextlib.suppress(OSError):  # no route: no answer
+            self._socket.sendto(body, (socket.inet_ntop(self._socket.family, request.dst), 0))
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._driver.reactor.remove(self._socket.fileno())
+        self._socket.close()
+
+    def _on_readable(self, _: int) -> None:
+        for _ in range(32):
+            try:
+                data, sockaddr = self._socket.recvfrom(65536)
+            except OSError:
+                return
+            source = socket.inet_pton(self._socket.family, sockaddr[0].partition("%")[0])
+            message = memoryview(data)
+            if self._raw and self._is_ipv4:
+                message = message[(data[0] & 15) * 4 :]
+            if len(message) < 8 or message[0] != (0 if self._is_ipv4 else 129):
+                continue  # something else than an echo reply
+            if self._raw and int.from_bytes(message[4:6], "big") != self._identifier:
+                continue
+            request = self._asked.pop((source, int.from_bytes(message[6:8], "big")), None)
+            if request is not None:
+                self._pinger.answer(request)
+                self._driver.write()

@@ -1,0 +1,154 @@
+"""One epoll loop: file descriptors, timers and what runs at the end of each round.
+
+Everything with I/O in `run`, `attach` and `serve` hangs on this loop. It is not asyncio: the bare loop spares about
+a fifth of the cost of a packet (docs/adr/0002). Its epoll descriptor (`fileno`) can itself be waited on by an
+asyncio loop, so user code written with asyncio can live in the same thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import time
+from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+EDGE = select.EPOLLET
+READ_HANGUP = select.EPOLLRDHUP
+ERROR = select.EPOLLERR
+HANGUP = select.EPOLLHUP
+
+Handler = Callable[[int], None]
+
+
+class Timer:
+    """A call that is due at a time; `cancel` may be called at any moment, also after it ran."""
+
+    __slots__ = ("call", "when")
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when = when
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        """Forget the call. The heap entry goes when its time comes."""
+        self.call = None
+
+
+class Reactor:
+    """Waits on file descriptors and timers, and calls back; single-threaded."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._soon: list[Callable[[], None]] = []
+        self._round_end: list[Callable[[], None]] = []
+        self._deadlines: list[tuple[Callable[[], float | None], Callable[[float], None]]] = []
+        self._running = False
+        self.now = time.monotonic()
+        """The time of this round in seconds, read once when epoll returned."""
+
+    def fileno(self) -> int:
+        """The epoll descriptor."""
+        return self._epoll.fileno()
+
+    def add(self, fd: int, events: int, handler: Handler) -> None:
+        """Call `handler(events)` when `fd` has one of `events` (with EDGE: when it newly has)."""
+        self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def modify(self, fd: int, events: int) -> None:
+        """Wait for other events on `fd`."""
+        self._epoll.modify(fd, events)
+
+    def remove(self, fd: int) -> None:
+        """Stop waiting on `fd`; call before closing it. A descriptor that is not waited on is ignored."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Timer:
+        """Call once at `when` (in the scale of `now`)."""
+        timer = Timer(when, call)
+        heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
+        """Call once, `delay` seconds after this round began."""
+        return self.call_at(self.now + delay, call)
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call in the next round, which then does not wait."""
+        self._soon.append(call)
+
+    def at_round_end(self, call: Callable[[], None]) -> None:
+        """Call at the end of every round, once all of its events have been handled: the place to flush."""
+        self._round_end.append(call)
+
+    def add_deadline(self, next_timeout: Callable[[], float | None], handle: Callable[[float], None]) -> None:
+        """Serve a machine's own timers: `handle(now)` runs once `next_timeout()` has passed."""
+        self._deadlines.append((next_timeout, handle))
+
+    def stop(self) -> None:
+        """Leave `run` at the end of this round."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until `stop` is called."""
+        self._running = True
+        while self._running:
+            self.run_once(None)
+
+    def run_once(self, longest: float | None) -> None:
+        """Wait for at most `longest` seconds (None: as long as it takes), then serve one round."""
+        handlers = self._handlers
+        events = self._epoll.poll(self._patience(longest))
+        self.now = time.monotonic()
+        if self._soon:
+            soon, self._soon = self._soon, []
+            for call in soon:
+                call()
+        for fd, what in events:
+            handler = handlers.get(fd)
+            if handler is not None:  # an earlier handler of this round may have removed it
+                handler(what)
+        if self._timers:
+            self._run_timers()
+        for next_timeout, handle in self._deadlines:
+            due = next_timeout()
+            if due is not None and due <= self.now:
+                handle(self.now)
+        for call in self._round_end:
+            call()
+
+    def close(self) -> None:
+        """Give the epoll descriptor back."""
+        self._epoll.close()
+
+    def _patience(self, longest: float | None) -> float | None:
+        if self._soon:
+            return 0
+        due: float | None = None
+        timers = self._timers
+        while timers and timers[0][2].call is None:
+            heapq.heappop(timers)
+        if timers:
+            due = timers[0][0]
+        for next_timeout, _ in self._deadlines:
+            when = next_timeout()
+            if when is not None and (due is None or when < due):
+                due = when
+        if due is None:
+            return longest
+        wait = max(0.0, due - time.monotonic())
+        return wait if longest is None else min(wait, longest)
+
+    def _run_timers(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self.now:
+            call = heapq.heappop(timers)[2].call
+            if call is not None:
+                call()

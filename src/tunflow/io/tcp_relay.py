@@ -1,0 +1,362 @@
+"""One TCP flow: a connection of the stack on one side, a socket to the far side or its proxy on the other.
+
+The hot path. Rules:
+
+1. The socket is edge-triggered: `_readable` and `_writable` remember what epoll said, until a call would block. No
+   `epoll_ctl` is needed again, and the stack's side drives the socket without asking epoll.
+2. Nothing is read from one side unless the other has room, so a slow reader slows the sender; what is buffered is
+   bounded by the connection's limits plus one sealed batch.
+3. Payload is not copied in Python: pieces go from the packet to `sendmsg`, and from `recv` into the packet.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.io.dialer import StreamRoute
+from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Timer
+from tunflow.stack.icmp import Reason
+from tunflow.stack.tcp.connection import TCPConnection
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+SEAL_SIZE = 128 * 1024
+"""Bytes sealed at a time."""
+
+PLAIN_SIZE = 512 * 1024
+"""Bytes handed to one `sendmsg` without a codec."""
+
+RECEIVE_SIZE = 64 * 1024 - 128
+"""Bytes asked of one `recv`: what fits a super-segment, so that each makes one packet."""
+
+MAXIMUM_PIECES = 1000
+"""Under IOV_MAX, which is 1,024 on Linux."""
+
+MINIMUM_ROOM = 16 * 1024
+"""With less room in the connection than this the socket is not read: small reads cost as much as large ones."""
+
+ROUNDS = 8
+"""Reads of one flow before the others have their turn."""
+
+FIRST_PAYLOAD_DELAY = 0.01
+"""How long the codec's first bytes wait for the client's: an address that leaves alone in a packet is easy to spot
+(SIP004 asks for one write), and costs a wake-up of the server. Where the server speaks first it goes without."""
+
+NEXT_ADDRESS_AFTER = 3.0
+"""Seconds until a server's next address is tried."""
+
+SILENCE = 10.0
+"""Seconds after which a proxy that has not sent a byte is mentioned."""
+
+_UNREACHABLE = {
+    errno.ENETUNREACH: Reason.NET,
+    errno.EHOSTUNREACH: Reason.HOST,
+    errno.EHOSTDOWN: Reason.HOST,
+    errno.EADDRNOTAVAIL: Reason.NET,
+    errno.EACCES: Reason.ADMIN_PROHIBITED,
+    errno.EPERM: Reason.ADMIN_PROHIBITED,
+}
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_WAIT = {errno.EAGAIN, errno.EINPROGRESS}
+
+
+class TCPRelay:
+    """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
+
+    __slots__ = (
+        "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
+        "_opening", "_pending", "_readable", "_route", "_socket", "_tail", "_timer", "_writable", "connection",
+        "done_up",
+    )  # fmt: skip
+
+    def __init__(self, driver: Driver, connection: TCPConnection, route: StreamRoute) -> None:
+        self.connection = connection
+        self._driver = driver
+        self._route = route
+        self._codec = route.codec
+        self._connected = self._readable = self._writable = self._hung_up = False
+        self.done_up = False
+        """Whether the client closed its side and the far side was told."""
+        self._done_down = self._heard = False
+        self._opening = route.codec is not None
+        self._pending: list[Buffer] = []
+        self._tail: bytes = b""
+        self._timer: Timer | None = None
+        self._address = 0
+        self._asked_at = driver.reactor.now
+        self._socket = self._dial()
+        driver.relays.add(self)
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether bytes from the client wait here."""
+        return bool(self._pending or self.connection.readable or self._opening)
+
+    # Dialing.
+
+    def _dial(self) -> socket.socket:
+        address = self._route.addresses[self._address]
+        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A tunnel that is silent for long must not be forgotten by a NAT on the way, nor a dead one held for ever.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+            self._driver.reactor.add(sock.fileno(), READ | WRITE | READ_HANGUP | EDGE, self._on_event)
+            error = sock.connect_ex(address.sockaddr)
+        except OSError:
+            self._driver.reactor.remove(sock.fileno())
+            sock.close()
+            raise
+        if error and error not in _WAIT:
+            # Told in the next round, when the constructor is done.
+            self._driver.reactor.call_soon(lambda: self._dial_failed(error, sock))
+        elif self._address + 1 < len(self._route.addresses):
+            delay = NEXT_ADDRESS_AFTER
+            self._timer = self._driver.reactor.call_later(delay, lambda: self._dial_failed(errno.ETIMEDOUT, sock))
+        return sock
+
+    def _dial_failed(self, error: int, sock: socket.socket) -> None:
+        """The far side, or the proxy, did not answer at one address: try the next, or tell the client."""
+        if sock is not self._socket or self._connected or self.connection.closed:
+            return
+        self._cancel_timer()
+        self._close_socket(reset=False)
+        if self._address + 1 < len(self._route.addresses):
+            self._address += 1
+            try:
+                self._socket = self._dial()
+            except OSError as failure:
+                error = failure.errno or errno.ECONNREFUSED
+            else:
+                self._driver.relays.add(self)
+                return
+        self._driver.statistics.tcp_failed += 1
+        self._trace(f"failed: {os.strerror(error)}")
+        if self._codec is not None:
+            self._driver.proxy_failed(error)
+        connection = self.connection
+        connection.user = None
+        now = self._driver.reactor.now
+        if error in _UNREACHABLE:
+            self._driver.stack.unreachable(connection.syn, _UNREACHABLE[error], now)
+            connection.reject(reset=False)
+        else:
+            # A time-out stays one: the client's own SYN has been waiting just as long.
+            connection.reject(reset=error != errno.ETIMEDOUT)
+
+    def _on_connected(self) -> None:
+        self._connected = True
+        self._cancel_timer()
+        driver = self._driver
+        now = driver.reactor.now
+        driver.statistics.connected(now - self._asked_at)
+        self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
+        self.connection.accept(now)
+        if self._codec is not None:
+            self._timer = driver.reactor.call_later(FIRST_PAYLOAD_DELAY, self._open_without_payload)
+
+    def _open_without_payload(self) -> None:
+        self._timer = None
+        if self._opening and self._connected and not self.done_up:
+            self._opening = False
+            assert self._codec is not None
+            self._send(self._codec.seal([]))
+
+    # Events.
+
+    def _on_event(self, events: int) -> None:
+        if not self._connected:
+            if events & (ERROR | HANGUP):
+                sock = self._socket
+                self._dial_failed(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNREFUSED, sock)
+                return
+            if not events & WRITE:
+                return
+            self._on_connected()
+        if events & WRITE:
+            self._writable = True
+        if events & (READ | READ_HANGUP | HANGUP | ERROR):
+            self._readable = True
+            if events & (READ_HANGUP | HANGUP | ERROR):
+                self._hung_up = True
+        self.service()
+
+    def service(self) -> None:
+        """Move what can be moved; called when the socket or the connection changed."""
+        connection = self.connection
+        if connection.closed:
+            self._connection_ended()
+            return
+        if not self._connected:
+            return
+        try:
+            if self._writable and not self.done_up and (connection.readable or self._pending or connection.at_eof):
+                self._pump_up()
+            if self._readable and not self._done_down:
+                self._pump_down()
+        except BadPacket as error:
+            self._driver.proxy_garbled(error, self._heard)
+            self._abort()
+        except OSError:
+            self._abort()  # the far side reset the flow or is gone: the client gets a reset too
+        else:
+            if self.done_up and self._done_down:
+                self._finish()
+
+    # From the client to the far side.
+
+    def _pump_up(self) -> None:
+        connection = self.connection
+        codec = self._codec
+        size = PLAIN_SIZE if codec is None else SEAL_SIZE
+        while True:
+            if self._pending:
+                pieces, self._pending = self._pending, []
+            elif connection.readable:
+                waiting = connection.readable
+                pieces = connection.take(size)
+                self._driver.statistics.tcp_bytes_up += waiting - connection.readable
+                if codec is not None:
+                    pieces = codec.seal(pieces)
+                    if self._opening:
+                        self._opening = False
+                        self._cancel_timer()
+            else:
+                break
+            if not self._send(pieces):
+                return
+        if connection.at_eof:
+            if self._opening:
+                self._open_without_payload()
+                if self._pending:
+                    return
+            self._socket.shutdown(socket.SHUT_WR)
+            self.done_up = True
+
+    def _send(self, pieces: list[Buffer]) -> bool:
+        """Write to the socket; what it was not given or did not take is kept. Whether it may take more."""
+        batch = pieces if len(pieces) <= MAXIMUM_PIECES else pieces[:MAXIMUM_PIECES]
+        try:
+            sent = self._socket.send(batch[0]) if len(batch) == 1 else self._socket.sendmsg(batch)
+        except BlockingIOError:
+            sent = 0
+        for index, piece in enumerate(batch):
+            size = len(piece)
+            if sent < size:
+                self._pending = [memoryview(piece)[sent:], *pieces[index + 1 :]]
+                self._writable = False
+                return False
+            sent -= size
+        if len(batch) < len(pieces):
+            self._pending = pieces[MAXIMUM_PIECES:]
+        return True
+
+    # From the far side to the client.
+
+    def _pump_down(self) -> None:
+        connection = self.connection
+        for _ in range(ROUNDS):
+            room = connection.send_room
+            if room < MINIMUM_ROOM:
+                return
+            asked = min(room, RECEIVE_SIZE)
+            try:
+                received = self._receive_plain(asked) if self._codec is None else self._receive_sealed(asked)
+            except BlockingIOError:
+                self._readable = False
+                return
+            if not received:
+                self._end_of_stream()
+                return
+            if received < asked and not self._hung_up:
+                self._readable = False  # epoll(7): a short read means the rest makes a new edge
+                return
+        self._driver.again(self)
+
+    def _receive_plain(self, asked: int) -> int:
+        data = self._socket.recv(asked)
+        if data:
+            self._driver.statistics.tcp_bytes_down += len(data)
+            self.connection.send((data,), self._driver.reactor.now)
+            self._driver.write()  # while the bytes are still in the cache
+        return len(data)
+
+    def _receive_sealed(self, asked: int) -> int:
+        """Receive behind the start of an unfinished record, open what is whole, keep the rest."""
+        scratch = self._driver.scratch
+        start = len(self._tail)
+        if start:
+            scratch[:start] = self._tail
+        received = self._socket.recv_into(scratch[start : start + asked])
+        if received:
+            assert self._codec is not None
+            end = start + received
+            pieces, used = self._codec.open_untrusted(scratch[:end])
+            self._tail = bytes(scratch[used:end]) if used < end else b""
+            if pieces:
+                self._driver.statistics.tcp_bytes_down += sum(map(len, pieces))
+                if not self._heard:
+                    self._heard = True
+                    self._driver.proxy_answered()
+                self.connection.send(pieces, self._driver.reactor.now)
+                self._driver.write()
+        return received
+
+    def _end_of_stream(self) -> None:
+        self._done_down = True
+        if self._tail:
+            # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if self._codec is not None and not self._heard:
+            self._driver.proxy_closed_unheard()
+        self.connection.close_write(self._driver.reactor.now)
+
+    # Ends.
+
+    def _finish(self) -> None:
+        """Both directions are done: the connection delivers the rest by itself."""
+        self._trace("done")
+        self._close_socket(reset=False)
+        self.connection.abandon(self._driver.reactor.now)
+
+    def _abort(self) -> None:
+        self._trace("reset by the far side")
+        self._close_socket(reset=True)
+        self.connection.user = None
+        self.connection.abort()
+
+    def _connection_ended(self) -> None:
+        """The client reset the connection, or it timed out: so does the far side's."""
+        self._trace("ended by the client")
+        self.connection.user = None
+        self._close_socket(reset=self._connected)
+
+    def _close_socket(self, reset: bool) -> None:
+        self._cancel_timer()
+        sock = self._socket
+        if sock.fileno() < 0:
+            return
+        self._driver.reactor.remove(sock.fileno())
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        sock.close()
+        self._pending = []
+        self._tail = b""
+        self._driver.relays.discard(self)
+
+    def _trace(self, what: str) -> None:
+        if self._driver.trace is not None:
+            self._driver.trace(f"tcp {self.connection.client} -> {self.connection.target} {what}")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
