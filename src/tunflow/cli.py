@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from tunflow.errors import LocalError, RemoteError
@@ -17,13 +17,13 @@ from tunflow.errors import LocalError, RemoteError
 DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
 
 SERVER_HELP = (
-    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), direct:// or block://; given several times it is a chain, "
-    "first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps the "
+    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), direct:// or block://; given several times it is a "
+    "chain, first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps the "
     "password out of the process list"
 )
 DNS_HELP = (
-    "how names are looked up: tcp (default) or udp through the server, each also with a resolver as tcp://ADDRESS[:PORT] "
-    "or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp, or off to leave /etc/resolv.conf as it is"
+    "how names are looked up: tcp (default) or udp through the server, each also with a resolver as "
+    "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp, or off to leave /etc/resolv.conf as it is"
 )
 
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.command = [*options.command, *command]
         elif command:
             raise LocalError(f"tunflow {options.name} takes nothing behind --")
-        return _command(options.name)(options)
+        return _perform(options)
     except LocalError as error:
         _say(error)
         return error.exit_status
@@ -71,18 +71,27 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:at], arguments[at + 1 :]
 
 
-def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    """The function of a command, whose imports nobody else has to wait for."""
+def _perform(options: argparse.Namespace) -> int:
+    """Run the command that was named; the imports of the others are nobody's to wait for."""
     # ruff: noqa: PLC0415
-    if name == "run":
-        from tunflow.commands.run import run as command
-    elif name == "attach":
-        from tunflow.commands.attach import attach as command
-    elif name == "serve":
-        from tunflow.commands.serve import serve as command
-    else:
-        from tunflow.commands.demo import demo as command
-    return command
+    if options.name == "run":
+        from tunflow.commands.run import run
+
+        return run(options)
+    if options.name == "attach":
+        from tunflow.commands.attach import attach
+
+        return attach(options)
+    if options.name == "serve":
+        from tunflow.commands.serve import serve
+
+        url = options.url or os.environ.get("TUNFLOW_SERVER")
+        if url is None:
+            raise LocalError("no link given: tunflow serve ss://METHOD:PASSWORD@HOST:PORT, or set TUNFLOW_SERVER")
+        return serve(url)
+    from tunflow.commands.demo import demo
+
+    return demo(as_json=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     attach = commands.add_parser(
         "attach",
         help="serve a TUN device that somebody else made",
-        description="Run the stack on a TUN device that exists already: its routes and addresses are its maker's, and so "
-        "is keeping our own sockets out of it.",
+        description="Run the stack on a TUN device that exists already: its routes and addresses are its maker's, and "
+        "so is keeping our own sockets out of it.",
     )
     device = attach.add_mutually_exclusive_group(required=True)
     device.add_argument("--fd", metavar="N", type=int, help="an inherited file descriptor of a TUN device")

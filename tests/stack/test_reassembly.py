@@ -190,6 +190,17 @@ def test_an_overlap_kills_the_datagram_and_what_still_comes_of_it(fragment):
 
 
 @families
+@pytest.mark.parametrize("more", [False, True])
+def test_the_same_bytes_cannot_be_last_and_not_last(fragment, more):
+    reassembler = Reassembler()
+    add(reassembler, fragment(bytes(8), 8, more))
+    add(reassembler, fragment(bytes(8), 8, more))
+    assert reassembler.dropped == 0
+    add(reassembler, fragment(bytes(8), 8, not more))
+    assert reassembler.dropped == 1
+
+
+@families
 def test_time_runs_from_the_first_fragment(fragment):
     reassembler = Reassembler()
     assert reassembler.next_timeout() is None
@@ -268,3 +279,15 @@ def test_a_packet_too_long_for_its_header_is_dropped():
     reassembler = Reassembler()
     add(reassembler, fragment_v4(bytes(65504), 0, True, options=options))
     assert add(reassembler, fragment_v4(bytes(7), 65504, False)) is not None
+
+
+@pytest.mark.parametrize(("options", "fits"), [(b"", True), (bytes([44, 0, 1, 4, 0, 0, 0, 0]), False)])
+def test_the_ipv6_payload_length_is_the_limit(options, fits):
+    # 65535 bytes of fragmented payload are all there can be; an extension header before them counts, the IPv6 header
+    # not.
+    reassembler = Reassembler()
+    add(reassembler, fragment_v6(bytes(32768), 0, True, before=options))
+    add(reassembler, fragment_v6(bytes(32760), 32768, True, before=options))
+    whole = add(reassembler, fragment_v6(bytes(7), 65528, False))
+    assert (whole is not None) is fits
+    assert reassembler.dropped == (not fits)

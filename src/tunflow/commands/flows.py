@@ -54,7 +54,8 @@ def name_service(mode: str, inside: frozenset[bytes]) -> NameService | None:
         address = None
     if scheme not in {"tcp", "udp"} or address is None or not 0 < port < 65536:
         raise LocalError(
-            f"--dns {mode!r} is not understood: use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS or off"
+            f"--dns {mode!r} is not understood: "
+            "use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS or off"
         )
     return NameService(inside, Endpoint(address.packed, port), scheme == "tcp")
 

@@ -29,7 +29,8 @@ def find(name: str) -> str:
 
     Raises CommandNotFound or CommandNotExecutable.
     """
-    if "/" in name:
+    is_path = "/" in name
+    if is_path:
         candidates = [name]
     else:
         folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
@@ -37,15 +38,14 @@ def find(name: str) -> str:
     refused = ""
     for path in candidates if name else ():
         try:
-            mode = os.stat(path).st_mode  # noqa: PTH116 - Path would drop a leading "./"
+            is_file = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - Path would drop a leading "./"
         except PermissionError:
-            refused = refused or path
-            continue
+            is_file = False
         except (OSError, ValueError):
             continue
-        if stat.S_ISREG(mode) and os.access(path, os.X_OK):
+        if is_file and os.access(path, os.X_OK):
             return path
-        if stat.S_ISREG(mode) or "/" in name:  # a folder that stands in PATH by this name is not what was meant
+        if is_file or is_path:  # what only stands in the way in PATH (a folder, a closed one) was not meant
             refused = refused or path
     if refused:
         raise CommandNotExecutable(f"{refused}: {_why_refused(refused)}")

@@ -9,15 +9,16 @@ Read first: Linux drivers/net/tun.c (`tun_flags`), include/uapi/linux/if_tun.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
+import struct
 from fcntl import ioctl
 
 from tunflow.errors import LocalError
 from tunflow.host.tun import (
     DEFAULT_MTU,
-    IFF_NO_PI,
     IFF_TAP,
     IFF_VNET_HDR,
     IFREQ_FLAGS,
@@ -26,6 +27,9 @@ from tunflow.host.tun import (
 )
 
 _ACCEPTED = "expected a TUN device opened with IFF_TUN and IFF_NO_PI"
+
+_PROBE = struct.pack("!HH", 0, 0x88B5) + bytes(64)
+"""`struct tun_pi` with the EtherType of local experiments (IEEE 802), which no host has a receiver for."""
 
 
 def from_fd(fd: int, mtu: int | None = None) -> TunDevice:
@@ -54,11 +58,25 @@ def _from_tun(fd: int, mtu: int | None) -> TunDevice:
     name = name_bytes.rstrip(b"\0").decode(errors="replace")
     if flags & IFF_TAP:
         raise LocalError(f"file descriptor {fd} is the TAP device {name!r}: {_ACCEPTED}")
-    if not flags & IFF_NO_PI:
+    if _has_packet_information(fd):
         raise LocalError(f"file descriptor {fd} is the TUN device {name!r} without IFF_NO_PI: {_ACCEPTED}")
     device = TunDevice(fd, name, vnet=bool(flags & IFF_VNET_HDR), mtu=mtu)
     device.negotiate()
     return device
+
+
+def _has_packet_information(fd: int) -> bool:
+    """Whether the device was opened without IFF_NO_PI, and so has 4 bytes in front of every packet.
+
+    TUNGETIFF cannot tell: Linux reports IFF_NOFILTER in the same bit, which every TUN device has. But a
+    packet whose first bytes are that prefix is no IP packet, and refused as such, exactly where they are not
+    taken for the prefix.
+    """
+    try:
+        os.write(fd, _PROBE)
+    except OSError as error:
+        return error.errno != errno.EINVAL
+    return True
 
 
 def _from_socket(fd: int, mtu: int | None) -> TunDevice:

@@ -40,9 +40,7 @@ def _harmless(line: str) -> str:
     if not colon or database.strip() != "hosts":
         return line
     # An action such as [NOTFOUND=return] belongs to the source before it, which is mostly one of those that go.
-    kept = [word for word in sources.partition("#")[0].split() if word in _HARMLESS_SOURCES]
-    if "files" not in kept:
-        kept.insert(0, "files")
+    kept = [word for word in sources.partition("#")[0].split() if word in _HARMLESS_SOURCES] or ["files"]
     if "dns" not in kept:
         kept.append("dns")
     return "hosts: " + " ".join(kept)

@@ -57,7 +57,9 @@ _READ_SIZE = VNET_SIZE + 40 + 65535
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 _HEAP_HINT = 4 << 20
 
-_GONE = frozenset((errno.EBADF, errno.EBADFD, errno.ENODEV, errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN))
+_GONE = frozenset(
+    (errno.EBADF, errno.EBADFD, errno.ENODEV, errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN)
+)
 """The descriptor was closed, the interface deleted, or the other end of a socket pair is gone."""
 _NO_MEMORY = frozenset((errno.ENOBUFS, errno.ENOMEM))
 

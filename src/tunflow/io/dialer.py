@@ -28,7 +28,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class StreamRoute:
-    """How to reach a target: the addresses to try in order, and the codec on the stream (None: the bytes as they are)."""
+    """How to reach a target: the addresses to try in order, and the codec on the stream (None: no change)."""
 
     addresses: tuple[Address, ...]
     codec: StreamCodec | None
@@ -36,7 +36,7 @@ class StreamRoute:
 
 @dataclass(frozen=True, slots=True)
 class DatagramRoute:
-    """How datagrams leave: connected to the first of `addresses` with a codec, or with neither to each target itself."""
+    """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself."""
 
     addresses: tuple[Address, ...]
     codec: DatagramCodec | None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ class Driver:
         self._names = names
         self._dns: DNSForwarder | None = None
         if names is not None and names.over_tcp:
-            self._dns = DNSForwarder(reactor, dialer, names.resolver)
+            self._dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed)
         self._pinger = Pinger(self)
         self._waiting: list[TCPRelay] = []
         self._answered = False
@@ -99,6 +100,8 @@ class Driver:
         with contextlib.suppress(OSError):
             self.reactor.remove(self.device.fileno())
         self._pinger.close()
+        if self._dns is not None:
+            self._dns.close()
 
     def drain(self) -> None:
         """The clients are gone: deliver what they sent before they went.
@@ -283,6 +286,10 @@ class Driver:
                 self.stack.outgoing.append(self.stack.udp.datagram(mapping, source, message, self.reactor.now))
 
         return reply
+
+    def _dns_failed(self, why: str) -> None:
+        assert self._names is not None
+        self.log.tell(f"dns {why}", f"names cannot be looked up: the resolver {self._names.resolver}: {why}")
 
     def _tell_full(self, error: OSError) -> None:
         self.log.tell(

@@ -27,8 +27,8 @@ class StreamCodec(Protocol):
         """Wire bytes to flow bytes, and how many bytes of `data` were used up.
 
         What was not used up (the start of an unfinished record) must be presented again at the front of the next
-        `data`. What is returned does not refer to `data`, which the caller may overwrite. Raises BadPacket, after which the
-        codec is of no more use.
+        `data`. What is returned does not refer to `data`, which the caller may overwrite. Raises BadPacket, after
+        which the codec is of no more use.
         """
 
 

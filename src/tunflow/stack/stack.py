@@ -20,7 +20,6 @@ from tunflow.stack.icmp import ICMP, Reason
 from tunflow.stack.reassembly import Reassembler
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.header import HeaderTemplate
-from tunflow.stack.tcp.state import State
 from tunflow.stack.tcp.time_wait import TimeWait
 from tunflow.stack.timers import ConnectionTimers
 from tunflow.stack.udp import UDPTable
@@ -102,7 +101,7 @@ class Stack:
             else:
                 self._receive_other(packet, offset, now)
                 continue
-            if end > size or end < at + 20 or packet[offset + 7] and first == 0x45:
+            if end > size or end < at + 20 or (packet[offset + 7] and first == 0x45):
                 self._receive_other(packet, offset, now)
             elif not (offset and packet[0] & _VERIFIED) and not self._verify(packet, offset, at, end):
                 self.dropped += 1
@@ -197,7 +196,7 @@ class Stack:
                     return  # RFC 1337: a reset does not end TIME-WAIT
                 if flags & tcp.FIN:
                     self._time_wait.restart(key, now)
-                self.outgoing.append((place.template.build(place.sent, place.received, tcp.ACK, 65535, 0),))
+                self.outgoing.append(place.template.build(place.sent, place.received, tcp.ACK, 65535, 0))
                 return
             self._time_wait.remove(key)  # §3.10.7.4: a SYN beyond the old connection's numbers opens a new one
         if flags & tcp.RST:
@@ -208,7 +207,13 @@ class Stack:
                 return
             options = tcp.parse_options(packet[at + 20 : at + header_size])
             connection = TCPConnection(
-                self, key, Endpoint(source, source_port), Endpoint(target, target_port), seq, options, packet[offset:end]
+                self,
+                key,
+                Endpoint(source, source_port),
+                Endpoint(target, target_port),
+                seq,
+                options,
+                packet[offset:end],
             )
             self._connections[key] = connection
             self._half_open += 1
@@ -217,10 +222,10 @@ class Stack:
             return
         template = HeaderTemplate(target, target_port, source, source_port, self.mtu)
         if flags & tcp.ACK:
-            self.outgoing.append((template.build(ack, 0, tcp.RST, 0, 0),))
+            self.outgoing.append(template.build(ack, 0, tcp.RST, 0, 0))
         else:
             length = end - at - header_size + (flags & tcp.FIN)
-            self.outgoing.append((template.build(0, seq + length, tcp.RST | tcp.ACK, 0, 0),))
+            self.outgoing.append(template.build(0, seq + length, tcp.RST | tcp.ACK, 0, 0))
 
     def _verify(self, packet: bytes, offset: int, at: int, end: int) -> bool:
         """Whether the checksums of a TCP packet are right; for devices that do not vouch for them."""

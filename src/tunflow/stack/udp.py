@@ -224,7 +224,7 @@ class _ReplyHeader:
         """The headers of `size` bytes of payload, to be cut every `gso_size` bytes (0: not at all)."""
         length = udp.HEADER_SIZE + size
         vnet = self._vnet_header(gso_size) if gso_size else self._vnet
-        partial = (self._pseudo_sum + length) % 65535 or 65535  # folded, never a sum of zeros only
+        partial = (self._pseudo_sum + length) % 65535
         client = self._client
         if len(self._host) == 16:
             if length > ipv6.MAX_PAYLOAD:

@@ -37,9 +37,7 @@ def sum_pieces(pieces: Iterable[Buffer]) -> int:
     odd = False
     for piece in pieces:
         part = raw_sum(piece)
-        total += (
-            part << 8 if odd else part
-        )  # RFC 1071 §2 (B): a sum shifted by a byte is the sum with swapped bytes
+        total += part << 8 if odd else part  # RFC 1071 §2 (B): a sum shifted by a byte is the sum with swapped bytes
         odd ^= bool(len(piece) & 1)
     return fold(total)
 

@@ -64,9 +64,7 @@ def parse_untrusted(packet: Buffer) -> IPv4Header:
     size = len(packet)
     if size < HEADER_SIZE:
         raise BadPacket(f"IPv4 packet of {size} bytes")
-    version_ihl, tos, total_length, identification, fragment, ttl, protocol, _, src, dst = HEADER.unpack_from(
-        packet
-    )
+    version_ihl, tos, total_length, identification, fragment, ttl, protocol, _, src, dst = HEADER.unpack_from(packet)
     if version_ihl >> 4 != 4:
         raise BadPacket(f"IP version {version_ihl >> 4}, expected 4")
     header_length = (version_ihl & 15) * 4
@@ -119,8 +117,7 @@ def build(
         flags,
         ttl,
         protocol,
-        0xFFFF
-        ^ (total % 65535),  # never a sum of zeros only, and 0 stands for 0xffff's complement just as well
+        0xFFFF ^ (total % 65535),  # never a sum of zeros only, and 0 stands for 0xffff's complement just as well
         src,
         dst,
     )

@@ -44,9 +44,7 @@ _NANOSECONDS = b"\x09"
 def section_header(application: str) -> bytes:
     """The block that a file starts with."""
     body = struct.pack("<IHHq", _BYTE_ORDER_MAGIC, *_VERSION, _LENGTH_UNKNOWN)
-    return _block(
-        _SECTION_HEADER, body + _option(_SHB_USERAPPL, application.encode()) + _option(_END_OF_OPTIONS)
-    )
+    return _block(_SECTION_HEADER, body + _option(_SHB_USERAPPL, application.encode()) + _option(_END_OF_OPTIONS))
 
 
 def interface_description(name: str) -> bytes:

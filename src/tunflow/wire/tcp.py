@@ -82,8 +82,8 @@ def parse_untrusted(segment: Buffer) -> TCPHeader:
     """The header of a segment. Raises BadPacket."""
     if len(segment) < HEADER_SIZE:
         raise BadPacket(f"TCP segment of {len(segment)} bytes")
-    source, destination, sequence, acknowledgement, offset, flags, window, checksum, urgent = (
-        HEADER.unpack_from(segment)
+    source, destination, sequence, acknowledgement, offset, flags, window, checksum, urgent = HEADER.unpack_from(
+        segment
     )
     header_length = (offset >> 4) * 4
     if not HEADER_SIZE <= header_length <= len(segment):
@@ -109,9 +109,7 @@ def parse_options(data: Buffer) -> Options:
     An option with an illegal length ends the walk, since nothing says where the next begins; what was legal
     before it is kept. Of an option that is repeated the last one counts.
     """
-    if (
-        len(data) == 12 and data[:4] == _LONE_TIMESTAMPS
-    ):  # RFC 7323 appendix A: nearly every segment looks like this
+    if len(data) == 12 and data[:4] == _LONE_TIMESTAMPS:  # RFC 7323 appendix A: nearly every segment looks like this
         return Options(None, None, False, (), _PAIR.unpack_from(data, 4))
     mss: int | None = None
     window_scale: int | None = None
@@ -182,7 +180,7 @@ def build_options(options: Options) -> bytes:
     return b"".join(parts)
 
 
-def build(  # noqa: PLR0917 - the order of the header
+def build(
     source_port: int,
     destination_port: int,
     sequence: int,

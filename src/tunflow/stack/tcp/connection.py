@@ -52,7 +52,7 @@ KEEPALIVE_PROBES = 9
 
 SYN_ACK_RETRIES = 5
 RETRIES = 10
-"""RFC 9293 §3.8.3: R2 is at least 100 seconds of retransmission; ten doublings from 200 ms are more than three minutes."""
+"""RFC 9293 §3.8.3: R2 is at least 100 seconds of retransmission; ten doublings from 200 ms are over three minutes."""
 
 ABANDONED_TIMEOUT = 60.0
 """How long FIN-WAIT-2 lasts once nobody owns the connection: RFC 9293 §3.10.4 leaves it open, this is Linux's."""
@@ -121,7 +121,7 @@ class TCPConnection:
         self._delays_acks = True
         self._ack_at = self._retransmit_at = self._idle_at = inf
         self._tries = self._probes = 0
-        self._syn_ack: bytes = b""
+        self._syn_ack: Packet = ()
         header_size = 40 if self._is_ipv4 else 60
         default = DEFAULT_MSS if self._is_ipv4 else DEFAULT_MSS_V6
         self.mss = max(SMALLEST_MSS, min(options.mss or default, host.mtu - header_size))
@@ -173,7 +173,7 @@ class TCPConnection:
         self._syn_ack = self.template.build(iss, self.receiver.next, SYN | ACK, window, 0, encoded)
         self.syn = b""
         self._move(State.SYN_RECEIVED)
-        host.outgoing.append((self._syn_ack,))
+        host.outgoing.append(self._syn_ack)
         self._retransmit_at = now + sender.rtt.rto
         host.schedule(self, self._retransmit_at)
 
@@ -246,7 +246,7 @@ class TCPConnection:
             if flags & RST:
                 return
             if flags & SYN and self.state is State.SYN_RECEIVED:
-                self.host.outgoing.append((self._syn_ack,))  # our answer was lost
+                self.host.outgoing.append(self._syn_ack)  # our answer was lost
             else:
                 self._want_ack()
             if start != receiver.next or not flags & ACK:
@@ -323,7 +323,7 @@ class TCPConnection:
     def _establish(self, window: int, start: int, ack: int, now: float) -> None:
         self._move(State.ESTABLISHED)
         self.host.established()
-        self._syn_ack = b""
+        self._syn_ack = ()
         sender = self.sender
         sender.window = window
         sender.window_seq = start
@@ -371,9 +371,10 @@ class TCPConnection:
             self.abort()  # nobody can take it: RFC 9293 §3.10.4
             return
         size = len(payload)
+        had_gap = self.receiver.has_gap  # filling one is acknowledged at once (RFC 5681 section 4.2)
         if self.receiver.accept(start, payload):
             self._notify()
-            if self.receiver.has_gap or size >= self.mss or not self._delays_acks:
+            if had_gap or size >= self.mss or not self._delays_acks:
                 self._want_ack()
             elif self._ack_at == inf:
                 self._delay_ack(now)
@@ -440,8 +441,9 @@ class TCPConnection:
             self.host.schedule(self, self._retransmit_at)
 
     def _emit_segment(self, segment: SentSegment, push: int) -> None:
-        flags = ACK | push if not segment.fin else ACK | push | FIN
-        self._emit(segment.pieces, segment.end - segment.start - segment.fin, segment.start, flags)
+        size = segment.end - segment.start - segment.fin
+        flags = ACK | push if size else ACK
+        self._emit(segment.pieces, size, segment.start, flags | FIN if segment.fin else flags)
 
     def _emit(self, pieces: Sequence[Buffer], size: int, seq: int, flags: int) -> None:
         receiver = self.receiver
@@ -455,10 +457,10 @@ class TCPConnection:
         if self._ack_at != inf:
             self._ack_at = inf
             self._delays_acks = True  # something carried the ACK in time
-        self.host.outgoing.append((self.template.build(seq, receiver.next, flags, field, size), *pieces))
+        self.host.outgoing.append((*self.template.build(seq, receiver.next, flags, field, size), *pieces))
 
     def _emit_reset(self, seq: int, ack: int, flags: int) -> None:
-        self.host.outgoing.append((self.template.build(seq, ack, flags, 0, 0),))
+        self.host.outgoing.append(self.template.build(seq, ack, flags, 0, 0))
 
     def _want_ack(self) -> None:
         if not self.ack_due:
@@ -514,7 +516,7 @@ class TCPConnection:
             return
         sender.rtt.timed_out()
         if self.state is State.SYN_RECEIVED:
-            self.host.outgoing.append((self._syn_ack,))
+            self.host.outgoing.append(self._syn_ack)
         elif sender.flight:
             sender.congestion.timed_out(sender.next - sender.una, sender.next)
             self._retransmit(now)

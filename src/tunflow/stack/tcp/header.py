@@ -13,8 +13,8 @@ from tunflow.wire import virtio_net
 from tunflow.wire.checksum import fold, raw_sum
 from tunflow.wire.protocols import TCP
 
-_IPV4_TCP = struct.Struct("!10sHHIHH8sHHIIBBHHH")
-_IPV6_TCP = struct.Struct("!10sIHBB32sHHIIBBHHH")
+_IPV4_TCP = struct.Struct("!HHIHH8sHHIIBBHHH")
+_IPV6_TCP = struct.Struct("!IHBB32sHHIIBBHHH")
 
 _IPV4_SIZE = 20
 _IPV6_SIZE = 40
@@ -49,9 +49,7 @@ class HeaderTemplate:
         "size",
     )
 
-    def __init__(
-        self, source: bytes, source_port: int, destination: bytes, destination_port: int, mss: int
-    ) -> None:
+    def __init__(self, source: bytes, source_port: int, destination: bytes, destination_port: int, mss: int) -> None:
         self._is_ipv4 = len(source) == 4
         self._addresses = source + destination
         self._source_port = source_port
@@ -73,9 +71,7 @@ class HeaderTemplate:
         ip_size = self.size - _TCP_SIZE
         self._cut = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, kind, self.size, mss, ip_size, _CHECKSUM_AT)
 
-    def build(
-        self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b""
-    ) -> bytes:
+    def build(self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b"") -> bytes:
         """The headers of one segment, or of one super-segment when `payload_size` exceeds the MSS.
 
         `seq` and `ack` may be unwrapped; `window` is the value of the field, scaled already.
@@ -88,14 +84,14 @@ class HeaderTemplate:
         if self._is_ipv4:
             total = length + _IPV4_SIZE
             header = _IPV4_TCP.pack(
-                vnet, _VERSION_4, total, _DONT_FRAGMENT, HOP_LIMIT << 8 | TCP, ~fold(self._ip_sum + total) & 0xFFFF,
+                _VERSION_4, total, _DONT_FRAGMENT, HOP_LIMIT << 8 | TCP, ~fold(self._ip_sum + total) & 0xFFFF,
                 self._addresses, self._source_port, self._destination_port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF,
                 tcp_size << 2, flags, window, (checksum & 0xFFFF) + (checksum >> 16), 0,
             )  # fmt: skip
         else:
             header = _IPV6_TCP.pack(
-                vnet, _VERSION_6, length, TCP, HOP_LIMIT,
+                _VERSION_6, length, TCP, HOP_LIMIT,
                 self._addresses, self._source_port, self._destination_port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF,
                 tcp_size << 2, flags, window, (checksum & 0xFFFF) + (checksum >> 16), 0,
             )  # fmt: skip
-        return header + options if options else header
+        return vnet, header + options if options else header

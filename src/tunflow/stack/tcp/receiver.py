@@ -44,7 +44,7 @@ class Receiver:
         return bool(self._early)
 
     def accept(self, start: int, payload: memoryview) -> bool:
-        """Take a segment's payload that begins at `start`; whether `next` moved. Anything outside the window is cut off."""
+        """Take a segment's payload that begins at `start`; whether `next` moved. What exceeds the window is cut off."""
         skip = self.next - start
         if skip > 0:
             payload = payload[skip:]

@@ -6,7 +6,8 @@ INITIAL_RTO = 1.0
 """RFC 6298 (2.1): until a round trip has been measured, RTO is 1 second."""
 
 MINIMUM_RTO = 0.2
-"""RFC 6298 (2.4) says 1 second SHOULD be the minimum; every deployed stack takes 200 ms, and the hop to a local client is far below."""
+"""RFC 6298 (2.4) says 1 second SHOULD be the minimum; deployed stacks take 200 ms, and the hop to a local client is far
+below."""
 
 MAXIMUM_RTO = 60.0
 """RFC 6298 (2.5): a maximum may be placed, at least 60 seconds."""

@@ -143,9 +143,7 @@ class Sender:
         segment = self.flight[0]
         length = segment.end - segment.start - segment.fin
         if length > self.mss:
-            rest = SentSegment(
-                segment.start + self.mss, segment.end, segment.pieces, segment.fin, segment.sent_at
-            )
+            rest = SentSegment(segment.start + self.mss, segment.end, segment.pieces, segment.fin, segment.sent_at)
             rest.retransmitted = segment.retransmitted
             rest.pieces = _slice(segment.pieces, self.mss, length)
             segment.pieces = _slice(segment.pieces, 0, self.mss)
