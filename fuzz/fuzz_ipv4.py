@@ -1,0 +1,22 @@
+"""IPv4 headers: parse to a header that lies in the packet, or BadPacket."""
+
+from __future__ import annotations
+
+from tunflow.errors import BadPacket
+from tunflow.wire import ipv4
+
+SEEDS: list[bytes] = [
+    ipv4.build(bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), 6, 4) + b"data",
+    bytes.fromhex("45000073000040004011b861c0a80001c0a800c7") + bytes(0x73 - 20),
+]
+
+
+def one_input(data: bytes) -> None:
+    """Raises only when the invariant is broken."""
+    try:
+        header = ipv4.parse_untrusted(data)
+    except BadPacket:
+        return
+    assert 20 <= header.header_length <= header.total_length <= len(data)
+    assert header.options_length <= 40
+    assert header.fragment_offset + header.total_length - header.header_length <= 65515

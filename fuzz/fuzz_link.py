@@ -1,0 +1,27 @@
+"""Server links: any text is a server whose link parses back equal, or a LocalError of one printable line."""
+
+from __future__ import annotations
+
+from tunflow.errors import LocalError
+from tunflow.proxies.link import format_server, parse_server
+
+SEEDS: list[bytes] = [
+    b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1",
+    b"ss://aes-256-gcm:p%40ss@[2001:db8::1]:8388/?unknown=1#a%20tag",
+    b"ss://YWVzLTI1Ni1nY206cGFzc0Bob3N0OjE#tag",
+    b"ss://cmM0LW1kNTpwYXNzd2Q@192.168.100.1:8888/?plugin=obfs-local%3Bobfs%3Dhttp#Example2",
+    b"direct://",
+    b"socks5://host:1",
+]
+
+
+def one_input(data: bytes) -> None:
+    """Raises only when the invariant is broken."""
+    try:
+        server = parse_server(data.decode("utf-8", "replace"))
+    except LocalError as error:
+        line = str(error)
+    else:
+        assert parse_server(format_server(server)) == server
+        line = server.label
+    assert line.isprintable()

@@ -1,0 +1,155 @@
+"""The stack under any packets and any sequence of operations by its owner.
+
+The invariant: nothing raises; what is buffered stays within the limits; what leaves is well-formed (it can be cut and
+its checksums are right); and a stack that is left alone long enough forgets everything.
+"""
+
+from __future__ import annotations
+
+from tunflow.stack.icmp import Reason
+from tunflow.stack.stack import RECEIVE_LIMIT, SEND_LIMIT, Stack
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.testing.packet_script import ScriptedClient
+from tunflow.wire import offload, tcp
+
+_FLAGS = (tcp.SYN, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, tcp.RST | tcp.ACK, tcp.SYN | tcp.ACK, 0)
+
+
+class _Run:
+    """One stack, four clients, and an owner who does as the input says."""
+
+    def __init__(self, data: bytes) -> None:
+        self.stack = Stack(1500, b"fuzz")
+        self.data = data
+        self.at = 0
+        self.now = 1000.0
+        self.connections: list[TCPConnection] = []
+        self.clients = [
+            ScriptedClient(self.stack, source_port=1000 + number, **addresses)
+            for number, addresses in enumerate(
+                ({}, {}, {"source": "fd00::1", "target": "2001:db8::1"}, {"target": "192.0.2.81"})
+            )
+        ]
+
+    def byte(self) -> int:
+        if self.at >= len(self.data):
+            return 0
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def signed(self) -> int:
+        """A number near one of those that matter to the first connection, or a small one."""
+        choice, offset = self.byte(), self.byte() - 128
+        base = (0, 1, 1460, RECEIVE_LIMIT, 1 << 31)[choice % 5]
+        if self.connections and choice & 0x40:
+            connection = self.connections[choice % len(self.connections)]
+            base = connection.receiver.next - self.clients[0].isn
+        return base + offset
+
+    def acked(self) -> int:
+        choice = self.byte()
+        if self.connections and choice & 1:
+            sender = self.connections[choice % len(self.connections)].sender
+            return (sender.una, sender.next)[choice >> 1 & 1] + (choice >> 2) - 8
+        return choice
+
+    def operate(self) -> None:
+        operation = self.byte() % 12
+        stack = self.stack
+        if operation <= 1 and self.connections:
+            self.go_on(self.connections[self.byte() % len(self.connections)])
+        elif operation <= 4:
+            client = self.clients[self.byte() % len(self.clients)]
+            client.stack_isn = 0
+            flags = _FLAGS[self.byte() % len(_FLAGS)]
+            payload = bytes(self.byte() * 16) if operation > 2 else b""
+            options = tcp.Options(mss=self.byte() * 8 or None, window_scale=self.byte() % 16)
+            window = self.byte() << 8
+            packet = client.packet(
+                flags, seq=self.signed(), ack=self.acked(), payload=payload, window=window,
+                options=options if flags & tcp.SYN else tcp.NO_OPTIONS,
+            )  # fmt: skip
+            stack.receive([packet], 0, self.now)
+        elif operation == 5:
+            size = self.byte()
+            raw, self.at = self.data[self.at : self.at + size], self.at + size
+            stack.receive([raw], 10 if size & 1 and len(raw) > 10 else 0, self.now)
+        elif operation == 6:
+            self.now += self.byte() ** 2 / 8
+            stack.handle_timeout(self.now)
+        elif self.connections:
+            self.act(self.connections[self.byte() % len(self.connections)], operation)
+        self.connections += stack.requests
+        stack.requests.clear()
+        stack.changed.clear()
+        stack.flush()
+
+    def go_on(self, connection: TCPConnection) -> None:
+        """The segment that a well-behaved client would send next."""
+        client = next(c for c in self.clients if (c.source, c.target) == (connection.client, connection.target))
+        client.stack_isn = 0
+        choice = self.byte()
+        ack = (connection.sender.next, connection.sender.una)[choice >> 7]
+        seq = connection.receiver.next - client.isn
+        flags = tcp.ACK | (tcp.FIN if choice & 0x1F == 0x1F else 0)
+        packet = client.packet(flags, seq=seq, ack=ack, payload=bytes((choice & 0x60) << 4), window=self.byte() << 8)
+        self.stack.receive([packet], 0, self.now)
+
+    def act(self, connection: TCPConnection, operation: int) -> None:
+        if operation == 7:
+            if connection.state.name == "SYN_HELD":
+                connection.accept(self.now)
+        elif operation == 8:
+            connection.send([bytes(min(self.byte() << 8, max(0, connection.send_room)))], self.now)
+        elif operation == 9:
+            connection.take(self.byte() << 8)
+        elif operation == 10:
+            connection.close_write(self.now)
+        elif self.byte() % 4 == 0:
+            connection.abort()
+        elif connection.state.name == "SYN_HELD":
+            self.stack.unreachable(connection.syn, Reason.HOST, self.now)
+
+    def check(self) -> None:
+        stack = self.stack
+        for packet in stack.outgoing:
+            for plain in offload.segment(packet):
+                assert 20 <= sum(map(len, plain)) <= 1500
+        stack.outgoing.clear()
+        for connection in self.connections:
+            receiver, sender = connection.receiver, connection.sender
+            assert receiver.queued + receiver._early_size <= RECEIVE_LIMIT
+            assert sum(map(len, receiver.pieces)) == receiver.queued
+            assert sender.una <= sender.next
+            assert sender.room <= SEND_LIMIT
+            assert not connection.closed or not sender.flight
+
+
+def one_input(data: bytes) -> None:
+    """Run the operations that `data` spells, checking after each; then let everything time out."""
+    run = _Run(data[:4096])
+    while run.at < len(run.data):
+        run.operate()
+        run.check()
+    for connection in run.connections:
+        if connection.state.name == "SYN_HELD":
+            connection.reject(reset=False)
+        elif not connection.closed:
+            connection.take(RECEIVE_LIMIT)
+            connection.close_write(run.now)
+            connection.abandon(run.now)
+    for _ in range(2000):
+        due = run.stack.next_timeout()
+        if due is None:
+            break
+        run.now = max(run.now, due)
+        run.stack.handle_timeout(run.now)
+        run.stack.outgoing.clear()
+    assert run.stack.connections == 0, "a connection that nobody owns never ends"
+
+
+SEEDS: list[bytes] = [
+    bytes((0, 0, 0, 0, 128, 0, 180, 7, 255, 7, 0, 0, 0, 1, 1, 129, 3, 255, 8, 0, 200, 9, 0, 255, 10, 0)),
+    bytes(range(256)),
+    bytes((0, 2, 0, 0, 128, 0, 180, 7, 255, 7, 0)) * 8,
+]
