@@ -18,12 +18,13 @@ DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
 
 SERVER_HELP = (
     "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), direct:// or block://; given several times it is a "
-    "chain, first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps the "
-    "password out of the process list"
+    "chain, first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps "
+    "the password out of the process list"
 )
 DNS_HELP = (
     "how names are looked up: tcp (default) or udp through the server, each also with a resolver as "
-    "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp, or off to leave /etc/resolv.conf as it is"
+    "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp, or off to leave "
+    "/etc/resolv.conf as it is"
 )
 
 

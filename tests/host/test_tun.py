@@ -64,6 +64,7 @@ def test_udp_out_of_the_kernel() -> None:
         sock.sendto(b"to the peer", ("10.9.0.2", 53))
         sock.sendto(b"again", ("10.9.0.2", 53))
         port = sock.getsockname()[1]
+    wait_readable(device)
     assert len(device.read(1)) == 1
     (packet,) = device.read(10)
     (plain,) = segment([packet[:10], packet[10:]])

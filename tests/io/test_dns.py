@@ -284,7 +284,7 @@ def test_a_query_that_breaks_two_connections_fails(world):
     (failed,) = world.answers
     assert (failed[:2], code_of(failed)) == (query(1)[:2], 2)
     assert len(world.resolver.accepted) == 2
-    assert world.failures == ["DNS resolver 192.0.2.53:53: the connection was closed"]
+    assert world.failures == ["the connection was closed"]
 
 
 def test_a_closed_connection_is_opened_again_by_the_next_query(world):
@@ -311,7 +311,7 @@ def test_garbage_from_the_server_breaks_the_connection(world):
         world.resolver.say(bytes([255]) * 300)
         world.settle()
     assert [code_of(message) for message in world.answers] == [2]
-    assert world.failures == ["DNS resolver 192.0.2.53:53: too long a record"]
+    assert world.failures == ["too long a record"]
 
 
 def test_a_server_that_refuses_is_told_at_once(world):
@@ -319,7 +319,7 @@ def test_a_server_that_refuses_is_told_at_once(world):
     world.ask(query(1))
     world.settle()
     assert [code_of(message) for message in world.answers] == [2]
-    assert world.failures == ["DNS resolver 192.0.2.53:53: Connection refused"]
+    assert world.failures == ["Connection refused"]
     world.resolver = FakeResolver(world.reactor)  # back again
     world.dialer.addresses = (world.resolver.address,)
     world.ask(query(2))
@@ -373,7 +373,7 @@ def test_a_query_without_answer_is_forgotten_and_the_dead_connection_closed(worl
     assert world.answers == []
     assert [asked[:2] for asked in world.resolver.asked[2:]] == [world.resolver.asked[1][:2]]
     assert len(world.resolver.open) == 1
-    assert world.failures == ["DNS resolver 192.0.2.53:53: no answer for 5 seconds"]
+    assert world.failures == ["no answer for 5 seconds"]
     world.resolver.say(frame(answer(world.resolver.asked[0])) + frame(answer(world.resolver.asked[2])))
     world.settle()
     assert world.answers == [answer(query(2))]
@@ -383,12 +383,13 @@ def test_a_connection_that_answered_once_can_be_dead_later(world):
     world.ask(query(1))
     world.settle()
     world.resolver.say(frame(answer(world.resolver.asked[0])))
-    world.wait(1)
-    world.ask(query(2))
+    world.settle()
+    world.ask(query(2))  # in the very moment in which the answer was heard
     world.settle()
     world.wait(QUERY_TIMEOUT)
+    assert len(world.answers) == 1
     assert world.resolver.open == []
-    assert world.failures == ["DNS resolver 192.0.2.53:53: no answer for 5 seconds"]
+    assert world.failures == ["no answer for 5 seconds"]
 
 
 def test_a_slow_name_does_not_cost_a_living_connection(world):
@@ -463,7 +464,7 @@ def test_without_descriptors_queries_fail_and_nothing_else(world, monkeypatch):
         world.ask(query(1))
         world.settle()
     assert [code_of(message) for message in world.answers] == [2]
-    assert world.failures == ["DNS resolver 192.0.2.53:53: Too many open files"]
+    assert world.failures == ["Too many open files"]
 
 
 def test_timeouts_fit_the_clients():

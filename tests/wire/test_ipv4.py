@@ -34,7 +34,7 @@ def test_build_is_the_published_header() -> None:
     st.integers(0, 255),
     st.integers(0, 64),
 )
-def test_ipv4_round_trip(  # noqa: PLR0917
+def test_ipv4_round_trip(
     src: bytes,
     dst: bytes,
     protocol: int,
@@ -60,6 +60,15 @@ def test_ipv4_round_trip(  # noqa: PLR0917
     )
     assert not header.is_fragment
     assert header.options_length == 0
+
+
+def test_a_checksum_of_zero_is_written_as_zero() -> None:
+    blank = ipv4.build(SRC, DST, 6, 0)
+    identification = int.from_bytes(blank[10:12], "big")  # what was missing to a sum of 0xffff
+    built = ipv4.build(SRC, DST, 6, 0, identification=identification)
+    assert built[10:12] == b"\0\0"
+    assert built == with_checksum(built)
+    ipv4.parse_untrusted(built)
 
 
 def test_options_and_fragments() -> None:

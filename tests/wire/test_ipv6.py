@@ -19,9 +19,7 @@ PAD_6 = bytes([1, 4, 0, 0, 0, 0])
 def packet_of(*chain: tuple[int, bytes], last: int = protocols.TCP, payload: bytes = b"") -> bytes:
     """A packet with these extension headers; each is its number and its bytes after the next-header byte."""
     numbers = [number for number, _ in chain] + [last]
-    body = b"".join(
-        bytes([following]) + rest for (_, rest), following in zip(chain, numbers[1:], strict=True)
-    )
+    body = b"".join(bytes([following]) + rest for (_, rest), following in zip(chain, numbers[1:], strict=True))
     return ipv6.build(SRC, DST, numbers[0], len(body) + len(payload)) + body + payload
 
 
@@ -42,12 +40,8 @@ DONE_ROUTING = bytes([0, 0, 0, 0, 0, 0, 0])
     st.integers(0, 0xFFFFF),
     st.integers(0, 64),
 )
-def test_ipv6_round_trip(  # noqa: PLR0917
-    src: bytes, next_header: int, hops: int, traffic_class: int, label: int, payload: int
-) -> None:
-    built = ipv6.build(
-        src, DST, next_header, payload, hop_limit=hops, traffic_class=traffic_class, flow_label=label
-    )
+def test_ipv6_round_trip(src: bytes, next_header: int, hops: int, traffic_class: int, label: int, payload: int) -> None:
+    built = ipv6.build(src, DST, next_header, payload, hop_limit=hops, traffic_class=traffic_class, flow_label=label)
     header = ipv6.parse_untrusted(built + bytes(payload) + b"padding")
     assert header == ipv6.IPv6Header(src, DST, next_header, hops, traffic_class, label, payload)
     assert header.total_length == 40 + payload

@@ -81,22 +81,16 @@ PIECES = st.lists(st.binary(max_size=70), max_size=6)
     PIECES,
     st.integers(1, 40),
 )
-def test_tcp_is_cut_like_the_twin(
-    version: int, sequence: int, flags: int, pieces: list[bytes], size: int
-) -> None:
+def test_tcp_is_cut_like_the_twin(version: int, sequence: int, flags: int, pieces: list[bytes], size: int) -> None:
     packet = tcp_super(version, sequence, flags, list(pieces), size)
     assert joined(segment(packet)) == naive_tcp(version, sequence, flags, b"".join(pieces), size)
 
 
 @given(st.sampled_from([4, 6]), PIECES, st.integers(0, 30), st.integers(1, 40))
-def test_payload_may_begin_in_the_header_piece(
-    version: int, pieces: list[bytes], moved: int, size: int
-) -> None:
+def test_payload_may_begin_in_the_header_piece(version: int, pieces: list[bytes], moved: int, size: int) -> None:
     first, head, *rest = tcp_super(version, 1, ALL_FLAGS, list(pieces), size)
     body = b"".join(rest)
-    assert joined(segment([first, bytes(head) + body[:moved], body[moved:]])) == joined(
-        segment([first, head, body])
-    )
+    assert joined(segment([first, bytes(head) + body[:moved], body[moved:]])) == joined(segment([first, head, body]))
 
 
 @given(st.sampled_from([4, 6]), PIECES, st.integers(1, 40))
@@ -179,6 +173,12 @@ TCPV4 = vnet(virtio_net.GSO_TCPV4, 100, 20, 16, 40)
 TCPV6 = vnet(virtio_net.GSO_TCPV6, 100, 40, 16, 60)
 
 
+def test_the_largest_segments() -> None:
+    for version, most in ((4, 65535 - 52), (6, 65535 - 32)):
+        (packet,) = segment(tcp_super(version, 0, tcp.ACK, [bytes(most)], 65535))
+        assert sum(map(len, packet)) == most + (52 if version == 4 else 72)
+
+
 @pytest.mark.parametrize(
     "packet",
     [
@@ -198,6 +198,8 @@ TCPV6 = vnet(virtio_net.GSO_TCPV6, 100, 40, 16, 60)
         [vnet(virtio_net.GSO_TCPV6, 100, 20, 16, 60), HEAD_V6],
         [vnet(virtio_net.GSO_TCPV6, 100, 60000, 16, 60), HEAD_V6],
         [vnet(virtio_net.GSO_UDP, 100, 20, 6, 28), HEAD_V4],
+        [vnet(virtio_net.GSO_TCPV4, 65535, 20, 16, 40), HEAD_V4, bytes(65496)],
+        [vnet(virtio_net.GSO_TCPV6, 65535, 40, 16, 60), HEAD_V6, bytes(65516)],
         [vnet(virtio_net.GSO_NONE, 0, 20, 19, 0), HEAD_V4],
         [vnet(virtio_net.GSO_NONE, 0, 65535, 65535, 0), HEAD_V4],
     ],

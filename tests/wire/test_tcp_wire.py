@@ -86,7 +86,7 @@ def test_option_cases(data: str, expected: Options) -> None:
 
 
 @given(U16, U16, U32, U32, st.integers(0, 255), U16, OPTIONS, U16, U16)
-def test_tcp_round_trip(  # noqa: PLR0917
+def test_tcp_round_trip(
     source: int,
     destination: int,
     sequence: int,

@@ -33,11 +33,11 @@ _PROBE = struct.pack("!HH", 0, 0x88B5) + bytes(64)
 
 
 def from_fd(fd: int, mtu: int | None = None) -> TunDevice:
-    """The device behind `fd`, which is taken over: made non-blocking, not inherited further, closed with the
-    device.
+    """The device behind `fd`, which is taken over.
 
-    `mtu` in bytes is what the caller knows of the interface; None asks it, which works in its own network
-    namespace, and falls back to 1500. Raises LocalError, after which `fd` still is the caller's.
+    It becomes non-blocking, is not inherited further and is closed with the device. `mtu` in bytes is what
+    the caller knows of the interface; None asks it, which works in its own network namespace, and falls back
+    to 1500. Raises LocalError, after which `fd` still is the caller's.
     """
     try:
         mode = os.fstat(fd).st_mode

@@ -19,8 +19,7 @@ QUEUE_LENGTH = 1000
 
 
 def memory_pair(mtu: int = 1500, vnet: bool = True) -> tuple[MemoryDevice, MemoryDevice]:
-    """Two connected devices; without `vnet` they cut super-segments and fill in checksums as they are
-    written."""
+    """Two connected devices; without `vnet` what is written is cut and checksummed on the way."""
     first = MemoryDevice("memory0", mtu, vnet)
     second = MemoryDevice("memory1", mtu, vnet)
     first.connect(second)

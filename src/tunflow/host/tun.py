@@ -84,8 +84,7 @@ class TunDevice:
     """A TUN device (or a socket that carries packets as one does, see `host.fd`)."""
 
     def __init__(self, fd: int, name: str, *, vnet: bool, mtu: int | None = None) -> None:
-        """Take over `fd`, which is non-blocking. `mtu` in bytes; None asks the interface when first
-        needed."""
+        """Take over the non-blocking `fd`. `mtu` in bytes; None asks the interface when first needed."""
         self._fd = fd
         self._mtu = mtu
         self.name = name

@@ -137,10 +137,10 @@ class DNSForwarder:
         """The stream is gone: what has not been retried yet goes out on another one, once."""
         self._drop_stream()
         if not established:
-            self._tell(why)
+            self._failed(why)
             self._fail_all(SERVER_FAILURE)
         elif self._retry():
-            self._tell(why)
+            self._failed(why)
         self._arm()
 
     def _retry(self) -> bool:
@@ -155,9 +155,6 @@ class DNSForwarder:
         if self._in_flight and self._stream is None:
             self._connect()
         return bool(in_vain)
-
-    def _tell(self, why: str) -> None:
-        self._failed(f"DNS resolver {self._resolver}: {why}")
 
     def _fail_all(self, code: int) -> None:
         failed, self._in_flight = self._in_flight, {}
@@ -202,9 +199,9 @@ class DNSForwarder:
             if asked.deadline > now:
                 break
             del self._in_flight[identifier]
-            dead = dead or heard_at is None or heard_at < asked.sent_at
+            dead = dead or heard_at is None or heard_at <= asked.sent_at
         if dead:
-            self._tell(f"no answer for {QUERY_TIMEOUT:.0f} seconds")
+            self._failed(f"no answer for {QUERY_TIMEOUT:.0f} seconds")
             self._drop_stream()
             self._retry()
         elif not self._in_flight and now >= self._used_at + IDLE_CLOSE:

@@ -49,6 +49,7 @@ class Reactor:
         self._round_end: list[Callable[[], None]] = []
         self._deadlines: list[tuple[Callable[[], float | None], Callable[[float], None]]] = []
         self._running = False
+        self._removed: set[int] = set()
         self.now = time.monotonic()
         """The time of this round in seconds, read once when epoll returned."""
 
@@ -69,6 +70,7 @@ class Reactor:
         """Stop waiting on `fd`; call before closing it. A descriptor that is not waited on is ignored."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            self._removed.add(fd)
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call once at `when` (in the scale of `now`)."""
@@ -106,15 +108,17 @@ class Reactor:
         """Wait for at most `longest` seconds (None: as long as it takes), then serve one round."""
         handlers = self._handlers
         events = self._epoll.poll(self._patience(longest))
+        removed = self._removed
+        removed.clear()
         self.now = time.monotonic()
         if self._soon:
             soon, self._soon = self._soon, []
             for call in soon:
                 call()
         for fd, what in events:
-            handler = handlers.get(fd)
-            if handler is not None:  # an earlier handler of this round may have removed it
-                handler(what)
+            if fd in removed:
+                continue  # an earlier call of this round closed it; the number may be a new socket's by now
+            handlers[fd](what)
         if self._timers:
             self._run_timers()
         for next_timeout, handle in self._deadlines:

@@ -25,6 +25,10 @@ BUFFER = 1 << 20
 """Bytes of receive buffer asked of the kernel: a burst must survive until its turn comes."""
 
 LARGEST = 65536
+"""Bytes of the largest datagram, and a little more."""
+
+LARGEST_RUN = 60_000
+"""Bytes of datagrams that leave as one packet."""
 
 
 class UDPRelay:
@@ -88,28 +92,50 @@ class UDPRelay:
         return sock
 
     def _on_readable(self, sock: socket.socket) -> None:
+        run: list[Buffer] = []
+        size = 0
+        run_source: Endpoint | None = None
         for _ in range(BATCH):
             try:
-                if self._codec is not None:
-                    self._deliver(*self._codec.open_untrusted(sock.recv(LARGEST)))
-                else:
-                    payload, sockaddr = sock.recvfrom(LARGEST)
-                    self._deliver(endpoint(sockaddr[0].partition("%")[0], sockaddr[1]), payload)
+                source, payload = self._receive_untrusted(sock)
             except BlockingIOError:
-                return
+                break
             except BadPacket as error:
                 self._driver.statistics.udp_dropped += 1
                 self._driver.log.tell("udp garbled", f"{self._driver.label}: UDP datagram dropped: {error}")
+                continue
             except OSError:
-                return  # an ICMP error about an earlier datagram; the next one may do better
+                break  # an ICMP error about an earlier datagram; the next one may do better
+            # Datagrams of one size from one source, the last perhaps shorter, are one packet to the device.
+            length = len(payload)
+            if (
+                run_source != source
+                or not size
+                or length > size
+                or len(run[-1]) < size
+                or (len(run) + 1) * size > LARGEST_RUN
+            ):
+                if run_source is not None:
+                    self._deliver(run_source, run)
+                run, size, run_source = [], length, source
+            run.append(payload)
+        if run_source is not None:
+            self._deliver(run_source, run)
 
-    def _deliver(self, source: Endpoint, payload: Buffer) -> None:
+    def _receive_untrusted(self, sock: socket.socket) -> tuple[Endpoint, Buffer]:
+        if self._codec is not None:
+            return self._codec.open_untrusted(sock.recv(LARGEST))
+        payload, sockaddr = sock.recvfrom(LARGEST)
+        return endpoint(sockaddr[0].partition("%")[0], sockaddr[1]), payload
+
+    def _deliver(self, source: Endpoint, payloads: list[Buffer]) -> None:
         driver = self._driver
         source = self._translated.get(source, source)
         try:
-            packet = driver.stack.udp.datagram(self.mapping, source, payload, driver.reactor.now)
+            packet = driver.stack.udp.datagrams(self.mapping, source, payloads, driver.reactor.now)
         except BadPacket:
-            driver.statistics.udp_dropped += 1  # a name, or an address of the other family: no packet can say that
+            # A name, or an address of the other family: no packet can say that.
+            driver.statistics.udp_dropped += len(payloads)
             return
-        driver.statistics.udp_bytes_down += len(payload)
+        driver.statistics.udp_bytes_down += sum(map(len, payloads))
         driver.stack.outgoing.append(packet)

@@ -23,8 +23,7 @@ def fold(total: int) -> int:
 
 
 def raw_sum(data: Buffer) -> int:
-    """The folded sum of the big-endian 16-bit words of `data`, a zero behind an odd last byte; not
-    inverted."""
+    """The folded sum, not inverted, of the big-endian words of `data`; a zero follows an odd last byte."""
     total = int.from_bytes(data, "big")
     if len(data) & 1:
         return fold(fold(total) << 8)  # shift the small sum, not the big number
@@ -48,14 +47,12 @@ def checksum(data: Buffer) -> int:
 
 
 def pseudo_sum(src: bytes, dst: bytes, protocol: int, length: int) -> int:
-    """The folded sum of the pseudo-header: packed addresses (either family), upper-layer protocol and
-    length."""
+    """The folded sum of the pseudo-header of either family: packed addresses, protocol, segment length."""
     return fold(int.from_bytes(src, "big") + int.from_bytes(dst, "big") + protocol + length)
 
 
 def transport_checksum(src: bytes, dst: bytes, protocol: int, segment: Buffer) -> int:
-    """What goes into the zeroed field of a TCP, UDP or ICMPv6 `segment`; 0 when it already holds the right
-    one.
+    """What goes into the zeroed checksum field of a TCP, UDP or ICMPv6 segment; 0 when it is right already.
 
     A UDP sender writes 0xffff in place of 0 (RFC 768).
     """

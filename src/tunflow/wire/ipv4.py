@@ -117,7 +117,7 @@ def build(
         flags,
         ttl,
         protocol,
-        0xFFFF ^ (total % 65535),  # never a sum of zeros only, and 0 stands for 0xffff's complement just as well
+        0xFFFF ^ (total % 65535 or 65535),  # `fold`, for a sum that is never of zeros only
         src,
         dst,
     )

@@ -90,6 +90,9 @@ def _cut(header: VnetHeader, first: Buffer, rest: Sequence[Buffer]) -> list[list
     head, body = _split(first, layout.payload)
     pieces = [*body, *rest]
     total = sum(map(len, pieces))
+    largest = len(head) + min(total, header.gso_size)
+    if largest > (ipv4.MAX_PACKET if layout.version == 4 else ipv6.HEADER_SIZE + ipv6.MAX_PAYLOAD):
+        raise BadPacket(f"segments of {largest} bytes")
     is_tcp = layout.protocol == protocols.TCP
     segments: list[list[Buffer]] = []
     done = 0

@@ -71,8 +71,10 @@ class HeaderTemplate:
         ip_size = self.size - _TCP_SIZE
         self._cut = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, kind, self.size, mss, ip_size, _CHECKSUM_AT)
 
-    def build(self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b"") -> bytes:
-        """The headers of one segment, or of one super-segment when `payload_size` exceeds the MSS.
+    def build(
+        self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b""
+    ) -> tuple[bytes, bytes]:
+        """virtio-net header, and IP and TCP headers: of one segment, or of one super-segment above the MSS.
 
         `seq` and `ack` may be unwrapped; `window` is the value of the field, scaled already.
         """

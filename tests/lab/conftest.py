@@ -1,0 +1,101 @@
+"""The lab as fixtures: one network of two hosts for the whole session, with every peer running.
+
+Needs root and the programs that `./test` installs. In CI a lab that cannot run is a failure; elsewhere its tests are
+skipped when the user is not root, and only then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, SITE6, Lab
+from bench.netlab.peers import (
+    start_dns,
+    start_iperf3,
+    start_nginx,
+    start_services,
+    start_shadowsocks_server,
+    start_sshd,
+    start_udp_echo,
+    wait_reachable,
+)
+from bench.netlab.processes import Process
+from bench.netlab.site import Site
+from lab_spy import Spy
+from lab_support import BIG_BYTES, Contents, Tunnel
+
+PROGRAMS = (
+    "busybox", "curl", "dig", "dnsmasq", "git", "ip", "iperf3", "nginx", "nsenter", "ping", "prlimit", "scp",
+    "setpriv", "sftp", "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump", "tshark", "wget",
+)  # fmt: skip
+NAMES = {"site.lab": (SITE4, SITE6), "four.lab": (SITE4,), "six.lab": (SITE6,), "server.lab": (SERVER4,)}
+BIG_TEXT = [f"{number:02}" * 100 for number in range(20)]
+"""20 strings of 200 characters: a TXT answer that no datagram without EDNS can hold."""
+
+
+def unavailable() -> str | None:
+    """Why the lab cannot run here, if it cannot."""
+    if os.geteuid() != 0:
+        return "the lab needs root (network namespaces): NOT RUN"
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"the lab needs {', '.join(missing)}; ./test installs them" if missing else None
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    reason = unavailable()
+    if reason is not None:
+        if os.geteuid() == 0 or os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Lab() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def contents(lab: Lab) -> Contents:
+    site = Site(lab.directory / "site")
+    site.add_file("1k", 1024)
+    medium = site.add_file("10m", 10_000_000, seed=3)
+    made = Contents(
+        big_sha256=site.add_file("big", BIG_BYTES, seed=4),
+        medium_sha256=medium,
+        commit=site.add_repository("repository"),
+        wheel=site.add_wheel("labpackage", "1.0"),
+    )
+    start_nginx(lab, site.root)
+    return made
+
+
+@pytest.fixture(scope="session")
+def outside_resolver(lab: Lab) -> Process:
+    """The resolver that C's resolv.conf names, in plain sight of the spy."""
+    return start_dns(lab, (SERVER4, SERVER6), NAMES, {"big.lab": BIG_TEXT})
+
+
+@pytest.fixture(scope="session")
+def far_resolver(lab: Lab) -> Process:
+    """The resolver that tests tell tunflow to use; its log says who asked, and how."""
+    return start_dns(lab, (SITE4, SITE6), NAMES, {"big.lab": BIG_TEXT})
+
+
+@pytest.fixture(scope="session")
+def tunnel(lab: Lab, contents: Contents, outside_resolver: Process, far_resolver: Process) -> Tunnel:
+    """`tunflow run` with everything on S that it may be asked to reach."""
+    start_shadowsocks_server(lab)
+    start_iperf3(lab)
+    start_sshd(lab)
+    start_services(lab)
+    start_udp_echo(lab, SITE4)
+    start_udp_echo(lab, SITE6)
+    wait_reachable(lab)
+    return Tunnel(lab)
+
+
+@pytest.fixture
+def spy(lab: Lab) -> Callable[..., Spy]:
+    """Makes spies on C's link."""
+    return lambda **options: Spy(lab, **options)

@@ -1,0 +1,111 @@
+"""What a TCP connection promises, kept through a tunnel: whole, in order, half-closed, refused, reset, slowed."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6
+from bench.netlab.peers import IPERF_PORT, start_shadowsocks_server
+from bench.netlab.processes import peak_rss_mib
+from bench.netlab.tunnel import shadowsocks_url
+from lab_support import DIGEST, FIRE_HOSE, RESETS, SPEAKS_FIRST, Contents, Tunnel, client, hold_command
+
+pytestmark = pytest.mark.lab
+BOTH = pytest.mark.parametrize("server", [None, "direct://"], ids=["ss", "direct"])
+
+
+@BOTH
+@pytest.mark.parametrize("host", [SITE4, SITE6])
+@pytest.mark.parametrize("size", [0, 1, 100_000, 50_000_000])
+def test_half_close(tunnel: Tunnel, server: str | None, host: str, size: int) -> None:
+    assert tunnel.ok(client("half_close", host, DIGEST, size), server=server) == "ok\n"
+
+
+@BOTH
+def test_eight_uploads_at_once_are_whole(tunnel: Tunnel, server: str | None) -> None:
+    command = " ".join(client("half_close", SITE4, DIGEST, 20_000_000))
+    script = f"for i in 1 2 3 4 5 6 7 8; do {command} & done; wait"
+    assert tunnel.ok(["sh", "-c", script], server=server) == "ok\n" * 8
+
+
+@BOTH
+@pytest.mark.parametrize("streams", ["1", "8"])
+@pytest.mark.parametrize("direction", [[], ["-R"], ["--bidir"]], ids=["up", "down", "both"])
+def test_iperf3(tunnel: Tunnel, server: str | None, streams: str, direction: list[str]) -> None:
+    tunnel.ok(["iperf3", "-c", SITE4, "-p", str(IPERF_PORT), "-t", "1", "-P", streams, *direction], server=server)
+
+
+def test_server_that_speaks_first(tunnel: Tunnel) -> None:
+    script = f"exec 3<>/dev/tcp/{SITE4}/{SPEAKS_FIRST}; head -n1 <&3"
+    assert tunnel.ok(["timeout", "10", "bash", "-c", script]) == "hello\n"
+
+
+@pytest.mark.parametrize("host", [SITE4, SITE6])
+def test_refusal_is_seen_as_refusal(tunnel: Tunnel, host: str) -> None:
+    assert tunnel.ok(client("connect", host, 9999), server="direct://") == "ECONNREFUSED\n"
+
+
+def test_refusal_behind_a_server_ends_the_connection(tunnel: Tunnel) -> None:
+    """Shadowsocks has no word for a refusal; its server closes."""
+    started = time.monotonic()
+    assert tunnel.run(["curl", "-sS", "-m", "20", f"http://{SITE4}:9999/"]).returncode in (7, 52, 56)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(("prefix", "wanted"), [("10.99.0.0/24", "EHOSTUNREACH"), ("fd99::/64", "EHOSTUNREACH")])
+def test_unreachable_is_seen_as_unreachable(tunnel: Tunnel, prefix: str, wanted: str) -> None:
+    target = prefix.partition("/")[0].removesuffix(".0") + (".1" if "." in prefix else "1")
+    family = "-6" if ":" in prefix else "-4"
+    tunnel.lab.client.run(["ip", family, "route", "add", "unreachable", prefix])
+    try:
+        assert tunnel.ok(client("connect", target, 80), server="direct://") in (f"{wanted}\n", "ENETUNREACH\n")
+    finally:
+        tunnel.lab.client.run(["ip", family, "route", "del", "unreachable", prefix])
+
+
+def test_silence_is_seen_as_silence(tunnel: Tunnel) -> None:
+    """The SYN is held until the far side answers: what nobody answers is never "connected"."""
+    assert tunnel.ok(client("connect", "10.98.0.1", 80, 3), server="direct://") == "timeout\n"
+
+
+def test_reset_is_seen_as_reset(tunnel: Tunnel) -> None:
+    done = tunnel.run(["curl", "-sS", f"http://{SITE4}:{RESETS}/"], server="direct://")
+    assert done.returncode in (52, 56), done
+
+
+def test_slow_reader_slows_the_sender(tunnel: Tunnel) -> None:
+    with tunnel.held() as held:
+        done = held.run(client("slow_reader", SITE4, FIRE_HOSE, 3))
+        assert done.stdout == "50000000\n", done
+        assert sum(map(peak_rss_mib, held.pids())) < 60
+
+
+def test_server_killed_in_the_middle(tunnel: Tunnel, contents: Contents) -> None:
+    """The flow ends with an error, in time; the tunnel goes on and carries again once the server is back."""
+    server = start_shadowsocks_server(tunnel.lab, port=8410)
+    with tunnel.held(server=shadowsocks_url(port=8410)) as held:
+        slow = ["curl", "-sS", "--limit-rate", "2M", "-o", "/dev/null", f"http://{SITE4}/big"]
+        download = held.open(slow)
+        time.sleep(1)
+        server.stop()
+        assert download.wait(20) in (18, 56), "curl did not see the connection break"
+        assert held.run(["curl", "-sS", "-m", "10", f"http://{SITE4}/1k"]).returncode != 0
+        server = start_shadowsocks_server(tunnel.lab, port=8410)
+        assert held.run(["curl", "-sSf", "-m", "10", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
+    server.stop()
+
+
+def test_client_killed_in_the_middle(tunnel: Tunnel) -> None:
+    """Its flow is given back; others go on."""
+    with tunnel.held() as held:
+        other = held.open(hold_command(1))
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        download = held.open(["curl", "-sS", "-o", "/dev/null", "--limit-rate", "1M", f"http://{SITE4}/big"])
+        time.sleep(0.5)
+        download.send_signal(signal.SIGKILL)
+        download.wait(5)
+        out, _ = other.communicate(timeout=20)
+        assert '"echoed": 1' in out

@@ -1,0 +1,26 @@
+"""ping through a tunnel: an answer means that the target is there."""
+
+from __future__ import annotations
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6
+from lab_support import Tunnel
+
+pytestmark = pytest.mark.lab
+PING = ["ping", "-c", "2", "-i", "0.2", "-W", "3"]
+
+
+@pytest.mark.parametrize("host", [SITE4, SITE6])
+def test_answer_of_a_target_that_is_there(tunnel: Tunnel, host: str) -> None:
+    assert " 0% packet loss" in tunnel.ok([*PING, host], server="direct://")
+
+
+@pytest.mark.parametrize("server", [None, "direct://"], ids=["ss", "direct"])
+@pytest.mark.parametrize("host", ["10.98.0.1", "fd98::1"])
+def test_no_answer_of_a_target_that_is_not(tunnel: Tunnel, host: str, server: str | None) -> None:
+    assert tunnel.run([*PING, host], server=server).returncode == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_loopback_inside(tunnel: Tunnel, host: str) -> None:
+    assert " 0% packet loss" in tunnel.ok([*PING, host])

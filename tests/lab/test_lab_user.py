@@ -1,0 +1,75 @@
+"""An ordinary user: no root, no capability, only user namespaces."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6, Lab
+from bench.netlab.tunnel import TUNFLOW, run_command, shadowsocks_url
+from lab_support import DNS, Contents, Tunnel
+
+import tunflow
+
+pytestmark = pytest.mark.lab
+NOBODY = 65534
+BECOME = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=-all",
+    "--bounding-set=-all",
+]
+
+
+@pytest.fixture(scope="module")
+def tunflow_command(lab: Lab) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """tunflow as an ordinary user can run it: this installation, or a copy where that one is root's own."""
+    if subprocess.run([*BECOME, TUNFLOW, "--help"], capture_output=True, check=False).returncode == 0:
+        yield [TUNFLOW], {}
+        return
+    copy = lab.directory / "copy"
+    ignore = shutil.ignore_patterns("__pycache__", "mypy*", "ruff*", "pip", "hypothesis")
+    shutil.copytree(sysconfig.get_path("purelib"), copy, ignore=ignore)
+    shutil.copytree(Path(tunflow.__file__).parent, copy / "tunflow", dirs_exist_ok=True, ignore=ignore)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = next(path for path in (f"/usr/bin/{version}", "/usr/bin/python3") if Path(path).exists())
+    yield [python, "-c", "import sys; from tunflow.cli import main; sys.exit(main())"], {"PYTHONPATH": str(copy)}
+    shutil.rmtree(copy)
+
+
+def run_as_nobody(
+    lab: Lab, tunflow_command: tuple[list[str], dict[str, str]], argv: list[str]
+) -> subprocess.CompletedProcess[str]:
+    program, env = tunflow_command
+    arguments = run_command(argv, server=shadowsocks_url(), dns=DNS)[1:]
+    return subprocess.run(
+        lab.client.command([*BECOME, *program, *arguments]),
+        env={**lab.client.env, **env, "HOME": "/nonexistent"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("url", ["http://site.lab/1k", f"http://{SITE4}/1k", f"http://[{SITE6}]/1k"])
+def test_curl(tunnel: Tunnel, contents: Contents, tunflow_command: tuple[list[str], dict[str, str]], url: str) -> None:
+    curl = ["curl", "-sSf", "-o", "/dev/null", "-w", "%{size_download}", url]
+    done = run_as_nobody(tunnel.lab, tunflow_command, curl)
+    assert (done.returncode, done.stdout) == (0, "1024"), done.stderr
+
+
+def test_user_is_its_own(tunnel: Tunnel, tunflow_command: tuple[list[str], dict[str, str]]) -> None:
+    done = run_as_nobody(tunnel.lab, tunflow_command, ["sh", "-c", "id -u; id -g; grep CapEff /proc/self/status"])
+    uid, gid, _, capabilities = done.stdout.split()
+    assert (uid, gid) == (str(NOBODY), str(NOBODY)), done.stderr
+    assert int(capabilities, 16) == 0 or os.environ.get("CI") is None, "the program has capabilities of its namespace"
