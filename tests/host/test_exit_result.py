@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 
@@ -39,6 +40,8 @@ def test_a_signal_is_handed_on_even_when_ignored_and_blocked_here(number: int) -
         if number != signal.SIGKILL:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
         leave(result)
 
     result = ExitResult.from_wait_status(_wait_status(be_killed))

@@ -108,9 +108,11 @@ def test_addresses_and_routes(launcher: Launcher) -> None:
     route6 = [line.split() for line in launcher.output("cat", "/proc/net/ipv6_route").splitlines()]
     assert [line[-1] for line in route6 if line[:2] == ["0" * 32, "00"] and line[-1] != "lo"] == ["tunflow0"]
     address6 = [line.split() for line in launcher.output("cat", "/proc/net/if_inet6").splitlines()]
-    ours = {line[5]: (line[0], line[4]) for line in address6}  # of the flags 80 is "permanent", 40 "tentative"
-    assert sorted(ours) == ["lo", "tunflow0"]
-    assert ours["tunflow0"] == ("fd74756e666c6f770000000000000001", "82")
+    # Of the flags 80 is "permanent", 40 would be "tentative", 02 is "no duplicate address detection".
+    assert sorted((line[5], line[0], line[4]) for line in address6) == [
+        ("lo", "0" * 31 + "1", "80"),
+        ("tunflow0", "fd74756e666c6f770000000000000001", "82"),
+    ]
 
 
 def test_an_ordinary_mtu_where_there_is_offload(launcher: Launcher) -> None:
@@ -138,6 +140,17 @@ def test_the_resolver_is_the_tunnel(launcher: Launcher) -> None:
     hosts = re.search(r"^hosts:(.*)$", launcher.output("cat", "/etc/nsswitch.conf"), re.M)
     assert hosts
     assert set(hosts[1].split()) <= {"files", "dns", "myhostname"}
+
+
+def test_the_resolver_may_stay_the_hosts(home: Path) -> None:
+    code = (
+        "from tunflow.host.private_network import PrivateNetwork; from tunflow.host.program import Program;"
+        "program = Program.start(['cat', '/etc/resolv.conf'], network=PrivateNetwork(), nameserver=None);"
+        "program.release(); program.result()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    seen = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=30)
+    assert seen.stdout == Path("/etc/resolv.conf").read_bytes()
 
 
 _PRIVATE_ETC = """

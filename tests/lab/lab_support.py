@@ -123,6 +123,7 @@ class Held(HeldTunnel):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout,
             env=self.lab.client.env,
             check=False,

@@ -63,12 +63,14 @@ def test_server_name_is_resolved_once_and_outside(tunnel: Tunnel) -> None:
     lab = tunnel.lab
     address = "10.66.0.53"
     lab.server.run(["ip", "addr", "add", f"{address}/24", "dev", "eth0"])
-    resolver = start_dns(lab, [address], {"server.lab": (SERVER4, SERVER6)}, {})
     script = 'mount --bind $1 /etc/resolv.conf && shift && exec "$@"'
     conf = lab.directory / "own-resolv.conf"
     conf.write_text(f"nameserver {address}\n")
     prefix = ["unshare", "-m", "sh", "-c", script, "sh", str(conf)]
-    with tunnel.held(server=shadowsocks_url(host="server.lab"), prefix=prefix) as held:
+    with (
+        start_dns(lab, [address], {"server.lab": (SERVER4, SERVER6)}, {}) as resolver,
+        tunnel.held(server=shadowsocks_url(host="server.lab"), prefix=prefix) as held,
+    ):
         assert held.run(["curl", "-sSf", f"http://{SITE4}/1k"]).returncode == 0
         asked = resolver.output().count("query[A] server.lab")
         resolver.stop()

@@ -84,17 +84,18 @@ def test_slow_reader_slows_the_sender(tunnel: Tunnel) -> None:
 
 def test_server_killed_in_the_middle(tunnel: Tunnel, contents: Contents) -> None:
     """The flow ends with an error, in time; the tunnel goes on and carries again once the server is back."""
-    server = start_shadowsocks_server(tunnel.lab, port=8410)
-    with tunnel.held(server=shadowsocks_url(port=8410)) as held:
+    with (
+        start_shadowsocks_server(tunnel.lab, port=8410) as server,
+        tunnel.held(server=shadowsocks_url(port=8410)) as held,
+    ):
         slow = ["curl", "-sS", "--limit-rate", "2M", "-o", "/dev/null", f"http://{SITE4}/big"]
         download = held.open(slow)
         time.sleep(1)
         server.stop()
         assert download.wait(20) in (18, 56), "curl did not see the connection break"
         assert held.run(["curl", "-sS", "-m", "10", f"http://{SITE4}/1k"]).returncode != 0
-        server = start_shadowsocks_server(tunnel.lab, port=8410)
-        assert held.run(["curl", "-sSf", "-m", "10", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
-    server.stop()
+        with start_shadowsocks_server(tunnel.lab, port=8410):
+            assert held.run(["curl", "-sSf", "-m", "10", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
 
 
 def test_client_killed_in_the_middle(tunnel: Tunnel) -> None:

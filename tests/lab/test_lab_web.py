@@ -23,10 +23,8 @@ def sha256_of(url: str, *options: str) -> list[str]:
 
 @pytest.mark.parametrize(("port", "method"), list(enumerate(METHODS, start=8401)))
 def test_every_method_carries_a_file(tunnel: Tunnel, contents: Contents, port: int, method: str) -> None:
-    server = start_shadowsocks_server(tunnel.lab, method, port)
-    link = shadowsocks_url(method, port=port)
-    got = tunnel.ok(sha256_of(f"http://{SITE4}/10m"), server=link)
-    server.stop()
+    with start_shadowsocks_server(tunnel.lab, method, port):
+        got = tunnel.ok(sha256_of(f"http://{SITE4}/10m"), server=shadowsocks_url(method, port=port))
     assert got.split()[0] == contents.medium_sha256
 
 

@@ -219,3 +219,20 @@ def test_every_state_has_its_edges_and_nothing_else_is_legal():
             else:
                 with pytest.raises(AssertionError):
                     check_move(old, new)
+
+
+def test_the_last_bytes_and_the_fin_share_a_segment():
+    client = ScriptedClient()
+    connection = client.establish()
+    connection.close_write(client.now, [b"all there is"])
+    assert client.receive() == [Segment("FPA", seq=1, ack=1, payload=b"all there is")]
+
+
+def test_a_fin_is_acknowledged_even_if_the_connection_ends_in_the_same_batch():
+    client = ScriptedClient()
+    connection = client.establish()
+    connection.close_write(client.now)
+    client.receive()
+    client.send_packets([client.packet(ACK | FIN, seq=1, ack=1), client.packet(ACK, seq=2, ack=2)])
+    assert client.receive() == [Segment("A", seq=2, ack=2)]
+    assert connection.closed

@@ -67,9 +67,14 @@ class Reactor:
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
-        """Stop waiting on `fd`; call before closing it. A descriptor that is not waited on is ignored."""
+        """Stop waiting on `fd`. A descriptor that is not waited on is ignored."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            self._removed.add(fd)
+
+    def forget(self, fd: int) -> None:
+        """Like `remove`, for a descriptor that is closed right after and has no duplicate: the kernel does the rest."""
+        if self._handlers.pop(fd, None) is not None:
             self._removed.add(fd)
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:

@@ -82,10 +82,6 @@ class Connecting:
             self._drop_socket()
             self._next(error)
             return
-        try:
-            self._socket.getpeername()
-        except OSError:  # an event of this round that was meant for a closed socket with the same number
-            return
         connected, self._socket = self._socket, None
         self._reactor.remove(connected.fileno())
         self._finish(connected, 0)

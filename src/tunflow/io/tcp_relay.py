@@ -72,7 +72,7 @@ class TCPRelay:
 
     __slots__ = (
         "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
-        "_opening", "_pending", "_readable", "_route", "_socket", "_tail", "_timer", "_writable", "connection",
+        "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer", "_writable", "connection",
         "done_up",
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ class TCPRelay:
         self._connected = self._readable = self._writable = self._hung_up = False
         self.done_up = False
         """Whether the client closed its side and the far side was told."""
-        self._done_down = self._heard = False
+        self._done_down = self._heard = self._spoke = False
         self._opening = route.codec is not None
         self._pending: list[Buffer] = []
         self._tail: bytes = b""
@@ -225,6 +225,7 @@ class TCPRelay:
                 pieces = connection.take(size)
                 self._driver.statistics.tcp_bytes_up += waiting - connection.readable
                 if codec is not None:
+                    self._spoke = True
                     pieces = codec.seal(pieces)
                     if self._opening:
                         self._opening = False
@@ -238,7 +239,8 @@ class TCPRelay:
                 self._open_without_payload()
                 if self._pending:
                     return
-            self._socket.shutdown(socket.SHUT_WR)
+            if not self._done_down:  # else the socket is closed right away, which says the same
+                self._socket.shutdown(socket.SHUT_WR)
             self.done_up = True
 
     def _send(self, pieces: list[Buffer]) -> bool:
@@ -263,33 +265,40 @@ class TCPRelay:
 
     def _pump_down(self) -> None:
         connection = self.connection
+        driver = self._driver
+        held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         for _ in range(ROUNDS):
             room = connection.send_room
             if room < MINIMUM_ROOM:
-                return
+                break
             asked = min(room, RECEIVE_SIZE)
             try:
-                received = self._receive_plain(asked) if self._codec is None else self._receive_sealed(asked)
+                received = self._receive_plain(asked, held) if self._codec is None else self._receive_sealed(asked, held)
             except BlockingIOError:
                 self._readable = False
-                return
+                break
             if not received:
-                self._end_of_stream()
+                self._end_of_stream(held)
                 return
-            if received < asked and not self._hung_up:
+            if received == asked:
+                connection.send(held, driver.reactor.now)
+                held = []
+                driver.write()  # while the bytes are still in the cache
+            elif not self._hung_up:
                 self._readable = False  # epoll(7): a short read means the rest makes a new edge
-                return
-        self._driver.again(self)
+                break
+        else:
+            driver.again(self)
+        if held:
+            connection.send(held, driver.reactor.now)
 
-    def _receive_plain(self, asked: int) -> int:
+    def _receive_plain(self, asked: int, into: list[Buffer]) -> int:
         data = self._socket.recv(asked)
-        if data:
-            self._driver.statistics.tcp_bytes_down += len(data)
-            self.connection.send((data,), self._driver.reactor.now)
-            self._driver.write()  # while the bytes are still in the cache
+        self._driver.statistics.tcp_bytes_down += len(data)
+        into.append(data)
         return len(data)
 
-    def _receive_sealed(self, asked: int) -> int:
+    def _receive_sealed(self, asked: int, into: list[Buffer]) -> int:
         """Receive behind the start of an unfinished record, open what is whole, keep the rest."""
         scratch = self._driver.scratch
         start = len(self._tail)
@@ -306,18 +315,17 @@ class TCPRelay:
                 if not self._heard:
                     self._heard = True
                     self._driver.proxy_answered()
-                self.connection.send(pieces, self._driver.reactor.now)
-                self._driver.write()
+                into += pieces
         return received
 
-    def _end_of_stream(self) -> None:
+    def _end_of_stream(self, last: list[Buffer]) -> None:
         self._done_down = True
         if self._tail:
             # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if self._codec is not None and not self._heard:
+        if self._spoke and not self._heard:
             self._driver.proxy_closed_unheard()
-        self.connection.close_write(self._driver.reactor.now)
+        self.connection.close_write(self._driver.reactor.now, last)
 
     # Ends.
 
@@ -344,7 +352,7 @@ class TCPRelay:
         sock = self._socket
         if sock.fileno() < 0:
             return
-        self._driver.reactor.remove(sock.fileno())
+        self._driver.reactor.forget(sock.fileno())
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         sock.close()

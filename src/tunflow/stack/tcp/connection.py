@@ -57,6 +57,9 @@ RETRIES = 10
 ABANDONED_TIMEOUT = 60.0
 """How long FIN-WAIT-2 lasts once nobody owns the connection: RFC 9293 §3.10.4 leaves it open, this is Linux's."""
 
+LOW_WINDOW = 32 * 1024
+"""While a client may still send this much it is not waiting for a window update; the next ACK tells it."""
+
 MAX_OWN_WINDOW = 1 << 30
 
 
@@ -187,10 +190,11 @@ class TCPConnection:
         """Up to `limit` bytes from the client, as pieces that are the caller's; the window opens by as much."""
         receiver = self.receiver
         pieces = receiver.take(limit)
-        gain = receiver.next + receiver.limit - receiver.queued - receiver.advertised
-        if gain >= receiver.limit >> 2 and not self.ack_due:
-            # RFC 9293 §3.8.6.2.2: tell of an opened window only when it is worth a packet.
-            self._want_ack()
+        if receiver.advertised - receiver.next < LOW_WINDOW and not self.ack_due:
+            gain = receiver.next + receiver.limit - receiver.queued - receiver.advertised
+            if gain >= receiver.limit >> 2:
+                # RFC 9293 §3.8.6.2.2: tell of an opened window only when it is worth a packet.
+                self._want_ack()
         return pieces
 
     def send(self, pieces: Sequence[Buffer], now: float) -> None:
@@ -199,10 +203,11 @@ class TCPConnection:
         if self.state >= State.ESTABLISHED:
             self._transmit(now)
 
-    def close_write(self, now: float) -> None:
-        """No more bytes for the client: FIN follows what is queued. Bytes from it are still welcome."""
+    def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
+        """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
         if self.sender.fin_queued or self.state is State.CLOSED:
             return
+        self.sender.queue(last)
         self.sender.fin_queued = True
         if self.state >= State.ESTABLISHED:
             self._transmit(now)
@@ -396,7 +401,6 @@ class TCPConnection:
             self._want_ack()
         elif self.state is State.FIN_WAIT_2:
             self._want_ack()
-            self.flush_ack()
             self._linger()
 
     # What leaves.
@@ -546,6 +550,7 @@ class TCPConnection:
         self._finish()
 
     def _linger(self) -> None:
+        self.flush_ack()  # of the FIN: from now on only a repeated one is answered
         self._move(State.TIME_WAIT)
         self._end(lingers=True)
 

@@ -54,8 +54,8 @@ class TimeWait:
 
     def restart(self, key: bytes, now: float) -> None:
         """A FIN came again: wait 2 MSL from now (RFC 9293 §3.10.7.4, eighth step)."""
-        place = self._places.pop(key)
-        self._places[key] = place._replace(expires=now + DURATION)
+        template, sent, received, _ = self._places.pop(key)
+        self._places[key] = Place(template, sent, received, now + DURATION)
 
     def next_timeout(self) -> float | None:
         """When the oldest place goes."""

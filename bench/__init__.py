@@ -1,0 +1,1 @@
+"""Measurements of tunflow beside the limit and beside its peers: `python -m bench`."""
