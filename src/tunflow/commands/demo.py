@@ -6,22 +6,19 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from tunflow.commands.flows import SERVER_VARIABLE
+from tunflow.commands.flows import SERVER_VARIABLE, say
 from tunflow.demo.children import Child
 from tunflow.demo.client import Plan
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
+from tunflow.demo.progress import Show, bar
+from tunflow.demo.report import Report, make_report
 from tunflow.demo.servers import ECHO_PORT, HTTP_PORT, be_server, be_site
-from tunflow.demo.session import DemoError, Progress, Session
+from tunflow.demo.session import DemoError, Session
 from tunflow.demo.site import Ports
 from tunflow.proxies import link
-
-if TYPE_CHECKING:
-    from tunflow.demo.report import Report
 
 METHOD = "aes-256-gcm"
 
@@ -30,26 +27,65 @@ MEASURE_SECONDS = 2.0
 
 
 def demo(*, as_json: bool) -> int:
-    """Run the demo and print its report; the exit status. Raises RemoteError when something was not right."""
+    """Run the demo and print its report; the exit status, 0 only when every byte was right."""
     with ExitStack() as stack:
-        spec = link.ShadowsocksServer("127.0.0.1", 0, METHOD, secrets.token_urlsafe(24))
         site = Child("site", be_site)  # forked before rich starts its thread
         stack.callback(site.kill)
         ports = Ports(**site.ready)
+        spec = link.ShadowsocksServer("127.0.0.1", 0, METHOD, secrets.token_urlsafe(24))
         server = Child("server", partial(be_server, spec, ports), (site,))
         stack.callback(server.kill)
         spec = link.ShadowsocksServer(spec.host, server.ready["port"], spec.method, spec.password)
-        progress = stack.enter_context(_progress(quiet=as_json))
+        show = stack.enter_context(bar(quiet=as_json))
         try:
-            report = _measure(spec, ports, server, progress)
+            report = measure(spec, ports, server, show)
         except DemoError as error:
-            return _failed(error)
+            show("stopped", 1.0)
+            stack.close()
+            say(error.line)
+            return error.status
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))  # noqa: T201  (this is the command's output)
-        return 0
-    from rich.console import Console  # noqa: PLC0415
+    else:
+        from tunflow.demo.show import show_report  # noqa: PLC0415  (rich, for people only)
 
-    from tunflow.demo.report import show  # noqa: PLC0415
-
-    show(report, Console())
+        show_report(report)
     return 0
+
+
+def measure(spec: link.ShadowsocksServer, ports: Ports, server: Child, show: Show) -> Report:
+    """Run the client through the tunnel, then without it. Raises DemoError."""
+    through = Session(
+        [sys.executable, "-P", "-m", "tunflow", "run", "--dns", RESOLVER, "--"],
+        {SERVER_VARIABLE: link.format_server(spec)},
+        lambda step, done: show(f"through the tunnel: {step}", done / 2),
+    )
+    tunnel = through.run(tunnel_plan(ports))
+    counted = server.end()
+    direct = Session([], {}, lambda step, done: show(f"without the tunnel: {step}", 0.5 + done / 2))
+    cores = len(os.sched_getaffinity(0))
+    return make_report(spec.label, tunnel, direct.run(direct_plan(ports)), counted, through.peak_memory, cores)
+
+
+def tunnel_plan(ports: Ports) -> Plan:
+    """What the client asks for inside the tunnel: addresses that lead nowhere but through the server."""
+    plan = Plan(
+        pages=[("name", NAME, HTTP_PORT), ("IPv4", SITE4, HTTP_PORT)],
+        echoes=[("IPv4", SITE4, ECHO_PORT)],
+        measured=(SITE4, HTTP_PORT),
+        seconds=MEASURE_SECONDS,
+    )
+    if ports.http6:
+        plan["pages"].append(("IPv6", SITE6, HTTP_PORT))
+        plan["echoes"].append(("IPv6", SITE6, ECHO_PORT))
+    return plan
+
+
+def direct_plan(ports: Ports) -> Plan:
+    """The same without a tunnel, over loopback."""
+    return Plan(
+        pages=[("IPv4", "127.0.0.1", ports.http4)],
+        echoes=[("IPv4", "127.0.0.1", ports.echo4)],
+        measured=("127.0.0.1", ports.http4),
+        seconds=MEASURE_SECONDS,
+    )

@@ -39,16 +39,17 @@ TIMEOUT = 15.0
 
 
 class Plan(TypedDict):
-    """What to do: where to ask (`[label, host, port]`), and how long to measure each direction in seconds."""
+    """What to do: where to ask (`[label, host, port]`), where to measure, and for how many seconds each direction."""
 
     pages: list[tuple[str, str, int]]
     echoes: list[tuple[str, str, int]]
+    measured: tuple[str, int]
     seconds: float
 
 
 def main(plan: Plan) -> None:
     """Do all steps."""
-    host, port = plan["pages"][0][1:]
+    host, port = plan["measured"]
     steps: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         ("pages", lambda: {"pages": [page(*where) for where in plan["pages"]]}),
         ("echoes", lambda: {"echoes": [echo(*where) for where in plan["echoes"]]}),

@@ -32,9 +32,7 @@ def be_server(spec: link.ShadowsocksServer, ports: Ports, control: socket.socket
     """Serve Shadowsocks until `control` ends; says its port, then what it counted and logged."""
     reactor = Reactor()
     log: list[str] = []
-    server = ShadowsocksServer(
-        reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports)
-    )
+    server = ShadowsocksServer(reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports))
     reactor.add(control.fileno(), READ, lambda _events: reactor.stop())
     say({"port": server.addresses[0].port})
     reactor.run()

@@ -34,12 +34,22 @@ Progress = Callable[[str, float], None]
 
 
 class DemoError(RemoteError):
-    """Something did not come out right; `said` is what the tunnel wrote to stderr, which tells more if it is there."""
+    """Something did not come out right; `status` is the exit status that tells so."""
 
-    def __init__(self, message: str, said: str = "", status: int = 1) -> None:
+    def __init__(self, message: str, *, status: int = 1, ended_early: bool = False) -> None:
         super().__init__(message)
-        self.said = said
-        self.status = status
+        self.status = status if status > 0 else 1
+        self.said = ""
+        """What the tunnel and the client wrote to stderr."""
+        self._ended_early = ended_early
+
+    @property
+    def line(self) -> str:
+        """The one line for the user: the tunnel's own word when it could not even start, else ours and its last."""
+        last = self.said.rpartition("\n")[2].removeprefix("tunflow: ")
+        if not last:
+            return f"demo: {self}"
+        return last if self._ended_early else f"demo: {self} ({last})"
 
 
 class Session:
@@ -90,7 +100,7 @@ class Session:
                 data = os.read(process.stdout.fileno(), 65536)
                 if not data:
                     status = process.wait(GOODBYE_SECONDS)
-                    raise DemoError(f"the client ended early with status {status}", status=status or 1)
+                    raise DemoError(f"the client ended early with status {status}", status=status, ended_early=True)
                 *lines, waiting = (waiting + data).split(b"\n")
                 for line in lines:
                     self._take(line)

@@ -48,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     random: ClassVar[tuple[bytes, str]] = (b"", "")
 
-    def do_GET(self) -> None:  # noqa: N802  (the standard library's name)
+    def do_GET(self) -> None:
         """Answer with what was seen, with random bytes or with blocks."""
         if self.path == "/hello":
             peer = self.client_address[0], self.client_address[1]
@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
-    def do_POST(self) -> None:  # noqa: N802  (the standard library's name)
+    def do_POST(self) -> None:
         """Take an upload and answer what came."""
         size = int(self.headers.get("Content-Length", "0"))
         if self.path == "/blocks":
@@ -86,7 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while taken < size:
             filled = 0
             while filled < len(BLOCK):
-                count = self.rfile.readinto(view[filled:])  # type: ignore[attr-defined]  # a BufferedReader
+                count = self.rfile.readinto(view[filled:])
                 if not count:
                     return {"bytes": taken + filled, "right": False}
                 filled += count
@@ -139,6 +139,8 @@ class EchoServer6(socketserver.UDPServer):
 
 class NameHandler(socketserver.StreamRequestHandler):
     """DNS over TCP (RFC 7766): queries behind their length, until the client has no more."""
+
+    disable_nagle_algorithm = True  # the answers for A and AAAA must not wait for each other
 
     def handle(self) -> None:
         """Answer each."""

@@ -1,0 +1,25 @@
+"""The bar that the demo shows while it measures: on stderr, for a terminal only, and gone afterwards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Show = Callable[[str, float], None]
+"""Told what is being done and how much of everything is done, from 0 to 1."""
+
+
+@contextmanager
+def bar(*, quiet: bool) -> Iterator[Show]:
+    """A bar while the context lasts; none with `quiet` or when stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _what, _done: None
+        return
+    from rich.console import Console  # noqa: PLC0415  (imported when there is a terminal)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=1.0)
+        yield lambda what, done: progress.update(task, description=what, completed=done)
