@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.netlab.namespaces import SITE4, Lab
-from bench.netlab.peers import IPERF_PORT, SCRIPTS, UDP_ECHO_PORT
+from bench.netlab.peers import IPERF_PORT, SCRIPTS, SERVICES_PORT, UDP_ECHO_PORT
 from bench.netlab.processes import cpu_seconds, open_fds, peak_rss_mib, rss_mib
 from bench.rows import Row, Tunnel
 
 SMALL_URL = f"http://{SITE4}/1k"
 IDLE_FLOWS = 1000
-ECHO_PORT = 9000
 Figures = dict[str, float]
 
 
@@ -127,7 +126,7 @@ def udp(row: Row, lab: Lab, plan: Plan) -> float:
 
 def idle_flows(row: Row, lab: Lab) -> tuple[float, float]:
     """MiB and descriptors that the client side holds while `IDLE_FLOWS` connections are open and idle."""
-    script = [sys.executable, str(SCRIPTS / "hold.py"), SITE4, str(ECHO_PORT), str(IDLE_FLOWS)]
+    script = [sys.executable, str(SCRIPTS / "hold.py"), SITE4, str(SERVICES_PORT), str(IDLE_FLOWS)]
     with subprocess.Popen(
         row.command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=lab.client.env
     ) as holding:

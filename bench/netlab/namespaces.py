@@ -69,6 +69,7 @@ class Namespace:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout,
             env=self.env,
             check=False,

@@ -23,6 +23,7 @@ REDIRECT_PORT = 1082
 IPERF_PORT = 5201
 UDP_ECHO_PORT = 7007
 SSH_PORT = 22
+SERVICES_PORT = 9000
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -164,10 +165,10 @@ def start_udp_echo(lab: Lab, address: str = SITE4) -> Process:
     return server
 
 
-def start_services(lab: Lab) -> Process:
+def start_services(lab: Lab, first_port: int = SERVICES_PORT) -> Process:
     """The small servers of `scripts/services.py` on S, well-behaved and not."""
-    server = lab.start(lab.server, _with_many_fds([sys.executable, str(SCRIPTS / "services.py")]))
-    server.wait_listening(9000)
+    server = lab.start(lab.server, _with_many_fds([sys.executable, str(SCRIPTS / "services.py"), str(first_port)]))
+    server.wait_listening(first_port)
     return server
 
 

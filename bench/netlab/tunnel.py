@@ -32,6 +32,13 @@ def run_command(argv: Sequence[str], *, server: str | None, dns: str, options: S
     return [TUNFLOW, "run", *servers, "--dns", dns, *options, "--", *argv]
 
 
+def start_tunflow_server(lab: Lab, url: str, port: int) -> Process:
+    """`tunflow serve` on S."""
+    server = lab.start(lab.server, [TUNFLOW, "serve", url])
+    server.wait_listening(port)
+    return server
+
+
 class HeldTunnel:
     """A `tunflow run` whose program only waits, so that others can be run in the same tunnel from outside."""
 

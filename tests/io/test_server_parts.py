@@ -15,10 +15,10 @@ from server_rig import LOOPBACK, target_socket
 
 from tunflow.endpoint import Endpoint
 from tunflow.io import cause_log
+from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
 from tunflow.io.server_budget import KEPT_FREE, DescriptorBudget
 from tunflow.io.server_connect import Connecting, why
-from tunflow.io.cause_log import CauseLog
 from tunflow.io.server_pipe import unsent
 from tunflow.io.server_resolver import Addresses, Resolver, system_lookup
 

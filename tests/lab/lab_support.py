@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.netlab.namespaces import SITE4, Lab
-from bench.netlab.peers import SCRIPTS
+from bench.netlab.peers import SCRIPTS, SERVICES_PORT
 from bench.netlab.processes import Process
 from bench.netlab.tunnel import HeldTunnel, run_command, shadowsocks_url
 
@@ -27,7 +27,9 @@ DNS = f"tcp://{SITE4}:53"
 """The resolver that only the far side of a tunnel reaches without being seen."""
 CLIENTS = Path(__file__).parent / "clients"
 
-ECHO, DIGEST, LONG_POLL, NOISE, HALF_ANSWER, NEVER_READS, RESETS, FIRE_HOSE, SPEAKS_FIRST = range(9000, 9009)
+(ECHO, DIGEST, LONG_POLL, NOISE, HALF_ANSWER, NEVER_READS, RESETS, FIRE_HOSE, SPEAKS_FIRST, COUNTED_DIGEST) = range(
+    SERVICES_PORT, SERVICES_PORT + 10
+)
 """Ports of bench/netlab/scripts/services.py."""
 
 

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
-from bench.netlab.namespaces import SITE4, SITE6
+from bench.netlab.namespaces import SITE4, SITE6, Lab
 from bench.netlab.peers import IPERF_PORT, start_shadowsocks_server
 from bench.netlab.processes import peak_rss_mib
-from bench.netlab.tunnel import shadowsocks_url
-from lab_support import DIGEST, FIRE_HOSE, RESETS, SPEAKS_FIRST, Contents, Tunnel, client, hold_command
+from bench.netlab.tunnel import shadowsocks_url, start_tunflow_server
+from lab_support import COUNTED_DIGEST, DIGEST, FIRE_HOSE, RESETS, SPEAKS_FIRST, Contents, Tunnel, client, hold_command
 
 pytestmark = pytest.mark.lab
 BOTH = pytest.mark.parametrize("server", [None, "direct://"], ids=["ss", "direct"])
 
 
+@pytest.fixture(scope="module")
+def half_close_server(lab: Lab, tunnel: Tunnel) -> Iterator[str]:
+    """`tunflow serve`: ss-server (shadowsocks-libev) ends both directions when one of them ends."""
+    with start_tunflow_server(lab, shadowsocks_url(port=8420), 8420):
+        yield shadowsocks_url(port=8420)
+
+
 @BOTH
 @pytest.mark.parametrize("host", [SITE4, SITE6])
 @pytest.mark.parametrize("size", [0, 1, 100_000, 50_000_000])
-def test_half_close(tunnel: Tunnel, server: str | None, host: str, size: int) -> None:
-    assert tunnel.ok(client("half_close", host, DIGEST, size), server=server) == "ok\n"
+def test_half_close(tunnel: Tunnel, half_close_server: str, server: str | None, host: str, size: int) -> None:
+    command = client("upload", host, DIGEST, size, "half-close")
+    assert tunnel.ok(command, server=server or half_close_server) == "ok\n"
+
+
+@pytest.mark.parametrize("size", [1, 100_000, 50_000_000])
+def test_upload_is_whole(tunnel: Tunnel, size: int) -> None:
+    assert tunnel.ok(client("upload", SITE4, COUNTED_DIGEST, size)) == "ok\n"
 
 
 @BOTH
 def test_eight_uploads_at_once_are_whole(tunnel: Tunnel, server: str | None) -> None:
-    command = " ".join(client("half_close", SITE4, DIGEST, 20_000_000))
+    command = " ".join(client("upload", SITE4, COUNTED_DIGEST, 20_000_000))
     script = f"for i in 1 2 3 4 5 6 7 8; do {command} & done; wait"
     assert tunnel.ok(["sh", "-c", script], server=server) == "ok\n" * 8
 

@@ -6,9 +6,21 @@ import time
 
 import pytest
 from bench.netlab.namespaces import SITE4
+from bench.netlab.peers import SERVICES_PORT, start_services
 from bench.netlab.processes import peak_rss_mib
 from bench.netlab.tunnel import shadowsocks_url
-from lab_support import HALF_ANSWER, NEVER_READS, NOISE, RESETS, Contents, Tunnel, client, log_lines
+from lab_support import (
+    COUNTED_DIGEST,
+    FIRE_HOSE,
+    HALF_ANSWER,
+    NEVER_READS,
+    NOISE,
+    RESETS,
+    Contents,
+    Tunnel,
+    client,
+    log_lines,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -26,8 +38,10 @@ def test_something_else_in_the_servers_place(tunnel: Tunnel, port: int) -> None:
 
 def test_server_that_never_reads(tunnel: Tunnel) -> None:
     """The sender is held up, not buffered for: memory stays where it was."""
-    with tunnel.held(server=shadowsocks_url(port=NEVER_READS)) as held:
-        upload = held.open(client("half_close", SITE4, 80, 200_000_000))
+    own = 9100  # a server of this test's own, so that its end resets what the kernel would go on trying to send
+    never_reads = shadowsocks_url(port=own + NEVER_READS - SERVICES_PORT)
+    with start_services(tunnel.lab, own), tunnel.held(server=never_reads) as held:
+        upload = held.open(client("upload", SITE4, COUNTED_DIGEST, 200_000_000))
         time.sleep(3)
         assert upload.poll() is None
         assert sum(map(peak_rss_mib, held.pids())) < 60
@@ -46,7 +60,7 @@ def test_site_that_stops_in_the_middle(tunnel: Tunnel, contents: Contents) -> No
 def test_client_that_stops_reading(tunnel: Tunnel, contents: Contents) -> None:
     """One stuck reader, and everybody else's flows go on."""
     with tunnel.held() as held:
-        stuck = held.open(client("slow_reader", SITE4, 9007, 8))
+        stuck = held.open(client("slow_reader", SITE4, FIRE_HOSE, 8))
         time.sleep(1)
         for _ in range(5):
             assert held.run(["curl", "-sSf", "-m", "5", "-o", "/dev/null", f"http://{SITE4}/10m"]).returncode == 0

@@ -28,6 +28,10 @@ BECOME = [
     "--bounding-set=-all",
 ]
 
+TUN_NODE = 'n=$(mktemp -u) && mknod -m 666 $n c 10 200 && mount --bind $n /dev/net/tun && rm $n && exec "$@"'
+OPEN_TUN = ["unshare", "-m", "sh", "-c", TUN_NODE, "sh"]
+"""A /dev/net/tun with the mode that udev gives it (0666), in a mount namespace of its own: here it may be root's."""
+
 
 @pytest.fixture(scope="module")
 def tunflow_command(lab: Lab) -> Iterator[tuple[list[str], dict[str, str]]]:
@@ -51,7 +55,7 @@ def run_as_nobody(
     program, env = tunflow_command
     arguments = run_command(argv, server=shadowsocks_url(), dns=DNS)[1:]
     return subprocess.run(
-        lab.client.command([*BECOME, *program, *arguments]),
+        lab.client.command([*OPEN_TUN, *BECOME, *program, *arguments]),
         env={**lab.client.env, **env, "HOME": "/nonexistent"},
         cwd="/",
         capture_output=True,

@@ -1,9 +1,11 @@
-"""Small TCP servers for the lab, on consecutive ports of every address, some well-behaved and some not.
+"""`services.py FIRST_PORT`: small TCP servers on consecutive ports of every address, some well-behaved and
+some not.
 
 9000 echo; 9001 digest (reads to the end of the stream, then answers "<bytes> <sha256>": half-close is needed
 to see it); 9002 long poll (an HTTP answer after the seconds in the path, e.g. GET /20); 9003 random bytes,
 then closes; 9004 promises a megabyte, sends half, then says nothing; 9005 never reads; 9006 resets at once;
-9007 sends 50 MB as fast as they are read; 9008 speaks first ("hello\\n"), then echoes.
+9007 sends 50 MB as fast as they are read; 9008 speaks first ("hello\\n"), then echoes; 9009 counted digest
+(like digest, but as soon as the bytes that the first line promised are there).
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ import os
 import random
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-FIRST_PORT = 9000
 MEGABYTE = 1_000_000
 FOREVER = 1_000_000.0
 
@@ -37,6 +39,17 @@ async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         count += len(data)
         sha.update(data)
     writer.write(f"{count} {sha.hexdigest()}\n".encode())
+    await writer.drain()
+
+
+async def counted_digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hash as many bytes as the first line says, then answer."""
+    count = left = int(await reader.readline())
+    sha = hashlib.sha256()
+    while left and (data := await reader.read(min(left, 1 << 18))):
+        left -= len(data)
+        sha.update(data)
+    writer.write(f"{count - left} {sha.hexdigest()}\n".encode())
     await writer.drain()
 
 
@@ -99,6 +112,7 @@ HANDLERS: tuple[Handler, ...] = (
     reset,
     fire_hose,
     speak_first,
+    counted_digest,
 )
 
 
@@ -113,13 +127,13 @@ def closing(handler: Handler) -> Handler:
     return run
 
 
-async def main() -> None:
+async def main(first_port: int) -> None:
     """Serve until killed; the first port opens last, so that who waits for it waits for all."""
     servers = []
     for offset, handler in reversed(list(enumerate(HANDLERS))):
-        servers.append(await asyncio.start_server(closing(handler), None, FIRST_PORT + offset, backlog=4096))
+        servers.append(await asyncio.start_server(closing(handler), None, first_port + offset, backlog=4096))
     await asyncio.sleep(FOREVER)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1])))

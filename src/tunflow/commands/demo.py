@@ -11,7 +11,7 @@ from functools import partial
 
 from tunflow.commands.flows import SERVER_VARIABLE, say
 from tunflow.demo.children import Child
-from tunflow.demo.client import Plan
+from tunflow.demo.client import NEW_CONNECTIONS, Plan
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
 from tunflow.demo.progress import Show, bar
 from tunflow.demo.report import Report, make_report
@@ -60,8 +60,14 @@ def measure(spec: link.ShadowsocksServer, ports: Ports, server: Child, show: Sho
         {SERVER_VARIABLE: link.format_server(spec)},
         lambda step, done: show(f"through the tunnel: {step}", done / 2),
     )
-    tunnel = through.run(tunnel_plan(ports))
+    try:
+        tunnel = through.run(tunnel_plan(ports))
+    except DemoError as error:
+        error.said = error.said or "\n".join(server.end()["log"])
+        raise
     counted = server.end()
+    if counted["streams"] < NEW_CONNECTIONS:
+        raise DemoError(f"the site was reached, but the server carried only {counted['streams']} flows of it")
     direct = Session([], {}, lambda step, done: show(f"without the tunnel: {step}", 0.5 + done / 2))
     cores = len(os.sched_getaffinity(0))
     return make_report(spec.label, tunnel, direct.run(direct_plan(ports)), counted, through.peak_memory, cores)

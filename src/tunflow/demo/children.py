@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunflow.errors import LocalError, TunflowError
+from tunflow.errors import LocalError, RemoteError
 
 PATIENCE_SECONDS = 10.0
 
@@ -36,7 +36,7 @@ class Child:
         self._control.settimeout(PATIENCE_SECONDS)
         self._lines = self._control.makefile("rb")
         self.ready = self._hear()
-        """What it said when it was ready. Raises TunflowError when it did not get that far."""
+        """What it said when it was ready. Raises RemoteError when it did not get that far."""
 
     def end(self) -> dict[str, Any]:
         """Have it end; what it said last."""
@@ -63,7 +63,7 @@ class Child:
             said = {"error": "it ended without a word"}
         if "error" in said:
             self.kill()
-            raise TunflowError(f"the demo's {self._name}: {said['error']}")
+            raise RemoteError(f"the demo's {self._name}: {said['error']}")
         return said
 
 

@@ -37,6 +37,8 @@ REQUESTS = 200
 
 TIMEOUT = 15.0
 
+ECHO_SECONDS = 2.0
+
 
 class Plan(TypedDict):
     """What to do: where to ask (`[label, host, port]`), where to measure, and for how many seconds each direction."""
@@ -97,7 +99,7 @@ def page(label: str, host: str, port: int) -> dict[str, Any]:
     url = f"http://{shown}/hello" if port == 80 else f"http://{shown}:{port}/hello"
     outcome = {"label": label, "url": url, "saw": saw, "curl": False}
     if shutil.which("curl"):
-        command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(TIMEOUT), url]
+        command = ["curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(TIMEOUT), url]
         done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode:
             raise ValueError(done.stderr.decode(errors="replace").strip() or f"curl ended with {done.returncode}")
@@ -110,7 +112,7 @@ def echo(label: str, host: str, port: int) -> dict[str, Any]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.connect((host, port))
-        udp.settimeout(2.0)
+        udp.settimeout(ECHO_SECONDS)
         for size in (1, 512, 1200):
             sent = os.urandom(size)
             for attempt in range(3):

@@ -33,9 +33,6 @@ SEAL_SIZE = 128 * 1024
 PLAIN_SIZE = 512 * 1024
 """Bytes handed to one `sendmsg` without a codec."""
 
-RECEIVE_SIZE = 64 * 1024 - 128
-"""Bytes asked of one `recv`: what fits a super-segment, so that each makes one packet."""
-
 MAXIMUM_PIECES = 1000
 """Under IOV_MAX, which is 1,024 on Linux."""
 
@@ -266,12 +263,13 @@ class TCPRelay:
     def _pump_down(self) -> None:
         connection = self.connection
         driver = self._driver
+        size = connection.sender.largest_segment
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         for _ in range(ROUNDS):
             room = connection.send_room
             if room < MINIMUM_ROOM:
                 break
-            asked = min(room, RECEIVE_SIZE)
+            asked = min(room, size)
             try:
                 received = self._receive_plain(asked, held) if self._codec is None else self._receive_sealed(asked, held)
             except BlockingIOError:
@@ -281,7 +279,7 @@ class TCPRelay:
                 self._end_of_stream(held)
                 return
             if received == asked:
-                connection.send(held, driver.reactor.now)
+                connection.send(held, driver.reactor.now, more=True)
                 held = []
                 driver.write()  # while the bytes are still in the cache
             elif not self._hung_up:
@@ -289,8 +287,7 @@ class TCPRelay:
                 break
         else:
             driver.again(self)
-        if held:
-            connection.send(held, driver.reactor.now)
+        connection.send(held, driver.reactor.now)
 
     def _receive_plain(self, asked: int, into: list[Buffer]) -> int:
         data = self._socket.recv(asked)

@@ -197,11 +197,14 @@ class TCPConnection:
                 self._want_ack()
         return pieces
 
-    def send(self, pieces: Sequence[Buffer], now: float) -> None:
-        """Queue bytes for the client; they must not change afterwards."""
+    def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
+        """Queue bytes for the client; they must not change afterwards.
+
+        `more`: the caller will call again before this round is over, so only the largest segments leave now.
+        """
         self.sender.queue(pieces)
         if self.state >= State.ESTABLISHED:
-            self._transmit(now)
+            self._transmit(now, more)
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
@@ -410,12 +413,12 @@ class TCPConnection:
         if self.ack_due and self.state >= State.ESTABLISHED:
             self._emit([], 0, self.sender.next, ACK)
 
-    def _transmit(self, now: float) -> None:
+    def _transmit(self, now: float, more: bool = False) -> None:
         """Send all new data that the windows allow."""
         sender = self.sender
         was_empty = not sender.flight
         while True:
-            segment = sender.next_segment(now)
+            segment = sender.next_segment(now, more)
             if segment is None:
                 break
             self._emit_segment(segment, PSH if not sender.unsent_size else 0)

@@ -96,8 +96,11 @@ class Sender:
                 self._unsent.append(piece)
             self.unsent_size += size
 
-    def next_segment(self, now: float) -> SentSegment | None:
-        """Cut the next new segment that both windows allow, and count it as in flight; None when there is none."""
+    def next_segment(self, now: float, more: bool) -> SentSegment | None:
+        """Cut the next new segment that both windows allow, and count it as in flight; None when there is none.
+
+        `more`: more bytes come at once, so a segment that is not as large as can be had better wait for them.
+        """
         waiting = self.unsent_size
         if not waiting:
             if self.fin_queued and not self.fin_sent:
@@ -105,6 +108,8 @@ class Sender:
             return None
         usable = self.una + min(self.window, self.congestion.window) - self.next
         size = min(waiting, usable, self.largest_segment)
+        if more and size < self.largest_segment:
+            return None
         if size < waiting:
             if size <= 0:
                 return None
