@@ -53,6 +53,17 @@ def test_timers_run_in_order_and_not_when_cancelled(reactor):
     assert ran == [1, 2, 3]
 
 
+def test_cancelled_timers_do_not_pile_up(reactor):
+    kept = []
+    reactor.call_later(0.001, lambda: kept.append(1))
+    for _ in range(10_000):
+        reactor.call_later(3600, lambda: kept.append("late")).cancel()
+    assert len(reactor._timers) < 1000
+    while not kept:
+        reactor.run_once(1)
+    assert kept == [1]
+
+
 def test_call_soon_does_not_wait_and_runs_once(reactor):
     ran = []
     reactor.call_soon(lambda: ran.append(1))

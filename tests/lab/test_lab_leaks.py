@@ -13,8 +13,8 @@ from lab_support import Contents, Tunnel, client
 pytestmark = pytest.mark.lab
 
 ATTEMPTS = {
-    "web": ["curl", "-s", "-m", "3", "http://site.lab/1k"],
-    "web6": ["curl", "-s", "-m", "3", f"http://[{SITE6}]/1k"],
+    "web": ["curl", "-s", "-m", "3", "-o", "/dev/null", "http://site.lab/1k"],
+    "web6": ["curl", "-s", "-m", "3", "-o", "/dev/null", f"http://[{SITE6}]/1k"],
     "dns": ["dig", "+tries=1", "+timeout=2", "site.lab"],
     "dns to the outside resolver": ["dig", "+tries=1", "+timeout=2", f"@{SERVER4}", "site.lab"],
     "dns to nobody": ["dig", "+tries=1", "+timeout=1", "@192.0.2.53", "site.lab"],

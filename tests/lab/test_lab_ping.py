@@ -1,4 +1,4 @@
-"""ping through a tunnel: straight out an answer is the target's own; through a proxy it means that the server is there."""
+"""ping in a tunnel: straight out an answer is the target's own, through a proxy it says that the server is there."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def test_what_the_program_leaves_behind(tunnel: Tunnel) -> None:
 
 
 def test_user_directory_and_loopback_are_the_programs(tunnel: Tunnel) -> None:
-    script = "id -u; pwd; (echo x | timeout 5 busybox nc -l -p 4000 &) ; sleep 0.5; "
-    script += "timeout 5 busybox nc 127.0.0.1 4000 </dev/null >/dev/null"
+    script = "id -u; pwd; (echo x | timeout 5 busybox nc -l -p 4000 >/dev/null &) ; sleep 0.5; "
+    script += "timeout 5 busybox nc 127.0.0.1 4000 </dev/null"
     uid, where, echoed = tunnel.ok(["sh", "-c", script]).split()
     assert (uid, echoed) == ("0", "x")
     assert where == tunnel.lab.client.run(["pwd"]).stdout.strip()

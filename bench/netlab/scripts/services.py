@@ -3,7 +3,7 @@ some not.
 
 9000 echo; 9001 digest (reads to the end of the stream, then answers "<bytes> <sha256>": half-close is needed
 to see it); 9002 long poll (an HTTP answer after the seconds in the path, e.g. GET /20); 9003 random bytes,
-then closes; 9004 promises a megabyte, sends half, then says nothing; 9005 never reads; 9006 resets at once;
+then closes; 9004 promises a megabyte, sends half, then says nothing; 9005 never reads; 9006 resets when spoken to;
 9007 sends 50 MB as fast as they are read; 9008 speaks first ("hello\\n"), then echoes; 9009 counted digest
 (like digest, but as soon as the bytes that the first line promised are there).
 """
@@ -83,8 +83,9 @@ async def never_read(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     await asyncio.sleep(FOREVER)
 
 
-async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """RST instead of an answer."""
+    await reader.read(1)
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 

@@ -23,18 +23,24 @@ HANGUP = select.EPOLLHUP
 Handler = Callable[[int], None]
 
 
+COMPACT_ABOVE = 256
+"""Cancelled timers that may lie in the heap before they are swept, once they are more than half of it."""
+
+
 class Timer:
     """A call that is due at a time; `cancel` may be called at any moment, also after it ran."""
 
-    __slots__ = ("call", "when")
+    __slots__ = ("_reactor", "call")
 
-    def __init__(self, when: float, call: Callable[[], None]) -> None:
-        self.when = when
+    def __init__(self, reactor: Reactor, call: Callable[[], None]) -> None:
+        self._reactor = reactor
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """Forget the call. The heap entry goes when its time comes."""
-        self.call = None
+        """Forget the call."""
+        if self.call is not None:
+            self.call = None
+            self._reactor.timer_cancelled()
 
 
 class Reactor:
@@ -45,6 +51,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._cancelled = 0
         self._soon: list[Callable[[], None]] = []
         self._round_end: list[Callable[[], None]] = []
         self._deadlines: list[tuple[Callable[[], float | None], Callable[[float], None]]] = []
@@ -79,9 +86,17 @@ class Reactor:
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call once at `when` (in the scale of `now`)."""
-        timer = Timer(when, call)
+        timer = Timer(self, call)
         heapq.heappush(self._timers, (when, next(self._order), timer))
         return timer
+
+    def timer_cancelled(self) -> None:
+        """A timer in the heap is dead. Its entry goes when its time comes, or when too many are dead."""
+        self._cancelled += 1
+        if self._cancelled > COMPACT_ABOVE and self._cancelled > len(self._timers) // 2:
+            self._timers = [entry for entry in self._timers if entry[2].call is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         """Call once, `delay` seconds after this round began."""
@@ -144,6 +159,7 @@ class Reactor:
         timers = self._timers
         while timers and timers[0][2].call is None:
             heapq.heappop(timers)
+            self._cancelled -= 1
         if timers:
             due = timers[0][0]
         for next_timeout, _ in self._deadlines:
@@ -156,8 +172,10 @@ class Reactor:
         return wait if longest is None else min(wait, longest)
 
     def _run_timers(self) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= self.now:
-            call = heapq.heappop(timers)[2].call
-            if call is not None:
+        while self._timers and self._timers[0][0] <= self.now:
+            timer = heapq.heappop(self._timers)[2]
+            call, timer.call = timer.call, None
+            if call is None:
+                self._cancelled -= 1
+            else:
                 call()

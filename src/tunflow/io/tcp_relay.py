@@ -189,8 +189,8 @@ class TCPRelay:
     def service(self) -> None:
         """Move what can be moved; called when the socket or the connection changed."""
         connection = self.connection
-        if connection.closed:
-            self._connection_ended()
+        if connection.closed and (connection.was_reset or not self._connected):
+            self._client_gave_up()
             return
         if not self._connected:
             return
@@ -338,8 +338,8 @@ class TCPRelay:
         self.connection.user = None
         self.connection.abort()
 
-    def _connection_ended(self) -> None:
-        """The client reset the connection, or it timed out: so does the far side's."""
+    def _client_gave_up(self) -> None:
+        """The client reset the connection, or it timed out: the far side's is reset too."""
         self._trace("ended by the client")
         self.connection.user = None
         self._close_socket(reset=self._connected)

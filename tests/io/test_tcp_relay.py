@@ -1,0 +1,222 @@
+"""A flow from a scripted client through the driver to a real socket on loopback, and back."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import time
+
+import pytest
+
+from tunflow.endpoint import endpoint
+from tunflow.host.memory import memory_pair
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import DirectDialer, make_dialer
+from tunflow.io.driver import Driver
+from tunflow.io.reactor import Reactor
+from tunflow.proxies.link import ShadowsocksServer
+from tunflow.testing.packet_script import ScriptedClient
+from tunflow.wire import tcp
+from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
+
+
+class LoopbackDialer(DirectDialer):
+    """Takes every target for the same port of 127.0.0.1, which no packet may name."""
+
+    def route(self, target):
+        return super().route(endpoint("127.0.0.1", target.port))
+
+
+class Bench:
+    """A driver on one end of a memory pair, a scripted client on the other, a listener on loopback."""
+
+    def __init__(self, dialer=None, listening=True):
+        self.reactor = Reactor()
+        device, self.card = memory_pair(vnet=False)
+        self.lines = []
+        log = CauseLog(self.lines.append, lambda: self.reactor.now)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        port = self.listener.getsockname()[1]
+        if not listening:
+            self.listener.close()
+        self.driver = Driver(self.reactor, device, dialer or LoopbackDialer(), log)
+        self.client = ScriptedClient(self.driver.stack, target_port=port)
+        self.far = None
+
+    def send(self, flags, **fields):
+        self.card.write([[bytes(10), self.client.packet(flags, **fields)]])
+
+    def until(self, condition, seconds=5.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "did not happen"
+            self.reactor.run_once(0.05)
+
+    def receive(self, count=1):
+        """The next `count` segments from the stack."""
+        packets = []
+
+        def enough():
+            packets.extend(self.card.read(100))
+            return len(packets) >= count
+
+        self.until(enough)
+        return [self.client._parse(packet) for packet in packets]
+
+    def establish(self):
+        self.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
+        (answer,) = self.receive()
+        assert answer.flags == "SA"
+        self.send(ACK, seq=1, ack=1, window=512)
+        self.far, _ = self.listener.accept()
+        self.far.settimeout(5)
+
+    def far_reads(self, size):
+        """Bytes that arrive at the far side, while the loop runs."""
+        self.far.setblocking(False)
+        got = bytearray()
+
+        def enough():
+            try:
+                piece = self.far.recv(size - len(got))
+            except BlockingIOError:
+                return False
+            got.extend(piece)
+            return not piece or len(got) >= size
+
+        self.until(enough)
+        return bytes(got)
+
+    def close(self):
+        if self.far is not None:
+            self.far.close()
+        self.listener.close()
+        self.driver.close()
+        self.reactor.close()
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    made.close()
+
+
+def test_bytes_both_ways_and_an_orderly_end(bench):
+    bench.establish()
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"question")
+    assert bench.far_reads(8) == b"question"
+    bench.far.sendall(b"answer")
+    (segment,) = bench.receive()
+    assert segment.payload == b"answer"
+    bench.send(ACK | FIN, seq=9, ack=7, window=512)
+    assert bench.far_reads(1) == b""
+    bench.far.close()
+    assert any("F" in segment.flags for segment in bench.receive())
+    bench.send(ACK, seq=10, ack=8)
+    bench.until(lambda: not bench.driver.relays and not bench.driver.stack.connections)
+
+
+def test_the_far_side_closes_first_and_still_gets_the_clients_last_bytes(bench):
+    bench.establish()
+    bench.far.shutdown(socket.SHUT_WR)
+    (segment,) = bench.receive()
+    assert segment.flags == "FA"
+    bench.send(ACK, seq=1, ack=2, window=512)
+    bench.send(ACK | FIN | PSH, seq=1, ack=2, payload=b"last words", window=512)
+    assert bench.far_reads(100) == b"last words"
+    assert bench.far_reads(1) == b""  # an end, not a reset
+    bench.until(lambda: not bench.driver.relays)
+
+
+def test_refused_is_refused():
+    bench = Bench(listening=False)
+    bench.send(SYN, seq=0)
+    (answer,) = bench.receive()
+    assert answer.flags == "RA"
+    assert bench.driver.statistics.tcp_failed == 1
+    assert not bench.driver.relays
+    bench.close()
+
+
+def test_a_reset_from_the_client_resets_the_far_side(bench):
+    bench.establish()
+    bench.send(RST, seq=1)
+    bench.until(lambda: not bench.driver.relays)
+    with pytest.raises(ConnectionResetError):
+        bench.far.recv(1)
+
+
+def test_a_reset_from_the_far_side_resets_the_client(bench):
+    bench.establish()
+    bench.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    bench.far.close()
+    assert bench.receive()[-1].flags == "RA"
+    assert bench.driver.stack.connections == 0
+
+
+def test_a_far_side_that_does_not_read_slows_the_client(bench):
+    bench.establish()
+    bench.far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sent = 0
+    window = 65535
+    while window > 0 and sent < 64 << 20:
+        size = min(1460, window)
+        bench.send(ACK, seq=1 + sent, ack=1, payload=bytes(size), window=512)
+        sent += size
+        bench.reactor.run_once(0.01)
+        for packet in bench.card.read(100):
+            segment = bench.client._parse(packet)
+            window = (segment.window << 7) - (1 + sent - segment.ack)
+    assert window <= 0
+    assert sum(relay.connection.readable for relay in bench.driver.relays) <= bench.driver.stack.receive_limit
+
+
+def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
+    def none_left(*_args, **_kwargs):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tunflow.io.tcp_relay.socket.socket", none_left)
+        bench.send(SYN, seq=0)
+        bench.until(lambda: bench.lines)
+    assert bench.card.read(10) == []
+    assert "ulimit -n" in bench.lines[0]
+    bench.send(SYN, seq=0)  # the client's kernel tries again
+    (answer,) = bench.receive()
+    assert answer.flags == "SA"
+
+
+def test_a_proxy_that_is_down_is_named_once_and_refuses_the_client():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench.send(SYN, seq=0)
+    (answer,) = bench.receive()
+    assert answer.flags == "RA"
+    (line,) = bench.lines
+    assert f"127.0.0.1:{port}" in line
+    assert "refused" in line
+    assert "secret" not in line
+    bench.close()
+
+
+def test_junk_from_a_proxy_resets_the_flow_and_only_that():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench.listener = listener
+    bench.establish()
+    assert len(bench.far_reads(16 + 18 + 23)) == 57  # salt, sealed length, sealed address: nobody spoke first
+    bench.far.sendall(bytes(200))
+    assert bench.receive()[-1].flags == "RA"
+    assert "check the password" in bench.lines[0]
+    assert bench.driver.stack.connections == 0
+    bench.close()
+
+
+def test_nothing_but_tcp_flags_confuses_the_driver(bench):
+    bench.card.write([[bytes(10), b"\x45"], [bytes(10), bytes(60)], [bytes(10), bench.client.packet(tcp.URG, seq=5)]])
+    assert [segment.flags for segment in bench.receive()] == ["RA"]  # a segment of no connection
+    bench.establish()
