@@ -30,10 +30,11 @@ COMPACT_ABOVE = 256
 class Timer:
     """A call that is due at a time; `cancel` may be called at any moment, also after it ran."""
 
-    __slots__ = ("_reactor", "call")
+    __slots__ = ("_reactor", "call", "when")
 
-    def __init__(self, reactor: Reactor, call: Callable[[], None]) -> None:
+    def __init__(self, reactor: Reactor, when: float, call: Callable[[], None]) -> None:
         self._reactor = reactor
+        self.when = when
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
@@ -86,7 +87,7 @@ class Reactor:
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call once at `when` (in the scale of `now`)."""
-        timer = Timer(self, call)
+        timer = Timer(self, when, call)
         heapq.heappush(self._timers, (when, next(self._order), timer))
         return timer
 
