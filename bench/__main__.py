@@ -27,8 +27,11 @@ from bench.netlab.peers import (
 )
 from bench.netlab.site import Site
 from bench.netlab.tunnel import METHOD
-from bench.report import Results, RowResult, as_data, markdown, print_table
+from bench.report import Results, RowResult, as_data, markdown, print_tables
 from bench.rows import ROWS, Row
+
+TABLE_WIDTH = 120
+"""Columns that the tables need; a narrower terminal wraps them rather than losing figures."""
 
 
 def arguments() -> argparse.Namespace:
@@ -69,8 +72,7 @@ def main() -> int:
     if options.markdown:
         print(markdown(results))
     else:
-        console = Console()
-        print_table(Console(width=max(console.width, 200)) if not console.is_terminal else console, results)
+        print_tables(Console(width=max(Console().width, TABLE_WIDTH)), results)
     return 1 if any(row.error for row in results.values()) else 0
 
 

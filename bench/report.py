@@ -17,7 +17,7 @@ BASELINES = ("limit", "ss-redir")
 
 @dataclass(frozen=True)
 class Column:
-    """One figure: its key, heading, how it is printed, and whether a ratio of it means anything."""
+    """One figure: its key, heading, how it is printed, and whether it is a speed (then ratios are printed too)."""
 
     key: str
     heading: str
@@ -38,8 +38,8 @@ COLUMNS = (
     Column("cpu_down", "CPU s/GB\ndown 8", "{:.2f}"),
     Column("rss", "peak\nMiB", "{:.0f}"),
     Column("fds", "fds\n8 flows"),
-    Column("idle_rss", "MiB, 1,000\nidle flows", "{:.0f}"),
-    Column("idle_fds", "fds, 1,000\nidle flows"),
+    Column("idle_rss", "MiB\n1,000 idle", "{:.0f}"),
+    Column("idle_fds", "fds\n1,000 idle"),
     Column("start_cpu", "run true\nCPU s", "{:.2f}"),
     Column("first_byte", "first\nbyte s", "{:.2f}"),
     Column("sys_up", "syscalls\n/MB up"),
@@ -67,10 +67,12 @@ Results = dict[str, RowResult]
 
 
 def conditions() -> str:
-    """One line: where and how this was measured."""
+    """Where and how this was measured, in a few plain sentences."""
     return (
         f"Linux {platform.release()}, {os.cpu_count()} CPUs shared by both ends, server and client; "
-        f"Python {platform.python_version()}; network namespaces joined by a veth with TSO, cubic in all of them."
+        f"Python {platform.python_version()}. Network namespaces joined by a veth with TSO, cubic in all of them. "
+        "limit: the veth alone; ss-redir: its nftables redirect to ss-server; tunflow: `tunflow run` to the same "
+        "ss-server, and direct://. Both ss ways use aes-256-gcm."
     )
 
 
@@ -89,40 +91,47 @@ def ratios(results: Results, baseline: str) -> Iterator[tuple[RowResult, dict[st
             yield row, against
 
 
-def lines(results: Results) -> tuple[list[Column], list[tuple[str, list[str]]]]:
-    """The columns that were measured, and each printed line: its name and cells."""
-    columns = [c for c in COLUMNS if any(row.samples.get(c.key) for row in results.values())]
+def lines(results: Results, *, speed: bool) -> tuple[list[Column], list[tuple[str, list[str]]]]:
+    """The measured columns that are about speed, or about cost, and each printed line: its name and cells."""
+    chosen = [column for column in COLUMNS if column.ratio == speed]
+    columns = [column for column in chosen if any(row.samples.get(column.key) for row in results.values())]
     body = []
     for row in results.values():
         values = [row.median(column.key) for column in columns]
         cells = ["-" if value is None else c.form.format(value) for c, value in zip(columns, values, strict=True)]
-        body.append((row.name, cells))
-    for baseline in BASELINES:
+        if any(cell != "-" for cell in cells):
+            body.append((row.name, cells))
+    for baseline in BASELINES if speed else ():
         for row, against in ratios(results, baseline):
             cells = [f"{against[c.key]:.2f}" if c.key in against else "" for c in columns]
             body.append((f"{row.name} / {results[baseline].name}", cells))
     return columns, body
 
 
-def print_table(console: Console, results: Results) -> None:
+def print_tables(console: Console, results: Results) -> None:
     """For people at a terminal."""
-    columns, body = lines(results)
-    table = Table(title=f"Medians. {conditions()}", title_justify="left")
-    table.add_column("")
-    for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
-    for index, (name, cells) in enumerate(body):
-        table.add_row(name, *cells, end_section=index + 1 == len(results))
-    console.print(table)
+    console.print(f"Medians. {conditions()}", highlight=False)
+    for speed in (True, False):
+        columns, body = lines(results, speed=speed)
+        table = Table()
+        table.add_column("", no_wrap=True)
+        for column in columns:
+            table.add_column(column.heading, justify="right", no_wrap=True)
+        for index, (name, cells) in enumerate(body):
+            table.add_row(name, *cells, end_section=speed and index + 1 == len(results))
+        if body:
+            console.print(table)
 
 
 def markdown(results: Results) -> str:
     """For the README."""
-    columns, body = lines(results)
-    head = [column.heading.replace("\n", " ") for column in columns]
-    out = ["| " + " | ".join(["", *head]) + " |", "|---" + "|--:" * len(columns) + "|"]
-    out += ["| " + " | ".join([name, *cells]) + " |" for name, cells in body]
-    return "\n".join([conditions(), "", *out])
+    out = [conditions()]
+    for speed in (True, False):
+        columns, body = lines(results, speed=speed)
+        head = [column.heading.replace("\n", " ") for column in columns]
+        out += ["", "| " + " | ".join(["", *head]) + " |", "|---" + "|--:" * len(columns) + "|"]
+        out += ["| " + " | ".join([name, *cells]) + " |" for name, cells in body]
+    return "\n".join(out)
 
 
 def as_data(results: Results) -> dict[str, Any]:

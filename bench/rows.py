@@ -36,7 +36,7 @@ class Row(Protocol):
 class Limit:
     """The veth alone: no tunnel, no proxy."""
 
-    name = "limit (veth)"
+    name = "limit"
 
     def start(self, lab: Lab) -> None:
         """Nothing to start."""
@@ -57,7 +57,7 @@ class Limit:
 class Redirect:
     """ss-redir behind an nftables redirect, to ss-server: the kernel's own way, in C."""
 
-    name = "ss-redir -> ss-server"
+    name = "ss-redir"
 
     def start(self, lab: Lab) -> None:
         """Start ss-redir and its rules."""
@@ -109,6 +109,6 @@ class Tunnel:
 ROWS: dict[str, Callable[[], Row]] = {
     "limit": Limit,
     "ss-redir": Redirect,
-    "tunflow-ss": lambda: Tunnel("tunflow run ss:// -> ss-server", shadowsocks_url()),
-    "tunflow-direct": lambda: Tunnel("tunflow run direct://", "direct://"),
+    "tunflow-ss": lambda: Tunnel("tunflow ss://", shadowsocks_url()),
+    "tunflow-direct": lambda: Tunnel("tunflow direct://", "direct://"),
 }

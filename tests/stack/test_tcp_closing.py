@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
+from tunflow.stack.stack import Stack
+from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.state import TRANSITIONS, State, check_move
 from tunflow.testing.packet_script import ScriptedClient, Segment
 from tunflow.wire.tcp import ACK, FIN, RST, SYN
@@ -236,3 +240,15 @@ def test_a_fin_is_acknowledged_even_if_the_connection_ends_in_the_same_batch():
     client.send_packets([client.packet(ACK | FIN, seq=1, ack=1), client.packet(ACK, seq=2, ack=2)])
     assert client.receive() == [Segment("A", seq=2, ack=2)]
     assert connection.closed
+
+
+def test_what_is_over_is_not_held_in_memory():
+    stack = Stack(1500, b"")
+    for port in range(1, 3000):
+        client = ScriptedClient(stack, source_port=port)
+        client.establish().abort()
+        stack.changed.clear()
+        stack.outgoing.clear()
+    gc.collect()
+    held = [thing for thing in gc.get_objects() if isinstance(thing, TCPConnection) and thing.host is stack]
+    assert len(held) < 600

@@ -8,8 +8,7 @@ resolved here, once, before any flow.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import RemoteError
@@ -18,24 +17,21 @@ from tunflow.proxies.codec import DatagramCodec, StreamCodec
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """What `socket.connect` takes, with the family that its socket must have."""
 
     family: socket.AddressFamily
     sockaddr: SocketAddress
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRoute:
+class StreamRoute(NamedTuple):
     """How to reach a target: the addresses to try in order, and the codec on the stream (None: no change)."""
 
     addresses: tuple[Address, ...]
     codec: StreamCodec | None
 
 
-@dataclass(frozen=True, slots=True)
-class DatagramRoute:
+class DatagramRoute(NamedTuple):
     """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself."""
 
     addresses: tuple[Address, ...]

@@ -65,6 +65,8 @@ class ShadowsocksDialer(StreamDialer, DatagramDialer):
 
     def route(self, target: Endpoint) -> StreamRoute:
         """The first server's addresses, and a codec that asks the last one for `target`."""
+        if len(self._hops) == 1:
+            return StreamRoute(self._addresses, self._hops[0].stream(target))
         codec: StreamCodec | None = None
         for hop, asked in zip(self._hops, [*(hop.endpoint for hop in self._hops[1:]), target], strict=True):
             inner = hop.stream(asked)

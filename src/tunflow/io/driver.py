@@ -21,6 +21,7 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialer import Blocked
 from tunflow.io.dialers import Dialer
 from tunflow.io.dns import DNSForwarder
+from tunflow.io.openings import Openings
 from tunflow.io.ping import Pinger
 from tunflow.io.reactor import READ, Reactor
 from tunflow.io.statistics import Statistics
@@ -31,10 +32,16 @@ from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPMapping
 
-READ_AT_ONCE = 4
+FEW = 4
+MANY = 32
+"""Packets read from the device before they are served: few super-segments, which must still be in the cache when they
+are sent on, and many small packets, which all take the same path through the code."""
+
+LARGE = 16 * 1024
+"""Bytes of a packet from which on it counts as a super-segment."""
+
 READS = 8
-"""Packets read from the device before they are served, and how often, before the sockets have their turn. Few at a
-time: a batch of super-segments must still be in the cache when it is sent on."""
+"""Batches before the sockets have their turn."""
 
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
@@ -87,12 +94,15 @@ class Driver:
         self._dns: DNSForwarder | None = None
         if names is not None and names.over_tcp:
             self._dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed)
+        self.openings = Openings()
         self._pinger = Pinger(self)
         self._waiting: list[TCPRelay] = []
+        self._batch = FEW
         self._answered = False
         self._silence_watched = False
         reactor.add(device.fileno(), READ, self._on_device)
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
+        reactor.add_deadline(self.openings.next_timeout, self.openings.handle_timeout)
         reactor.at_round_end(self._end_of_round)
 
     def close(self) -> None:
@@ -171,12 +181,14 @@ class Driver:
         stack = self.stack
         try:
             for _ in range(READS):
-                packets = device.read(READ_AT_ONCE)
+                limit = self._batch
+                packets = device.read(limit)
                 if not packets:
                     return
+                self._batch = FEW if len(packets[-1]) >= LARGE else MANY
                 stack.receive(packets, device.vnet_offset, self.reactor.now)
                 self._serve_stack()
-                if len(packets) < READ_AT_ONCE:
+                if len(packets) < limit:
                     return
         except EOFError:
             self.log.tell("device gone", f"the device {device.name} is gone")

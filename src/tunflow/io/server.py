@@ -17,10 +17,10 @@ import socket
 from collections.abc import Callable, Mapping
 
 from tunflow.endpoint import Endpoint
+from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
 from tunflow.io.server_budget import DescriptorBudget
 from tunflow.io.server_listen import Listener, listening_sockets
-from tunflow.io.cause_log import CauseLog
 from tunflow.io.server_pipe import READ_SIZE
 from tunflow.io.server_relay import Counters, Relay, Surroundings
 from tunflow.io.server_resolver import Resolver

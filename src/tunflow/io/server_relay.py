@@ -21,10 +21,10 @@ from typing import Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
+from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Reactor
 from tunflow.io.server_budget import DescriptorBudget
 from tunflow.io.server_connect import Connecting, why
-from tunflow.io.cause_log import CauseLog
 from tunflow.io.server_pipe import Pipe
 from tunflow.io.server_resolver import Resolver
 from tunflow.io.server_silence import SilentPeers, silent_seconds

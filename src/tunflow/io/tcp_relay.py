@@ -155,14 +155,15 @@ class TCPRelay:
         driver = self._driver
         now = driver.reactor.now
         driver.statistics.connected(now - self._asked_at)
-        self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
+        if driver.trace is not None:
+            self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
         self.connection.accept(now)
         if self._codec is not None:
-            self._timer = driver.reactor.call_later(FIRST_PAYLOAD_DELAY, self._open_without_payload)
+            driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
 
-    def _open_without_payload(self) -> None:
-        self._timer = None
-        if self._opening and self._connected and not self.done_up:
+    def open_without_payload(self) -> None:
+        """The client has not spoken: tell the proxy the target all the same, if that was not done meanwhile."""
+        if self._opening and not self.done_up and not self.connection.closed:
             self._opening = False
             assert self._codec is not None
             self._send(self._codec.seal([]))
@@ -224,16 +225,14 @@ class TCPRelay:
                 if codec is not None:
                     self._spoke = True
                     pieces = codec.seal(pieces)
-                    if self._opening:
-                        self._opening = False
-                        self._cancel_timer()
+                    self._opening = False
             else:
                 break
             if not self._send(pieces):
                 return
         if connection.at_eof:
             if self._opening:
-                self._open_without_payload()
+                self.open_without_payload()
                 if self._pending:
                     return
             if not self._done_down:  # else the socket is closed right away, which says the same
@@ -271,7 +270,9 @@ class TCPRelay:
                 break
             asked = min(room, size)
             try:
-                received = self._receive_plain(asked, held) if self._codec is None else self._receive_sealed(asked, held)
+                received = (
+                    self._receive_plain(asked, held) if self._codec is None else self._receive_sealed(asked, held)
+                )
             except BlockingIOError:
                 self._readable = False
                 break
@@ -320,7 +321,7 @@ class TCPRelay:
         if self._tail:
             # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if self._spoke and not self._heard:
+        if self._spoke and not self._heard and not self.done_up:
             self._driver.proxy_closed_unheard()
         self.connection.close_write(self._driver.reactor.now, last)
 

@@ -66,7 +66,7 @@ class Stack:
         self._half_open = 0
         self._acks: list[TCPConnection] = []
         self._time_wait = TimeWait()
-        self._timers = ConnectionTimers()
+        self._timers = ConnectionTimers(self._connections.values())
         self._reassembler = Reassembler()
         self._now = 0.0
 
@@ -217,7 +217,7 @@ class Stack:
             )
             self._connections[key] = connection
             self._half_open += 1
-            self._timers.watch_idle(connection, now)
+            self._timers.watch_idle(now)
             self.requests.append(connection)
             return
         template = HeaderTemplate(target, target_port, source, source_port, self.mtu)

@@ -497,7 +497,7 @@ class TCPConnection:
             self.host.schedule(self, due)
 
     def handle_idle(self, now: float) -> float | None:
-        """Keep-alive: when to look again, or None when the connection is over."""
+        """Keep-alive, if the client was idle for so long: when to look again, or None when the connection is over."""
         if self.state is State.CLOSED:
             return None
         if self.state < State.ESTABLISHED or self._idle_at > now:
