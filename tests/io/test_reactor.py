@@ -33,7 +33,7 @@ def test_a_stale_event_does_not_reach_a_new_descriptor_with_the_same_number(reac
         for fd in taken:
             os.close(fd)
         again = os.pipe()
-        reactor.add(again[1], WRITE, lambda events: seen.append(events))
+        reactor.add(again[1], WRITE, seen.append)
 
     reactor.add(first, READ, close_both)
     reactor.add(second, READ, close_both)

@@ -27,6 +27,9 @@ DEFAULT_RESOLVER = "1.1.1.1"
 
 DNS_PORT = 53
 
+RESERVED_DESCRIPTORS = 64
+"""Descriptors that no flow gets: our own, inherited ones, names and pings."""
+
 
 def say(line: str) -> None:
     """One line on stderr, for people. A stderr that is gone must not end the tunnel."""
@@ -93,7 +96,7 @@ def make_driver(
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     log = CauseLog(say, lambda: reactor.now)
-    return Driver(reactor, device, dialer, log, names, say if options.verbose else None)
+    return Driver(reactor, device, dialer, log, names, say if options.verbose else None, hard - RESERVED_DESCRIPTORS)
 
 
 def finish(driver: Driver, options: argparse.Namespace) -> None:

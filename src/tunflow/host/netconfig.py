@@ -20,6 +20,10 @@ from tunflow.host.private_network import PrivateNetwork
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES)
 """What the kernel answers where IPv6 is compiled out, or switched off by `ipv6.disable=1` or `disable_ipv6`."""
 
+QUEUE = 5000
+"""Packets that may wait for us in the TUN. The kernel's 500 lose SYNs when a program opens a thousand connections at
+once, and each comes again only after a second; what can wait is bounded by the senders' own socket buffers."""
+
 
 def configure(network: PrivateNetwork, mtu: int) -> None:
     """Bring up the loopback and the TUN `network.device`, with addresses and default routes. Raises OSError."""
@@ -27,6 +31,7 @@ def configure(network: PrivateNetwork, mtu: int) -> None:
         route.set_up(socket.if_nametoindex("lo"))
         tun = socket.if_nametoindex(network.device)
         route.set_mtu(tun, mtu)
+        route.set_queue(tun, QUEUE)
         with _where_ipv6_exists():
             route.forgo_link_local(tun)
         route.set_up(tun)

@@ -24,6 +24,7 @@ RTM_NEWADDR = 20
 RTM_NEWROUTE = 24
 
 IFLA_MTU = 4
+IFLA_TXQLEN = 13
 IFLA_AF_SPEC = 26
 IFLA_INET6_ADDR_GEN_MODE = 8
 IN6_ADDR_GEN_MODE_NONE = 1
@@ -61,6 +62,10 @@ class RouteSocket:
     def set_mtu(self, index: int, mtu: int) -> None:
         """Set a link's MTU in bytes. Raises OSError."""
         self._link(index, 0, attribute(IFLA_MTU, struct.pack("=I", mtu)), f"set the MTU of link {index}")
+
+    def set_queue(self, index: int, packets: int) -> None:
+        """Set how many packets may wait in a link's send queue. Raises OSError."""
+        self._link(index, 0, attribute(IFLA_TXQLEN, struct.pack("=I", packets)), f"set the queue of link {index}")
 
     def forgo_link_local(self, index: int) -> None:
         """Have IPv6 make no link-local address of its own on a link, so it solicits no router. Raises OSError."""

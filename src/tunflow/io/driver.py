@@ -67,7 +67,11 @@ class NameService:
 
 
 class Driver:
-    """Serves one device through one dialer until closed."""
+    """Serves one device through one dialer until closed.
+
+    `descriptors` is how many flows may hold one at a time; what is not a flow (names, pings, a log file) lives on what
+    the process has beyond that. With `trace` every flow is told of.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Driver:
         log: CauseLog,
         names: NameService | None = None,
         trace: Callable[[str], None] | None = None,
+        descriptors: int = 960,
     ) -> None:
         self.reactor = reactor
         self.device = device
@@ -84,7 +89,8 @@ class Driver:
         self.label = dialer.label
         self.log = log
         self.trace = trace
-        """Where every flow is told of, with `-v`."""
+        self._descriptors = descriptors
+        self._associations = 0
         self.relays: set[TCPRelay] = set()
         """Those whose socket is open."""
         self.stack = Stack(device.mtu, os.urandom(32))
@@ -226,6 +232,7 @@ class Driver:
             for mapping in expired:
                 if mapping.user is not None:
                     mapping.user.close()
+                    self._associations -= 1
         if stack.icmp.echo_requests:
             echo_requests, stack.icmp.echo_requests = stack.icmp.echo_requests, []
             for request in echo_requests:
@@ -249,6 +256,7 @@ class Driver:
                 return
             target = self._names.resolver
         try:
+            self._claim_descriptor()
             connection.user = TCPRelay(self, connection, self.dialer.route(target))
         except Blocked:
             self.stack.unreachable(connection.syn, Reason.ADMIN_PROHIBITED, self.reactor.now)
@@ -276,6 +284,7 @@ class Driver:
         relay: UDPRelay | None = mapping.user
         if relay is None:
             try:
+                self._claim_descriptor()
                 relay = mapping.user = UDPRelay(self, mapping, self.dialer.datagram_route())
             except Blocked:
                 self.statistics.udp_dropped += 1
@@ -285,6 +294,7 @@ class Driver:
                 self._tell_full(error)
                 return
             self.statistics.udp_flows += 1
+            self._associations += 1
         if inside:
             assert self._names is not None
             self.statistics.dns_queries += 1
@@ -302,6 +312,11 @@ class Driver:
     def _dns_failed(self, why: str) -> None:
         assert self._names is not None
         self.log.tell(f"dns {why}", f"names cannot be looked up: the resolver {self._names.resolver}: {why}")
+
+    def _claim_descriptor(self) -> None:
+        """Raises OSError when flows hold as many descriptors as they may."""
+        if len(self.relays) + self._associations >= self._descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def _tell_full(self, error: OSError) -> None:
         self.log.tell(

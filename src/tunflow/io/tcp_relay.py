@@ -69,8 +69,8 @@ class TCPRelay:
 
     __slots__ = (
         "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
-        "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer", "_writable", "connection",
-        "done_up",
+        "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer", "_writable",
+        "connection", "done_up",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: TCPConnection, route: StreamRoute) -> None:
@@ -263,6 +263,7 @@ class TCPRelay:
         connection = self.connection
         driver = self._driver
         size = connection.sender.largest_segment
+        receive = self._receive_plain if self._codec is None else self._receive_sealed
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         for _ in range(ROUNDS):
             room = connection.send_room
@@ -270,9 +271,7 @@ class TCPRelay:
                 break
             asked = min(room, size)
             try:
-                received = (
-                    self._receive_plain(asked, held) if self._codec is None else self._receive_sealed(asked, held)
-                )
+                received = receive(asked, held)
             except BlockingIOError:
                 self._readable = False
                 break
