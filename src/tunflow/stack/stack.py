@@ -26,9 +26,9 @@ from tunflow.stack.udp import UDPTable
 from tunflow.wire import ipv4, ipv6, protocols, tcp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 
-RECEIVE_LIMIT = 512 * 1024
-SEND_LIMIT = 512 * 1024
-"""Bytes a connection buffers in each direction at most: eight super-segments, which a hop inside one host never
+RECEIVE_LIMIT = 256 * 1024
+SEND_LIMIT = 256 * 1024
+"""Bytes a connection buffers in each direction at most: four super-segments, which a hop inside one host never
 drains faster than they are refilled."""
 
 HALF_OPEN_LIMIT = 4096
