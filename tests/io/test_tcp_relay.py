@@ -216,6 +216,20 @@ def test_junk_from_a_proxy_resets_the_flow_and_only_that():
     bench.close()
 
 
+def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench.listener = listener
+    bench.establish()
+    (relay,) = bench.driver.relays
+    relay._socket.shutdown(socket.SHUT_WR)  # as good as gone: the next write fails
+    relay.open_without_payload()
+    assert bench.receive()[-1].flags == "RA"
+    assert not bench.driver.relays
+    bench.close()
+
+
 def test_nothing_but_tcp_flags_confuses_the_driver(bench):
     bench.card.write([[bytes(10), b"\x45"], [bytes(10), bytes(60)], [bytes(10), bench.client.packet(tcp.URG, seq=5)]])
     assert [segment.flags for segment in bench.receive()] == ["RA"]  # a segment of no connection

@@ -166,7 +166,10 @@ class TCPRelay:
         if self._opening and not self.done_up and not self.connection.closed:
             self._opening = False
             assert self._codec is not None
-            self._send(self._codec.seal([]))
+            try:
+                self._send(self._codec.seal([]))
+            except OSError:
+                self._abort()  # the proxy is gone already
 
     # Events.
 
