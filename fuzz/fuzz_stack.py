@@ -25,9 +25,14 @@ class _Run:
         self.now = 1000.0
         self.connections: list[TCPConnection] = []
         self.clients = [
-            ScriptedClient(self.stack, source_port=1000 + number, **addresses)
-            for number, addresses in enumerate(
-                ({}, {}, {"source": "fd00::1", "target": "2001:db8::1"}, {"target": "192.0.2.81"})
+            ScriptedClient(self.stack, source, target, source_port=1000 + number)
+            for number, (source, target) in enumerate(
+                (
+                    ("198.18.0.1", "192.0.2.80"),
+                    ("198.18.0.1", "192.0.2.80"),
+                    ("fd00::1", "2001:db8::1"),
+                    ("198.18.0.1", "192.0.2.81"),
+                )
             )
         ]
 

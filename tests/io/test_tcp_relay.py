@@ -225,7 +225,7 @@ def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     (relay,) = bench.driver.relays
     relay._socket.shutdown(socket.SHUT_WR)  # as good as gone: the next write fails
     relay.open_without_payload()
-    assert bench.receive()[-1].flags == "RA"
+    assert "R" in bench.receive()[-1].flags
     assert not bench.driver.relays
     bench.close()
 
