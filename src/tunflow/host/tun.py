@@ -54,6 +54,7 @@ _INT = struct.Struct("i")
 
 _READ_SIZE = VNET_SIZE + 40 + 65535
 """The largest packet there is: an IPv6 header and 64 KB behind it."""
+_SMALL = 4096
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 _HEAP_HINT = 4 << 20
 
@@ -90,7 +91,15 @@ class TunDevice:
         self.name = name
         self.vnet_offset = VNET_SIZE if vnet else 0
         self.offload = Offload.NONE
-        # Every read allocates the largest packet and gives most of it back. glibc's first settings return and
+        self._scratch = memoryview(bytearray(_READ_SIZE))
+        self._scratch_list = [self._scratch]
+        self._bulky = False
+        """Whether the last packet was large, so the next one is read into memory of its own and not copied.
+
+        Small ones are copied out of one buffer: a fresh one for each would leave holes of nearly 64 KB between the
+        small things that are allocated meanwhile and stay.
+        """
+        # A read of a large packet allocates the largest and gives most of it back. glibc's first settings return and
         # fault in those pages again each time (15 faults and 45 us a read instead of 0.1 and 6 us, with 60
         # packets of 64 KB held). Freeing one large allocation raises its mmap and trim thresholds for good:
         # mallopt(3), M_MMAP_THRESHOLD.
@@ -175,12 +184,16 @@ class TunDevice:
     def read(self, limit: int) -> list[bytes]:
         """Up to `limit` waiting packets. Raises EOFError when the device is gone."""
         packets: list[bytes] = []
-        append = packets.append
-        read = os.read
         fd = self._fd
+        scratch = self._scratch
         try:
             for _ in range(limit):
-                append(read(fd, _READ_SIZE))
+                if self._bulky:
+                    packet = os.read(fd, _READ_SIZE)
+                else:
+                    packet = bytes(scratch[: os.readv(fd, self._scratch_list)])
+                self._bulky = len(packet) > _SMALL
+                packets.append(packet)
         except BlockingIOError:
             pass
         except OSError as error:
