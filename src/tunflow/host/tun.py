@@ -185,13 +185,10 @@ class TunDevice:
         """Up to `limit` waiting packets. Raises EOFError when the device is gone."""
         packets: list[bytes] = []
         fd = self._fd
-        scratch = self._scratch
+        scratch, into = self._scratch, self._scratch_list
         try:
             for _ in range(limit):
-                if self._bulky:
-                    packet = os.read(fd, _READ_SIZE)
-                else:
-                    packet = bytes(scratch[: os.readv(fd, self._scratch_list)])
+                packet = os.read(fd, _READ_SIZE) if self._bulky else bytes(scratch[: os.readv(fd, into)])
                 self._bulky = len(packet) > _SMALL
                 packets.append(packet)
         except BlockingIOError:
