@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from tunflow.device import Packet
 from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket
+from tunflow.errors import BadPacket, LocalError
 from tunflow.stack.icmp import ICMP, Reason
 from tunflow.stack.reassembly import Reassembler
 from tunflow.stack.tcp.connection import TCPConnection
@@ -76,6 +76,27 @@ class Stack:
         return len(self._connections)
 
     # The driver's side.
+
+    def connect(self, source: Endpoint, target: Endpoint, now: float) -> TCPConnection:
+        """Open a connection from `source` to `target`, an address behind the device, both packed; send its SYN.
+
+        The owner finds the connection in `changed` when it is `open`, or `closed` because it was refused
+        (`was_reset`) or nobody answered. Raises LocalError when there is one with these addresses and ports already.
+        """
+        assert isinstance(source.host, bytes)
+        assert isinstance(target.host, bytes)
+        # Keyed like every connection: as the packets that arrive have it.
+        ports = target.port.to_bytes(2, "big") + source.port.to_bytes(2, "big")
+        key = target.host + source.host + ports
+        if key in self._connections or len(source.host) != len(target.host):
+            raise LocalError(f"no connection from {source} to {target}: one is open, or the families differ")
+        self._now = now
+        self._time_wait.remove(key)
+        connection = TCPConnection(self, key, target, source, 0, tcp.NO_OPTIONS, b"")
+        self._connections[key] = connection
+        self._timers.watch_idle(now)
+        connection.connect(now)
+        return connection
 
     def receive(self, packets: Sequence[bytes], offset: int, now: float) -> None:
         """Take a batch in; the IP header of each packet is at `offset` (0, or 10 behind a virtio-net header)."""

@@ -58,7 +58,7 @@ class ScriptedClient:
 
     @property
     def connection(self) -> TCPConnection:
-        """The connection that the client's SYN made."""
+        """The connection that the client's SYN made, or `be_connected`."""
         if self.stack.requests:
             self._connection = self.stack.requests.pop(0)
         assert self._connection is not None, "the stack saw no SYN"
@@ -130,6 +130,11 @@ class ScriptedClient:
         self.send(tcp.ACK, seq=1, ack=1, window=window)
         assert self.receive() == []
         return connection
+
+    def be_connected(self) -> TCPConnection:
+        """Let the stack open the connection instead: its SYN waits to be received."""
+        self._connection = self.stack.connect(self.target, self.source, self.now)
+        return self._connection
 
     def _parse(self, packet: Buffer) -> Segment:
         version = packet[0] >> 4

@@ -1,4 +1,4 @@
-"""One TCP connection that a client behind the device opened.
+"""One TCP connection with a client behind the device, whichever of the two opened it.
 
 Read RFC 9293 §3.10.7 first; `segment_arrived` keeps its order of steps, and RFC 5961 for what a blind attacker may
 not do. Rules of this file:
@@ -24,7 +24,7 @@ from tunflow.stack.tcp.header import HeaderTemplate
 from tunflow.stack.tcp.receiver import Receiver
 from tunflow.stack.tcp.sender import Sender, SentSegment
 from tunflow.stack.tcp.state import State, check_move
-from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options, build_options
+from tunflow.wire.tcp import ACK, FIN, HEADER_SIZE, PSH, RST, SYN, Options, build_options, parse_options
 
 _FIELDS = struct.Struct("!IIBBH")
 """Sequence number, acknowledgment number, data offset, flags, window: the header from its fifth byte on."""
@@ -50,9 +50,14 @@ KEEPALIVE_INTERVAL = 75.0
 KEEPALIVE_PROBES = 9
 """RFC 9293 §3.8.4: two hours at least; interval and number are Linux's."""
 
+SYN_RETRIES = 7
+"""RFC 9293 §3.8.3 (MUST-23): a SYN is repeated for at least three minutes; seven repeats last 183 seconds."""
+
 SYN_ACK_RETRIES = 5
 RETRIES = 10
 """RFC 9293 §3.8.3: R2 is at least 100 seconds of retransmission; ten doublings from 200 ms are over three minutes."""
+
+_TRIES = {State.SYN_SENT: SYN_RETRIES, State.SYN_RECEIVED: SYN_ACK_RETRIES}
 
 ABANDONED_TIMEOUT = 60.0
 """How long FIN-WAIT-2 lasts once nobody owns the connection: RFC 9293 §3.10.4 leaves it open, this is Linux's."""
@@ -91,11 +96,16 @@ class Host(Protocol):
 
 
 class TCPConnection:
-    """Made by the stack from a SYN; the owner then calls `accept` or `reject`."""
+    """One connection of a stack.
+
+    Made from a SYN, it waits for its owner to call `accept` or `reject`; made by `Stack.connect`, it sends the SYN and
+    tells the owner when it is `open` or `closed`. `client` is the end behind the device, `target` the one that the
+    stack plays.
+    """
 
     __slots__ = (
-        "_ack_at", "_delays_acks", "_fin_received", "_idle_at", "_is_ipv4", "_owned", "_peer_scale", "_probes",
-        "_retransmit_at", "_scale", "_syn_ack", "_syn_options", "_tries", "ack_due", "client", "host", "key", "mss",
+        "_ack_at", "_delays_acks", "_fin_received", "_idle_at", "_is_active", "_is_ipv4", "_owned", "_peer_scale",
+        "_probes", "_retransmit_at", "_scale", "_syn", "_syn_options", "_tries", "ack_due", "client", "host", "key", "mss",
         "notified", "receiver", "sender", "state", "syn", "target", "template", "user", "wake_at", "was_reset",
     )  # fmt: skip
 
@@ -117,6 +127,7 @@ class TCPConnection:
         self.notified = False
         self.wake_at = inf
         self._is_ipv4 = len(key) == 12
+        self._is_active = False
         self._syn_options = options
         self._owned = True
         self._scale = self._peer_scale = 0
@@ -124,15 +135,23 @@ class TCPConnection:
         self._delays_acks = True
         self._ack_at = self._retransmit_at = self._idle_at = inf
         self._tries = self._probes = 0
-        self._syn_ack: Packet = ()
-        header_size = 40 if self._is_ipv4 else 60
-        default = DEFAULT_MSS if self._is_ipv4 else DEFAULT_MSS_V6
-        self.mss = max(SMALLEST_MSS, min(options.mss or default, host.mtu - header_size))
+        self._syn: Packet = ()
+        """Our SYN or SYN,ACK while it is not acknowledged."""
+        self.mss = self._common_mss(options)
         assert isinstance(client.host, bytes)
         assert isinstance(target.host, bytes)
         self.template = HeaderTemplate(target.host, target.port, client.host, client.port, self.mss)
         self.receiver = Receiver(seq + 1, host.receive_limit)
-        self.sender = Sender(0, self.mss, host.send_limit, 65535 - header_size)
+        self.sender = Sender(0, self.mss, host.send_limit, 65535 - self._header_size)
+
+    @property
+    def _header_size(self) -> int:
+        return 40 if self._is_ipv4 else 60
+
+    def _common_mss(self, options: Options) -> int:
+        """RFC 9293 §3.7.1: what the client takes, and what the device carries."""
+        default = DEFAULT_MSS if self._is_ipv4 else DEFAULT_MSS_V6
+        return max(SMALLEST_MSS, min(options.mss or default, self.host.mtu - self._header_size))
 
     # What the owner asks and does.
 
@@ -156,28 +175,53 @@ class TCPConnection:
         """Whether the connection is over, one way or the other."""
         return self.state is State.CLOSED
 
+    @property
+    def open(self) -> bool:
+        """Whether both sides agreed that there is a connection, and it has not ended yet."""
+        return self.state >= State.ESTABLISHED
+
+    def connect(self, now: float) -> None:
+        """Send a SYN: for `Stack.connect`, on a connection that no SYN made."""
+        self._is_active = True
+        self.state = State.SYN_SENT
+        self._choose_sequence(now)
+        self._offer(SYN, self._our_options(Options(window_scale=WINDOW_SCALE)), now)
+
     def accept(self, now: float) -> None:
         """The far side answered: answer the SYN."""
-        host = self.host
-        iss = host.initial_sequence(self.key, now)
+        self._choose_sequence(now)
+        self.syn = b""
+        self._negotiate(self._syn_options)
+        self._move(State.SYN_RECEIVED)
+        self._offer(SYN | ACK, self._our_options(self._syn_options), now)
+
+    def _choose_sequence(self, now: float) -> None:
         sender = self.sender
-        sender.una = sender.next = iss + 1
-        options = self._syn_options
+        sender.una = sender.next = self.host.initial_sequence(self.key, now) + 1
+
+    def _our_options(self, offered: Options) -> Options:
+        """What our SYN says: everything that we speak, in an answer only what was `offered`."""
+        return Options(
+            mss=self.host.mtu - self._header_size,
+            window_scale=WINDOW_SCALE if offered.window_scale is not None else None,
+        )
+
+    def _negotiate(self, options: Options) -> None:
+        """Take the options of the client's SYN or SYN,ACK; ours offered all that we speak."""
         if options.window_scale is not None:
             self._peer_scale = options.window_scale
             self._scale = WINDOW_SCALE
-        reply = Options(
-            mss=host.mtu - (40 if self._is_ipv4 else 60),
-            window_scale=WINDOW_SCALE if options.window_scale is not None else None,
-        )
-        window = min(self.receiver.limit, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
-        self.receiver.advertised = self.receiver.next + window
-        encoded = build_options(reply)
-        self._syn_ack = self.template.build(iss, self.receiver.next, SYN | ACK, window, 0, encoded)
-        self.syn = b""
-        self._move(State.SYN_RECEIVED)
-        host.outgoing.append(self._syn_ack)
-        self._retransmit_at = now + sender.rtt.rto
+
+    def _offer(self, flags: int, options: Options, now: float) -> None:
+        """Send our SYN or SYN,ACK, and repeat it until it is answered."""
+        host = self.host
+        receiver = self.receiver
+        window = min(receiver.limit, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
+        receiver.advertised = receiver.next + window
+        acked = receiver.next if flags & ACK else 0
+        self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, build_options(options))
+        host.outgoing.append(self._syn)
+        self._retransmit_at = now + self.sender.rtt.rto
         host.schedule(self, self._retransmit_at)
 
     def reject(self, reset: bool) -> None:
@@ -216,12 +260,14 @@ class TCPConnection:
             self._transmit(now)
 
     def abandon(self, now: float) -> None:
-        """The owner is done: nobody will take bytes any more. What is queued is still delivered."""
+        """The owner is done: nobody will take bytes any more. What is queued is still delivered, and then FIN."""
         self._owned = False
         self.user = None
-        if self.receiver.queued:
+        if self.receiver.queued or (self.state is State.SYN_SENT and not self.sender.unsent_size):
             self.abort()  # RFC 9293 §3.10.4 and RFC 2525 §2.17: bytes nobody read are a reset, not an orderly end
-        elif self.state is State.FIN_WAIT_2:
+            return
+        self.close_write(now)
+        if self.state is State.FIN_WAIT_2:
             self._retransmit_at = now + ABANDONED_TIMEOUT
             self.host.schedule(self, self._retransmit_at)
 
@@ -232,7 +278,8 @@ class TCPConnection:
         if self.state is State.SYN_HELD:
             self.reject(reset=True)
             return
-        self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
+        if self.state is not State.SYN_SENT:  # §3.10.5: nothing is there to reset yet
+            self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
         self._finish()
 
     # What arrives.
@@ -246,15 +293,23 @@ class TCPConnection:
         size = end - payload_at
         if size < 0 or offset < 0x50:
             return  # a header that claims more than there is
-        if self.state is State.SYN_HELD:
-            if flags & RST and start == receiver.next:
-                self._reset_by_peer()
-            return
+        if self.state <= State.SYN_RECEIVED:
+            if self.state is State.SYN_HELD:
+                if flags & RST and start == receiver.next:
+                    self._reset_by_peer()
+                return
+            if self.state is State.SYN_SENT:
+                self._answered(packet, at, end, now)
+                return
+            if self._is_active and flags & (SYN | ACK) == SYN | ACK and start + 1 == receiver.next:
+                # RFC 9293 figure 8: the answer to our SYN,ACK of a simultaneous open; the SYN itself is known.
+                start += 1
+                flags &= ~SYN
         if not self._is_acceptable(start, size + (flags & FIN) + (flags >> 1 & 1)):
             if flags & RST:
                 return
             if flags & SYN and self.state is State.SYN_RECEIVED:
-                self.host.outgoing.append(self._syn_ack)  # our answer was lost
+                self.host.outgoing.append(self._syn)  # our answer was lost
             else:
                 self._want_ack()
             if start != receiver.next or not flags & ACK:
@@ -277,6 +332,40 @@ class TCPConnection:
         if size:
             self._take_payload(start, memoryview(packet)[payload_at:end], now)
         if flags & FIN and start + size == receiver.next and not self._fin_received and not self.closed:
+            self._take_fin(now)
+
+    def _answered(self, packet: bytes, at: int, end: int, now: float) -> None:
+        """A segment in SYN-SENT (RFC 9293 §3.10.7.3)."""
+        seq, ack, offset, flags, window = _FIELDS.unpack_from(packet, at + 4)
+        payload_at = at + (offset >> 2 & 0x3C)
+        sender = self.sender
+        if flags & ACK and _unwrap(ack, sender.next) != sender.next:
+            if not flags & RST:
+                self._emit_reset(ack, 0, RST)
+            return
+        if flags & RST:
+            if flags & ACK:
+                self._reset_by_peer()
+            return
+        if not flags & SYN:
+            return
+        options = parse_options(packet[at + HEADER_SIZE : payload_at])
+        receiver = self.receiver
+        receiver.next = receiver.advertised = seq + 1
+        self.mss = self._common_mss(options)
+        self.template.set_mss(self.mss)
+        sender.set_mss(self.mss, 65535 - self._header_size)
+        self._negotiate(options)
+        if not flags & ACK:
+            self._move(State.SYN_RECEIVED)  # simultaneous open: §3.5, figure 8
+            self._offer(SYN | ACK, self._our_options(options), now)
+            return
+        receiver.advertised += min(receiver.limit, 65535)
+        self._want_ack()
+        self._establish(window, receiver.next, sender.next, now)
+        if end > payload_at:
+            self._take_payload(receiver.next, memoryview(packet)[payload_at:end], now)
+        if flags & FIN and seq + 1 + end - payload_at == receiver.next and self.state is State.ESTABLISHED:
             self._take_fin(now)
 
     def _is_acceptable(self, start: int, length: int) -> bool:
@@ -330,8 +419,11 @@ class TCPConnection:
 
     def _establish(self, window: int, start: int, ack: int, now: float) -> None:
         self._move(State.ESTABLISHED)
-        self.host.established()
-        self._syn_ack = ()
+        if self._is_active:
+            self._notify()
+        else:
+            self.host.established()
+        self._syn = ()
         sender = self.sender
         sender.window = window
         sender.window_seq = start
@@ -515,15 +607,15 @@ class TCPConnection:
         self._retransmit_at = inf
         self._tries += 1
         sender = self.sender
-        if self._tries > (SYN_ACK_RETRIES if self.state is State.SYN_RECEIVED else RETRIES):
+        if self._tries > _TRIES.get(self.state, RETRIES):
             self._time_out()
             return
         if self.state is State.FIN_WAIT_2:
             self._finish()  # nobody owns it, and the client never closed
             return
         sender.rtt.timed_out()
-        if self.state is State.SYN_RECEIVED:
-            self.host.outgoing.append(self._syn_ack)
+        if self.state < State.ESTABLISHED:
+            self.host.outgoing.append(self._syn)
         elif sender.flight:
             sender.congestion.timed_out(sender.next - sender.una, sender.next)
             self._retransmit(now)
@@ -561,7 +653,7 @@ class TCPConnection:
         self._end(lingers=False)
 
     def _end(self, lingers: bool) -> None:
-        was_half_open = self.state in {State.SYN_HELD, State.SYN_RECEIVED}
+        was_half_open = not self._is_active and self.state in {State.SYN_HELD, State.SYN_RECEIVED}
         self._move(State.CLOSED)
         self.sender.drop()
         if self.was_reset:

@@ -76,6 +76,12 @@ class Sender:
         self.congestion = NewReno(mss)
         self._unsent: deque[Buffer] = deque()
 
+    def set_mss(self, mss: int, largest_segment: int) -> None:
+        """The peer's SYN,ACK said what it takes; nothing has been sent yet."""
+        self.mss = mss
+        self.largest_segment = max(mss, largest_segment // mss * mss)
+        self.congestion = NewReno(mss)
+
     @property
     def room(self) -> int:
         """How many more bytes the owner may queue: everything not acknowledged counts."""
