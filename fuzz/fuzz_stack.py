@@ -123,7 +123,7 @@ class _Run:
         stack.outgoing.clear()
         for connection in self.connections:
             receiver, sender = connection.receiver, connection.sender
-            assert receiver.queued + receiver._early_size <= RECEIVE_LIMIT
+            assert receiver.queued + sum(len(held) for _, _, held in receiver.early or ()) <= RECEIVE_LIMIT
             assert sum(map(len, receiver.pieces)) == receiver.queued
             assert sender.una <= sender.next
             assert sender.room <= SEND_LIMIT
