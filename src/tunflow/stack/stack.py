@@ -212,10 +212,7 @@ class Stack:
         self._half_open -= was_half_open
         self.retransmissions += connection.sender.retransmissions
         if lingers:
-            sender, receiver = connection.sender, connection.receiver
-            self._time_wait.add(
-                connection.key, connection.template, sender.next, receiver.next, connection.timestamps, self.now
-            )
+            self._time_wait.add(connection, self.now)
 
     # TCP without a connection.
 

@@ -53,7 +53,8 @@ class Cubic:
         """A loss was found by its duplicate ACKs, with `flight` bytes in flight (§4.6, §4.7)."""
         self._prior = window = self.window / self.mss
         self._peak = window * (1 + BETA) / 2 if window < self._peak else window  # fast convergence
-        self.threshold = max(int(flight * BETA), 2 * self.mss)
+        # What is in flight counts what was SACKed or lost long ago: it may be far above what the path was given.
+        self.threshold = max(int(min(flight, self.window) * BETA), 2 * self.mss)
         self.window = self.threshold
         self._epoch = None
 

@@ -312,7 +312,8 @@ class TCPConnection(Lifecycle):
                 valid.append((first, last))
         if sender.sacks and not valid:
             return
-        if sender.sign_of_loss(valid):
+        stamp = None if self.timestamps is None else self.timestamps.value(now)
+        if sender.sign_of_loss(valid, stamp):
             self._restart_timer(now)
 
     def _acknowledged(self, ack: int, echoed: int, now: float) -> None:

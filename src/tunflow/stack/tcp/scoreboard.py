@@ -27,8 +27,8 @@ class Scoreboard:
     """`point` is RecoveryPoint: the acknowledgment that ends the recovery; None while nothing is known to be lost."""
 
     __slots__ = (
-        "duplicates", "forced", "highest_sacked", "lost_below", "pipe", "point", "rescued", "resent_below", "timed_out",
-        "undo",
+        "_delivered", "_flight_size", "_resent", "_seen", "allowance", "duplicates", "highest_sacked", "lost_below",
+        "pipe", "point", "rescued", "resent_below", "timed_out", "undo",
     )  # fmt: skip
 
     def __init__(self, una: int) -> None:
@@ -39,12 +39,41 @@ class Scoreboard:
         self.pipe = 0
         self.point: int | None = None
         self.timed_out = False
-        """Whether the recovery follows a time-out."""
-        self.forced = False
-        """Whether one segment is to be sent again whatever the window says (RFC 6675 section 5 (4.3))."""
+        """Whether the recovery follows a time-out: then the congestion window rules, else `allowance` does."""
+        self.allowance = 0
+        """sndcnt of RFC 6937: bytes that may be sent now in a fast recovery."""
         self.rescued = False
         self.undo: tuple[int, int, int] | None = None
-        """Congestion window, threshold, and the TSval of the first segment sent again after a time-out."""
+        """Congestion window and threshold before the recovery, and the TSval of the first segment sent again."""
+        self._seen = una
+        self._delivered = self._resent = 0
+        self._flight_size = 1
+
+    def begin(self, una: int, nxt: int) -> None:
+        """A fast recovery begins."""
+        self.resent_below = una
+        self.point = nxt
+        self._delivered = self._resent = 0
+        self._flight_size = max(nxt - una, 1)
+        self.rescued = self.timed_out = False
+
+    def allow(self, threshold: int, mss: int, delivered: int, forced: bool) -> None:
+        """Proportional rate reduction (RFC 6937 section 3.1): how much of what was delivered may be replaced now.
+
+        `forced`: one segment is to be sent again whatever comes out (RFC 6675 section 5 (4.3)).
+        """
+        self._delivered += delivered
+        if self.pipe > threshold:
+            count = -(-self._delivered * threshold // self._flight_size) - self._resent
+        else:
+            count = min(threshold - self.pipe, max(self._delivered - self._resent, delivered) + mss)
+        self.allowance = max(count, mss if forced else 0)
+
+    def sent(self, size: int) -> None:
+        """So much has left, new or again."""
+        self.pipe += size
+        self.allowance -= size
+        self._resent += size
 
     def mark(self, flight: list[SentSegment], blocks: Sequence[tuple[int, int]], mss: int) -> bool:
         """Take SACK blocks (unwrapped, within what is in flight); whether they say anything new."""
@@ -73,8 +102,8 @@ class Scoreboard:
                 index += 1
         return news
 
-    def find_losses(self, flight: list[SentSegment], mss: int) -> None:
-        """IsLost: three SACKed runs, or more than two segments' worth of SACKed bytes, lie above."""
+    def find_losses(self, flight: list[SentSegment], mss: int, threshold: int) -> None:
+        """IsLost: `threshold` SACKed runs, or as many segments' worth of SACKed bytes, lie above."""
         size = runs = 0
         below: int | None = None
         for segment in reversed(flight):
@@ -85,7 +114,7 @@ class Scoreboard:
             size += segment.end - segment.start
             runs += segment.end != below
             below = segment.start
-            if size > (DUPLICATE_THRESHOLD - 1) * mss or runs >= DUPLICATE_THRESHOLD:
+            if size > (threshold - 1) * mss or runs >= threshold:
                 if segment.start > self.lost_below:
                     self.lost_below = segment.start
                 return
@@ -108,17 +137,22 @@ class Scoreboard:
         self.duplicates = 0
         self.rescued = False
 
-    def measure(self, flight: list[SentSegment], una: int, nxt: int, mss: int) -> None:
-        """SetPipe of RFC 6675 section 4."""
+    def measure(self, flight: list[SentSegment], una: int, nxt: int, mss: int) -> int:
+        """SetPipe of RFC 6675 section 4; how many bytes have arrived since it was last called (DeliveredData)."""
         lost = max(self.lost_below, una)
         resent = max(self.resent_below, una)
         pipe = nxt - lost + resent - una
+        sacked = 0
         if self.highest_sacked > una:
             for segment in flight:
                 if segment.sacked:
                     size = segment.end - segment.start
+                    sacked += size
                     pipe -= (segment.start >= lost) * size + (segment.start < resent) * size
-        self.pipe = max(pipe - self.duplicates * mss, 0)
+        gone = self.duplicates * mss
+        self.pipe = max(pipe - gone, 0)
+        before, self._seen = self._seen, una + sacked + gone
+        return max(self._seen - before, 0)
 
     def hole(self, flight: list[SentSegment], below: int) -> int | None:
         """The first segment below `below` that is neither SACKed nor sent again (NextSeg, rules 1 and 3)."""

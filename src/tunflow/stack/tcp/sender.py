@@ -25,14 +25,17 @@ MANY_RECORDS = 512
 """Segments in flight from which on a small one waits for company: a far side that sends single bytes to a client that
 does not acknowledge must not cost a record for each."""
 
+LARGEST_THRESHOLD = 96
+"""Where the patience with a path that reorders ends, in segments."""
+
 
 class Sender:
     """Bytes for the client."""
 
     __slots__ = (
         "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window", "limit",
-        "losses", "mss", "next", "retransmissions", "rtt", "sacks", "sent_at", "una", "unsent_size", "window",
-        "window_ack", "window_seq",
+        "losses", "mss", "next", "recover", "retransmissions", "rtt", "sacks", "sent_at", "step",
+        "threshold", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int) -> None:
@@ -50,6 +53,12 @@ class Sender:
         self.losses: Scoreboard | None = None
         self.sacks = False
         """Whether the peer sends SACK blocks."""
+        self.recover = start
+        """RFC 6582 section 3.2: duplicate ACKs of this or less are echoes of the last recovery."""
+        self.step = 0
+        """By how much the last ACK of a recovery went forward."""
+        self.threshold = DUPLICATE_THRESHOLD
+        """Segments that must arrive before one that was sent earlier for it to count as lost."""
         self.sent_at = inf
         """When new data last left."""
         self.unsent_size = 0
@@ -144,31 +153,34 @@ class Sender:
         """Whether something is known to be lost."""
         return self.losses is not None and self.losses.point is not None
 
-    def sign_of_loss(self, blocks: Sequence[tuple[int, int]]) -> bool:
+    def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None) -> bool:
         """SACK blocks within what is in flight, or of a peer without SACK a duplicate ACK; whether a recovery begins.
 
         RFC 5681 section 2 and RFC 6675 section 2: with SACK, an ACK is a duplicate if its blocks say something new.
+        `stamp` is our TSval now.
         """
         losses = self.losses
         if losses is None:
             losses = self.losses = Scoreboard(self.una)
         if not self.sacks:
-            most = max(DUPLICATE_THRESHOLD, (self.next - self.una) // self.mss)
+            most = max(self.threshold, (self.next - self.una) // self.mss)
             losses.duplicates = min(losses.duplicates + 1, most)
-            is_lost = losses.duplicates >= DUPLICATE_THRESHOLD
+            # RFC 6582 section 4.1: after a long step forward they are echoes of what was sent again needlessly.
+            is_new = self.una > self.recover or self.step <= 4 * self.mss
+            is_lost = losses.duplicates >= self.threshold and is_new
         elif losses.mark(self.flight, blocks, self.mss):
-            losses.find_losses(self.flight, self.mss)
+            losses.find_losses(self.flight, self.mss, self.threshold)
             is_lost = losses.lost_below > self.una
         else:
             is_lost = False
         begins = is_lost and losses.point is None
         if begins:
             losses.first_is_lost(self.flight, self.mss)
-            losses.resent_below = self.una
-            losses.point = self.next
-            losses.forced = True
+            losses.begin(self.una, self.next)
+            self.recover = self.next
+            self._remember(losses, stamp)
             self.congestion.lost(self.next - self.una)
-        losses.measure(self.flight, self.una, self.next, self.mss)
+        self._measure(losses, begins)
         self._settle(losses)
         return begins
 
@@ -177,13 +189,27 @@ class Sender:
         losses = self.losses
         if losses is None:
             losses = self.losses = Scoreboard(self.una)
-        congestion = self.congestion
-        if not again:
-            losses.undo = None if stamp is None else (congestion.window, congestion.threshold, stamp)
-        congestion.timed_out(self.next - self.una, again or losses.timed_out)
+        if losses.point is None:
+            self._remember(losses, stamp)
+        elif not again:
+            losses.undo = None  # a time-out in a recovery: too late to undo either
+        self.congestion.timed_out(self.next - self.una, again or losses.timed_out)
         losses.all_is_lost(self.flight, self.una, self.next)
         losses.timed_out = True
-        losses.measure(self.flight, self.una, self.next, self.mss)
+        self.recover = self.next
+        self._measure(losses, False)
+
+    def _remember(self, losses: Scoreboard, stamp: int | None) -> None:
+        congestion = self.congestion
+        if stamp is None or self.flight[0].retransmitted:
+            losses.undo = None  # an echo would not tell which sending it answers
+        else:
+            losses.undo = (congestion.window, congestion.threshold, stamp)
+
+    def _measure(self, losses: Scoreboard, forced: bool) -> None:
+        delivered = losses.measure(self.flight, self.una, self.next, self.mss)
+        if losses.point is not None and not losses.timed_out:
+            losses.allow(self.congestion.threshold, self.mss, delivered, forced)
 
     def too_big(self) -> None:
         """What is in flight does not fit the path: send it again, cut smaller; no congestion is to be seen in that."""
@@ -191,41 +217,46 @@ class Sender:
         if losses is None:
             losses = self.losses = Scoreboard(self.una)
         losses.all_is_lost(self.flight, self.una, self.next)
-        losses.measure(self.flight, self.una, self.next, self.mss)
+        losses.timed_out = True  # in that the window rules
+        self._measure(losses, False)
 
     def was_spurious(self) -> None:
-        """The time-out was too early (RFC 3522): nothing is lost, and nothing was to be learnt."""
+        """The recovery was not needed (RFC 3522): nothing is lost, nothing was to be learnt but patience."""
         losses = self.losses
         if losses is not None and losses.undo is not None:
             self.congestion.restore(*losses.undo[:2])
+            if not losses.timed_out:
+                self.threshold = min(2 * self.threshold, LARGEST_THRESHOLD)  # the path reorders
             losses.lost_below = losses.resent_below = self.una
             losses.point = losses.undo = None
             losses.timed_out = False
-            losses.measure(self.flight, self.una, self.next, self.mss)
-            self._settle(losses)
+            losses.duplicates = 0
+            self._measure(losses, False)
 
     def _acknowledge_with_losses(self, losses: Scoreboard, size: int, in_flight: int, now: float) -> None:
         una = self.una
+        self.step = size
         losses.duplicates = max(0, losses.duplicates - max(0, size // self.mss - 1))
-        if losses.point is not None and una >= losses.point:
-            losses.point = None
-            losses.timed_out = losses.rescued = losses.forced = False
-            losses.undo = None
+        is_partial = False
+        if losses.point is None:
+            losses.duplicates = 0
+            self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
+        elif una >= losses.point:
+            losses.point = losses.undo = None
+            losses.timed_out = False
             losses.lost_below = losses.resent_below = una
             losses.duplicates = 0
-        elif losses.point is not None:
+        else:
             if losses.resent_below < una:
                 losses.resent_below = una
             if not self.sacks and losses.lost_below <= una:
                 losses.first_is_lost(self.flight, self.mss)  # RFC 6582 section 3.2 step 3: a partial acknowledgment
-                losses.forced = True
+                is_partial = True
             if losses.timed_out:
                 self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
-        else:
-            losses.duplicates = 0
-            self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
-        losses.find_losses(self.flight, self.mss)
-        losses.measure(self.flight, una, self.next, self.mss)
+        if self.sacks:
+            losses.find_losses(self.flight, self.mss, self.threshold)
+        self._measure(losses, is_partial)
         self._settle(losses)
 
     def _settle(self, losses: Scoreboard) -> None:
@@ -235,17 +266,15 @@ class Sender:
 
     def _next_with_losses(self, losses: Scoreboard, now: float) -> SentSegment | None:
         """NextSeg of RFC 6675 section 4, within the congestion window."""
-        room = self.congestion.window - losses.pipe
-        if room < self.mss and losses.pipe and not losses.forced:
+        is_fast = losses.point is not None and not losses.timed_out
+        room = losses.allowance if is_fast else self.congestion.window - losses.pipe
+        if room < self.mss and losses.pipe:
             return None
         if losses.point is not None:
             index = losses.hole(self.flight, losses.lost_below)
             if index is not None:  # rule 1
-                losses.forced = False
                 start = max(self.flight[index].start, losses.resent_below)
                 return self._resend(losses, index, min(room, losses.lost_below - start), now)
-        if room < self.mss and losses.pipe:
-            return None
         before = self.next
         segment = None
         if self.unsent_size:
@@ -253,7 +282,7 @@ class Sender:
         elif self.fin_queued and not self.fin_sent:
             segment = self._launch([], 0, now)
         if segment is not None or losses.point is None:  # rule 2, and before a recovery RFC 3042
-            losses.pipe += self.next - before
+            losses.sent(self.next - before)
             return segment
         index = losses.hole(self.flight, losses.highest_sacked)
         if index is not None:  # rule 3
@@ -293,7 +322,7 @@ class Sender:
     def _mark_resent(self, losses: Scoreboard, segment: SentSegment, now: float) -> None:
         segment.retransmitted = True
         segment.sent_at = now
-        losses.pipe += segment.end - segment.start
+        losses.sent(segment.end - segment.start)
         self.retransmissions += 1
 
     def drop(self) -> None:
