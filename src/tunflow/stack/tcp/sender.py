@@ -148,11 +148,6 @@ class Sender:
 
     # Losses.
 
-    @property
-    def is_recovering(self) -> bool:
-        """Whether something is known to be lost."""
-        return self.losses is not None and self.losses.point is not None
-
     def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None) -> bool:
         """SACK blocks within what is in flight, or of a peer without SACK a duplicate ACK; whether a recovery begins.
 
