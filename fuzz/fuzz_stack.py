@@ -6,6 +6,9 @@ its checksums are right); and a stack that is left alone long enough forgets eve
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from tunflow.errors import LocalError
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import RECEIVE_LIMIT, SEND_LIMIT, Stack
 from tunflow.stack.tcp.connection import TCPConnection
@@ -59,7 +62,7 @@ class _Run:
         return choice
 
     def operate(self) -> None:
-        operation = self.byte() % 12
+        operation = self.byte() % 14
         stack = self.stack
         if operation <= 1 and self.connections:
             self.go_on(self.connections[self.byte() % len(self.connections)])
@@ -68,11 +71,11 @@ class _Run:
             client.stack_isn = 0
             flags = _FLAGS[self.byte() % len(_FLAGS)]
             payload = bytes(self.byte() * 16) if operation > 2 else b""
-            options = tcp.Options(mss=self.byte() * 8 or None, window_scale=self.byte() % 16)
+            options = self.options(flags)
             window = self.byte() << 8
             packet = client.packet(
                 flags, seq=self.signed(), ack=self.acked(), payload=payload, window=window,
-                options=options if flags & tcp.SYN else tcp.NO_OPTIONS,
+                options=options,
             )  # fmt: skip
             stack.receive([packet], 0, self.now)
         elif operation == 5:
@@ -82,12 +85,51 @@ class _Run:
         elif operation == 6:
             self.now += self.byte() ** 2 / 8
             stack.handle_timeout(self.now)
+        elif operation == 12:
+            self.connect(self.clients[self.byte() % len(self.clients)])
+        elif self.connections and operation == 13:
+            self.report(self.connections[self.byte() % len(self.connections)])
         elif self.connections:
             self.act(self.connections[self.byte() % len(self.connections)], operation)
         self.connections += stack.requests
         stack.requests.clear()
         stack.changed.clear()
         stack.flush()
+
+    def options(self, flags: int) -> tcp.Options:
+        """What a client may say, and what it should not."""
+        choice = self.byte()
+        timestamps = (self.byte() << (choice >> 4), self.byte()) if choice & 1 else None
+        if flags & tcp.SYN:
+            return tcp.Options(self.byte() * 8 or None, self.byte() % 16, bool(choice & 2), (), timestamps)
+        if not choice & 2 or not self.connections:
+            return tcp.Options(timestamps=timestamps)
+        sender = self.connections[choice % len(self.connections)].sender
+        edges = [(sender.una + (self.byte() << (choice >> 5))) & 0xFFFFFFFF for _ in range(2 + (choice >> 1 & 4))]
+        return tcp.Options(timestamps=timestamps, sack=tuple(zip(edges[::2], edges[1::2], strict=True)))
+
+    def connect(self, client: ScriptedClient) -> None:
+        """The stack opens the connection; its first segment is what a real answer would be, or is not."""
+        try:
+            connection = self.stack.connect(client.target, client.source, self.now)
+        except LocalError:
+            return
+        self.connections.append(connection)
+        if self.byte() & 1:
+            client.stack_isn = 0
+            options = self.options(tcp.SYN)
+            flags = tcp.SYN | (tcp.ACK if self.byte() & 1 else 0)
+            packet = client.packet(flags, seq=0, ack=connection.sender.next, window=self.byte() << 8, options=options)
+            self.stack.receive([packet], 0, self.now)
+
+    def report(self, connection: TCPConnection) -> None:
+        """An ICMP error that quotes the connection."""
+        seq = (connection.sender.una + self.byte() - 8) & 0xFFFFFFFF
+        where = (connection.client, connection.target, seq)
+        if self.byte() & 1:
+            self.stack.path_mtu(*where, self.byte() * 8, self.now)
+        else:
+            self.stack.unreachable_reported(*where, list(Reason)[self.byte() % len(Reason)], self.now)
 
     def go_on(self, connection: TCPConnection) -> None:
         """The segment that a well-behaved client would send next."""
@@ -97,7 +139,11 @@ class _Run:
         ack = (connection.sender.next, connection.sender.una)[choice >> 7]
         seq = connection.receiver.next - client.isn
         flags = tcp.ACK | (tcp.FIN if choice & 0x1F == 0x1F else 0)
-        packet = client.packet(flags, seq=seq, ack=ack, payload=bytes((choice & 0x60) << 4), window=self.byte() << 8)
+        stamps = connection.timestamps
+        options = tcp.NO_OPTIONS if stamps is None else tcp.Options(timestamps=(stamps.recent, stamps.value(self.now)))
+        packet = client.packet(
+            flags, seq=seq, ack=ack, payload=bytes((choice & 0x60) << 4), window=self.byte() << 8, options=options
+        )
         self.stack.receive([packet], 0, self.now)
 
     def act(self, connection: TCPConnection, operation: int) -> None:
@@ -123,11 +169,18 @@ class _Run:
         stack.outgoing.clear()
         for connection in self.connections:
             receiver, sender = connection.receiver, connection.sender
-            assert receiver.queued + receiver._early_size <= RECEIVE_LIMIT
+            assert receiver.queued + sum(len(held) for _, _, held in receiver.early or ()) <= RECEIVE_LIMIT
             assert sum(map(len, receiver.pieces)) == receiver.queued
             assert sender.una <= sender.next
             assert sender.room <= SEND_LIMIT
             assert not connection.closed or not sender.flight
+            assert sum(segment.end - segment.start for segment in sender.flight) == (
+                0 if connection.closed else sender.next - sender.una
+            )
+            assert all(one.end == two.start for one, two in pairwise(sender.flight))
+            for segment in sender.flight:
+                assert sum(map(len, segment.pieces)) == segment.end - segment.start - segment.fin
+            assert sender.losses is None or sender.losses.pipe >= 0
 
 
 def one_input(data: bytes) -> None:
@@ -156,5 +209,7 @@ def one_input(data: bytes) -> None:
 SEEDS: list[bytes] = [
     bytes((0, 0, 0, 0, 128, 0, 180, 7, 255, 7, 0, 0, 0, 1, 1, 129, 3, 255, 8, 0, 200, 9, 0, 255, 10, 0)),
     bytes(range(256)),
+    bytes((12, 0, 1, 3, 9, 0, 180, 7, 1, 255, 8, 0, 200, 8, 0, 200, 2, 0, 1, 10, 0, 4, 0, 13, 0, 8, 1, 120)),
+    bytes((2, 0, 0, 3, 9, 0, 180, 7, 255, 0, 128, 0, 7, 0, 1, 0, 0, 255, 8, 0, 255, 2, 0, 1, 42, 5, 9, 5, 9)),
     bytes((0, 2, 0, 0, 128, 0, 180, 7, 255, 7, 0)) * 8,
 ]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from tunflow.device import Packet
 from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket
+from tunflow.errors import BadPacket, LocalError
 from tunflow.stack.icmp import ICMP, Reason
 from tunflow.stack.reassembly import Reassembler
 from tunflow.stack.tcp.connection import TCPConnection
@@ -68,7 +68,8 @@ class Stack:
         self._time_wait = TimeWait()
         self._timers = ConnectionTimers(self._connections.values())
         self._reassembler = Reassembler()
-        self._now = 0.0
+        self.now = 0.0
+        """When the packets in hand arrived, or the timers fired."""
 
     @property
     def connections(self) -> int:
@@ -77,9 +78,28 @@ class Stack:
 
     # The driver's side.
 
+    def connect(self, source: Endpoint, target: Endpoint, now: float) -> TCPConnection:
+        """Open a connection from `source` to `target`, an address behind the device, both packed; send its SYN.
+
+        The owner finds the connection in `changed` when it is `open`, or `closed` because it was refused
+        (`was_reset`) or nobody answered. Raises LocalError when there is one with these addresses and ports already.
+        """
+        assert isinstance(source.host, bytes)
+        assert isinstance(target.host, bytes)
+        key = _key(target, source)
+        if key in self._connections or len(source.host) != len(target.host):
+            raise LocalError(f"no connection from {source} to {target}: one is open, or the families differ")
+        self.now = now
+        self._time_wait.remove(key)
+        connection = TCPConnection(self, key, target, source, 0, tcp.NO_OPTIONS, b"")
+        self._connections[key] = connection
+        self._timers.watch_idle(now)
+        connection.connect(now)
+        return connection
+
     def receive(self, packets: Sequence[bytes], offset: int, now: float) -> None:
         """Take a batch in; the IP header of each packet is at `offset` (0, or 10 behind a virtio-net header)."""
-        self._now = now
+        self.now = now
         self.segments += len(packets)
         connections = self._connections
         for packet in packets:
@@ -130,7 +150,7 @@ class Stack:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        self._now = now
+        self.now = now
         self._timers.handle_timeout(now)
         self._time_wait.handle_timeout(now)
         self.udp.handle_timeout(now)
@@ -142,12 +162,33 @@ class Stack:
         if error is not None:
             self.outgoing.append(error)
 
+    def path_mtu(self, client: Endpoint, target: Endpoint, seq: int, mtu: int, now: float) -> None:
+        """A router's answer to a TCP segment from `target` to `client`: no more than `mtu` bytes fit (RFC 1191, 8201).
+
+        `seq` is the sequence number in the quote. What does not fit a connection is ignored.
+        """
+        connection = self._connections.get(_key(client, target))
+        if connection is not None:
+            self.now = now
+            connection.path_mtu(seq, mtu, now)
+
+    def unreachable_reported(self, client: Endpoint, target: Endpoint, seq: int, reason: Reason, now: float) -> None:
+        """A router's or the client's answer to a TCP segment from `target` to `client`: it did not get there."""
+        connection = self._connections.get(_key(client, target))
+        if connection is not None:
+            self.now = now
+            connection.unreachable_reported(seq, reason)
+
     # What connections need (tcp.connection.Host).
 
     def initial_sequence(self, key: bytes, now: float) -> int:
         """RFC 6528 section 3: a clock plus a keyed hash of the connection's addresses and ports."""
         digest = hashlib.blake2s(key, key=self._secret, digest_size=4).digest()
         return (int(now * _ISN_CLOCK) + int.from_bytes(digest, "big")) & 0xFFFFFFFF
+
+    def timestamp_offset(self, key: bytes) -> int:
+        """RFC 7323 §5.4: where a connection's timestamps begin."""
+        return int.from_bytes(hashlib.blake2s(key, key=self._secret, digest_size=4, person=b"stamps").digest(), "big")
 
     def notify(self, connection: TCPConnection) -> None:
         """The connection's owner should look."""
@@ -171,8 +212,7 @@ class Stack:
         self._half_open -= was_half_open
         self.retransmissions += connection.sender.retransmissions
         if lingers:
-            sender, receiver = connection.sender, connection.receiver
-            self._time_wait.add(connection.key, connection.template, sender.next, receiver.next, self._now)
+            self._time_wait.add(connection, self.now)
 
     # TCP without a connection.
 
@@ -191,14 +231,15 @@ class Stack:
             return
         place = self._time_wait.find(key)
         if place is not None:
-            if not flags & tcp.SYN or flags & (tcp.RST | tcp.ACK) or not _is_newer(seq, place.received):
+            is_syn = flags & (tcp.SYN | tcp.RST | tcp.ACK) == tcp.SYN
+            if not is_syn or not place.gives_way(seq, tcp.parse_options(packet[at + 20 : at + header_size])):
                 if flags & tcp.RST:
                     return  # RFC 1337: a reset does not end TIME-WAIT
                 if flags & tcp.FIN:
                     self._time_wait.restart(key, now)
-                self.outgoing.append(place.template.build(place.sent, place.received, tcp.ACK, 65535, 0))
+                self.outgoing.append(place.answer(now))
                 return
-            self._time_wait.remove(key)  # §3.10.7.4: a SYN beyond the old connection's numbers opens a new one
+            self._time_wait.remove(key)
         if flags & tcp.RST:
             return
         if flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
@@ -206,6 +247,10 @@ class Stack:
                 self.dropped += 1
                 return
             options = tcp.parse_options(packet[at + 20 : at + header_size])
+            if offset and packet[0] & virtio_net.NEEDS_CSUM:
+                # Nobody has put a checksum in: the client is on this host, and no wire, which could delay or repeat
+                # packets, lies between. Timestamps would only cost (docs/adr/0010).
+                options = options._replace(timestamps=None)
             connection = TCPConnection(
                 self,
                 key,
@@ -306,12 +351,15 @@ def ipv4_header_is_wrong(header: bytes) -> bool:
     return int.from_bytes(header, "big") % 65535 != 0
 
 
+def _key(client: Endpoint, target: Endpoint) -> bytes:
+    """What a connection is found by: addresses and ports as they stand in the packets that arrive."""
+    assert isinstance(client.host, bytes)
+    assert isinstance(target.host, bytes)
+    return client.host + target.host + client.port.to_bytes(2, "big") + target.port.to_bytes(2, "big")
+
+
 def _is_unicast(address: bytes) -> bool:
     """Whether a packed address can be one end of a TCP connection that goes through a tunnel."""
     if len(address) == 4:
         return address[0] not in {0, 127} and address[0] < 224
     return address[0] != 0xFF and address[:15] != bytes(15)
-
-
-def _is_newer(seq: int, received: int) -> bool:
-    return 0 < (seq - received) % (1 << 32) < 1 << 31

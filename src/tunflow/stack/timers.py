@@ -15,7 +15,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 
-from tunflow.stack.tcp.connection import KEEPALIVE_IDLE, TCPConnection
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.lifecycle import KEEPALIVE_IDLE
 
 SWEEP_INTERVAL = 15.0
 """Seconds between two sweeps at least: a probe may be late by this much."""

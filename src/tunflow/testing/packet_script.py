@@ -22,12 +22,21 @@ from tunflow.wire.checksum import transport_checksum
 CLIENT_ISN = 0xFFFFFF00
 """Close to the wrap, so that every longer test crosses it."""
 
-_LETTERS = ((tcp.SYN, "S"), (tcp.FIN, "F"), (tcp.RST, "R"), (tcp.PSH, "P"), (tcp.ACK, "A"), (tcp.URG, "U"))
+_LETTERS = (
+    (tcp.SYN, "S"),
+    (tcp.FIN, "F"),
+    (tcp.RST, "R"),
+    (tcp.PSH, "P"),
+    (tcp.ACK, "A"),
+    (tcp.URG, "U"),
+    (tcp.ECE, "E"),
+    (tcp.CWR, "C"),
+)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment from the stack. `flags` are letters in the order SFRPAU; `window` and `options` are not compared."""
+    """A segment from the stack. `flags` are letters in the order SFRPAUEC; `window` and `options` are not compared."""
 
     flags: str
     seq: int
@@ -58,7 +67,7 @@ class ScriptedClient:
 
     @property
     def connection(self) -> TCPConnection:
-        """The connection that the client's SYN made."""
+        """The connection that the client's SYN made, or `be_connected`."""
         if self.stack.requests:
             self._connection = self.stack.requests.pop(0)
         assert self._connection is not None, "the stack saw no SYN"
@@ -73,6 +82,7 @@ class ScriptedClient:
         payload: bytes = b"",
         window: int = 0xFFFF,
         options: tcp.Options = tcp.NO_OPTIONS,
+        urgent: int = 0,
     ) -> bytes:
         """A plain packet with right checksums."""
         src, dst = self.source.host, self.target.host
@@ -81,9 +91,9 @@ class ScriptedClient:
         number = (self.isn + seq) & 0xFFFFFFFF
         acked = (ack + (self.stack_isn or 0)) & 0xFFFFFFFF if flags & tcp.ACK else 0
         ports = (self.source.port, self.target.port)
-        head = tcp.build(*ports, number, acked, flags, window, options=options)
+        head = tcp.build(*ports, number, acked, flags, window, options=options, urgent_pointer=urgent)
         check = transport_checksum(src, dst, protocols.TCP, head + payload)
-        head = tcp.build(*ports, number, acked, flags, window, options=options, checksum=check)
+        head = tcp.build(*ports, number, acked, flags, window, options=options, checksum=check, urgent_pointer=urgent)
         build = ipv4.build if len(src) == 4 else ipv6.build
         return build(src, dst, protocols.TCP, len(head) + len(payload)) + head + payload
 
@@ -96,9 +106,10 @@ class ScriptedClient:
         payload: bytes = b"",
         window: int = 0xFFFF,
         options: tcp.Options = tcp.NO_OPTIONS,
+        urgent: int = 0,
     ) -> None:
         """Hand the stack one segment, as a batch of its own."""
-        packet = self.packet(flags, seq=seq, ack=ack, payload=payload, window=window, options=options)
+        packet = self.packet(flags, seq=seq, ack=ack, payload=payload, window=window, options=options, urgent=urgent)
         self.send_packets([packet])
 
     def send_packets(self, packets: list[bytes]) -> None:
@@ -130,6 +141,11 @@ class ScriptedClient:
         self.send(tcp.ACK, seq=1, ack=1, window=window)
         assert self.receive() == []
         return connection
+
+    def be_connected(self) -> TCPConnection:
+        """Let the stack open the connection instead: its SYN waits to be received."""
+        self._connection = self.stack.connect(self.target, self.source, self.now)
+        return self._connection
 
     def _parse(self, packet: Buffer) -> Segment:
         version = packet[0] >> 4

@@ -64,12 +64,14 @@ class HeaderTemplate:
         self._whole = virtio_net.HEADER.pack(*needs_checksum)
         self.set_mss(mss)
 
-    def set_mss(self, mss: int) -> None:
-        """Cut super-segments at `mss` bytes of payload from now on."""
+    def set_mss(self, mss: int, option_size: int = 0) -> None:
+        """Cut super-segments at `mss` bytes of payload from now on; each has options of `option_size` bytes."""
         self.mss = mss
         kind = virtio_net.GSO_TCPV4 if self._is_ipv4 else virtio_net.GSO_TCPV6
         ip_size = self.size - _TCP_SIZE
-        self._cut = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, kind, self.size, mss, ip_size, _CHECKSUM_AT)
+        self._cut = virtio_net.HEADER.pack(
+            virtio_net.NEEDS_CSUM, kind, self.size + option_size, mss, ip_size, _CHECKSUM_AT
+        )
 
     def build(
         self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b""

@@ -1,13 +1,13 @@
 """The receiving half of a connection: what arrived in order, what arrived early, and the window offered.
 
 Sequence numbers here are unwrapped: they count on beyond 2^32, so that comparing two is plain arithmetic. Payload is
-never copied; a piece is a view of the packet it came in.
+never copied; a piece is a view of the packet it came in. What arrived early is told to the peer in SACK blocks
+(RFC 2018), what arrived twice in a D-SACK block (RFC 2883).
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
+from bisect import bisect_right
 
 from tunflow.endpoint import Buffer
 
@@ -15,38 +15,49 @@ SMALL = 1024
 """Pieces smaller than this are joined with a small neighbour: a client that sends single bytes to an owner who does
 not take them must not cost a packet's memory for each."""
 
+EARLY_LIMIT = 1024
+"""Early pieces held at most, however small: what is beyond comes again when it is asked for."""
+
+SACK_BLOCKS = 4
+"""RFC 2018 §3: as many fit the options; three beside timestamps."""
+
+Block = tuple[int, int]
+
 
 class Receiver:
     """Bytes from the client, up to `limit` of them held for an owner who has not taken them yet."""
 
-    __slots__ = ("_early", "_early_size", "advertised", "limit", "next", "pieces", "queued")
+    __slots__ = ("_arrivals", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued")
 
     def __init__(self, start: int, limit: int) -> None:
         self.next = start
         """RCV.NXT, unwrapped: the sequence number expected next."""
         self.limit = limit
-        self.pieces: deque[memoryview] = deque()
+        self.pieces: list[memoryview] = []
         """In-order bytes for the owner."""
         self.queued = 0
         self.advertised = start
         """The right edge of the window last offered; it never moves left (RFC 9293 §3.8.6)."""
-        self._early: list[tuple[int, int, memoryview]] = []
-        self._early_size = 0
+        self.early: list[tuple[int, int, memoryview]] | None = None
+        """Start, end and bytes of what waits for earlier ones, in order and without overlap; None when nothing does."""
+        self.duplicate: Block | None = None
+        """What the last segment repeated, until an ACK has said so."""
+        self._arrivals: list[int] = []
 
     @property
     def window(self) -> int:
         """How many bytes beyond `next` may arrive: what the owner left free, and never less than was promised."""
-        return max(self.limit - self.queued, self.advertised - self.next, 0)
-
-    @property
-    def has_gap(self) -> bool:
-        """Whether bytes wait for earlier ones."""
-        return bool(self._early)
+        free = self.limit - self.queued
+        promised = self.advertised - self.next
+        if promised > free:
+            free = promised
+        return free if free > 0 else 0
 
     def accept(self, start: int, payload: memoryview) -> bool:
         """Take a segment's payload that begins at `start`; whether `next` moved. What exceeds the window is cut off."""
         skip = self.next - start
         if skip > 0:
+            self.duplicate = (start, min(start + len(payload), self.next))
             payload = payload[skip:]
             start = self.next
         excess = start + len(payload) - self.next - self.window
@@ -58,11 +69,8 @@ class Receiver:
             self._keep_early(start, payload)
             return False
         self._append(payload)
-        while self._early and self._early[0][0] <= self.next:
-            begin, end, early = self._early.pop(0)
-            self._early_size -= end - begin
-            if end > self.next:
-                self._append(early[self.next - begin :])
+        if self.early is not None:
+            self._join_early(self.early)
         return True
 
     def take(self, limit: int) -> list[Buffer]:
@@ -75,22 +83,46 @@ class Receiver:
             return taken
         taken = []
         self.queued -= limit
-        while limit:
-            piece = pieces[0]
-            if len(piece) <= limit:
-                taken.append(pieces.popleft())
-                limit -= len(piece)
-            else:
-                taken.append(piece[:limit])
-                pieces[0] = piece[limit:]
-                limit = 0
+        whole = 0
+        for piece in pieces:
+            if len(piece) > limit:
+                break
+            taken.append(piece)
+            limit -= len(piece)
+            whole += 1
+        if limit:
+            taken.append(pieces[whole][:limit])
+            pieces[whole] = pieces[whole][limit:]
+        del pieces[:whole]
         return taken
+
+    def sack_blocks(self) -> tuple[Block, ...]:
+        """What to tell the peer (RFC 2018 §4): what came twice first (RFC 2883 §4), then the latest arrival's block."""
+        merged: list[Block] = []
+        for start, end, _ in self.early or ():
+            if merged and merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], end)
+            else:
+                merged.append((start, end))
+        told: list[Block] = []
+        latest: list[int] = []
+        for arrival in self._arrivals:
+            index = bisect_right(merged, arrival, key=lambda block: block[0]) - 1
+            if index >= 0 and merged[index][1] > arrival and merged[index] not in told:
+                told.append(merged[index])
+                latest.append(arrival)
+        self._arrivals = latest
+        told += [block for block in merged[:SACK_BLOCKS] if block not in told]
+        if self.duplicate is not None:
+            told.insert(0, self.duplicate)
+            self.duplicate = None
+        return tuple(told[:SACK_BLOCKS])
 
     def drop(self) -> None:
         """Forget all that is held: nobody will take it any more."""
         self.pieces.clear()
-        self._early.clear()
-        self.queued = self._early_size = 0
+        self.early = None
+        self.queued = 0
 
     def _append(self, payload: memoryview) -> None:
         size = len(payload)
@@ -102,24 +134,41 @@ class Receiver:
         self.queued += size
         self.next += size
 
+    def _join_early(self, early: list[tuple[int, int, memoryview]]) -> None:
+        """Move what is early no more behind what is in order."""
+        done = 0
+        for begin, end, payload in early:
+            if begin > self.next:
+                break
+            done += 1
+            if end > self.next:
+                self._append(payload[self.next - begin :])
+        del early[:done]
+        if not early:
+            self.early = None
+            self._arrivals.clear()
+
     def _keep_early(self, start: int, payload: memoryview) -> None:
         """Hold bytes that came before their turn; only those not held already, so memory stays within the window."""
+        if self.early is None:
+            self.early = []
+        early = self.early
         end = start + len(payload)
-        for begin, stop, _ in self._early:
-            if begin <= start < stop:
-                payload = payload[stop - start :]
-                start = stop
-            elif start < begin < end:
-                # The rest may be held already; what lies behind the hole comes again when it is asked for.
-                payload = payload[: begin - start]
-                break
-            if start >= end:
-                return
-        if payload:
+        first = start
+        index = bisect_right(early, start, key=lambda item: item[0])
+        if index and early[index - 1][1] > start:
+            start = early[index - 1][1]
+        while index < len(early) and early[index][0] <= start < early[index][1]:
+            start = early[index][1]
+            index += 1
+        if index < len(early):
+            # The rest may be held already; what lies behind the hole comes again when it is asked for.
+            end = min(end, early[index][0])
+        self._arrivals.insert(0, first)
+        del self._arrivals[2 * SACK_BLOCKS :]
+        if start >= end:
+            self.duplicate = (first, first + len(payload))
+        elif len(early) < EARLY_LIMIT:
             # A copy: a small early piece must not pin the large packet it came in.
-            insort(
-                self._early,
-                (start, start + len(payload), memoryview(bytes(payload))),
-                key=lambda item: item[0],
-            )
-            self._early_size += len(payload)
+            held = memoryview(bytes(payload[start - first : end - first]))
+            early.insert(index, (start, end, held))

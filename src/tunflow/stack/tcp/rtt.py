@@ -12,34 +12,39 @@ below."""
 MAXIMUM_RTO = 60.0
 """RFC 6298 (2.5): a maximum may be placed, at least 60 seconds."""
 
+RTO_AFTER_SYN_LOSS = 3.0
+"""RFC 6298 (5.7): when a SYN had to be sent again, data starts with this."""
+
 CLOCK_GRANULARITY = 0.001
 """G of RFC 6298 (2.2): epoll waits in milliseconds."""
 
 
 class RTT:
-    """Smoothed round-trip time and its variation, in seconds."""
+    """Smoothed round-trip time and its variation, in seconds; zero until something has been measured."""
 
-    __slots__ = ("backoff", "rto", "smoothed", "variation")
+    __slots__ = ("_measured", "rto", "smoothed", "variation")
 
     def __init__(self) -> None:
-        self.smoothed: float | None = None
+        self.smoothed = 0.0
         self.variation = 0.0
         self.rto = INITIAL_RTO
-        self.backoff = 0
+        self._measured = False
 
     def sample(self, rtt: float) -> None:
-        """Take a measurement of data that was sent once only (Karn's rule, RFC 6298 section 3)."""
-        if self.smoothed is None:  # (2.2)
-            self.smoothed = rtt
-            self.variation = rtt / 2
-        else:  # (2.3)
+        """Take a measurement that is not ambiguous (Karn's rule, RFC 6298 section 3); it ends every back-off."""
+        if self._measured:  # (2.3)
             self.variation += (abs(self.smoothed - rtt) - self.variation) / 4
             self.smoothed += (rtt - self.smoothed) / 8
-        self.backoff = 0
-        rto = self.smoothed + max(CLOCK_GRANULARITY, 4 * self.variation)
-        self.rto = min(max(rto, MINIMUM_RTO), MAXIMUM_RTO)
+        else:  # (2.2)
+            self._measured = True
+            self.smoothed = rtt
+            self.variation = rtt / 2
+        spread = 4 * self.variation
+        rto = self.smoothed + (spread if spread > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
+        if rto < MINIMUM_RTO:
+            rto = MINIMUM_RTO
+        self.rto = rto if rto < MAXIMUM_RTO else MAXIMUM_RTO
 
     def timed_out(self) -> None:
         """Back off (5.5): double the time-out."""
-        self.backoff += 1
         self.rto = min(self.rto * 2, MAXIMUM_RTO)

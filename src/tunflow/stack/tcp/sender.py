@@ -1,17 +1,19 @@
-"""The sending half of a connection: what waits, what is in flight, and what the peer's window allows.
+"""The sending half of a connection: what waits, what is in flight, and what the windows allow to be sent.
 
-Sequence numbers are unwrapped (see `receiver`). A segment in flight keeps references to the pieces it carries, so that
-sending it again copies nothing. A segment is up to 64 KB: the device cuts it, or nobody has to.
+Sequence numbers are unwrapped (see `receiver`). A segment is up to 64 KB: the device cuts it, or nobody has to. As long
+as nothing is lost there is no `losses`, and the lossless path does not look further.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 from tunflow.endpoint import Buffer
-from tunflow.stack.tcp.congestion import NewReno
+from tunflow.stack.tcp.congestion import Cubic
+from tunflow.stack.tcp.flight import SentSegment, split, trim
 from tunflow.stack.tcp.rtt import RTT
+from tunflow.stack.tcp.scoreboard import DUPLICATE_THRESHOLD, Scoreboard
 
 MAXIMUM_PIECES = 512
 """Well under IOV_MAX (1,024 on Linux), with room for the headers."""
@@ -19,72 +21,66 @@ MAXIMUM_PIECES = 512
 SMALL = 1024
 """Pieces smaller than this are joined with a small neighbour that waits, so that many do not cost much memory."""
 
+MANY_RECORDS = 512
+"""Segments in flight from which on a small one waits for company: a far side that sends single bytes to a client that
+does not acknowledge must not cost a record for each."""
 
-class SentSegment:
-    """Bytes in flight: `start` to `end` (unwrapped, FIN counted), the pieces, and how often they were sent."""
-
-    __slots__ = ("end", "fin", "pieces", "retransmitted", "sent_at", "start")
-
-    def __init__(self, start: int, end: int, pieces: list[Buffer], fin: bool, sent_at: float) -> None:
-        self.start = start
-        self.end = end
-        self.pieces = pieces
-        self.fin = fin
-        self.sent_at = sent_at
-        self.retransmitted = False
+LARGEST_THRESHOLD = 96
+"""Where the patience with a path that reorders ends, in segments."""
 
 
 class Sender:
     """Bytes for the client."""
 
     __slots__ = (
-        "_unsent",
-        "congestion",
-        "fin_queued",
-        "fin_sent",
-        "flight",
-        "largest_segment",
-        "limit",
-        "mss",
-        "next",
-        "retransmissions",
-        "rtt",
-        "una",
-        "unsent_size",
-        "window",
-        "window_ack",
-        "window_seq",
-    )
+        "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window", "limit",
+        "losses", "mss", "next", "recover", "retransmissions", "rtt", "sacks", "sent_at", "step",
+        "threshold", "una", "unsent_size", "window", "window_ack", "window_seq",
+    )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int) -> None:
         self.una = start
         """SND.UNA: the oldest sequence number not acknowledged."""
         self.next = start
         """SND.NXT."""
-        self.mss = mss
         self.limit = limit
-        self.largest_segment = max(mss, largest_segment // mss * mss)
         self.window = 0
+        self.largest_window = 0
+        """MAX.SND.WND of RFC 5961 §5.2, Max(SND.WND) of RFC 9293 §3.8.6.2.1."""
         self.window_seq = 0
         self.window_ack = 0
-        self.flight: deque[SentSegment] = deque()
+        self.flight: list[SentSegment] = []
+        self.losses: Scoreboard | None = None
+        self.sacks = False
+        """Whether the peer sends SACK blocks."""
+        self.recover = start
+        """RFC 6582 section 3.2: duplicate ACKs of this or less are echoes of the last recovery."""
+        self.step = 0
+        """By how much the last ACK of a recovery went forward."""
+        self.threshold = DUPLICATE_THRESHOLD
+        """Segments that must arrive before one that was sent earlier for it to count as lost."""
+        self.sent_at = inf
+        """When new data last left."""
         self.unsent_size = 0
         self.fin_queued = False
         self.fin_sent = False
         self.retransmissions = 0
         self.rtt = RTT()
-        self.congestion = NewReno(mss)
-        self._unsent: deque[Buffer] = deque()
+        self.congestion = Cubic(mss)
+        self._unsent: list[Buffer] = []
+        self.set_mss(mss, largest_segment)
+
+    def set_mss(self, mss: int, largest_segment: int) -> None:
+        """Send no more than `mss` bytes in a packet, nor `largest_segment` in a super-segment, from now on."""
+        if not self.flight:
+            self.congestion = Cubic(mss)  # nothing has been learnt yet
+        self.mss = self.congestion.mss = mss
+        self.largest_segment = max(mss, largest_segment // mss * mss)
 
     @property
     def room(self) -> int:
         """How many more bytes the owner may queue: everything not acknowledged counts."""
         return self.limit - self.unsent_size - (self.next - self.una)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be sent or acknowledged."""
-        return not self.flight and not self.unsent_size and not (self.fin_queued and not self.fin_sent)
 
     def queue(self, pieces: Sequence[Buffer]) -> None:
         """Take bytes to send after those already queued; the pieces must not change afterwards."""
@@ -96,121 +92,290 @@ class Sender:
                 self._unsent.append(piece)
             self.unsent_size += size
 
-    def next_segment(self, now: float, more: bool) -> SentSegment | None:
-        """Cut the next new segment that both windows allow, and count it as in flight; None when there is none.
+    def next_segment(self, now: float, more: bool, override: bool) -> SentSegment | None:
+        """The next segment that the windows allow, counted as in flight; None when there is none.
 
         `more`: more bytes come at once, so a segment that is not as large as can be had better wait for them.
+        `override`: the time that silly-window avoidance may wait is over (RFC 9293 §3.8.6.2.1 (4)).
         """
+        if self.losses is not None:
+            return self._next_with_losses(self.losses, now)
         waiting = self.unsent_size
         if not waiting:
             if self.fin_queued and not self.fin_sent:
                 return self._launch([], 0, now)
             return None
-        usable = self.una + min(self.window, self.congestion.window) - self.next
-        size = min(waiting, usable, self.largest_segment)
-        if more and size < self.largest_segment:
+        window = self.congestion.window
+        if self.window < window:
+            window = self.window
+        usable = self.una + window - self.next
+        if more and (waiting < self.largest_segment or usable < self.largest_segment):
             return None
-        if size < waiting:
-            if size <= 0:
-                return None
-            if size < self.largest_segment:
-                # Silly-window avoidance (RFC 9293 §3.8.6.2.1): a part of what waits must be full segments,
-                # unless nothing is in flight whose ACK would open the window further.
-                if size >= self.mss:
-                    size -= size % self.mss
-                elif self.flight:
-                    return None
-        pieces, size = self._cut(size)
-        return self._launch(pieces, size, now)
+        return self._next_new(usable, now, override)
 
-    def acknowledge(self, ack: int, now: float) -> int:
-        """Take a cumulative ACK that is known to lie in (una, next]; how many sequence numbers it covers."""
+    def acknowledge(self, ack: int, now: float, trip: float | None) -> None:
+        """Take a cumulative ACK that is known to lie in (una, next].
+
+        `trip` is the round trip in seconds that a timestamp gives, for when Karn's rule forbids to measure.
+        """
+        in_flight = self.next - self.una
         size = ack - self.una
         self.una = ack
         flight = self.flight
         newest: SentSegment | None = None
-        while flight:
-            segment = flight[0]
-            if segment.end <= ack:
-                newest = flight.popleft()
-                continue
-            if segment.start < ack:
-                _trim(segment, ack)
-            break
-        if newest is not None and not newest.retransmitted:
-            self.rtt.sample(now - newest.sent_at)
-        return size
+        is_ambiguous = False
+        done = 0
+        for segment in flight:
+            if segment.end > ack:
+                if segment.start < ack:
+                    trim(segment, ack)
+                break
+            newest = segment
+            done += 1
+            if segment.retransmitted or segment.sacked:
+                is_ambiguous = True
+        del flight[:done]
+        if newest is not None:
+            if not is_ambiguous:
+                self.rtt.sample(now - newest.sent_at)
+            elif trip is not None:
+                self.rtt.sample(trip)
+        losses = self.losses
+        if losses is None:
+            self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
+        else:
+            self._acknowledge_with_losses(losses, size, in_flight, now)
 
-    def first_unacknowledged(self, now: float) -> SentSegment | None:
-        """The head of the flight, cut to one MSS and marked as sent again."""
-        if not self.flight:
+    # Losses.
+
+    def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None) -> bool:
+        """SACK blocks within what is in flight, or of a peer without SACK a duplicate ACK; whether a recovery begins.
+
+        RFC 5681 section 2 and RFC 6675 section 2: with SACK, an ACK is a duplicate if its blocks say something new.
+        `stamp` is our TSval now.
+        """
+        losses = self.losses
+        if losses is None:
+            losses = self.losses = Scoreboard(self.una)
+        if not self.sacks:
+            most = max(self.threshold, (self.next - self.una) // self.mss)
+            losses.duplicates = min(losses.duplicates + 1, most)
+            # RFC 6582 section 4.1: after a long step forward they are echoes of what was sent again needlessly.
+            is_new = self.una > self.recover or self.step <= 4 * self.mss
+            is_lost = losses.duplicates >= self.threshold and is_new
+        elif losses.mark(self.flight, blocks, self.mss):
+            losses.find_losses(self.flight, self.mss, self.threshold)
+            is_lost = losses.lost_below > self.una
+        else:
+            is_lost = False
+        begins = is_lost and losses.point is None
+        if begins:
+            losses.first_is_lost(self.flight, self.mss)
+            losses.begin(self.una, self.next)
+            self.recover = self.next
+            self._remember(losses, stamp)
+            self.congestion.lost(self.next - self.una)
+        self._measure(losses, begins)
+        self._settle(losses)
+        return begins
+
+    def timed_out(self, again: bool, stamp: int | None) -> None:
+        """The retransmission timer fired, perhaps `again` for the same data; `stamp` is our TSval now."""
+        losses = self.losses
+        if losses is None:
+            losses = self.losses = Scoreboard(self.una)
+        if losses.point is None:
+            self._remember(losses, stamp)
+        elif not again:
+            losses.undo = None  # a time-out in a recovery: too late to undo either
+        self.congestion.timed_out(self.next - self.una, again or losses.timed_out)
+        losses.all_is_lost(self.flight, self.una, self.next)
+        losses.timed_out = True
+        self.recover = self.next
+        self._measure(losses, False)
+
+    def _remember(self, losses: Scoreboard, stamp: int | None) -> None:
+        congestion = self.congestion
+        if stamp is None or self.flight[0].retransmitted:
+            losses.undo = None  # an echo would not tell which sending it answers
+        else:
+            losses.undo = (congestion.window, congestion.threshold, stamp)
+
+    def _measure(self, losses: Scoreboard, forced: bool) -> None:
+        delivered = losses.measure(self.flight, self.una, self.next, self.mss)
+        if losses.point is not None and not losses.timed_out:
+            losses.allow(self.congestion.threshold, self.mss, delivered, forced)
+
+    def too_big(self) -> None:
+        """What is in flight does not fit the path: send it again, cut smaller; no congestion is to be seen in that."""
+        losses = self.losses
+        if losses is None:
+            losses = self.losses = Scoreboard(self.una)
+        losses.all_is_lost(self.flight, self.una, self.next)
+        losses.timed_out = True  # in that the window rules
+        self._measure(losses, False)
+
+    def was_spurious(self) -> None:
+        """The recovery was not needed (RFC 3522): nothing is lost, nothing was to be learnt but patience."""
+        losses = self.losses
+        if losses is not None and losses.undo is not None:
+            self.congestion.restore(*losses.undo[:2])
+            if not losses.timed_out:
+                self.threshold = min(2 * self.threshold, LARGEST_THRESHOLD)  # the path reorders
+            losses.lost_below = losses.resent_below = self.una
+            losses.point = losses.undo = None
+            losses.timed_out = False
+            losses.duplicates = 0
+            self._measure(losses, False)
+
+    def _acknowledge_with_losses(self, losses: Scoreboard, size: int, in_flight: int, now: float) -> None:
+        una = self.una
+        self.step = size
+        losses.duplicates = max(0, losses.duplicates - max(0, size // self.mss - 1))
+        is_partial = False
+        if losses.point is None:
+            losses.duplicates = 0
+            self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
+        elif una >= losses.point:
+            losses.point = losses.undo = None
+            losses.timed_out = False
+            losses.lost_below = losses.resent_below = una
+            losses.duplicates = 0
+        else:
+            if losses.resent_below < una:
+                losses.resent_below = una
+            if not self.sacks and losses.lost_below <= una:
+                losses.first_is_lost(self.flight, self.mss)  # RFC 6582 section 3.2 step 3: a partial acknowledgment
+                is_partial = True
+            if losses.timed_out:
+                self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
+        if self.sacks:
+            losses.find_losses(self.flight, self.mss, self.threshold)
+        self._measure(losses, is_partial)
+        self._settle(losses)
+
+    def _settle(self, losses: Scoreboard) -> None:
+        """Forget the scoreboard when it says nothing any more."""
+        if losses.point is None and not losses.duplicates and losses.highest_sacked <= self.una:
+            self.losses = None
+
+    def _next_with_losses(self, losses: Scoreboard, now: float) -> SentSegment | None:
+        """NextSeg of RFC 6675 section 4, within the congestion window."""
+        is_fast = losses.point is not None and not losses.timed_out
+        room = losses.allowance if is_fast else self.congestion.window - losses.pipe
+        if room < self.mss and losses.pipe:
             return None
-        segment = self.flight[0]
-        length = segment.end - segment.start - segment.fin
-        if length > self.mss:
-            rest = SentSegment(segment.start + self.mss, segment.end, segment.pieces, segment.fin, segment.sent_at)
-            rest.retransmitted = segment.retransmitted
-            rest.pieces = _slice(segment.pieces, self.mss, length)
-            segment.pieces = _slice(segment.pieces, 0, self.mss)
-            segment.end = rest.start
-            segment.fin = False
-            self.flight.insert(1, rest)
+        if losses.point is not None:
+            index = losses.hole(self.flight, losses.lost_below)
+            if index is not None:  # rule 1
+                start = max(self.flight[index].start, losses.resent_below)
+                return self._resend(losses, index, min(room, losses.lost_below - start), now)
+        before = self.next
+        segment = None
+        if self.unsent_size:
+            segment = self._next_new(min(room, self.una + self.window - before), now, False)
+        elif self.fin_queued and not self.fin_sent:
+            segment = self._launch([], 0, now)
+        if segment is not None or losses.point is None:  # rule 2, and before a recovery RFC 3042
+            losses.sent(self.next - before)
+            return segment
+        index = losses.hole(self.flight, losses.highest_sacked)
+        if index is not None:  # rule 3
+            return self._resend(losses, index, self.mss, now)
+        if self.sacks and not losses.rescued and not losses.timed_out:
+            losses.rescued = True
+            return self._rescue(losses, now)
+        return None
+
+    def _rescue(self, losses: Scoreboard, now: float) -> SentSegment | None:
+        """NextSeg's rule 4: the last segment again, once, whose loss nothing behind it could show."""
+        index = losses.last_unsacked(self.flight)
+        if index is None or self.flight[index].end <= losses.resent_below:
+            return None
+        segment = self.flight[index]
+        whole = (segment.end - segment.start - segment.fin - 1) // self.mss * self.mss
+        if whole > 0:
+            split(self.flight, index, whole)
+            segment = self.flight[index + 1]
+        self._mark_resent(losses, segment, now)
+        return segment
+
+    def _resend(self, losses: Scoreboard, index: int, room: int, now: float) -> SentSegment:
+        """Send again what lies at `index` in flight: of a super-segment, as much as there is room for."""
+        segment = self.flight[index]
+        if segment.start < losses.resent_below < segment.end - segment.fin:
+            split(self.flight, index, losses.resent_below - segment.start)
+            segment = self.flight[index + 1]
+            index += 1
+        size = max(room // self.mss, 1) * self.mss
+        if segment.end - segment.start - segment.fin > size:
+            split(self.flight, index, size)
+        losses.resent_below = segment.end
+        self._mark_resent(losses, segment, now)
+        return segment
+
+    def _mark_resent(self, losses: Scoreboard, segment: SentSegment, now: float) -> None:
         segment.retransmitted = True
         segment.sent_at = now
+        losses.sent(segment.end - segment.start)
         self.retransmissions += 1
-        return segment
 
     def drop(self) -> None:
         """Forget everything: the connection is gone."""
         self._unsent.clear()
         self.flight.clear()
+        self.losses = None
         self.unsent_size = 0
+
+    # New segments.
+
+    def _next_new(self, usable: int, now: float, override: bool) -> SentSegment | None:
+        """Cut a segment from what waits."""
+        waiting = self.unsent_size
+        size = waiting if waiting < usable else usable
+        if size > self.largest_segment:
+            size = self.largest_segment
+        if size <= 0:
+            return None
+        if size < self.mss:
+            # Silly-window avoidance (RFC 9293 §3.8.6.2.1): a small segment leaves when it is all that waits (there is
+            # no Nagle delay here), or half of what the window ever was, or when waiting takes too long.
+            if size < waiting and not override and (self.flight or 2 * size < self.largest_window):
+                return None
+            if len(self.flight) >= MANY_RECORDS:
+                return None
+        elif size < waiting:
+            size -= size % self.mss
+        pieces, size = self._cut(size)
+        return self._launch(pieces, size, now)
 
     def _launch(self, pieces: list[Buffer], size: int, now: float) -> SentSegment:
         fin = self.fin_queued and not self.unsent_size
         segment = SentSegment(self.next, self.next + size + fin, pieces, fin, now)
         self.next = segment.end
-        self.fin_sent = self.fin_sent or fin
+        self.sent_at = now
+        if fin:
+            self.fin_sent = True
         self.flight.append(segment)
         return segment
 
     def _cut(self, size: int) -> tuple[list[Buffer], int]:
         """Take up to `size` bytes from what waits, in no more pieces than one `writev` takes; how many they are."""
         unsent = self._unsent
-        pieces: list[Buffer] = []
         left = size
-        while left and len(pieces) < MAXIMUM_PIECES:
-            piece = unsent.popleft()
+        count = 0
+        for piece in unsent:
             length = len(piece)
-            if length > left:
-                view = memoryview(piece)
-                pieces.append(view[:left])
-                unsent.appendleft(view[left:])
-                left = 0
+            if length > left or count == MAXIMUM_PIECES:
                 break
-            pieces.append(piece)
             left -= length
+            count += 1
+        pieces = unsent[:count]
+        if left and count < MAXIMUM_PIECES:
+            view = memoryview(unsent[count])
+            pieces.append(view[:left])
+            unsent[count] = view[left:]
+            left = 0
+        del unsent[:count]
         self.unsent_size -= size - left
         return pieces, size - left
-
-
-def _slice(pieces: Sequence[Buffer], start: int, stop: int) -> list[Buffer]:
-    """The bytes from `start` to `stop` of a gather list, as a gather list."""
-    result: list[Buffer] = []
-    position = 0
-    for piece in pieces:
-        length = len(piece)
-        first, last = max(start - position, 0), min(stop - position, length)
-        if first < last:
-            result.append(piece if last - first == length else memoryview(piece)[first:last])
-        position += length
-        if position >= stop:
-            break
-    return result
-
-
-def _trim(segment: SentSegment, ack: int) -> None:
-    """Cut off the front of a segment that a partial ACK covers."""
-    length = segment.end - segment.start - segment.fin
-    segment.pieces = _slice(segment.pieces, ack - segment.start, length)
-    segment.start = ack

@@ -2,8 +2,8 @@
 
 Read RFC 9293 §3.3.2 first. The table holds the legal edges; the guards stay in the code that moves. What is absent
 is a bug and raises. One state is ours: a SYN is *held*, unanswered, until the far side of the flow has answered, so
-that refusal and time-out reach the client as they would without us. LISTEN and SYN-SENT do not occur: whoever is
-behind the device opens every connection, and the stack listens on everything.
+that refusal and time-out reach the client as they would without us. LISTEN does not occur: the stack listens on
+everything. `OPENINGS` names the two states that a connection can begin in.
 """
 
 from __future__ import annotations
@@ -16,20 +16,31 @@ class State(IntEnum):
 
     CLOSED = 0
     SYN_HELD = 1
-    SYN_RECEIVED = 2
-    ESTABLISHED = 3
-    FIN_WAIT_1 = 4
-    FIN_WAIT_2 = 5
-    CLOSE_WAIT = 6
-    CLOSING = 7
-    LAST_ACK = 8
-    TIME_WAIT = 9
+    SYN_SENT = 2
+    SYN_RECEIVED = 3
+    ESTABLISHED = 4
+    FIN_WAIT_1 = 5
+    FIN_WAIT_2 = 6
+    CLOSE_WAIT = 7
+    CLOSING = 8
+    LAST_ACK = 9
+    TIME_WAIT = 10
 
+
+OPENINGS: dict[State, str] = {
+    State.SYN_HELD: "SYN received",
+    State.SYN_SENT: "connect / send SYN",
+}
 
 TRANSITIONS: dict[State, dict[State, str]] = {
     State.SYN_HELD: {
         State.SYN_RECEIVED: "far side answered / send SYN,ACK",
         State.CLOSED: "far side refused / send RST or ICMP; or RST received",
+    },
+    State.SYN_SENT: {
+        State.ESTABLISHED: "SYN,ACK received / send ACK",
+        State.SYN_RECEIVED: "SYN received / send SYN,ACK",
+        State.CLOSED: "RST received, abort or time-out",
     },
     State.SYN_RECEIVED: {
         State.ESTABLISHED: "ACK of SYN received",

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
+from tunflow.device import Packet
+from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.header import HeaderTemplate
+from tunflow.stack.tcp.timestamps import Timestamps, is_before
+from tunflow.wire.tcp import ACK, Options
 
 DURATION = 2.0
 """2 MSL, with an MSL of one second (see above; RFC 9293 §3.4.2 says "this is an engineering choice")."""
@@ -26,7 +30,21 @@ class Place(NamedTuple):
     """SND.NXT, unwrapped."""
     received: int
     """RCV.NXT, unwrapped."""
+    timestamps: Timestamps | None
     expires: float
+
+    def answer(self, now: float) -> Packet:
+        """The ACK that whatever arrives gets (RFC 9293 §3.10.7.4)."""
+        options = b"" if self.timestamps is None else self.timestamps.encode(now)
+        return self.template.build(self.sent, self.received, ACK, 65535, 0, options)
+
+    def gives_way(self, seq: int, options: Options) -> bool:
+        """Whether a SYN is a new connection's, not an old duplicate (RFC 6191 section 2, RFC 9293 §3.6.1)."""
+        is_beyond = 0 < (seq - self.received) % (1 << 32) < 1 << 31
+        if self.timestamps is None or options.timestamps is None:
+            return is_beyond
+        value, recent = options.timestamps[0], self.timestamps.recent
+        return is_before(recent, value) or (value == recent and is_beyond)
 
 
 class TimeWait:
@@ -38,11 +56,13 @@ class TimeWait:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, key: bytes, template: HeaderTemplate, sent: int, received: int, now: float) -> None:
+    def add(self, connection: TCPConnection, now: float) -> None:
         """Keep a place for 2 MSL from now."""
         if len(self._places) >= CAPACITY:
             self._places.popitem(last=False)
-        self._places[key] = Place(template, sent, received, now + DURATION)
+        sent, received = connection.sender.next, connection.receiver.next
+        place = Place(connection.template, sent, received, connection.timestamps, now + DURATION)
+        self._places[connection.key] = place
 
     def find(self, key: bytes) -> Place | None:
         """The place of a connection, if it still has one."""
@@ -54,8 +74,7 @@ class TimeWait:
 
     def restart(self, key: bytes, now: float) -> None:
         """A FIN came again: wait 2 MSL from now (RFC 9293 §3.10.7.4, eighth step)."""
-        template, sent, received, _ = self._places.pop(key)
-        self._places[key] = Place(template, sent, received, now + DURATION)
+        self._places[key] = self._places.pop(key)._replace(expires=now + DURATION)
 
     def next_timeout(self) -> float | None:
         """When the oldest place goes."""

@@ -1,0 +1,60 @@
+"""What was sent and is not acknowledged: segments of up to 64 KB that keep references to the pieces they carry, so that
+sending them again copies nothing. They are split where a part of them is to be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunflow.endpoint import Buffer
+
+
+class SentSegment:
+    """Bytes in flight: `start` to `end` (unwrapped, FIN counted), their pieces, and what became of them."""
+
+    __slots__ = ("end", "fin", "pieces", "retransmitted", "sacked", "sent_at", "start")
+
+    def __init__(self, start: int, end: int, pieces: list[Buffer], fin: bool, sent_at: float) -> None:
+        self.start = start
+        self.end = end
+        self.pieces = pieces
+        self.fin = fin
+        self.sent_at = sent_at
+        self.retransmitted = False
+        self.sacked = False
+
+
+def split(flight: list[SentSegment], index: int, size: int) -> None:
+    """Make two segments of the one at `index`: its first `size` bytes, and the rest behind it."""
+    segment = flight[index]
+    length = segment.end - segment.start - segment.fin
+    rest = SentSegment(
+        segment.start + size, segment.end, slice_pieces(segment.pieces, size, length), segment.fin, segment.sent_at
+    )
+    rest.retransmitted = segment.retransmitted
+    rest.sacked = segment.sacked
+    segment.pieces = slice_pieces(segment.pieces, 0, size)
+    segment.end = rest.start
+    segment.fin = False
+    flight.insert(index + 1, rest)
+
+
+def trim(segment: SentSegment, ack: int) -> None:
+    """Cut off the front of a segment that a partial ACK covers."""
+    length = segment.end - segment.start - segment.fin
+    segment.pieces = slice_pieces(segment.pieces, ack - segment.start, length)
+    segment.start = ack
+
+
+def slice_pieces(pieces: Sequence[Buffer], start: int, stop: int) -> list[Buffer]:
+    """The bytes from `start` to `stop` of a gather list, as a gather list."""
+    result: list[Buffer] = []
+    position = 0
+    for piece in pieces:
+        length = len(piece)
+        first, last = max(start - position, 0), min(stop - position, length)
+        if first < last:
+            result.append(piece if last - first == length else memoryview(piece)[first:last])
+        position += length
+        if position >= stop:
+            break
+    return result
