@@ -130,3 +130,13 @@ def test_header_layout() -> None:
 def test_illegal_tcp(segment: bytes) -> None:
     with pytest.raises(BadPacket):
         tcp.parse_untrusted(segment)
+
+
+@given(
+    mss=st.integers(0, 65535),
+    stamps=st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+    shift=st.integers(0, 255),
+)
+def test_the_short_cut_for_linux_says_what_the_walk_says(mss, stamps, shift):
+    data = struct.pack("!BBHHBBIIBBBB", 2, 4, mss, 0x0402, 8, 10, *stamps, 1, 3, 3, shift)
+    assert tcp.parse_options(data) == tcp.parse_options(data + b"\x01")

@@ -62,6 +62,7 @@ class Stack:
         self.retransmissions = 0
         """Segments sent again, on connections that are over."""
         self._secret = secret
+        self._keyed = hashlib.blake2s(key=secret, digest_size=4)
         self._connections: dict[bytes, TCPConnection] = {}
         self._half_open = 0
         self._acks: list[TCPConnection] = []
@@ -183,8 +184,9 @@ class Stack:
 
     def initial_sequence(self, key: bytes, now: float) -> int:
         """RFC 6528 section 3: a clock plus a keyed hash of the connection's addresses and ports."""
-        digest = hashlib.blake2s(key, key=self._secret, digest_size=4).digest()
-        return (int(now * _ISN_CLOCK) + int.from_bytes(digest, "big")) & 0xFFFFFFFF
+        keyed = self._keyed.copy()
+        keyed.update(key)
+        return (int(now * _ISN_CLOCK) + int.from_bytes(keyed.digest(), "big")) & 0xFFFFFFFF
 
     def timestamp_offset(self, key: bytes) -> int:
         """RFC 7323 §5.4: where a connection's timestamps begin."""
@@ -250,7 +252,7 @@ class Stack:
             if offset and packet[0] & virtio_net.NEEDS_CSUM:
                 # Nobody has put a checksum in: the client is on this host, and no wire, which could delay or repeat
                 # packets, lies between. Timestamps would only cost (docs/adr/0010).
-                options = options._replace(timestamps=None)
+                options = tcp.Options(options.mss, options.window_scale, options.sack_permitted)
             connection = TCPConnection(
                 self,
                 key,

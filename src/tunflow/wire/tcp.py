@@ -41,6 +41,9 @@ MAX_WINDOW_SCALE = 14
 """RFC 7323 §2.3: a larger shift MUST be used as 14."""
 
 _LONE_TIMESTAMPS = bytes((NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10))
+_LINUX_SYN = struct.Struct("!HHIIIHBB")
+_LINUX_SYN_HEADS = (0x0204, 0x0402080A, 0x0103, 3)
+"""What every SYN of Linux carries: MSS, SACK-permitted, timestamps, and behind a no-operation the window scale."""
 _U16 = struct.Struct("!H")
 _PAIR = struct.Struct("!II")
 
@@ -111,6 +114,10 @@ def parse_options(data: Buffer) -> Options:
     """
     if len(data) == 12 and data[:4] == _LONE_TIMESTAMPS:  # RFC 7323 appendix A: nearly every segment looks like this
         return Options(None, None, False, (), _PAIR.unpack_from(data, 4))
+    if len(data) == _LINUX_SYN.size:
+        mss_head, size, sack_head, value, echoed, scale_head, scale_size, shift = _LINUX_SYN.unpack(data)
+        if (mss_head, sack_head, scale_head, scale_size) == _LINUX_SYN_HEADS and size:
+            return Options(size, min(shift, MAX_WINDOW_SCALE), True, (), (value, echoed))
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted = False

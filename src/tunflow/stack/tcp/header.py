@@ -8,6 +8,7 @@ sum over the pseudo-header (RFC 9293 §3.1), as Linux wants it.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from tunflow.wire import virtio_net
 from tunflow.wire.checksum import fold, raw_sum
@@ -28,6 +29,16 @@ _DONT_FRAGMENT = 0x4000
 
 _VERSION_6 = 0x60000000
 HOP_LIMIT = 64
+
+
+@lru_cache(64)
+def _vnet_headers(is_ipv4: bool, option_size: int, mss: int) -> tuple[bytes, bytes]:
+    """The virtio-net headers of a segment and of a super-segment; the same for nearly all connections."""
+    ip_size = _IPV4_SIZE if is_ipv4 else _IPV6_SIZE
+    kind = virtio_net.GSO_TCPV4 if is_ipv4 else virtio_net.GSO_TCPV6
+    size = ip_size + _TCP_SIZE + option_size
+    whole = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, virtio_net.GSO_NONE, 0, 0, ip_size, _CHECKSUM_AT)
+    return whole, virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, kind, size, mss, ip_size, _CHECKSUM_AT)
 
 
 class HeaderTemplate:
@@ -60,18 +71,12 @@ class HeaderTemplate:
         ip_size = _IPV4_SIZE if self._is_ipv4 else _IPV6_SIZE
         self.size = ip_size + _TCP_SIZE
         """IP and TCP header without options, in bytes."""
-        needs_checksum = (virtio_net.NEEDS_CSUM, virtio_net.GSO_NONE, 0, 0, ip_size, _CHECKSUM_AT)
-        self._whole = virtio_net.HEADER.pack(*needs_checksum)
         self.set_mss(mss)
 
     def set_mss(self, mss: int, option_size: int = 0) -> None:
         """Cut super-segments at `mss` bytes of payload from now on; each has options of `option_size` bytes."""
         self.mss = mss
-        kind = virtio_net.GSO_TCPV4 if self._is_ipv4 else virtio_net.GSO_TCPV6
-        ip_size = self.size - _TCP_SIZE
-        self._cut = virtio_net.HEADER.pack(
-            virtio_net.NEEDS_CSUM, kind, self.size + option_size, mss, ip_size, _CHECKSUM_AT
-        )
+        self._whole, self._cut = _vnet_headers(self._is_ipv4, option_size, mss)
 
     def build(
         self, seq: int, ack: int, flags: int, window: int, payload_size: int, options: bytes = b""

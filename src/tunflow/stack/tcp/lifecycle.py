@@ -6,6 +6,7 @@ retransmission timer), RFC 5927 (what an ICMP error may do).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 
 from tunflow.stack.icmp import Reason
@@ -45,6 +46,10 @@ BLACK_HOLE = {3: (1024, 1220), 5: (536, 1220)}
 
 _HARD = {Reason.PORT, Reason.ADMIN_PROHIBITED}
 """RFC 9293 §3.9.2.2: what ends an attempt to connect; the rest may pass."""
+
+
+_encoded = lru_cache(64)(build_options)
+"""Without timestamps the options of all SYN,ACKs are the same few."""
 
 
 class Lifecycle(Outbound):
@@ -105,7 +110,7 @@ class Lifecycle(Outbound):
         window = min(receiver.limit, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
         receiver.advertised = receiver.next + window
         acked = receiver.next if flags & ACK else 0
-        self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, build_options(options))
+        self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, _encoded(options))
         host.outgoing.append(self._syn)
         self._restart_timer(now)
 

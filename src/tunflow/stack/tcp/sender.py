@@ -68,7 +68,8 @@ class Sender:
         self.rtt = RTT()
         self.congestion = Cubic(mss)
         self._unsent: list[Buffer] = []
-        self.set_mss(mss, largest_segment)
+        self.mss = mss
+        self.largest_segment = max(mss, largest_segment // mss * mss)
 
     def set_mss(self, mss: int, largest_segment: int) -> None:
         """Send no more than `mss` bytes in a packet, nor `largest_segment` in a super-segment, from now on."""
