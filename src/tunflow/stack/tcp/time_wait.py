@@ -21,6 +21,9 @@ DURATION = 2.0
 
 CAPACITY = 4096
 
+SWEEP_INTERVAL = 0.25
+"""Seconds that a place may stay longer, so that thousands of short connections do not each wake us once more."""
+
 
 class Place(NamedTuple):
     """What is left of a connection."""
@@ -52,13 +55,16 @@ class TimeWait:
 
     def __init__(self) -> None:
         self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._sweep_at = 0.0
 
     def __len__(self) -> int:
         return len(self._places)
 
     def add(self, connection: TCPConnection, now: float) -> None:
         """Keep a place for 2 MSL from now."""
-        if len(self._places) >= CAPACITY:
+        if not self._places:
+            self._sweep_at = now + DURATION
+        elif len(self._places) >= CAPACITY:
             self._places.popitem(last=False)
         sent, received = connection.sender.next, connection.receiver.next
         place = Place(connection.template, sent, received, connection.timestamps, now + DURATION)
@@ -77,12 +83,15 @@ class TimeWait:
         self._places[key] = self._places.pop(key)._replace(expires=now + DURATION)
 
     def next_timeout(self) -> float | None:
-        """When the oldest place goes."""
-        for place in self._places.values():
-            return place.expires
-        return None
+        """When to give up the oldest place, and those of a while after it in one go."""
+        return self._sweep_at if self._places else None
 
     def handle_timeout(self, now: float) -> None:
         """Give up the places whose time has passed."""
-        while (due := self.next_timeout()) is not None and due <= now:
-            self._places.popitem(last=False)
+        places = self._places
+        while places:
+            key = next(iter(places))
+            if places[key].expires > now:
+                break
+            del places[key]
+        self._sweep_at = now + SWEEP_INTERVAL
