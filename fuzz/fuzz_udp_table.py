@@ -39,18 +39,24 @@ def one_input(data: bytes) -> None:
                 size = int.from_bytes(data[at : at + 2], "big")
                 _receive(table, operation, argument, memoryview(data)[at + 2 : at + 2 + size], now)
                 at += 2 + size
-                known.extend(mapping for mapping, _, _ in table.arrivals)
-                table.arrivals.clear()
+                if argument & 1:  # else more of the batch follows
+                    runs = table.take_arrivals()
+                    known.extend(run.flow.mapping for run in runs)
+                    assert all(len(piece) <= (run.gso_size or 65535) for run in runs for piece in run.datagrams())
             case 1 if known:
                 mapping = known[argument % len(known)]
                 source = Endpoint(_FAR[len(mapping.client.host) == 16], argument)
                 table.datagram(mapping, source, data[:argument], now)
+            case 2 if known and operation & 4:
+                client = known[argument % len(known)].client
+                table.port_unreachable(client, Endpoint(_FAR[len(client.host) == 16], 53))
             case 2 if known:
                 table.close(known[argument % len(known)])
             case _:
                 now += argument
                 table.handle_timeout(now)
         assert len(table) <= _CAPACITY
+        assert all(flow.mapping.flows[key] is flow for key, flow in table.flows.items())
         due = table.next_timeout()
         assert (due is None) == (len(table) == 0)
 
@@ -59,6 +65,10 @@ def _receive(table: UDPTable, operation: int, argument: int, segment: memoryview
     """The higher bits of `operation` say whether the checksum counts and how super-datagrams are cut."""
     is_ipv6 = argument > 127
     src = bytes([10, 0, 0, argument]) if not is_ipv6 else bytes([0xFD, *bytes(14), argument])
-    before = table.dropped + len(table.arrivals)
-    table.receive(src, _FAR[is_ipv6], segment, not operation & 4, operation >> 3, now)
-    assert table.dropped + len(table.arrivals) > before
+    before = table.dropped + _waiting(table)
+    table.receive(src, _FAR[is_ipv6], segment, not operation & 4, operation >> 3, bool(argument & 2), now)
+    assert table.dropped + _waiting(table) > before
+
+
+def _waiting(table: UDPTable) -> int:
+    return sum(len(run.payloads) for run in table.arrivals)

@@ -86,25 +86,6 @@ def test_what_is_malformed_is_counted(family):
     assert (machine.dropped, machine.echo_requests) == (3, [])
 
 
-@pytest.mark.parametrize(
-    ("src", "dst"),
-    [
-        ("0.0.0.0", "192.0.2.1"),
-        ("10.0.0.1", "224.0.0.1"),
-        ("10.0.0.1", "255.255.255.255"),
-        ("::", "2001:db8::1"),
-        ("fd00::1", "ff02::1"),
-    ],
-)
-def test_pings_of_groups_and_from_nobody_are_dropped(src, dst):
-    machine = ICMP()
-    source, destination = ip_address(src).packed, ip_address(dst).packed
-    family = 6 if ":" in src else 4
-    segment = body(family, icmp.Echo(True, 1, 1, b""), source, destination)
-    machine.receive(source, destination, memoryview(segment))
-    assert (machine.dropped, machine.echo_requests) == (1, [])
-
-
 @pytest.mark.parametrize("kind", [130, 133, 135, 136, 143])
 def test_messages_about_the_link_are_ignored(kind):
     machine = ICMP()

@@ -118,3 +118,42 @@ def test_the_largest_fragment_is_legal() -> None:
     assert ipv4.parse_untrusted(good(total=20 + 3, fragment=8189) + bytes(3)).fragment_offset == 65512
     with pytest.raises(BadPacket):
         ipv4.parse_untrusted(good(total=20 + 4, fragment=8189) + bytes(4))
+
+
+def with_options(options: bytes) -> bytes:
+    header = bytearray(ipv4.build(bytes(4), bytes(4), 17, 8) + options)
+    header[0] = 0x40 | len(header) // 4
+    header[2:4] = (len(header) + 8).to_bytes(2, "big")
+    header[10:12] = bytes(2)
+    header[10:12] = checksum(header).to_bytes(2, "big")
+    return bytes(header) + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        bytes(4),  # the end at once
+        bytes([1, 1, 1, 0]),
+        bytes([7, 7, 4, 0, 0, 0, 0, 0]),  # record route
+        bytes([148, 4, 0, 0]),  # router alert, RFC 2113
+        bytes([0, 131, 99, 99]),  # behind the end there is padding
+        bytes([1, 1, 0x9E, 2]),
+    ],
+)
+def test_options_are_ignored(options):
+    assert ipv4.parse_untrusted(with_options(options)).options_length == len(options)
+
+
+@pytest.mark.parametrize("options", [bytes([131, 3, 4, 0]), bytes([1, 137, 3, 4])])
+def test_a_packet_that_brings_its_route_is_refused(options):
+    # RFC 7126 §4.3.5 and §4.4.5
+    with pytest.raises(BadPacket, match="source route"):
+        ipv4.parse_untrusted(with_options(options))
+
+
+@pytest.mark.parametrize(
+    "options", [bytes([7, 1, 0, 0]), bytes([7, 0, 0, 0]), bytes([1, 1, 1, 7]), bytes([7, 5, 0, 0])]
+)
+def test_options_that_are_cut_off_are_refused(options):
+    with pytest.raises(BadPacket, match="cut off"):
+        ipv4.parse_untrusted(with_options(options))

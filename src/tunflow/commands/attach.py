@@ -18,7 +18,7 @@ def attach(options: argparse.Namespace) -> int:
     device: Device = from_fd(options.fd) if options.fd is not None else TunDevice.attach(options.device)
     device = with_pcap(device, options.pcap)
     reactor = Reactor()
-    driver = make_driver(reactor, device, dialer, options, None)
+    driver = make_driver(reactor, device, dialer, options)
     stop_on_signals(reactor)
     say(f"serving {device.name} through {dialer.label}")
     reactor.run()

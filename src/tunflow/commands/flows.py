@@ -43,7 +43,7 @@ def dialer_of(options: argparse.Namespace) -> Dialer:
     return make_dialer([parse_server(link) for link in links])
 
 
-def name_service(mode: str, inside: frozenset[bytes]) -> NameService | None:
+def name_service(mode: str) -> NameService | None:
     """What `--dns` says; None leaves names alone. Raises LocalError."""
     if mode == "off":
         return None
@@ -60,7 +60,7 @@ def name_service(mode: str, inside: frozenset[bytes]) -> NameService | None:
             f"--dns {mode!r} is not understood: "
             "use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS or off"
         )
-    return NameService(inside, Endpoint(address.packed, port), scheme == "tcp")
+    return NameService(Endpoint(address.packed, port), scheme == "tcp")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -89,14 +89,23 @@ def with_pcap(device: Device, file: str | None) -> Device:
 
 
 def make_driver(
-    reactor: Reactor, device: Device, dialer: Dialer, options: argparse.Namespace, names: NameService | None
+    reactor: Reactor,
+    device: Device,
+    dialer: Dialer,
+    options: argparse.Namespace,
+    names: NameService | None = None,
+    inside: frozenset[bytes] = frozenset(),
 ) -> Driver:
-    """A driver that logs as `-v` says, with as many descriptors as this process may have."""
+    """A driver that logs as `-v` says, with as many descriptors as this process may have.
+
+    `inside` are the tunnel's own addresses, packed.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     log = CauseLog(say, lambda: reactor.now)
-    return Driver(reactor, device, dialer, log, names, say if options.verbose else None, hard - RESERVED_DESCRIPTORS)
+    descriptors = hard - RESERVED_DESCRIPTORS
+    return Driver(reactor, device, dialer, log, names, say if options.verbose else None, descriptors, inside)
 
 
 def finish(driver: Driver, options: argparse.Namespace) -> None:

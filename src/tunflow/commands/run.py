@@ -20,13 +20,13 @@ def run(options: argparse.Namespace) -> int:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    names = name_service(options.dns, inside)
+    names = name_service(options.dns)
     dialer = dialer_of(options)
     nameserver = network.resolver4 if names is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
         reactor = Reactor()
-        driver = make_driver(reactor, device, dialer, options, names)
+        driver = make_driver(reactor, device, dialer, options, names, inside)
         reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
         program.release()
         reactor.run()

@@ -30,7 +30,7 @@ from tunflow.io.udp_relay import UDPRelay
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.udp import UDPMapping
+from tunflow.stack.udp import UDPMapping, UDPRun
 
 FEW = 4
 MANY = 32
@@ -58,9 +58,8 @@ _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 @dataclass(frozen=True, slots=True)
 class NameService:
-    """The addresses inside the tunnel that answer DNS queries, and the resolver that they stand for."""
+    """The resolver that the addresses inside the tunnel stand for."""
 
-    inside: frozenset[bytes]
     resolver: Endpoint
     over_tcp: bool
     """Whether queries go to the resolver by TCP, whatever they came by."""
@@ -82,6 +81,7 @@ class Driver:
         names: NameService | None = None,
         trace: Callable[[str], None] | None = None,
         descriptors: int = 960,
+        inside: frozenset[bytes] = frozenset(),
     ) -> None:
         self.reactor = reactor
         self.device = device
@@ -93,7 +93,7 @@ class Driver:
         self._associations = 0
         self.relays: set[TCPRelay] = set()
         """Those whose socket is open."""
-        self.stack = Stack(device.mtu, os.urandom(32))
+        self.stack = Stack(device.mtu, os.urandom(32), inside)
         self.statistics = Statistics()
         self.scratch = memoryview(bytearray(SCRATCH))
         self._names = names
@@ -224,9 +224,8 @@ class Driver:
                 if connection.user is not None:
                     connection.user.service()
         if stack.udp.arrivals:
-            arrivals, stack.udp.arrivals = stack.udp.arrivals, []
-            for mapping, target, payload in arrivals:
-                self._send_datagram(mapping, target, payload)
+            for run in stack.udp.take_arrivals():
+                self._send_datagrams(run)
         if stack.udp.expired:
             expired, stack.udp.expired = stack.udp.expired, []
             for mapping in expired:
@@ -241,7 +240,14 @@ class Driver:
 
     def is_inside(self, address: bytes) -> bool:
         """Whether an address is the tunnel's own."""
-        return self._names is not None and address in self._names.inside
+        return address in self.stack.own
+
+    def undelivered(self, run: UDPRun, reason: Reason) -> None:
+        """Tell the client why its datagrams go nowhere: once, for the first of them."""
+        flow = run.flow
+        message = reason.error(is_ipv4=len(flow.target.host) == 4)
+        payload = run.payloads[0]
+        self.stack.datagram_undelivered(flow.mapping.client, flow.target, payload, message, self.reactor.now)
 
     def _open_stream(self, connection: TCPConnection) -> None:
         target = connection.target
@@ -250,8 +256,7 @@ class Driver:
         self.statistics.tcp_flows += 1
         assert isinstance(target.host, bytes)
         if self.is_inside(target.host):
-            assert self._names is not None
-            if target.port != DNS_PORT:
+            if target.port != DNS_PORT or self._names is None:
                 connection.reject(reset=True)
                 return
             target = self._names.resolver
@@ -272,14 +277,17 @@ class Driver:
         else:
             self._watch_silence()
 
-    def _send_datagram(self, mapping: UDPMapping, target: Endpoint, payload: memoryview) -> None:
+    def _send_datagrams(self, run: UDPRun) -> None:
+        mapping, target = run.flow.mapping, run.flow.target
         assert isinstance(target.host, bytes)
         inside = self.is_inside(target.host)
-        if inside and target.port != DNS_PORT:
+        if inside and (target.port != DNS_PORT or self._names is None):
+            self.undelivered(run, Reason.PORT)
             return
         if inside and self._dns is not None:
-            self.statistics.dns_queries += 1
-            self._dns.query(bytes(payload), self._dns_reply(mapping, target))
+            for query in run.datagrams():
+                self.statistics.dns_queries += 1
+                self._dns.query(bytes(query), self._dns_reply(mapping, target))
             return
         relay: UDPRelay | None = mapping.user
         if relay is None:
@@ -288,6 +296,7 @@ class Driver:
                 relay = mapping.user = UDPRelay(self, mapping, self.dialer.datagram_route())
             except Blocked:
                 self.statistics.udp_dropped += 1
+                self.undelivered(run, Reason.ADMIN_PROHIBITED)
                 return
             except OSError as error:
                 self.statistics.udp_dropped += 1
@@ -297,10 +306,10 @@ class Driver:
             self._associations += 1
         if inside:
             assert self._names is not None
-            self.statistics.dns_queries += 1
+            self.statistics.dns_queries += sum(1 for _ in run.datagrams())
             relay.translate(target, self._names.resolver)
             target = self._names.resolver
-        relay.send(target, payload)
+        relay.send(run, target)
 
     def _dns_reply(self, mapping: UDPMapping, source: Endpoint) -> Callable[[Buffer], None]:
         def reply(message: Buffer) -> None:

@@ -1,14 +1,14 @@
 """Pings: what an answer means depends on the way out.
 
 The tunnel's own addresses are answered here. Straight out (`direct://`) the target is pinged for real, through a ping
-socket (or a raw one), and only its own answer is passed on. Through a proxy there is no ping: the answer then means
-that the *server* took a TCP connection just now, and its time is that of this connection, never the target's; without
-a server there is no answer but "host unreachable". docs/run.md says so to users.
+socket (or a raw one), and only its own answer is passed on, or the error that came instead. Through a proxy there is
+no ping: the answer then means that the *server* took a TCP connection just now, and its time is that of this
+connection, never the target's; without a server there is no answer but "host unreachable". docs/run.md says so to
+users.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tunflow.io.dialer import Address, Blocked
 from tunflow.io.reactor import ERROR, HANGUP, READ, WRITE
+from tunflow.io.socket_error import read_errors, want_errors
 from tunflow.stack.icmp import EchoRequest, Reason
 from tunflow.wire import icmp, ipv4, ipv6, protocols
 
@@ -31,6 +32,9 @@ REMEMBERED = 256
 
 PATIENCE = 10.0
 """Seconds to wait for the server."""
+
+_REASONS = {errno.ENETUNREACH: Reason.NET, errno.EHOSTUNREACH: Reason.HOST}
+"""What a refusal by this host's kernel means."""
 
 
 class Pinger:
@@ -118,8 +122,8 @@ class Pinger:
         if pinging is not None:
             pinging.send(request)
 
-    def _unreachable(self, request: EchoRequest, reason: Reason) -> None:
-        """Quote the request as the client sent it."""
+    def failed(self, request: EchoRequest, message: icmp.Error, reporter: bytes | None) -> None:
+        """The client gets the error that came instead of an answer, quoting its request as it was."""
         echo = icmp.Echo(True, request.identifier, request.sequence, request.payload)
         if len(request.dst) == 4:
             body = icmp.build_v4(echo)
@@ -127,7 +131,10 @@ class Pinger:
         else:
             body = icmp.build_v6(request.src, request.dst, echo)
             packet = ipv6.build(request.src, request.dst, protocols.ICMPV6, len(body)) + body
-        self._driver.stack.unreachable(packet, reason, self._driver.reactor.now)
+        self._driver.stack.error_about(packet, message, reporter, self._driver.reactor.now)
+
+    def _unreachable(self, request: EchoRequest, reason: Reason) -> None:
+        self.failed(request, reason.error(is_ipv4=len(request.dst) == 4), None)
 
 
 class _PingSocket:
@@ -137,7 +144,7 @@ class _PingSocket:
         self._pinger = pinger
         self._driver = driver
         self._is_ipv4 = is_ipv4
-        self._asked: OrderedDict[tuple[bytes, int], EchoRequest] = OrderedDict()
+        self._asked: OrderedDict[tuple[bytes | str, int], EchoRequest] = OrderedDict()
         self._sequence = 0
         self._identifier = os.getpid() & 0xFFFF  # a ping socket puts its own number there instead
         family = socket.AF_INET if is_ipv4 else socket.AF_INET6
@@ -149,7 +156,8 @@ class _PingSocket:
         except PermissionError:
             self._socket = socket.socket(family, socket.SOCK_RAW | flags, protocol)
             self._raw = True
-        driver.reactor.add(self._socket.fileno(), READ, self._on_readable)
+        want_errors(self._socket)
+        driver.reactor.add(self._socket.fileno(), READ, self._on_event)
 
     def send(self, request: EchoRequest) -> None:
         """Ping the target of `request` under a sequence number of our own."""
@@ -160,15 +168,41 @@ class _PingSocket:
         if len(self._asked) >= REMEMBERED:
             self._asked.popitem(last=False)
         self._asked[request.dst, self._sequence] = request
-        with contextlib.suppress(OSError):  # no route: no answer
-            self._socket.sendto(body, (socket.inet_ntop(self._socket.family, request.dst), 0))
+        where = (socket.inet_ntop(self._socket.family, request.dst), 0)
+        try:
+            self._transmit(body, where)
+        except OSError as error:
+            reason = _REASONS.get(error.errno or 0)
+            if reason is not None:
+                self._asked.popitem()
+                self._pinger.failed(request, reason.error(is_ipv4=self._is_ipv4), None)
 
     def close(self) -> None:
         """Give the descriptor back."""
         self._driver.reactor.remove(self._socket.fileno())
         self._socket.close()
 
-    def _on_readable(self, _: int) -> None:
+    def _transmit(self, body: bytes, where: tuple[str, int]) -> None:
+        """Send; again if what failed was not this but an earlier ping. Raises OSError."""
+        try:
+            self._socket.sendto(body, where)
+        except OSError:
+            if not self._read_errors():
+                raise
+            self._socket.sendto(body, where)
+
+    def _read_errors(self) -> int:
+        """Pass on what the network said about pings; how many errors there were."""
+        errors = read_errors(self._socket)
+        for target, message, reporter, sent in errors:
+            request = self._asked.pop((target.host, int.from_bytes(sent[6:8], "big")), None)
+            if request is not None:
+                self._pinger.failed(request, message, reporter)
+        return len(errors)
+
+    def _on_event(self, events: int) -> None:
+        if events & ERROR:
+            self._read_errors()
         for _ in range(32):
             try:
                 data, sockaddr = self._socket.recvfrom(65536)

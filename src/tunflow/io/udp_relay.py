@@ -2,24 +2,37 @@
 
 Full cone (RFC 4787): whatever reaches the outer socket goes to the client, with its source. A proxy's socket is
 connected; without a proxy there is one unconnected socket for each address family in use.
+
+Straight out, what the network says about a datagram goes back to the client as the ICMP error it was, and a datagram
+that must not be fragmented is not (RFC 4787 REQ-12, REQ-13). Of a proxy's errors the client learns only that the
+proxy cannot be reached: what became of a sealed datagram behind it nobody says.
+
+Datagrams of one size go out and come in many at a time, as UDP_SEGMENT and UDP_GRO have it: a call of the kernel
+costs far more than the bytes of a datagram. Read first: udp(7), Linux Documentation/networking/segmentation-offloads.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
-from typing import TYPE_CHECKING
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from tunflow.endpoint import Buffer, Endpoint, endpoint
+from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import DatagramRoute, address_of
-from tunflow.io.reactor import READ
-from tunflow.stack.udp import UDPMapping
+from tunflow.io.dialer import DatagramRoute, SocketAddress, address_of
+from tunflow.io.reactor import ERROR, READ
+from tunflow.io.socket_error import endpoint_of, let_fragment, read_errors, want_errors
+from tunflow.stack.icmp import Reason
+from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
 
-BATCH = 32
-"""Datagrams read from one socket before others have their turn."""
+BATCH = 64
+"""Datagrams, or as many super-datagrams, read from one socket before others have their turn."""
 
 BUFFER = 1 << 20
 """Bytes of receive buffer asked of the kernel: a burst must survive until its turn comes."""
@@ -30,11 +43,34 @@ LARGEST = 65536
 LARGEST_RUN = 60_000
 """Bytes of datagrams that leave as one packet."""
 
+UDP_SEGMENT = 103
+UDP_GRO = 104
+"""linux/udp.h"""
+_SEGMENT_SIZE = struct.Struct("=H")
+_GRO_SIZE = struct.Struct("=i")
+_CONTROL = socket.CMSG_SPACE(_GRO_SIZE.size)
+
+_NO_SEGMENTS = {errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
+"""How kernels refuse a run: an MTU that is too small, a path without checksum offload, a kernel before 4.18."""
+
+_PENDING = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EPROTO, errno.EACCES}
+"""What an ICMP error about an earlier datagram makes of the next call (Linux net/ipv4/icmp.c, icmp_err_convert)."""
+
+_REASONS = {
+    errno.ENETUNREACH: Reason.NET,
+    errno.EHOSTUNREACH: Reason.HOST,
+    errno.EHOSTDOWN: Reason.HOST,
+    errno.ECONNREFUSED: Reason.HOST,  # the proxy's port, and so not the target's
+    errno.EACCES: Reason.ADMIN_PROHIBITED,
+    errno.EPERM: Reason.ADMIN_PROHIBITED,
+}
+"""What a refusal by this host's kernel means to the client."""
+
 
 class UDPRelay:
     """Sends the client's datagrams on and brings the answers. Raises OSError when there is no descriptor for it."""
 
-    __slots__ = ("_codec", "_driver", "_sockets", "_translated", "mapping")
+    __slots__ = ("_codec", "_driver", "_fragmenting", "_longest_in_run", "_sockets", "_translated", "mapping")
 
     def __init__(self, driver: Driver, mapping: UDPMapping, route: DatagramRoute) -> None:
         self.mapping = mapping
@@ -42,6 +78,9 @@ class UDPRelay:
         self._codec = route.codec
         self._sockets: dict[int, socket.socket] = {}
         self._translated: dict[Endpoint, Endpoint] = {}
+        self._fragmenting = False
+        self._longest_in_run = LARGEST
+        """Datagrams over this size have been refused as a run."""
         if route.addresses:
             address = route.addresses[0]
             sock = self._open(address.family)
@@ -53,24 +92,27 @@ class UDPRelay:
         """What comes from `outside` shall look to the client as if it came from `inside`."""
         self._translated[outside] = inside
 
-    def send(self, target: Endpoint, payload: Buffer) -> None:
-        """One datagram to `target`. What the network does not take is dropped and counted, as UDP has it."""
-        statistics = self._driver.statistics
+    def send(self, run: UDPRun, target: Endpoint) -> None:
+        """Datagrams to `target`. What the network does not take is dropped and counted, as UDP has it."""
+        codec = self._codec
         try:
-            if self._codec is not None:
-                self._sockets[4].send(self._codec.seal(target, payload))
+            if codec is not None:
+                sealed = [codec.seal(target, payload) for payload in run.datagrams()]
+                self._send_datagrams(self._sockets[4], sealed, None)
             else:
-                size = len(target.host)
-                sock = self._sockets.get(size)
-                address = address_of(target)
-                if sock is None:
-                    sock = self._sockets[size] = self._open(address.family)
-                sock.sendto(payload, address.sockaddr)
+                sock, sockaddr = run.flow.user or self._way(run, target)
+                if run.may_fragment is not self._fragmenting:
+                    for each in self._sockets.values():
+                        let_fragment(each, run.may_fragment)
+                    self._fragmenting = run.may_fragment
+                if run.gso_size and run.gso_size <= self._longest_in_run:
+                    self._send_run(sock, run.payloads, run.gso_size, sockaddr)
+                else:
+                    self._send_datagrams(sock, list(run.datagrams()), sockaddr)
         except OSError as error:
-            statistics.udp_dropped += 1
-            self._driver.log.tell(f"udp send {error.errno}", f"UDP datagrams are dropped: {error.strerror}")
+            self._not_sent(run, error)
         else:
-            statistics.udp_bytes_up += len(payload)
+            self._driver.statistics.udp_bytes_up += sum(map(len, run.payloads))
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -79,63 +121,208 @@ class UDPRelay:
             sock.close()
         self._sockets.clear()
 
+    # Out.
+
+    def _way(self, run: UDPRun, target: Endpoint) -> tuple[socket.socket, SocketAddress]:
+        """Socket and address for a flow, looked up once."""
+        address = address_of(target)
+        size = len(target.host)
+        sock = self._sockets.get(size)
+        if sock is None:
+            sock = self._sockets[size] = self._open(address.family)
+        way = run.flow.user = (sock, address.sockaddr)
+        return way
+
+    def _send_datagrams(self, sock: socket.socket, payloads: Sequence[Buffer], sockaddr: SocketAddress | None) -> None:
+        """Send each, as many as can be in one call. Raises OSError."""
+        start, count = 0, len(payloads)
+        while start < count:
+            size = len(payloads[start])
+            end = start + 1
+            if 0 < size <= self._longest_in_run:
+                last = min(count, start + min(MAX_BATCH, LARGEST_RUN // size))
+                while end < last and len(payloads[end]) == size:
+                    end += 1
+                if end < last and 0 < len(payloads[end]) < size:
+                    end += 1
+            if end - start > 1:
+                self._send_run(sock, payloads[start:end], size, sockaddr)
+            else:
+                self._transmit(sock, payloads[start:end], 0, sockaddr)
+            start = end
+
+    def _send_run(
+        self, sock: socket.socket, payloads: Sequence[Buffer], size: int, sockaddr: SocketAddress | None
+    ) -> None:
+        """Send bytes to be cut every `size` in one call, or else the datagrams that they are. Raises OSError."""
+        try:
+            self._transmit(sock, payloads, size, sockaddr)
+        except OSError as error:
+            if error.errno not in _NO_SEGMENTS:
+                raise
+            self._longest_in_run = 0 if error.errno == errno.EIO else size - 1
+            for payload in payloads:
+                for start in range(0, len(payload), size):
+                    self._transmit(sock, (payload[start : start + size],), 0, sockaddr)
+
+    def _transmit(
+        self, sock: socket.socket, pieces: Sequence[Buffer], gso_size: int, sockaddr: SocketAddress | None
+    ) -> None:
+        """One call of the kernel. Raises OSError.
+
+        An error about an earlier datagram keeps the kernel from sending this one: then the call is made again.
+        """
+        control = ((socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(gso_size)),) if gso_size else ()
+        try:
+            if sockaddr is None:
+                sock.sendmsg(pieces, control)
+            else:
+                sock.sendmsg(pieces, control, 0, sockaddr)
+        except OSError as error:
+            if error.errno not in _PENDING or not self._read_errors(sock):
+                raise
+            sock.sendmsg(pieces, control, 0, *(() if sockaddr is None else (sockaddr,)))
+
+    def _not_sent(self, run: UDPRun, error: OSError) -> None:
+        """This host's kernel refused a run."""
+        driver = self._driver
+        driver.statistics.udp_dropped += 1
+        if self._codec is None and error.errno in {errno.EMSGSIZE, errno.ECONNREFUSED}:
+            return  # the error queue says more
+        driver.log.tell(f"udp send {error.errno}", f"UDP datagrams are dropped: {error.strerror}")
+        reason = _REASONS.get(error.errno or 0)
+        if reason is not None:
+            driver.undelivered(run, reason)
+
+    # In.
+
     def _open(self, family: int) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+            with suppress(OSError):  # Linux before 5.0: they come one by one
+                sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._driver.reactor.add(sock.fileno(), READ, lambda _: self._on_readable(sock))
+            if self._codec is None:
+                want_errors(sock)
+                let_fragment(sock, self._fragmenting)
+            self._driver.reactor.add(sock.fileno(), READ, lambda events: self._on_event(sock, events))
         except OSError:
             sock.close()
             raise
         return sock
 
-    def _on_readable(self, sock: socket.socket) -> None:
-        run: list[Buffer] = []
-        size = 0
-        run_source: Endpoint | None = None
+    def _on_event(self, sock: socket.socket, events: int) -> None:
+        if events & ERROR:
+            self._read_errors(sock)
+        # Also without READ: that is how a connected socket gets rid of an error that is not in the queue.
+        if self._codec is None:
+            self._receive(sock)
+        else:
+            self._receive_sealed(sock)
+
+    def _receive(self, sock: socket.socket) -> None:
+        """Datagrams of one size from one source, the last perhaps shorter, are one packet to the device."""
+        scratch = self._driver.scratch
+        room = len(scratch) - LARGEST
+        start = end = run_size = 0
+        open_run = False
+        peer: Any = None
         for _ in range(BATCH):
             try:
-                source, payload = self._receive_untrusted(sock)
-            except BlockingIOError:
-                break
-            except BadPacket as error:
-                self._driver.statistics.udp_dropped += 1
-                self._driver.log.tell("udp garbled", f"{self._driver.label}: UDP datagram dropped: {error}")
-                continue
+                size, control, _, sockaddr = sock.recvmsg_into((scratch[end:],), _CONTROL)
             except OSError:
-                break  # an ICMP error about an earlier datagram; the next one may do better
-            # Datagrams of one size from one source, the last perhaps shorter, are one packet to the device.
-            length = len(payload)
+                break  # nothing more, or an error about an earlier datagram: the queue says which
+            gso_size = _GRO_SIZE.unpack(control[0][2])[0] if control else 0
             if (
-                run_source != source
+                not open_run
                 or not size
-                or length > size
-                or len(run[-1]) < size
-                or (len(run) + 1) * size > LARGEST_RUN
+                or gso_size
+                or size > run_size
+                or end + size - start > LARGEST_RUN
+                or sockaddr != peer
             ):
-                if run_source is not None:
-                    self._deliver(run_source, run)
-                run, size, run_source = [], length, source
-            run.append(payload)
-        if run_source is not None:
-            self._deliver(run_source, run)
+                if end > start:
+                    self._deliver(peer, scratch[start:end], run_size)
+                peer, start, run_size, open_run = sockaddr, end, gso_size or size, not gso_size
+                if not size:
+                    self._deliver(peer, scratch[end:end], 0)
+            end += size
+            if size < run_size or end - start >= MAX_BATCH * run_size:
+                open_run = False
+            if end > room:
+                break
+        if end > start:
+            self._deliver(peer, scratch[start:end], run_size)
+        # The packets lie in what the next socket receives into.
+        self._driver.write()
 
-    def _receive_untrusted(self, sock: socket.socket) -> tuple[Endpoint, Buffer]:
-        if self._codec is not None:
-            return self._codec.open_untrusted(sock.recv(LARGEST))
-        payload, sockaddr = sock.recvfrom(LARGEST)
-        return endpoint(sockaddr[0].partition("%")[0], sockaddr[1]), payload
+    def _receive_sealed(self, sock: socket.socket) -> None:
+        codec, driver = self._codec, self._driver
+        assert codec is not None
+        scratch = driver.scratch
+        run: list[Buffer] = []
+        run_size = 0
+        source: Endpoint | None = None
+        for _ in range(BATCH):
+            try:
+                size, control, _, _ = sock.recvmsg_into((scratch,), _CONTROL)
+            except OSError:
+                break
+            gso_size = _GRO_SIZE.unpack(control[0][2])[0] if control else size
+            for start in range(0, size, gso_size or 1):
+                try:
+                    peer, payload = codec.open_untrusted(scratch[start : min(start + gso_size, size)])
+                except BadPacket as error:
+                    driver.statistics.udp_dropped += 1
+                    driver.log.tell("udp garbled", f"{driver.label}: UDP datagram dropped: {error}")
+                    continue
+                length = len(payload)
+                if (
+                    peer != source
+                    or not run_size
+                    or length > run_size
+                    or len(run[-1]) < run_size
+                    or not length
+                    or len(run) >= min(MAX_BATCH, LARGEST_RUN // run_size)
+                ):
+                    if source is not None:
+                        self._deliver_from(source, run, run_size)
+                    run, run_size, source = [], length, peer
+                run.append(payload)
+        if source is not None:
+            self._deliver_from(source, run, run_size)
 
-    def _deliver(self, source: Endpoint, payloads: list[Buffer]) -> None:
+    def _deliver(self, sockaddr: tuple[str, int], payload: memoryview, gso_size: int) -> None:
+        self._deliver_from(endpoint_of(sockaddr), (payload,), gso_size)
+
+    def _deliver_from(self, source: Endpoint, payloads: Sequence[Buffer], gso_size: int) -> None:
         driver = self._driver
         source = self._translated.get(source, source)
         try:
-            packet = driver.stack.udp.datagrams(self.mapping, source, payloads, driver.reactor.now)
+            packet = driver.stack.udp.datagrams(self.mapping, source, payloads, gso_size, driver.reactor.now)
         except BadPacket:
             # A name, or an address of the other family: no packet can say that.
             driver.statistics.udp_dropped += len(payloads)
             return
         driver.statistics.udp_bytes_down += sum(map(len, payloads))
         driver.stack.outgoing.append(packet)
+
+    # Errors.
+
+    def _read_errors(self, sock: socket.socket) -> int:
+        """Pass on what the network said; how many errors there were."""
+        driver = self._driver
+        errors = read_errors(sock)
+        for target, message, reporter, payload in errors:
+            inside = self._translated.get(target)
+            driver.stack.datagram_undelivered(
+                self.mapping.client,
+                inside or target,
+                payload,
+                message,
+                driver.reactor.now,
+                None if inside else reporter,
+            )
+        return len(errors)

@@ -4,10 +4,13 @@ Read first: RFC 792, RFC 1122 §3.2.2, RFC 1812 §4.3.2, RFC 4443. The rules:
 
 1. An echo request is not answered here. It goes to the driver, which knows what an answer would mean.
 2. An error is never sent about an error, about a fragment other than the first, to or about an address that
-   is not one host's (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), nor faster than a token bucket allows (RFC 4443
-   §2.4 (f)).
+   is not one host's (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), nor faster than one token bucket for all of them
+   allows (RFC 4443 §2.4 (f)).
 3. Errors from clients are reported with the flow that they quote; whoever owns the flow judges them. A quote
    is hearsay: it may be forged, and must match what was really sent (RFC 5927 §4.1).
+4. An error says that it comes from whom it is from: a router or host outside that reported it; the tunnel's own
+   address where the tunnel is the hop (time exceeded); else the destination, for to a client the stack *is* every
+   address (RFC 4443 §2.2 (a)), and no filter of the client's keeps an answer from there out.
 
 Router solicitations, neighbour discovery, multicast listener reports and all other messages are ignored: the
 link is a TUN without neighbours.
@@ -15,13 +18,15 @@ link is a TUN without neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.wire import icmp, ipv4, ipv6, protocols, virtio_net
+from tunflow.stack import martians
+from tunflow.wire import icmp, ipv4, ipv6, protocols, udp, virtio_net
 
 ERRORS_PER_SECOND = 1000.0
 ERROR_BURST = 50.0
@@ -45,6 +50,10 @@ class Reason(Enum):
         icmp.UnreachableV6.COMMUNICATION_PROHIBITED,
     )
 
+    def error(self, *, is_ipv4: bool) -> icmp.Unreachable:
+        """The message that says so, with nothing quoted yet."""
+        return icmp.Unreachable(self.value[0] if is_ipv4 else self.value[1], b"")
+
 
 class EchoRequest(NamedTuple):
     """A client's ping: packed addresses, and what the reply must repeat."""
@@ -61,7 +70,7 @@ class ErrorReport(NamedTuple):
 
     reporter: bytes
     """The packed address that the error comes from."""
-    message: icmp.Unreachable | icmp.PacketTooBig | icmp.TimeExceeded
+    message: icmp.Error
     protocol: int
     """Of the quoted packet: TCP or UDP."""
     source: Endpoint
@@ -71,6 +80,28 @@ class ErrorReport(NamedTuple):
     transport: memoryview
     """What is quoted of the transport header and payload: at least 8 bytes, for TCP with the sequence
     number."""
+
+    @property
+    def is_from_client(self) -> bool:
+        """Whether the quoted packet's own destination says so, rather than a router before it."""
+        return self.reporter == self.destination.host
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of a quoted TCP segment."""
+        return int.from_bytes(self.transport[4:8], "big")
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the quoted packet was not delivered; None for any code that means nothing of the kind."""
+        if not isinstance(self.message, icmp.Unreachable):
+            return None
+        codes = _REASONS_V4 if len(self.reporter) == 4 else _REASONS_V6
+        return codes.get(self.message.code)
+
+
+_REASONS_V4: dict[int, Reason] = {int(reason.value[0]): reason for reason in Reason}
+_REASONS_V6: dict[int, Reason] = {int(reason.value[1]): reason for reason in Reason}
 
 
 class TokenBucket:
@@ -96,9 +127,12 @@ class TokenBucket:
 
 
 class ICMP:
-    """What the stack has to do with ICMP of either family; see the module's rules."""
+    """What the stack has to do with ICMP of either family; see the module's rules.
 
-    def __init__(self) -> None:
+    `own` are the tunnel's own addresses; the first of a family is the hop that time exceeded comes from.
+    """
+
+    def __init__(self, own: Iterable[bytes] = ()) -> None:
         self.echo_requests: list[EchoRequest] = []
         """For the driver to take away."""
         self.errors: list[ErrorReport] = []
@@ -107,6 +141,7 @@ class ICMP:
         """Messages that were malformed or had no business coming."""
         self.suppressed = 0
         """Errors that the token bucket held back."""
+        self._hops = {len(address): address for address in sorted(own, reverse=True)}
         self._bucket = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST)
 
     def receive(self, src: bytes, dst: bytes, segment: memoryview) -> None:
@@ -115,14 +150,11 @@ class ICMP:
         The checksum is always verified: no kernel leaves that of ICMP to the device.
         """
         try:
-            is_ipv4 = len(src) == 4
-            message = icmp.parse_v4_untrusted(segment) if is_ipv4 else icmp.parse_v6_untrusted(src, dst, segment)
+            message = icmp.parse_v4_untrusted(segment) if len(src) == 4 else icmp.parse_v6_untrusted(src, dst, segment)
             if isinstance(message, icmp.Echo) and message.is_request:
-                if not (_is_one_host(src) and _is_one_host(dst)):  # RFC 1122 §3.2.2.6: MAY be discarded
-                    raise BadPacket("echo request to or from a group")
                 _, identifier, sequence, payload = message
                 self.echo_requests.append(EchoRequest(src, dst, identifier, sequence, payload))
-            elif isinstance(message, icmp.Unreachable | icmp.PacketTooBig | icmp.TimeExceeded):
+            elif isinstance(message, icmp.Error):
                 self.errors.append(_report_untrusted(src, message))
         except BadPacket:
             self.dropped += 1
@@ -133,12 +165,24 @@ class ICMP:
         return _packet(request.dst, request.src, reply)
 
     def unreachable(self, original: memoryview, reason: Reason, now: float) -> Packet | None:
-        """The error that tells the sender of the plain IP packet `original` why it goes nowhere.
+        """The error that tells the sender of the plain IP packet `original` why it goes nowhere; see `error`."""
+        is_ipv4 = len(original) > 0 and original[0] >> 4 == 4
+        return self.error(original, reason.error(is_ipv4=is_ipv4), None, now)
 
-        None when rule 2 forbids it. The error's source is the original's destination: to a client the stack
-        *is* every address, and has none that is more its own, so by RFC 4443 §2.2 (a) the address that was
-        spoken to answers. It is also the only one that passes the client's filters for sure. The original may
-        be a super-segment; as much of it is quoted as the RFCs want (RFC 1812 §4.3.2.3, RFC 4443 §3.1).
+    def time_exceeded(self, original: memoryview, now: float) -> Packet | None:
+        """The error that says that `original` had no hop left when it came here (RFC 1812 §5.3.1, RFC 4443 §3.3).
+
+        None without an address of our own to say it from: the destination's would put it one hop away.
+        """
+        hop = self._hops.get(4 if len(original) and original[0] >> 4 == 4 else 16)
+        return None if hop is None else self.error(original, icmp.TimeExceeded(0, b""), hop, now)
+
+    def error(self, original: memoryview, message: icmp.Error, reporter: bytes | None, now: float) -> Packet | None:
+        """`message` to the sender of the plain IP packet `original`, quoting it; None when rule 2 forbids it.
+
+        It comes from `reporter`; None, or what cannot send to the client, stands for the original's destination
+        (rule 4). The original may be a super-segment; as much of it is quoted as the RFCs want (RFC 1812 §4.3.2.3,
+        RFC 4443 §3.1).
         """
         try:
             src, dst, end = _answerable_untrusted(original)
@@ -147,8 +191,33 @@ class ICMP:
         if not self._bucket.take(now):
             self.suppressed += 1
             return None
-        code = reason.value[0] if len(src) == 4 else reason.value[1]
-        return _packet(dst, src, icmp.Unreachable(code, original[:end]))
+        if reporter is None or len(reporter) != len(src) or not martians.may_be_source(reporter):
+            reporter = dst
+        return _packet(reporter, src, message._replace(quote=original[:end]))
+
+    def about_datagram(
+        self,
+        client: Endpoint,
+        target: Endpoint,
+        payload: Buffer,
+        message: icmp.Error,
+        reporter: bytes | None,
+        now: float,
+    ) -> Packet | None:
+        """As `error`, about a datagram of `client`'s that is at hand without its headers.
+
+        They are made anew from what is known. `payload` may be a part of what was sent, or empty: the UDP header is
+        the 8 bytes by which the client knows its socket (RFC 792).
+        """
+        src, dst = client.host, target.host
+        if isinstance(src, str) or isinstance(dst, str) or len(src) != len(dst):
+            return None
+        limit = icmp.MAX_QUOTE_V4 if len(src) == 4 else icmp.MAX_QUOTE_V6
+        quoted = bytes(payload[:limit])
+        build = ipv4.build if len(src) == 4 else ipv6.build
+        segment = udp.build(client.port, target.port, len(payload)) + quoted
+        header = build(src, dst, protocols.UDP, len(segment))
+        return self.error(memoryview(header + segment), message, reporter, now)
 
 
 def _packet(src: bytes, dst: bytes, message: icmp.Message) -> Packet:
@@ -159,14 +228,6 @@ def _packet(src: bytes, dst: bytes, message: icmp.Message) -> Packet:
     return [virtio_net.PLAIN, ipv6.build(src, dst, protocols.ICMPV6, len(body)), body]
 
 
-def _is_one_host(address: bytes) -> bool:
-    """Whether a packed address can be that of a single host: not unspecified, multicast, broadcast or
-    reserved."""
-    if len(address) == 16:
-        return address[0] != 0xFF and any(address)
-    return 0 < address[0] < 224
-
-
 def _answerable_untrusted(packet: memoryview) -> tuple[bytes, bytes, int]:
     """Source, destination and length of a packet that an error may be sent about. Raises BadPacket for any
     other."""
@@ -174,16 +235,14 @@ def _answerable_untrusted(packet: memoryview) -> tuple[bytes, bytes, int]:
         header = ipv4.parse_untrusted(packet)
         src, dst, end = header.src, header.dst, header.total_length
         protocol, at, offset = header.protocol, header.header_length, header.fragment_offset
-        loopback = src[0] == 127
     else:
         header6 = ipv6.parse_untrusted(packet)
         src, dst, end = header6.src, header6.dst, header6.total_length
         protocol, at, fragment = ipv6.walk_extensions_untrusted(packet)
         offset = fragment.offset if fragment else 0
-        loopback = src == bytes(15) + b"\x01"
     if offset:
         raise BadPacket("a fragment other than the first")
-    if loopback or not _is_one_host(src) or not _is_one_host(dst):
+    if not (martians.may_be_source(src) and martians.may_be_destination(dst)):
         raise BadPacket("not from one host to one host")
     if protocol in (protocols.ICMP, protocols.ICMPV6):
         if at >= end:
@@ -195,9 +254,7 @@ def _answerable_untrusted(packet: memoryview) -> tuple[bytes, bytes, int]:
     return src, dst, end
 
 
-def _report_untrusted(
-    reporter: bytes, message: icmp.Unreachable | icmp.PacketTooBig | icmp.TimeExceeded
-) -> ErrorReport:
+def _report_untrusted(reporter: bytes, message: icmp.Error) -> ErrorReport:
     """What an error quotes. We send no IP options and no extension headers, so neither does a quote of
     ours."""
     quote = memoryview(message.quote)

@@ -4,8 +4,9 @@ It answers for every address behind the device's default route: whatever a clien
 stack. Read `tunflow.machine` for the contract. The driver calls `receive` with the batch it read, then serves what
 appeared in `requests`, `changed`, `udp.arrivals` and `icmp.echo_requests`, then calls `flush` and writes `outgoing`.
 
-Rules: a packet that is not well-formed is counted and dropped, never raised about; addresses that cannot be a client's
-or a far side's get no answer (RFC 1122 §3.2.1.3, RFC 4291 §2.5).
+Rules: a packet that is not well-formed is counted and dropped, never raised about; martians get no answer
+(`stack.martians`). The tunnel is one hop: what has no hop left for it gets time exceeded, unless it is for the tunnel
+itself or belongs to a connection, whose other end is here.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import hashlib
 from collections.abc import Sequence
 
 from tunflow.device import Packet
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.stack.icmp import ICMP, Reason
-from tunflow.stack.reassembly import Reassembler
+from tunflow.stack import martians
+from tunflow.stack.icmp import ICMP, ErrorReport, Reason
+from tunflow.stack.ip_input import Arrival, IPInput
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.header import HeaderTemplate
 from tunflow.stack.tcp.time_wait import TimeWait
 from tunflow.stack.timers import ConnectionTimers
-from tunflow.stack.udp import UDPTable
-from tunflow.wire import ipv4, ipv6, protocols, tcp, virtio_net
+from tunflow.stack.udp import UDPFlow, UDPTable
+from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, tcp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 
 RECEIVE_LIMIT = 256 * 1024
@@ -35,16 +37,23 @@ HALF_OPEN_LIMIT = 4096
 """SYNs held or answered but not yet acknowledged, at most. Beyond it a SYN is dropped, as a full backlog does; the
 client sends it again."""
 
+SMALL_DATAGRAM = 2048
+"""Bytes up to which a copy of a datagram costs less than a view of it."""
+
 _VERIFIED = virtio_net.NEEDS_CSUM | virtio_net.DATA_VALID
 _ISN_CLOCK = 250_000
 """RFC 9293 §3.4.1: the initial sequence number's clock ticks every 4 microseconds."""
 
 
 class Stack:
-    """One device's stack. `secret` keys the initial sequence numbers (RFC 6528); `mtu` is the device's, in bytes."""
+    """One device's stack. `secret` keys the initial sequence numbers (RFC 6528); `mtu` is the device's, in bytes.
 
-    def __init__(self, mtu: int, secret: bytes) -> None:
+    `own` are the tunnel's own addresses, packed: packets to them have arrived, and time exceeded comes from them.
+    """
+
+    def __init__(self, mtu: int, secret: bytes, own: frozenset[bytes] = frozenset()) -> None:
         self.mtu = mtu
+        self.own = own
         self.receive_limit = RECEIVE_LIMIT
         self.send_limit = SEND_LIMIT
         self.outgoing: list[Packet] = []
@@ -53,8 +62,8 @@ class Stack:
         """Connections whose SYN is held, for the driver to accept or reject some time."""
         self.changed: list[TCPConnection] = []
         """Connections whose owner should look."""
-        self.udp = UDPTable()
-        self.icmp = ICMP()
+        self.udp = UDPTable(mtu)
+        self.icmp = ICMP(own)
         self.dropped = 0
         """Packets that were malformed or had no business coming."""
         self.segments = 0
@@ -68,7 +77,7 @@ class Stack:
         self._acks: list[TCPConnection] = []
         self._time_wait = TimeWait()
         self._timers = ConnectionTimers(self._connections.values())
-        self._reassembler = Reassembler()
+        self._ip = IPInput()
         self.now = 0.0
         """When the packets in hand arrived, or the timers fired."""
 
@@ -103,6 +112,7 @@ class Stack:
         self.now = now
         self.segments += len(packets)
         connections = self._connections
+        flows = self.udp.flows
         for packet in packets:
             size = len(packet)
             if size < offset + 40:
@@ -120,7 +130,13 @@ class Stack:
                 end = at + (packet[offset + 4] << 8 | packet[offset + 5])
                 key = packet[offset + 8 : offset + 44]
             else:
-                self._receive_other(packet, offset, now)
+                # The same for UDP of a flow that is known, where the device vouches for the checksum.
+                if first == 0x45:
+                    flow = flows.get(packet[offset + 12 : offset + 24])
+                else:
+                    flow = flows.get(packet[offset + 8 : offset + 44])
+                if flow is None or not offset or not self._receive_datagram(packet, first, offset, flow, now):
+                    self._receive_other(packet, offset, now)
                 continue
             if end > size or end < at + 20 or (packet[offset + 7] and first == 0x45):
                 self._receive_other(packet, offset, now)
@@ -144,7 +160,7 @@ class Stack:
         """When `handle_timeout` wants to be called."""
         due = [
             when
-            for machine in (self._timers, self._time_wait, self.udp, self._reassembler)
+            for machine in (self._timers, self._time_wait, self.udp, self._ip)
             if (when := machine.next_timeout()) is not None
         ]
         return min(due) if due else None
@@ -155,11 +171,31 @@ class Stack:
         self._timers.handle_timeout(now)
         self._time_wait.handle_timeout(now)
         self.udp.handle_timeout(now)
-        self._reassembler.handle_timeout(now)
+        self._ip.handle_timeout(now)
 
     def unreachable(self, original: bytes, reason: Reason, now: float) -> None:
         """Tell the sender of a plain IP packet why it goes nowhere, if that is allowed."""
         error = self.icmp.unreachable(memoryview(original), reason, now)
+        if error is not None:
+            self.outgoing.append(error)
+
+    def error_about(self, original: bytes, message: icmp.Error, reporter: bytes | None, now: float) -> None:
+        """Tell the sender of a plain IP packet what `reporter` (an address; None: its destination) says about it."""
+        error = self.icmp.error(memoryview(original), message, reporter, now)
+        if error is not None:
+            self.outgoing.append(error)
+
+    def datagram_undelivered(
+        self,
+        client: Endpoint,
+        target: Endpoint,
+        payload: Buffer,
+        message: icmp.Error,
+        now: float,
+        reporter: bytes | None = None,
+    ) -> None:
+        """Tell a client what became of its datagram to `target`, of whose payload the start is at hand."""
+        error = self.icmp.about_datagram(client, target, payload, message, reporter, now)
         if error is not None:
             self.outgoing.append(error)
 
@@ -228,7 +264,7 @@ class Stack:
             return
         width = 4 if len(key) == 12 else 16
         source, target = key[:width], key[width : 2 * width]
-        if not (_is_unicast(source) and _is_unicast(target) and source_port and target_port):
+        if not (source_port and target_port and martians.may_be_source(source) and martians.may_be_destination(target)):
             self.dropped += 1
             return
         place = self._time_wait.find(key)
@@ -245,6 +281,9 @@ class Stack:
         if flags & tcp.RST:
             return
         if flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
+            if packet[offset + (8 if width == 4 else 7)] <= 1 and target not in self.own:
+                self._time_exceeded(packet, offset, now)
+                return
             if self._half_open >= HALF_OPEN_LIMIT:
                 self.dropped += 1
                 return
@@ -286,66 +325,104 @@ class Stack:
 
     # Everything that is not TCP in a plain IP packet.
 
+    def _receive_datagram(self, packet: bytes, first: int, offset: int, flow: UDPFlow, now: float) -> bool:
+        """Take in UDP without IP options, extension headers or fragments; False if it is anything but that.
+
+        `flow` is what the place of addresses and ports names, which is not yet to say that they stand there.
+        """
+        if first == 0x45:
+            at = offset + 20
+            end = offset + (packet[offset + 2] << 8 | packet[offset + 3])
+            flags = packet[offset + 6]
+            if packet[offset + 9] != protocols.UDP or flags & 0x3F or packet[offset + 7] or packet[offset + 8] < 2:
+                return False
+            may_fragment = not flags
+        else:
+            at = offset + 40
+            end = at + (packet[offset + 4] << 8 | packet[offset + 5])
+            if first >> 4 != 6 or packet[offset + 6] != protocols.UDP or packet[offset + 7] < 2:
+                return False
+            may_fragment = False
+        length = end - at
+        if length < 8 or end > len(packet) or not packet[0] & _VERIFIED:
+            return False
+        if length != packet[at + 4] << 8 | packet[at + 5]:
+            return False
+        gso_size = packet[4] | packet[5] << 8 if packet[1] == virtio_net.GSO_UDP_L4 else 0
+        if length - 8 <= gso_size:
+            gso_size = 0
+        payload = packet[at + 8 : end] if length <= SMALL_DATAGRAM else memoryview(packet)[at + 8 : end]
+        self.udp.arrived(flow, payload, gso_size, may_fragment, now)
+        return True
+
     def _receive_other(self, packet: bytes, offset: int, now: float) -> None:
         try:
-            view = memoryview(packet)[offset:]
-            version = view[0] >> 4 if len(view) else 0
-            if version == 4:
-                self._receive_ipv4_untrusted(packet, view, offset, now)
-            elif version == 6:
-                self._receive_ipv6_untrusted(packet, view, offset, now)
-            else:
-                self.dropped += 1
+            arrival = self._ip.open_untrusted(packet, offset, now)
         except BadPacket:
             self.dropped += 1
-
-    def _receive_ipv4_untrusted(self, packet: bytes, view: memoryview, offset: int, now: float) -> None:
-        header = ipv4.parse_untrusted(view)
-        if header.is_fragment:
-            whole = self._reassembler.add_ipv4_untrusted(view, header, now)
-            if whole is not None:
-                self.receive([whole], 0, now)
             return
-        segment = view[header.header_length : header.total_length]
-        self._receive_transport(packet, offset, header.protocol, header.src, header.dst, segment, now)
-
-    def _receive_ipv6_untrusted(self, packet: bytes, view: memoryview, offset: int, now: float) -> None:
-        header = ipv6.parse_untrusted(view)
-        upper = ipv6.walk_extensions_untrusted(view)
-        if upper.fragment is not None:
-            whole = self._reassembler.add_ipv6_untrusted(view, upper.fragment, now)
-            if whole is not None:
-                self.receive([whole], 0, now)
+        if arrival is None:
             return
-        segment = view[upper.offset : header.total_length]
-        self._receive_transport(packet, offset, upper.next_header, header.src, header.dst, segment, now)
-
-    def _receive_transport(
-        self, packet: bytes, offset: int, protocol: int, source: bytes, target: bytes, segment: memoryview, now: float
-    ) -> None:
-        verified = bool(offset and packet[0] & _VERIFIED)
-        if protocol == protocols.UDP:
-            vnet = virtio_net.HEADER.unpack_from(packet) if offset else None
-            gso_size = vnet[3] if vnet is not None and vnet[1] == virtio_net.GSO_UDP_L4 else 0
-            self.udp.receive(source, target, segment, verified, gso_size, now)
-        elif protocol == (protocols.ICMP if len(source) == 4 else protocols.ICMPV6):
-            self.icmp.receive(source, target, segment)
-            self.icmp.errors.clear()
-        elif protocol == protocols.TCP and len(segment) >= 20:
-            if not verified and transport_checksum(source, target, protocols.TCP, segment):
-                self.dropped += 1
-                return
-            # Options or extension headers stand before it: make the key as if they did not.
-            key = source + target + bytes(segment[:4])
-            connection = self._connections.get(key)
-            end = len(segment)
-            whole = bytes(segment)
-            if connection is not None:
-                connection.segment_arrived(whole, 0, end, now)
-            else:
-                self._segment_of_no_connection(whole, 0, 0, end, key, now)
+        if arrival.protocol == protocols.TCP:
+            self._receive_tcp(arrival, now)
+        elif arrival.hops <= 1 and arrival.target not in self.own:
+            self._time_exceeded(arrival.packet, arrival.offset, now)
+        elif arrival.protocol == protocols.UDP:
+            self._receive_udp(arrival, now)
+        elif arrival.protocol == (protocols.ICMP if len(arrival.source) == 4 else protocols.ICMPV6):
+            self.icmp.receive(arrival.source, arrival.target, memoryview(arrival.packet)[arrival.at : arrival.end])
+            reports, self.icmp.errors = self.icmp.errors, []
+            for report in reports:
+                self._judge(report, now)
         else:
             self.dropped += 1
+
+    def _receive_tcp(self, arrival: Arrival, now: float) -> None:
+        packet, offset, at, end, _, source, target, _, _ = arrival
+        verified = offset and packet[0] & _VERIFIED
+        if end - at < tcp.HEADER_SIZE or not (
+            verified or transport_checksum(source, target, protocols.TCP, memoryview(packet)[at:end]) == 0
+        ):
+            self.dropped += 1
+            return
+        # Options or extension headers stand before it: make the key as if they did not.
+        key = source + target + packet[at : at + 4]
+        connection = self._connections.get(key)
+        if connection is not None:
+            connection.segment_arrived(packet, at, end, now)
+        else:
+            self._segment_of_no_connection(packet, offset, at, end, key, now)
+
+    def _receive_udp(self, arrival: Arrival, now: float) -> None:
+        packet, offset, at, end, _, source, target, _, may_fragment = arrival
+        verified = bool(offset and packet[0] & _VERIFIED)
+        vnet = virtio_net.HEADER.unpack_from(packet) if offset else None
+        gso_size = vnet[3] if vnet is not None and vnet[1] == virtio_net.GSO_UDP_L4 else 0
+        self.udp.receive(source, target, memoryview(packet)[at:end], verified, gso_size, may_fragment, now)
+
+    def _time_exceeded(self, packet: bytes, offset: int, now: float) -> None:
+        """RFC 1812 §5.3.1: a router discards what it cannot forward for lack of hops, and says so."""
+        self.dropped += 1
+        if offset:
+            # Some traceroutes know their probes by the checksum, so the quote has it complete.
+            try:
+                packet = b"".join(offload.segment([packet[:offset], packet[offset:]])[0])
+            except BadPacket:
+                return
+        error = self.icmp.time_exceeded(memoryview(packet), now)
+        if error is not None:
+            self.outgoing.append(error)
+
+    def _judge(self, report: ErrorReport, now: float) -> None:
+        """Hand what a client, or a router before it, says about a packet of ours to the flow that it belongs to."""
+        client, target, reason = report.destination, report.source, report.reason
+        if report.protocol == protocols.UDP:
+            if report.is_from_client and reason is Reason.PORT:
+                self.udp.port_unreachable(client, target)
+        elif isinstance(report.message, icmp.PacketTooBig):
+            self.path_mtu(client, target, report.sequence, report.message.mtu, now)
+        elif reason is not None:
+            self.unreachable_reported(client, target, report.sequence, reason, now)
 
 
 def ipv4_header_is_wrong(header: bytes) -> bool:
@@ -358,10 +435,3 @@ def _key(client: Endpoint, target: Endpoint) -> bytes:
     assert isinstance(client.host, bytes)
     assert isinstance(target.host, bytes)
     return client.host + target.host + client.port.to_bytes(2, "big") + target.port.to_bytes(2, "big")
-
-
-def _is_unicast(address: bytes) -> bool:
-    """Whether a packed address can be one end of a TCP connection that goes through a tunnel."""
-    if len(address) == 4:
-        return address[0] not in {0, 127} and address[0] < 224
-    return address[0] != 0xFF and address[:15] != bytes(15)

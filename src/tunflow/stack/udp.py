@@ -9,17 +9,21 @@ Read first: RFC 768, RFC 4787 (what a UDP NAT owes its users), RFC 8085 §3.4 (c
    telemetry) needs it. What an outsider could keep alive that way is bounded by rule 3.
 3. At capacity the mapping idle for longest makes room. So the table is ordered by last use, which is also the
    order of expiry: one dictionary does both, and nothing here grows with the number of mappings.
-4. Multicast and broadcast destinations are not mapped: no proxy protocol can carry them, and what a client
-   shouts at its own link (mDNS, SSDP, LLMNR) must not leave it. Neither is port 0, which nobody can answer.
+4. Port 0, which nobody can answer, is not mapped. Groups, broadcast and other martians never come here
+   (`stack.martians`).
+5. A client that says "port unreachable" about a datagram from the only endpoint it has spoken to has closed its
+   socket, and its mapping ends. About anybody else's it proves nothing: whoever knows the outer port can send there
+   (rule 1), and a connected socket of the client's refuses strangers without being closed.
 
-`receive` is the hot path: one struct unpacking, one dictionary lookup, no copy.
+Datagrams move in runs: what one batch brought from one client socket for one destination. A flow remembers both
+ends, found by one slice of the packet; it is a cache entry and may be forgotten at any time.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunflow.device import Packet
@@ -33,6 +37,9 @@ IDLE_TIMEOUT = 300.0
 
 CAPACITY = 1024
 """Mappings at most, because each one costs its relay a descriptor."""
+
+FLOW_CAPACITY = 4096
+"""Flows remembered at most. A client that speaks to more peers at once only has the oldest looked up anew."""
 
 MAX_BATCH = 64
 """Datagrams in one super-datagram: Linux has long had UDP_MAX_SEGMENTS at 1 << 6 (include/linux/udp.h), later
@@ -59,15 +66,21 @@ class UDPMapping:
         "client",
         "datagrams_in",
         "datagrams_out",
+        "flows",
         "last_activity",
+        "only_target",
         "user",
     )
 
-    def __init__(self, client: Endpoint, now: float) -> None:
+    def __init__(self, client: Endpoint, target: Endpoint, now: float) -> None:
         self.client = client
+        self.only_target: Endpoint | None = target
+        """Whom alone the client has spoken to; None once there are several."""
         self.last_activity = now
         self.user: Any = None
         """The driver's own: the relay of this mapping."""
+        self.flows: dict[bytes, UDPFlow] = {}
+        """Those that are remembered, under their keys."""
         self.datagrams_out = 0
         """Datagrams from the client."""
         self.bytes_out = 0
@@ -77,17 +90,65 @@ class UDPMapping:
         self._reply: _ReplyHeader | None = None
 
 
-class UDPTable:
-    """The mappings, and datagrams both ways; see the module's rules. `idle_timeout` is in seconds."""
+class UDPFlow:
+    """One client socket's datagrams to one destination."""
 
-    def __init__(self, idle_timeout: float = IDLE_TIMEOUT, capacity: int = CAPACITY) -> None:
+    __slots__ = ("key", "mapping", "run", "target", "user")
+
+    def __init__(self, key: bytes, mapping: UDPMapping, target: Endpoint) -> None:
+        self.key = key
+        """Source address, destination address, source port and destination port, as they stand in a packet."""
+        self.mapping = mapping
+        self.target = target
+        self.user: Any = None
+        """The relay's own: how it sends there."""
+        self.run: UDPRun | None = None
+        """What has arrived in this batch, if more may be added to it."""
+
+
+class UDPRun:
+    """Datagrams of one flow in the order in which they came."""
+
+    __slots__ = ("flow", "gso_size", "may_fragment", "payloads")
+
+    def __init__(self, flow: UDPFlow, gso_size: int, may_fragment: bool) -> None:
+        self.flow = flow
+        self.payloads: list[Buffer] = []
+        """One datagram each; or one super-datagram, if `gso_size` is set."""
+        self.gso_size = gso_size
+        """In bytes: where a super-datagram is to be cut; 0 for none."""
+        self.may_fragment = may_fragment
+        """Whether the sender lets them be fragmented: they came in fragments, or with DF clear."""
+
+    def datagrams(self) -> Iterator[Buffer]:
+        """Each datagram's payload; a super-datagram is cut."""
+        if not self.gso_size:
+            yield from self.payloads
+            return
+        for payload in self.payloads:
+            for start in range(0, len(payload), self.gso_size):
+                yield payload[start : start + self.gso_size]
+
+
+class UDPTable:
+    """The mappings, and datagrams both ways; see the module's rules.
+
+    `mtu` is the device's in bytes, `idle_timeout` is in seconds.
+    """
+
+    def __init__(self, mtu: int = 1500, idle_timeout: float = IDLE_TIMEOUT, capacity: int = CAPACITY) -> None:
+        self._mtu = mtu
         self._idle_timeout = idle_timeout
         self._capacity = capacity
         self._mappings: OrderedDict[tuple[bytes | str, int], UDPMapping] = OrderedDict()  # longest idle first
-        self.arrivals: list[tuple[UDPMapping, Endpoint, memoryview]] = []
-        """Datagrams from clients, for the driver to take away: mapping, destination, payload."""
+        self._identification = 0
+        self.flows: dict[bytes, UDPFlow] = {}
+        """Those that are remembered, for the stack's fast path; oldest first."""
+        self.arrivals: list[UDPRun] = []
+        """Datagrams from clients, for the driver to take away with `take_arrivals`."""
         self.expired: list[UDPMapping] = []
-        """Mappings that ended by time or for lack of room, for the driver to take away and clean up after."""
+        """Mappings that ended by time, by rule 5 or for lack of room, for the driver to take away and clean up
+        after."""
         self.dropped = 0
         """Datagrams from the TUN that were malformed or that rule 4 keeps here."""
 
@@ -95,7 +156,14 @@ class UDPTable:
         return len(self._mappings)
 
     def receive(
-        self, src: bytes, dst: bytes, segment: memoryview, checksum_verified: bool, gso_size: int, now: float
+        self,
+        src: bytes,
+        dst: bytes,
+        segment: memoryview,
+        checksum_verified: bool,
+        gso_size: int,
+        may_fragment: bool,
+        now: float,
     ) -> None:
         """Take in what followed the IP header of a UDP packet: a datagram, or several of `gso_size` bytes (0:
         one).
@@ -107,62 +175,88 @@ class UDPTable:
             self.dropped += 1
             return
         src_port, dst_port, length, checksum = udp.HEADER.unpack_from(segment)
-        first = dst[0]
         # RFC 768: Length covers header and data. Less than the packet holds is padding; RFC 2675's 0 needs a
         # jumbogram.
         if (
             not 8 <= length <= available
+            or not src_port
             or not dst_port
-            or (first >= 224 and (first == 255 or len(dst) == 4))
             or not (checksum_verified or _verified(src, dst, segment[:length], checksum))
         ):
             self.dropped += 1
             return
-        key = (src, src_port)
-        mapping = self._mappings.get(key)
-        if mapping is None:
-            mapping = self._map(src, src_port, now)
-            if mapping is None:
-                self.dropped += 1
-                return
-        else:
-            self._mappings.move_to_end(key)
+        key = src + dst + bytes(segment[:4])
+        flow = self.flows.get(key) or self._new_flow(key, Endpoint(src, src_port), Endpoint(dst, dst_port), now)
+        self.arrived(flow, segment[8:length], gso_size if length - 8 > gso_size else 0, may_fragment, now)
+
+    def arrived(self, flow: UDPFlow, payload: Buffer, gso_size: int, may_fragment: bool, now: float) -> None:
+        """A datagram of `flow`, or a super-datagram to be cut every `gso_size` bytes. The hot path."""
+        run = flow.run
+        if run is None or gso_size or run.may_fragment is not may_fragment:
+            run = UDPRun(flow, gso_size, may_fragment)
+            self.arrivals.append(run)
+            flow.run = None if gso_size else run
+            # Once for the run: its datagrams came together.
+            mapping = flow.mapping
             mapping.last_activity = now
-        mapping.bytes_out += length - 8
-        destination = Endpoint(dst, dst_port)
-        if not gso_size or length - 8 <= gso_size:
-            mapping.datagrams_out += 1
-            self.arrivals.append((mapping, destination, segment[8:length]))
-            return
-        for start in range(8, length, gso_size):
-            mapping.datagrams_out += 1
-            self.arrivals.append((mapping, destination, segment[start : min(start + gso_size, length)]))
+            self._mappings.move_to_end(mapping.client)
+        run.payloads.append(payload)
+
+    def take_arrivals(self) -> list[UDPRun]:
+        """What has arrived since the last call; nothing is added to it any more."""
+        arrivals, self.arrivals = self.arrivals, []
+        for run in arrivals:
+            flow, payloads, gso_size = run.flow, run.payloads, run.gso_size
+            flow.run = None
+            size = sum(map(len, payloads))
+            flow.mapping.bytes_out += size
+            flow.mapping.datagrams_out += -(-size // gso_size) if gso_size else len(payloads)
+        return arrivals
 
     def datagram(self, mapping: UDPMapping, source: Endpoint, payload: Buffer, now: float) -> Packet:
         """The packet that brings the client a datagram from `source`; its checksum is left to the device.
 
         Raises BadPacket when `source` is a name or of the other address family, or `payload` too long for IP.
         """
-        header = self._reply_header(mapping, source).build(len(payload), 0)
-        self._replied(mapping, 1, len(payload), now)
-        return [header, payload]
+        return self.datagrams(mapping, source, (payload,), 0, now)
 
-    def datagrams(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], now: float) -> Packet:
-        """Several datagrams from `source` in one packet, for devices that take USO (virtio-net GSO_UDP_L4).
+    def datagrams(
+        self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int, now: float
+    ) -> Packet:
+        """One datagram from `source`; or several in one packet, for devices that take USO (virtio-net GSO_UDP_L4).
 
-        All payloads have the length of the first, but the last may be shorter; there are at most `MAX_BATCH`.
+        The payloads together are cut every `gso_size` bytes (0: not at all) into at most `MAX_BATCH` datagrams.
         Raises BadPacket like `datagram`, the length being that of all of them together.
         """
         size = sum(map(len, payloads))
-        gso_size = len(payloads[0]) if len(payloads) > 1 else 0
-        header = self._reply_header(mapping, source).build(size, gso_size)
-        self._replied(mapping, len(payloads), size, now)
+        count = -(-size // gso_size) if gso_size else 1
+        reply = mapping._reply
+        if reply is None or reply.source != source:
+            reply = mapping._reply = _ReplyHeader(source, mapping.client)
+        length = udp.HEADER_SIZE + (gso_size if count > 1 else size)
+        if length + ipv4.HEADER_SIZE > self._mtu and not gso_size:
+            self._identification = self._identification % 0xFFFF + 1
+            header = reply.build(size, 0, self._identification)
+        else:
+            header = reply.build(size, gso_size if count > 1 else 0, 0)
+        mapping.datagrams_in += count
+        mapping.bytes_in += size
+        if self._mappings.get(mapping.client) is mapping:  # not one that is expired or closed already
+            mapping.last_activity = now
+            self._mappings.move_to_end(mapping.client)
         return [header, *payloads]
+
+    def port_unreachable(self, client: Endpoint, target: Endpoint) -> None:
+        """The client says that nobody listens where a datagram from `target` went: rule 5."""
+        mapping = self._mappings.get(client)
+        if mapping is not None and mapping.datagrams_in and mapping.only_target == target:
+            self._end(mapping)
+            self.expired.append(mapping)
 
     def close(self, mapping: UDPMapping) -> None:
         """Forget a mapping on the driver's behalf; it does not show up in `expired`. Twice does no harm."""
         if self._mappings.get(mapping.client) is mapping:
-            del self._mappings[mapping.client]
+            self._end(mapping)
 
     def next_timeout(self) -> float | None:
         """When the mapping idle for longest expires."""
@@ -173,31 +267,32 @@ class UDPTable:
     def handle_timeout(self, now: float) -> None:
         """Expire what has been idle for the time-out."""
         while (due := self.next_timeout()) is not None and due <= now:
-            self.expired.append(self._mappings.popitem(last=False)[1])
+            self._end_oldest()
 
-    def _map(self, src: bytes, port: int, now: float) -> UDPMapping | None:
-        """A new mapping; None when the source is nobody's unicast address or port (RFC 1122 §4.1.3.6)."""
-        first = src[0]
-        if not port or first == 255 or (len(src) == 4 and (first >= 224 or first == 0)) or not any(src):
-            return None
-        if len(self._mappings) >= self._capacity:
-            self.expired.append(self._mappings.popitem(last=False)[1])
-        client = Endpoint(src, port)
-        mapping = self._mappings[client] = UDPMapping(client, now)
-        return mapping
+    def _new_flow(self, key: bytes, client: Endpoint, target: Endpoint, now: float) -> UDPFlow:
+        mapping = self._mappings.get(client)
+        if mapping is None:
+            if len(self._mappings) >= self._capacity:
+                self._end_oldest()
+            mapping = self._mappings[client] = UDPMapping(client, target, now)
+        elif mapping.only_target != target:
+            mapping.only_target = None
+        if len(self.flows) >= FLOW_CAPACITY:
+            oldest = self.flows.pop(next(iter(self.flows)))
+            del oldest.mapping.flows[oldest.key]
+        flow = self.flows[key] = mapping.flows[key] = UDPFlow(key, mapping, target)
+        return flow
 
-    def _replied(self, mapping: UDPMapping, count: int, size: int, now: float) -> None:
-        mapping.datagrams_in += count
-        mapping.bytes_in += size
-        if self._mappings.get(mapping.client) is mapping:  # not one that is expired or closed already
-            mapping.last_activity = now
-            self._mappings.move_to_end(mapping.client)
+    def _end_oldest(self) -> None:
+        mapping = next(iter(self._mappings.values()))
+        self._end(mapping)
+        self.expired.append(mapping)
 
-    def _reply_header(self, mapping: UDPMapping, source: Endpoint) -> _ReplyHeader:
-        reply = mapping._reply
-        if reply is None or reply.source != source:
-            reply = mapping._reply = _ReplyHeader(source, mapping.client)
-        return reply
+    def _end(self, mapping: UDPMapping) -> None:
+        del self._mappings[mapping.client]
+        for key in mapping.flows:
+            del self.flows[key]
+        mapping.flows.clear()
 
 
 class _ReplyHeader:
@@ -216,12 +311,15 @@ class _ReplyHeader:
         self._pseudo_sum = pseudo_sum(source.host, client.host, protocols.UDP, 0)
         self._header_sum = 0
         if len(source.host) == 4:
-            self._header_sum = _VERSION_4 + ipv4.DONT_FRAGMENT + _TTL_PROTOCOL
+            self._header_sum = _VERSION_4 + _TTL_PROTOCOL
             self._header_sum += raw_sum(source.host) + raw_sum(client.host)
         self._vnet = self._vnet_header(0)
 
-    def build(self, size: int, gso_size: int) -> bytes:
-        """The headers of `size` bytes of payload, to be cut every `gso_size` bytes (0: not at all)."""
+    def build(self, size: int, gso_size: int, identification: int) -> bytes:
+        """The headers of `size` bytes of payload, to be cut every `gso_size` bytes (0: not at all).
+
+        An IPv4 packet with an identification (not 0) may be fragmented; one without says that it must not.
+        """
         length = udp.HEADER_SIZE + size
         vnet = self._vnet_header(gso_size) if gso_size else self._vnet
         partial = (self._pseudo_sum + length) % 65535
@@ -237,9 +335,10 @@ class _ReplyHeader:
         if total > ipv4.MAX_PACKET:
             raise BadPacket(f"UDP payload of {size} bytes does not fit an IPv4 packet")
         # RFC 6864 §4.1: in an atomic packet (DF set) the identification means nothing.
-        header_sum = 0xFFFF ^ (self._header_sum + total) % 65535
+        flags = 0 if identification else ipv4.DONT_FRAGMENT
+        header_sum = 0xFFFF ^ (self._header_sum + total + identification + flags) % 65535
         return _ipv4_udp.pack(
-            vnet, _VERSION_4, total, 0, ipv4.DONT_FRAGMENT, _TTL_PROTOCOL, header_sum, self._host, client,
+            vnet, _VERSION_4, total, identification, flags, _TTL_PROTOCOL, header_sum, self._host, client,
             self.source.port, self._port, length, partial,
         )  # fmt: skip
 

@@ -113,7 +113,8 @@ class Other(NamedTuple):
 _Head = tuple[int, int, int]
 """Type, code and the four bytes behind the checksum."""
 
-Message = Echo | Unreachable | PacketTooBig | TimeExceeded | Other
+Error = Unreachable | PacketTooBig | TimeExceeded
+Message = Echo | Error | Other
 
 
 def parse_v4_untrusted(data: Buffer) -> Message:
@@ -121,13 +122,8 @@ def parse_v4_untrusted(data: Buffer) -> Message:
     kind, code, rest, body = _open(data, checksum(data))
     if kind in (TypeV4.ECHO_REQUEST, TypeV4.ECHO_REPLY) and code == 0:
         return Echo(kind == TypeV4.ECHO_REQUEST, rest >> 16, rest & 0xFFFF, body)
-    if kind == TypeV4.DESTINATION_UNREACHABLE:
-        if code == UnreachableV4.FRAGMENTATION_NEEDED:
-            return PacketTooBig(rest & 0xFFFF, body)
-        return Unreachable(code, body)
-    if kind == TypeV4.TIME_EXCEEDED:
-        return TimeExceeded(code, body)
-    return Other(kind, code, rest, body)
+    error = error_v4(kind, code, rest & 0xFFFF)
+    return Other(kind, code, rest, body) if error is None else error._replace(quote=body)
 
 
 def parse_v6_untrusted(src: bytes, dst: bytes, data: Buffer) -> Message:
@@ -135,13 +131,24 @@ def parse_v6_untrusted(src: bytes, dst: bytes, data: Buffer) -> Message:
     kind, code, rest, body = _open(data, transport_checksum(src, dst, ICMPV6, data))
     if kind in (TypeV6.ECHO_REQUEST, TypeV6.ECHO_REPLY) and code == 0:
         return Echo(kind == TypeV6.ECHO_REQUEST, rest >> 16, rest & 0xFFFF, body)
+    error = error_v6(kind, code, rest)
+    return Other(kind, code, rest, body) if error is None else error._replace(quote=body)
+
+
+def error_v4(kind: int, code: int, mtu: int) -> Error | None:
+    """The ICMP error of this type and code, with nothing quoted yet; None if it is not about a lost packet."""
+    if kind == TypeV4.DESTINATION_UNREACHABLE:
+        return PacketTooBig(mtu, b"") if code == UnreachableV4.FRAGMENTATION_NEEDED else Unreachable(code, b"")
+    return TimeExceeded(code, b"") if kind == TypeV4.TIME_EXCEEDED else None
+
+
+def error_v6(kind: int, code: int, mtu: int) -> Error | None:
+    """The ICMPv6 error of this type and code, with nothing quoted yet; None if it is not about a lost packet."""
     if kind == TypeV6.DESTINATION_UNREACHABLE:
-        return Unreachable(code, body)
+        return Unreachable(code, b"")
     if kind == TypeV6.PACKET_TOO_BIG:
-        return PacketTooBig(rest, body)
-    if kind == TypeV6.TIME_EXCEEDED:
-        return TimeExceeded(code, body)
-    return Other(kind, code, rest, body)
+        return PacketTooBig(mtu, b"")
+    return TimeExceeded(code, b"") if kind == TypeV6.TIME_EXCEEDED else None
 
 
 def _open(data: Buffer, remainder: int) -> tuple[int, int, int, memoryview]:

@@ -1,7 +1,9 @@
 """The IPv4 header.
 
+Options are walked and otherwise ignored; a packet that brings its own route is refused.
+
 Read first: RFC 791 §3.1; RFC 6864 (the identification field is free in atomic packets); RFC 1191 (don't
-fragment).
+fragment); RFC 7126 (what to do with each option).
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ MAX_TTL = 255
 DONT_FRAGMENT = 0x4000
 MORE_FRAGMENTS = 0x2000
 OFFSET_MASK = 0x1FFF
+
+_END_OF_OPTIONS = 0
+_NO_OPERATION = 1
+_SOURCE_ROUTES = frozenset((131, 137))
+"""Loose and strict source and record route, to be dropped: RFC 7126 §4.3.5 and §4.4.5."""
 
 
 class IPv4Header(NamedTuple):
@@ -72,6 +79,8 @@ def parse_untrusted(packet: Buffer) -> IPv4Header:
         raise BadPacket(f"IPv4 lengths: header {header_length}, total {total_length}, received {size}")
     if raw_sum(packet[:header_length]) != 0xFFFF:
         raise BadPacket("IPv4 header checksum is wrong")
+    if header_length > HEADER_SIZE:
+        _check_options(packet, header_length)
     offset = (fragment & OFFSET_MASK) * 8
     if offset + total_length - header_length > MAX_PACKET - HEADER_SIZE:
         raise BadPacket("IPv4 fragment ends beyond the largest datagram")
@@ -88,6 +97,23 @@ def parse_untrusted(packet: Buffer) -> IPv4Header:
         header_length,
         total_length,
     )
+
+
+def _check_options(packet: Buffer, end: int) -> None:
+    """Walk the options (RFC 791 §3.1), which end with the header or with an option that says so."""
+    at = HEADER_SIZE
+    while at < end:
+        kind = packet[at]
+        if kind == _END_OF_OPTIONS:
+            return
+        if kind == _NO_OPERATION:
+            at += 1
+            continue
+        if kind in _SOURCE_ROUTES:
+            raise BadPacket("IPv4 packet with a source route")
+        if at + 2 > end or packet[at + 1] < 2 or at + packet[at + 1] > end:
+            raise BadPacket(f"IPv4 option {kind} is cut off")
+        at += packet[at + 1]
 
 
 def build(
