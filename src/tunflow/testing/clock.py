@@ -32,17 +32,22 @@ class Clock:
         return min(due) if due else None
 
     def jump(self, limit: float = inf) -> bool:
-        """Go to the next event and let it happen; whether there was one up to `limit`. Else it is `limit` now.
-
-        Raises AssertionError when time does not pass any more.
-        """
+        """Go to the next event and let it happen; whether there was one up to `limit`. Else it is `limit` now."""
         due = self.next_event()
         if due is None or due > limit:
             if limit != inf:
                 self.now = max(self.now, limit)
             return False
-        if due > self.now:
-            self.now = due
+        self.advance(due)
+        return True
+
+    def advance(self, now: float) -> None:
+        """Go to a time, by a real clock for example, and let happen what is due then.
+
+        Raises AssertionError when time does not pass any more.
+        """
+        if now > self.now:
+            self.now = now
             self._at_once = 0
         else:
             self._at_once += 1
@@ -51,4 +56,3 @@ class Clock:
             when = machine.next_timeout()
             if when is not None and when <= self.now:
                 machine.handle_timeout(self.now)
-        return True
