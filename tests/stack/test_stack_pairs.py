@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pair_rig import Flow, Rig
 
+from tunflow.endpoint import endpoint
 from tunflow.testing.link import Bursts, Conditions
 from tunflow.testing.owner import Owner
+from tunflow.testing.stream import Stream
 
 GOOD = Conditions(delay=0.01)
 WEATHER = [
@@ -221,6 +223,21 @@ def test_both_close_at_once():
     assert rig.pair.run(lambda: rig.at_rest, 600)
     assert flow.complete
     assert not any(owner.was_reset for owner in flow.owners)
+
+
+def test_both_open_at_once():
+    # RFC 9293 §3.5, figure 8: crossing SYNs make one connection.
+    rig = Rig(Conditions(delay=0.1))
+    first, second = endpoint("198.18.0.1", 5000), endpoint("198.18.0.2", 6000)
+    streams = Stream(1), Stream(2)
+    opened = rig.stacks[0].connect(first, second, rig.pair.now), rig.stacks[1].connect(second, first, rig.pair.now)
+    owners = [Owner(opened[0], *streams), Owner(opened[1], *reversed(streams))]
+    rig.pair.settle()
+    for owner in owners:
+        owner.closes = True
+        rig.transfer(owner, 50_000)
+    assert rig.pair.run(lambda: rig.at_rest, 600)
+    assert [(owner.received, owner.saw_end, owner.was_reset) for owner in owners] == [(50_000, True, False)] * 2
 
 
 def test_a_refused_connection_is_an_error_to_who_asked():
