@@ -24,6 +24,8 @@ class Flow:
 
     opener: Owner
     sends: tuple[Stream, Stream]
+    fate: str = "accept"
+    """What the other side does when it is asked: "accept", "refuse", or "hold" until later."""
     held: TCPConnection | None = None
     """The connection that the other side has not decided about."""
     answerer: Owner | None = None
@@ -41,15 +43,13 @@ class Flow:
 
 @dataclass
 class Rig:
-    """`pair` and `flows`; `answers` says what happens to a request, by source port: accepted unless told otherwise."""
+    """`pair`, and the `flows` over it."""
 
     conditions: Conditions
     seed: int = 0
     mtu: int = 1500
     version: int = 4
     flows: list[Flow] = field(default_factory=list)
-    holds: bool = False
-    """Whether requests wait for `accept` or `refuse`."""
 
     def __post_init__(self) -> None:
         self.stacks = tuple(Stack(self.mtu, secret) for secret in (b"first", b"second"))
@@ -57,34 +57,26 @@ class Rig:
         self.pair = Pair(ends[0], ends[1], self.conditions, self.seed)
         self._waiting: dict[tuple[Endpoint, Endpoint], Flow] = {}
 
-    def connect(self, side: int = 0) -> Flow:
-        """The stack of that side opens a connection to the other."""
+    def connect(self, side: int = 0, fate: str = "accept") -> Flow:
+        """The stack of that side opens a connection to the other, whose `fate` is given."""
         hosts = ADDRESSES[self.version == 6]
         number = len(self.flows)
         source = endpoint(hosts[side], 40000 + number)
         target = endpoint(hosts[1 - side], PORT)
         streams = _STREAMS[2 * number % 16], _STREAMS[(2 * number + 1) % 16]
         connection = self.stacks[side].connect(source, target, self.pair.now)
-        flow = Flow(Owner(connection, *streams), streams)
+        flow = Flow(Owner(connection, *streams), streams, fate)
         self._waiting[source, target] = flow
         self.flows.append(flow)
         self.pair.settle()
         return flow
 
-    def accept(self, flow: Flow) -> None:
-        """The other side takes the connection, if it is there to take."""
+    def decide(self, flow: Flow, fate: str) -> None:
+        """The other side decides about a connection that it holds."""
         connection, flow.held = flow.held, None
         if connection is not None and not connection.closed:
-            flow.answerer = Owner(connection, *reversed(flow.sends))
-            connection.accept(self.pair.now)
-            self.pair.settle()
-
-    def refuse(self, flow: Flow) -> None:
-        """The other side turns the connection down, if it is there to."""
-        connection, flow.held = flow.held, None
-        if connection is not None and not connection.closed:
-            flow.refused = True
-            connection.reject(reset=True)
+            flow.fate = fate
+            self._carry_out(flow, connection, self.pair.now)
             self.pair.settle()
 
     def serve(self, owner: Owner) -> None:
@@ -111,9 +103,15 @@ class Rig:
         flow = self._waiting[connection.client, connection.target]
         if flow.answerer is not None or flow.refused:
             connection.reject(reset=True)  # a late copy of a SYN whose connection is over
-            return
-        flow.held = connection
-        if not self.holds:
+        else:
+            self._carry_out(flow, connection, now)
+
+    def _carry_out(self, flow: Flow, connection: TCPConnection, now: float) -> None:
+        if flow.fate == "hold":
+            flow.held = connection
+        elif flow.fate == "refuse":
+            flow.refused = True
+            connection.reject(reset=True)
+        else:
             flow.answerer = Owner(connection, *reversed(flow.sends))
-            flow.held = None
             connection.accept(now)
