@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tunflow.testing.packet_script import ScriptedClient
-from tunflow.wire.tcp import ACK
+from tunflow.wire.tcp import ACK, SYN, Options
 
 MSS = 1460
 
@@ -12,6 +14,11 @@ def sent_at_once(client, connection, segments):
     """Send that many segments with the first window; the peer answers none of them."""
     connection.send([bytes(segments * MSS)], client.now)
     assert sum(len(segment.payload) for segment in client.receive()) == segments * MSS
+
+
+def sent_small(client, connection):
+    connection.send([bytes(100)], client.now)
+    assert [len(segment.payload) for segment in client.receive()] == [100]
 
 
 def test_what_was_lost_with_a_time_out_is_sent_again_in_slow_start():
@@ -52,15 +59,38 @@ def test_the_back_off_does_not_outlast_the_recovery():
     # Seen as: 200 KB that take half an hour over a wire of 0.02 s that loses a fifth of the packets.
     client = ScriptedClient()
     connection = client.establish()
-    sent_at_once(client, connection, 1)
+    sent_small(client, connection)
     client.advance(0.02)
-    client.send(ACK, seq=1, ack=1 + MSS)
-    sent_at_once(client, connection, 1)
+    client.send(ACK, seq=1, ack=101)
+    sent_small(client, connection)
     client.advance(10.0)
     client.receive()
     assert connection.sender.rtt.rto > 5
-    client.send(ACK, seq=1, ack=1 + 2 * MSS)
-    sent_at_once(client, connection, 1)
+    client.send(ACK, seq=1, ack=201)
+    sent_small(client, connection)
     client.advance(0.02)
-    client.send(ACK, seq=1, ack=1 + 3 * MSS)
+    client.send(ACK, seq=1, ack=301)
     assert connection.sender.rtt.rto < 0.5
+
+
+def test_a_lost_ack_is_not_a_long_round_trip():
+    # RFC 7323 §5.3 (R2, R3): a duplicate lies outside the window, so the ACK that it calls forth echoes the timestamp
+    # of what came before it. When the first ACK was lost, that is older by all the time-outs in between.
+    # Seen as: round trips of 91 s and 60 s taken on a wire of 0.02 s, and a time-out of 60 s for minutes.
+    client = ScriptedClient()
+    client.send(SYN, seq=0, options=Options(mss=1460, sack_permitted=True, timestamps=(5000, 0)))
+    connection = client.connection
+    connection.accept(client.now)
+    (answer,) = client.receive()
+    client.send(ACK, seq=1, ack=1, options=Options(timestamps=(5000, answer.options.timestamps[0])))
+    connection.send([bytes(100)], client.now)
+    (first,) = client.receive()
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=101, options=Options(timestamps=(5020, first.options.timestamps[0])))
+    assert connection.sender.rtt.smoothed == pytest.approx(0.02)
+    connection.send([bytes(100)], client.now)
+    (second,) = client.receive()
+    client.advance(3.0)
+    assert len(client.receive()) >= 3
+    client.send(ACK, seq=1, ack=201, options=Options(timestamps=(8020, second.options.timestamps[0])))
+    assert connection.sender.rtt.smoothed == pytest.approx(0.02)
