@@ -164,7 +164,8 @@ class Story:
 
 def check_bounds(owner: Owner) -> None:
     receiver, sender = owner.connection.receiver, owner.connection.sender
-    assert receiver.queued + receiver._early_size <= receiver.limit
+    early = sum(len(payload) for _, _, payload in receiver.early or ())
+    assert receiver.queued + early <= receiver.limit
     assert sum(map(len, receiver.pieces)) == receiver.queued
     assert sender.room >= -1  # the FIN takes a sequence number
     assert sender.una <= sender.next
