@@ -263,6 +263,8 @@ class Lifecycle(Outbound):
         self._move(State.CLOSED)
         self.sender.drop()
         if self.was_reset:
+            if self.receiver.queued:
+                self._fin_received = False  # the end of a stream whose bytes are dropped is not its end
             self.receiver.drop()
         self._ack_at = self._retransmit_at = self._idle_at = inf
         self.ack_due = False
