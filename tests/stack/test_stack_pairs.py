@@ -171,7 +171,7 @@ def check_bounds(owner: Owner) -> None:
     assert sender.una <= sender.next
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(operations=operations, seed=st.integers(0, 1000), version=st.sampled_from([4, 6]))
 def test_any_operations_over_any_wire(operations, seed, version):
     story = Story(seed, version)
@@ -334,3 +334,51 @@ def test_a_reader_who_stops_for_long_loses_nothing():
     flow.answerer.will_take = 2_000_000
     rig.serve(flow.answerer)
     assert rig.pair.run(lambda: flow.answerer.received == 2_000_000, 300)
+
+
+def test_a_lost_window_update_is_asked_for_again():
+    # RFC 9293 §3.8.6.1: without a probe both would wait forever.
+    rig = Rig(GOOD)
+    flow = rig.connect()
+    rig.pair.wait(1)
+    flow.answerer.will_take = 0
+    rig.transfer(flow.opener, 1_000_000)
+    rig.pair.wait(5)
+    assert flow.opener.connection.sender.window == 0
+    rig.pair.back.conditions = Conditions(loss=1.0)
+    flow.answerer.will_take = 1_000_000
+    rig.serve(flow.answerer)
+    assert flow.answerer.received < 1_000_000
+    rig.pair.wait(0.1)
+    rig.pair.back.conditions = GOOD
+    assert rig.pair.run(lambda: flow.answerer.received == 1_000_000, 60)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("says_too_big", [True, False])
+def test_a_narrow_path_is_found_out(version, says_too_big):
+    # RFC 1191 and RFC 8201: the answer names the MTU; RFC 2923 §2.1: where none comes, smaller packets are tried.
+    narrow = Conditions(delay=0.01, mtu=1300, says_too_big=says_too_big)
+    rig = Rig(narrow, version=version)
+    flow = rig.connect()
+    rig.pair.wait(1)
+    for owner in flow.owners:
+        owner.closes = True
+        rig.transfer(owner, 300_000)
+    assert rig.pair.run(lambda: rig.at_rest, 60)
+    assert flow.complete
+    assert rig.pair.there.counts.too_big
+    if says_too_big:
+        assert {owner.connection.mss for owner in flow.owners} == {1300 - (52 if version == 4 else 72)}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_path_that_becomes_narrow_under_way(version):
+    rig = Rig(GOOD, version=version)
+    flow = rig.connect()
+    rig.pair.wait(1)
+    rig.transfer(flow.opener, 2_000_000)
+    rig.pair.wait(0.05)
+    rig.pair.there.conditions = Conditions(delay=0.01, mtu=1280, says_too_big=True)
+    assert rig.pair.run(lambda: flow.answerer.received == 2_000_000, 60)
+    assert flow.answerer.longest_wait < 1.0
