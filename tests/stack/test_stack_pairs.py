@@ -355,11 +355,10 @@ def test_a_lost_window_update_is_asked_for_again():
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("says_too_big", [True, False])
-def test_a_narrow_path_is_found_out(version, says_too_big):
-    # RFC 1191 and RFC 8201: the answer names the MTU; RFC 2923 §2.1: where none comes, smaller packets are tried.
-    narrow = Conditions(delay=0.01, mtu=1300, says_too_big=says_too_big)
-    rig = Rig(narrow, version=version)
+def test_a_black_hole_is_found_out(version):
+    # RFC 2923 §2.1, RFC 4821 §7.7: where nobody says that packets are too big, smaller ones are tried, timestamps
+    # included; 1280 is what IPv6 carries everywhere (RFC 8200 §5).
+    rig = Rig(Conditions(delay=0.01, mtu=1280), version=version)
     flow = rig.connect()
     rig.pair.wait(1)
     for owner in flow.owners:
@@ -368,17 +367,3 @@ def test_a_narrow_path_is_found_out(version, says_too_big):
     assert rig.pair.run(lambda: rig.at_rest, 60)
     assert flow.complete
     assert rig.pair.there.counts.too_big
-    if says_too_big:
-        assert {owner.connection.mss for owner in flow.owners} == {1300 - (52 if version == 4 else 72)}
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_a_path_that_becomes_narrow_under_way(version):
-    rig = Rig(GOOD, version=version)
-    flow = rig.connect()
-    rig.pair.wait(1)
-    rig.transfer(flow.opener, 2_000_000)
-    rig.pair.wait(0.05)
-    rig.pair.there.conditions = Conditions(delay=0.01, mtu=1280, says_too_big=True)
-    assert rig.pair.run(lambda: flow.answerer.received == 2_000_000, 60)
-    assert flow.answerer.longest_wait < 1.0
