@@ -94,3 +94,27 @@ def test_a_lost_ack_is_not_a_long_round_trip():
     assert len(client.receive()) >= 3
     client.send(ACK, seq=1, ack=201, options=Options(timestamps=(8020, second.options.timestamps[0])))
     assert connection.sender.rtt.smoothed == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("sacks", [True, False])
+def test_what_arrived_before_the_time_out_does_not_open_the_window(sacks):
+    # RFC 5681 §3.1 and RFC 3465 §2.3: after a time-out the window opens by what was sent since then and arrived. The
+    # hole that is filled lets the ACK jump over all that arrived long ago; that is no sign of room.
+    # Seen as: a window of 1,448 bytes that one ACK made 192,584, and 130 segments at once into a buffer for 11.
+    client = ScriptedClient()
+    connection = client.establish(window=1000, options=Options(mss=MSS, sack_permitted=sacks, window_scale=7))
+    sent_at_once(client, connection, 10)
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000)
+    sent_at_once(client, connection, 20)
+    base = 1 + 10 * MSS + client.stack_isn
+    early = Options(sack=((base + MSS, base + 2 * MSS),)) if sacks else Options()  # and the ACKs behind it are lost
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000, options=early)
+    connection.send([bytes(100 * MSS)], client.now)
+    client.advance(0.25)
+    client.receive()
+    last = Options(sack=((base + MSS, base + 18 * MSS),)) if sacks else Options()
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000, options=last)
+    client.receive()
+    client.send(ACK, seq=1, ack=1 + 28 * MSS, window=1000)
+    assert sum(len(segment.payload) for segment in client.receive()) <= 3 * MSS
