@@ -13,6 +13,7 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.outbound import Outbound
 from tunflow.stack.tcp.rtt import RTO_AFTER_SYN_LOSS
 from tunflow.stack.tcp.state import State
+from tunflow.stack.tcp.timestamps import SIZE as TIMESTAMPS_SIZE
 from tunflow.stack.tcp.timestamps import Timestamps
 from tunflow.wire.tcp import ACK, RST, SYN, Options, build_options
 
@@ -42,7 +43,8 @@ SMALLEST_MTU_V6 = 1280
 a header for every few bytes (RFC 5927 §7)."""
 
 BLACK_HOLE = {3: (1024, 1220), 5: (536, 1220)}
-"""RFC 4821 §7.7: after this many time-outs of one full-size segment, packets of this payload (IPv4, IPv6)."""
+"""RFC 4821 §7.7: after this many time-outs of one full-size segment, packets of this payload (IPv4, IPv6), options
+included: 1220 is what IPv6 carries everywhere (RFC 8200 §5)."""
 
 _HARD = {Reason.PORT, Reason.ADMIN_PROHIBITED}
 """RFC 9293 §3.9.2.2: what ends an attempt to connect; the rest may pass."""
@@ -239,10 +241,12 @@ class Lifecycle(Outbound):
 
     def _suspect_black_hole(self) -> None:
         """Full-size segments that never arrive may be too big for a path that does not say so."""
-        smaller = BLACK_HOLE.get(self._tries)
+        sizes = BLACK_HOLE.get(self._tries)
         head = self.sender.flight[0]
-        if smaller is not None and head.end - head.start >= self.mss > smaller[not self._is_ipv4]:
-            self._set_mss(smaller[not self._is_ipv4])
+        if sizes is not None and head.end - head.start >= self.mss:
+            smaller = sizes[not self._is_ipv4] - (0 if self.timestamps is None else TIMESTAMPS_SIZE)
+            if smaller < self.mss:
+                self._set_mss(smaller)
 
     # Ends.
 
@@ -263,6 +267,8 @@ class Lifecycle(Outbound):
         self._move(State.CLOSED)
         self.sender.drop()
         if self.was_reset:
+            if self.receiver.queued:
+                self._fin_received = False  # the end of a stream whose bytes are dropped is not its end
             self.receiver.drop()
         self._ack_at = self._retransmit_at = self._idle_at = inf
         self.ack_due = False

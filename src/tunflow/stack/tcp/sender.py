@@ -125,7 +125,7 @@ class Sender:
         flight = self.flight
         newest: SentSegment | None = None
         is_ambiguous = False
-        done = 0
+        done = known = 0
         for segment in flight:
             if segment.end > ack:
                 if segment.start < ack:
@@ -135,6 +135,8 @@ class Sender:
             done += 1
             if segment.retransmitted or segment.sacked:
                 is_ambiguous = True
+                if segment.sacked:
+                    known += segment.end - segment.start
         del flight[:done]
         if newest is not None:
             if not is_ambiguous:
@@ -145,7 +147,7 @@ class Sender:
         if losses is None:
             self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
         else:
-            self._acknowledge_with_losses(losses, size, in_flight, now)
+            self._acknowledge_with_losses(losses, size, size - known, in_flight, now)
 
     # Losses.
 
@@ -229,7 +231,8 @@ class Sender:
             losses.duplicates = 0
             self._measure(losses, False)
 
-    def _acknowledge_with_losses(self, losses: Scoreboard, size: int, in_flight: int, now: float) -> None:
+    def _acknowledge_with_losses(self, losses: Scoreboard, size: int, news: int, in_flight: int, now: float) -> None:
+        """`size` bytes were acknowledged, `news` of them not SACKed before."""
         una = self.una
         self.step = size
         losses.duplicates = max(0, losses.duplicates - max(0, size // self.mss - 1))
@@ -249,7 +252,10 @@ class Sender:
                 losses.first_is_lost(self.flight, self.mss)  # RFC 6582 section 3.2 step 3: a partial acknowledgment
                 is_partial = True
             if losses.timed_out:
-                self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
+                # What arrived before the time-out must not open the window now. Without SACK nobody knows how much of
+                # it did: RFC 3465 section 2.3 counts a segment or two for each ACK then.
+                grown = news if self.sacks else min(size, 2 * self.mss)
+                self.congestion.acknowledged(grown, in_flight, now, self.rtt.smoothed)
         if self.sacks:
             losses.find_losses(self.flight, self.mss, self.threshold)
         self._measure(losses, is_partial)

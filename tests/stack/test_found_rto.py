@@ -1,0 +1,120 @@
+"""Found by two stacks over a bad wire: what the sender does after a retransmission time-out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunflow.testing.packet_script import ScriptedClient
+from tunflow.wire.tcp import ACK, SYN, Options
+
+MSS = 1460
+
+
+def sent_at_once(client, connection, segments):
+    """Send that many segments with the first window; the peer answers none of them."""
+    connection.send([bytes(segments * MSS)], client.now)
+    assert sum(len(segment.payload) for segment in client.receive()) == segments * MSS
+
+
+def sent_small(client, connection):
+    connection.send([bytes(100)], client.now)
+    assert [len(segment.payload) for segment in client.receive()] == [100]
+
+
+def test_what_was_lost_with_a_time_out_is_sent_again_in_slow_start():
+    # RFC 5681 §3.1: after a time-out the window is one segment and slow start sends again what was lost, so each ACK
+    # opens it by what it acknowledged: 1, 2, 4 segments a round trip, not 1, 1, 1.
+    # Seen as: 0.02 Mbit/s over a 100 Mbit/s wire that loses half of the ACKs and no data.
+    client = ScriptedClient()
+    connection = client.establish()
+    sent_at_once(client, connection, 10)
+    client.advance(1.0)
+    assert [segment.seq for segment in client.receive()] == [1]
+    client.send(ACK, seq=1, ack=1 + MSS)
+    assert [segment.seq for segment in client.receive()] == [1 + MSS, 1 + 2 * MSS]
+    client.send(ACK, seq=1, ack=1 + 3 * MSS)
+    assert [segment.seq for segment in client.receive()] == [1 + number * MSS for number in (3, 4, 5, 6)]
+
+
+def test_an_ack_that_covers_what_was_sent_twice_measures_nothing():
+    # RFC 6298 §3 (Karn): the segments behind a lost one arrived long ago, and their ACK waited for the hole to be
+    # filled; the time since they were sent is not a round trip.
+    # Seen as: a smoothed round trip of 0.44 s on a wire of 0.02 s that only reorders, and a stall of 1.3 s.
+    client = ScriptedClient()
+    connection = client.establish()
+    sent_at_once(client, connection, 1)
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=1 + MSS)
+    before = connection.sender.rtt.smoothed
+    sent_at_once(client, connection, 5)
+    client.advance(0.5)
+    client.receive()
+    client.send(ACK, seq=1, ack=1 + 6 * MSS)
+    assert connection.sender.rtt.smoothed == before
+
+
+def test_the_back_off_does_not_outlast_the_recovery():
+    # RFC 6298 §5: once a new round trip is measured, the time-out collapses; until then each further loss would cost a
+    # doubled one. RFC 7323 §4.1 measures also what was sent again, by the timestamp that comes back.
+    # Seen as: 200 KB that take half an hour over a wire of 0.02 s that loses a fifth of the packets.
+    client = ScriptedClient()
+    connection = client.establish()
+    sent_small(client, connection)
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=101)
+    sent_small(client, connection)
+    client.advance(10.0)
+    client.receive()
+    assert connection.sender.rtt.rto > 5
+    client.send(ACK, seq=1, ack=201)
+    sent_small(client, connection)
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=301)
+    assert connection.sender.rtt.rto < 0.5
+
+
+def test_a_lost_ack_is_not_a_long_round_trip():
+    # RFC 7323 §5.3 (R2, R3): a duplicate lies outside the window, so the ACK that it calls forth echoes the timestamp
+    # of what came before it. When the first ACK was lost, that is older by all the time-outs in between.
+    # Seen as: round trips of 91 s and 60 s taken on a wire of 0.02 s, and a time-out of 60 s for minutes.
+    client = ScriptedClient()
+    client.send(SYN, seq=0, options=Options(mss=1460, sack_permitted=True, timestamps=(5000, 0)))
+    connection = client.connection
+    connection.accept(client.now)
+    (answer,) = client.receive()
+    client.send(ACK, seq=1, ack=1, options=Options(timestamps=(5000, answer.options.timestamps[0])))
+    connection.send([bytes(100)], client.now)
+    (first,) = client.receive()
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=101, options=Options(timestamps=(5020, first.options.timestamps[0])))
+    assert connection.sender.rtt.smoothed == pytest.approx(0.02)
+    connection.send([bytes(100)], client.now)
+    (second,) = client.receive()
+    client.advance(3.0)
+    assert len(client.receive()) >= 3
+    client.send(ACK, seq=1, ack=201, options=Options(timestamps=(8020, second.options.timestamps[0])))
+    assert connection.sender.rtt.smoothed == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("sacks", [True, False])
+def test_what_arrived_before_the_time_out_does_not_open_the_window(sacks):
+    # RFC 5681 §3.1 and RFC 3465 §2.3: after a time-out the window opens by what was sent since then and arrived. The
+    # hole that is filled lets the ACK jump over all that arrived long ago; that is no sign of room.
+    # Seen as: a window of 1,448 bytes that one ACK made 192,584, and 130 segments at once into a buffer for 11.
+    client = ScriptedClient()
+    connection = client.establish(window=1000, options=Options(mss=MSS, sack_permitted=sacks, window_scale=7))
+    sent_at_once(client, connection, 10)
+    client.advance(0.02)
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000)
+    sent_at_once(client, connection, 20)
+    base = 1 + 10 * MSS + client.stack_isn
+    early = Options(sack=((base + MSS, base + 2 * MSS),)) if sacks else Options()  # and the ACKs behind it are lost
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000, options=early)
+    connection.send([bytes(100 * MSS)], client.now)
+    client.advance(0.25)
+    client.receive()
+    last = Options(sack=((base + MSS, base + 18 * MSS),)) if sacks else Options()
+    client.send(ACK, seq=1, ack=1 + 10 * MSS, window=1000, options=last)
+    client.receive()
+    client.send(ACK, seq=1, ack=1 + 28 * MSS, window=1000)
+    assert sum(len(segment.payload) for segment in client.receive()) <= 3 * MSS
