@@ -230,6 +230,14 @@ def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     bench.close()
 
 
+def test_a_flow_that_lasts_is_kept_alive(bench, monkeypatch):
+    monkeypatch.setattr("tunflow.io.driver.SETTLED_AFTER", 0.01)
+    bench.establish()
+    (relay,) = bench.driver.relays
+    bench.until(lambda: relay._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+    assert relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
 def test_nothing_but_tcp_flags_confuses_the_driver(bench):
     bench.card.write([[bytes(10), b"\x45"], [bytes(10), bytes(60)], [bytes(10), bench.client.packet(tcp.URG, seq=5)]])
     assert [segment.flags for segment in bench.receive()] == ["RA"]  # a segment of no connection

@@ -46,6 +46,9 @@ READS = 8
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
 
+SETTLED_AFTER = 30.0
+"""Seconds after a flow began until those that last are looked at."""
+
 DRAIN_QUIET = 0.05
 """Seconds without a packet after which the clients' kernel has nothing left to send."""
 
@@ -101,6 +104,7 @@ class Driver:
         if names is not None and names.over_tcp:
             self._dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed)
         self.openings = Openings()
+        self._settling = False
         self._pinger = Pinger(self)
         self._waiting: list[TCPRelay] = []
         self._batch = FEW
@@ -152,6 +156,19 @@ class Driver:
         if stack.outgoing:
             packets, stack.outgoing = stack.outgoing, []
             self.device.write(packets)
+
+    def add_relay(self, relay: TCPRelay) -> None:
+        """The relay's socket is open."""
+        self.relays.add(relay)
+        if not self._settling:
+            self._settling = True
+            self.reactor.call_later(SETTLED_AFTER, self._keep_settled_alive)
+
+    def _keep_settled_alive(self) -> None:
+        """Flows have lasted: most are over long before it would pay to do this for each."""
+        self._settling = False
+        for relay in self.relays:
+            relay.keep_alive()
 
     def again(self, relay: TCPRelay) -> None:
         """The relay has more to do, after the others had their turn."""

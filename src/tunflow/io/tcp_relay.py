@@ -49,6 +49,9 @@ FIRST_PAYLOAD_DELAY = 0.01
 NEXT_ADDRESS_AFTER = 3.0
 """Seconds until a server's next address is tried."""
 
+KEEPALIVE_IDLE = 60
+"""Seconds of silence before the far side is probed: the shortest time-outs of NATs for TCP are a few minutes."""
+
 SILENCE = 10.0
 """Seconds after which a proxy that has not sent a byte is mentioned."""
 
@@ -68,7 +71,7 @@ class TCPRelay:
     """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
-        "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
+        "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up", "_kept_alive",
         "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer", "_writable",
         "connection", "done_up",
     )  # fmt: skip
@@ -81,7 +84,7 @@ class TCPRelay:
         self._connected = self._readable = self._writable = self._hung_up = False
         self.done_up = False
         """Whether the client closed its side and the far side was told."""
-        self._done_down = self._heard = self._spoke = False
+        self._done_down = self._heard = self._spoke = self._kept_alive = False
         self._opening = route.codec is not None
         self._pending: list[Buffer] = []
         self._tail: bytes = b""
@@ -89,7 +92,7 @@ class TCPRelay:
         self._address = 0
         self._asked_at = driver.reactor.now
         self._socket = self._dial()
-        driver.relays.add(self)
+        driver.add_relay(self)
 
     @property
     def holds_bytes(self) -> bool:
@@ -103,9 +106,6 @@ class TCPRelay:
         sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A tunnel that is silent for long must not be forgotten by a NAT on the way, nor a dead one held for ever.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
             self._driver.reactor.add(sock.fileno(), READ | WRITE | READ_HANGUP | EDGE, self._on_event)
             error = sock.connect_ex(address.sockaddr)
         except OSError:
@@ -133,7 +133,7 @@ class TCPRelay:
             except OSError as failure:
                 error = failure.errno or errno.ECONNREFUSED
             else:
-                self._driver.relays.add(self)
+                self._driver.add_relay(self)
                 return
         self._driver.statistics.tcp_failed += 1
         self._trace(f"failed: {os.strerror(error)}")
@@ -160,6 +160,16 @@ class TCPRelay:
         self.connection.accept(now)
         if self._codec is not None:
             driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
+
+    def keep_alive(self) -> None:
+        """The flow has lasted a while: have the kernel probe the far side when it is silent for long.
+
+        It must not be forgotten by a NAT on the way, nor held for ever when the far side is dead.
+        """
+        if not self._kept_alive:
+            self._kept_alive = True
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
 
     def open_without_payload(self) -> None:
         """The client has not spoken: tell the proxy the target all the same, if that was not done meanwhile."""

@@ -25,7 +25,7 @@ from tunflow.stack.tcp.header import HeaderTemplate
 from tunflow.stack.tcp.time_wait import TimeWait
 from tunflow.stack.timers import ConnectionTimers
 from tunflow.stack.udp import UDPFlow, UDPTable
-from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, tcp, virtio_net
+from tunflow.wire import icmp, offload, protocols, tcp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 
 RECEIVE_LIMIT = 256 * 1024
