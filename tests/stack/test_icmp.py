@@ -114,7 +114,8 @@ def test_errors_from_clients_name_the_flow(family, protocol):
 def test_errors_that_quote_nothing_of_ours_are_counted(family):
     whole = ip(family, protocols.UDP, udp.build(53, 5000, 0), src=FAR[family], dst=CLIENT[family])
     other = ip(family, 132, bytes(8))
-    quotes = [*(whole[:size] for size in range(len(whole))), other, datagram(10 - family)]
+    from_others = ip(family, protocols.UDP, udp.build(53, 5000, 0), src=CLIENT[family], dst=CLIENT[family])
+    quotes = [*(whole[:size] for size in range(len(whole))), other, from_others, datagram(10 - family)]
     machine = ICMP()
     for quote in quotes:
         machine.receive(CLIENT[family], FAR[family], memoryview(body(family, icmp.Unreachable(3, quote))))

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint
-from tunflow.stack.icmp import ERROR_BURST
+from tunflow.stack.icmp import ERROR_BURST, Reason
 from tunflow.stack.stack import SMALL_DATAGRAM, Stack
 from tunflow.stack.udp import UDPRun
+from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import icmp, ipv4, ipv6, protocols, tcp, udp, virtio_net
 from tunflow.wire.checksum import checksum, transport_checksum
 
@@ -342,6 +343,7 @@ def test_other_reports_do_not(family):
         (icmp.TimeExceeded(0, answer), CLIENT[family]),
         (icmp.Unreachable(port, answer), router),
         (icmp.Unreachable(port, probe(family, protocols.UDP, 64)), CLIENT[family]),
+        (icmp.Unreachable(port, probe(family, protocols.UDP, 64, FAR[family], HOP[family])), CLIENT[family]),
     ):
         stack.receive([report(family, message, reporter)], 0, NOW)
     assert (stack.udp.expired, len(stack.udp)) == ([], 1)
@@ -375,3 +377,64 @@ def test_an_error_from_a_martian_comes_from_the_destination():
         message = icmp.Unreachable(icmp.UnreachableV4.PORT, b"")
         stack.datagram_undelivered(Endpoint(CLIENT[4], 1), Endpoint(FAR[4], 2), b"", message, NOW, reporter)
     assert {source for source, _, _ in answers(stack)} == {FAR[4]}
+
+
+def tcp_quote(client: ScriptedClient, seq: int) -> bytes:
+    """A segment of ours as a router quotes it, its sequence number counted from our SYN."""
+    src, dst = client.target.host, client.source.host
+    assert isinstance(src, bytes)
+    assert isinstance(dst, bytes)
+    assert client.stack_isn is not None
+    head = tcp.build(80, 40000, (client.stack_isn + seq) & 0xFFFFFFFF, 0, tcp.ACK, 0)
+    return packed(4, protocols.TCP, head, src, dst)
+
+
+@pytest.mark.parametrize(("seq", "believed"), [(1, True), (2000, True), (100_000, False)])
+def test_a_path_that_is_narrower_is_told_to_the_connection_that_it_concerns(seq, believed):
+    # RFC 1191 §6; RFC 5927 §7: the quote must be of something in flight.
+    client = ScriptedClient(stack_with_hop())
+    connection = client.establish(mss=1460)
+    connection.send([bytes(3000)], client.now)
+    error = icmp.build_v4(icmp.PacketTooBig(1300, tcp_quote(client, seq)))
+    router = ip_address("198.18.0.9").packed
+    client.stack.receive([packed(4, protocols.ICMP, error, router, client.target.host)], 0, client.now)
+    assert (connection.mss < 1300) is believed
+
+
+def test_a_report_about_an_open_connection_is_only_a_hint():
+    # RFC 5927 §5.2; RFC 1122 §4.2.3.9
+    client = ScriptedClient(stack_with_hop())
+    connection = client.establish()
+    connection.send([b"hello"], client.now)
+    error = icmp.build_v4(icmp.Unreachable(icmp.UnreachableV4.HOST, tcp_quote(client, 1)))
+    router = ip_address("198.18.0.9").packed
+    client.stack.receive([packed(4, protocols.ICMP, error, router, client.target.host)], 0, client.now)
+    assert not connection.closed
+    assert connection.soft_error is Reason.HOST
+
+
+def test_ipv6_reaches_its_upper_layer_through_extension_headers():
+    # RFC 8200 §4.1: hop-by-hop, destination options, routing with nothing left, an atomic fragment (RFC 6946).
+    stack = stack_with_hop()
+    body = segment(protocols.UDP, CLIENT[6], FAR[6])
+    padding = bytes([1, 4, 0, 0, 0, 0])
+    chain = (
+        bytes([protocols.DESTINATION_OPTIONS, 0]) + padding
+        + bytes([protocols.ROUTING, 0]) + padding
+        + bytes([protocols.FRAGMENT, 0, 4, 0, 0, 0, 0, 0])
+        + ipv6.FRAGMENT_HEADER.pack(protocols.UDP, 0, 0, 9)
+    )  # fmt: skip
+    stack.receive([packed(6, protocols.HOP_BY_HOP, chain + body, CLIENT[6], FAR[6])], 0, NOW)
+    (run,) = stack.udp.take_arrivals()
+    assert (run.payloads, run.may_fragment) == ([b"hello"], True)
+
+
+def test_fragments_inside_fragments_go_nowhere():
+    """A chain of headers that would make one packet open another without end."""
+    stack = stack_with_hop()
+    inner = ipv6.FRAGMENT_HEADER.pack(protocols.UDP, 0, 0, 5) + segment(protocols.UDP, CLIENT[6], FAR[6])
+    options = bytes([protocols.FRAGMENT, 0, 1, 4, 0, 0, 0, 0])
+    for start, more, part in ((0, 1, options), (8, 0, inner)):
+        head = ipv6.FRAGMENT_HEADER.pack(protocols.DESTINATION_OPTIONS, 0, start | more, 7)
+        stack.receive([packed(6, protocols.FRAGMENT, head + part, CLIENT[6], FAR[6])], 0, NOW)
+    assert (arrived(stack), stack.dropped > 0) == (0, True)

@@ -3,8 +3,8 @@
 The tunnel's own addresses are answered here. Straight out (`direct://`) the target is pinged for real, through a ping
 socket (or a raw one), and only its own answer is passed on, or the error that came instead. Through a proxy there is
 no ping: the answer then means that the *server* took a TCP connection just now, and its time is that of this
-connection, never the target's; without a server there is no answer but "host unreachable". docs/run.md says so to
-users.
+connection, never the target's; without a server there is no answer but "host unreachable". docs/icmp-and-udp.md says so
+to users.
 """
 
 from __future__ import annotations

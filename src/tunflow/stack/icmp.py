@@ -155,7 +155,7 @@ class ICMP:
                 _, identifier, sequence, payload = message
                 self.echo_requests.append(EchoRequest(src, dst, identifier, sequence, payload))
             elif isinstance(message, icmp.Error):
-                self.errors.append(_report_untrusted(src, message))
+                self.errors.append(_report_untrusted(src, dst, message))
         except BadPacket:
             self.dropped += 1
 
@@ -254,7 +254,7 @@ def _answerable_untrusted(packet: memoryview) -> tuple[bytes, bytes, int]:
     return src, dst, end
 
 
-def _report_untrusted(reporter: bytes, message: icmp.Error) -> ErrorReport:
+def _report_untrusted(reporter: bytes, to: bytes, message: icmp.Error) -> ErrorReport:
     """What an error quotes. We send no IP options and no extension headers, so neither does a quote of
     ours."""
     quote = memoryview(message.quote)
@@ -270,6 +270,8 @@ def _report_untrusted(reporter: bytes, message: icmp.Error) -> ErrorReport:
         transport = quote[ipv6.HEADER_SIZE :]
     if protocol not in (protocols.TCP, protocols.UDP) or len(transport) < 8:
         raise BadPacket("ICMP error quotes neither TCP nor UDP")
+    if src != to:
+        raise BadPacket("ICMP error is not for whom it quotes")  # RFC 792: it goes to the source of the original
     source = Endpoint(src, int.from_bytes(transport[:2], "big"))
     destination = Endpoint(dst, int.from_bytes(transport[2:4], "big"))
     return ErrorReport(reporter, message, protocol, source, destination, transport)
