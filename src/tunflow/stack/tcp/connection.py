@@ -326,10 +326,7 @@ class TCPConnection(Lifecycle):
             trip = self.timestamps.elapsed(echoed, now)
             if losses.undo is not None:
                 if is_before(echoed, losses.undo[2]):
-                    # RFC 3522 section 3.2: it answers the first sending, not the second. That may be because the first
-                    # ACK was lost, so the time since says nothing about round trips.
-                    sender.was_spurious()
-                    trip = None
+                    sender.was_spurious()  # RFC 3522 section 3.2: it answers the first sending, not the second
                 else:
                     losses.undo = None
         self._tries = 0

@@ -12,7 +12,7 @@ from math import inf
 from tunflow.endpoint import Buffer
 from tunflow.stack.tcp.congestion import Cubic
 from tunflow.stack.tcp.flight import SentSegment, split, trim
-from tunflow.stack.tcp.rtt import RTT
+from tunflow.stack.tcp.rtt import CLOCK_GRANULARITY, RTT
 from tunflow.stack.tcp.scoreboard import DUPLICATE_THRESHOLD, Scoreboard
 
 MAXIMUM_PIECES = 512
@@ -137,12 +137,14 @@ class Sender:
                 is_ambiguous = True
                 if segment.sacked:
                     known += segment.end - segment.start
-        del flight[:done]
         if newest is not None:
             if not is_ambiguous:
                 self.rtt.sample(now - newest.sent_at)
-            elif trip is not None:
+            elif trip is not None and trip < now - flight[0].sent_at + CLOCK_GRANULARITY:
+                # An older echo answers an earlier sending of the first segment: the ACK of that was lost, and the time
+                # since is no round trip.
                 self.rtt.sample(trip)
+        del flight[:done]
         losses = self.losses
         if losses is None:
             self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
@@ -246,16 +248,16 @@ class Sender:
             losses.lost_below = losses.resent_below = una
             losses.duplicates = 0
         else:
+            # After a time-out what arrived before it must not open the window: neither what was SACKed, nor without
+            # SACK what lies above all that was sent again (RFC 3465 section 2.3).
+            news = min(news, losses.resent_below - una + size)
             if losses.resent_below < una:
                 losses.resent_below = una
             if not self.sacks and losses.lost_below <= una:
                 losses.first_is_lost(self.flight, self.mss)  # RFC 6582 section 3.2 step 3: a partial acknowledgment
                 is_partial = True
             if losses.timed_out:
-                # What arrived before the time-out must not open the window now. Without SACK nobody knows how much of
-                # it did: RFC 3465 section 2.3 counts a segment or two for each ACK then.
-                grown = news if self.sacks else min(size, 2 * self.mss)
-                self.congestion.acknowledged(grown, in_flight, now, self.rtt.smoothed)
+                self.congestion.acknowledged(news, in_flight, now, self.rtt.smoothed)
         if self.sacks:
             losses.find_losses(self.flight, self.mss, self.threshold)
         self._measure(losses, is_partial)
