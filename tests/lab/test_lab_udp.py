@@ -52,7 +52,8 @@ def any_echo(lab: Lab) -> None:
 @pytest.mark.usefixtures("any_echo")
 @pytest.mark.parametrize("host", [SITE4, SITE6])
 def test_the_smallest_and_the_largest_datagram(tunnel: Tunnel, host: str) -> None:
-    # RFC 768: a length of 8 is the least; RFC 791 §3.1: 65,535 bytes with both headers are the most; RFC 8200 §3: with one of them.
+    # RFC 768: a length of 8 is the least. RFC 791 §3.1: 65,535 bytes with both headers are the most; RFC 8200 §3: with
+    # UDP's alone.
     sizes = (0, 1, 0, 65507 if host == SITE4 else 65527, 1472, 1473, 0, 40000, 9)
     output = tunnel.ok(client("udp_sizes", host, ANY_ECHO_PORT, *sizes), server="direct://")
     assert output == f"{sum(sizes)}\n"
