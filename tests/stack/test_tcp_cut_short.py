@@ -1,4 +1,4 @@
-"""Found by two stacks over a bad wire: what the owner is told of the end."""
+"""What the owner is told of an end that a reset brings. Found by two stacks over a bad wire."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Found by two stacks over a narrow path: nobody tells TCP what ICMP heard.
-
-`TCPConnection.path_mtu` works when it is called, but the stack drops the reports of `icmp.errors`.
-"""
+"""Two stacks over a path that is narrower than both believe, and says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Found by two stacks over a bad wire: what the sender does after a retransmission time-out."""
+"""After a retransmission time-out: slow start, and what a round trip is. Found by two stacks over a bad wire."""
 
 from __future__ import annotations
 
