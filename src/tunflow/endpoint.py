@@ -20,11 +20,6 @@ class Endpoint(NamedTuple):
     port: int
 
     @property
-    def is_name(self) -> bool:
-        """Whether the host is a name rather than an address."""
-        return isinstance(self.host, str)
-
-    @property
     def host_text(self) -> str:
         """The host as people write it, without brackets."""
         return self.host if isinstance(self.host, str) else str(ip_address(self.host))

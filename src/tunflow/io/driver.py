@@ -145,7 +145,9 @@ class Driver:
 
     def final_statistics(self) -> Statistics:
         """The statistics, with what the stack counted."""
-        self.statistics.retransmissions = self.stack.retransmissions
+        stack = self.stack
+        self.statistics.retransmissions = stack.retransmissions
+        self.statistics.refused_packets = stack.dropped + stack.udp.dropped + stack.icmp.dropped
         return self.statistics
 
     # What relays need.

@@ -25,6 +25,8 @@ class Statistics:
     echo_requests: int = 0
     echo_replies: int = 0
     retransmissions: int = 0
+    refused_packets: int = 0
+    """Packets from the device that were malformed or had no business coming."""
     connect_times: list[float] = field(default_factory=list)
     """Seconds from SYN to the far side's answer."""
 
@@ -46,7 +48,7 @@ class Statistics:
             f"UDP flows {self.udp_flows}, up {amount(self.udp_bytes_up)}, down {amount(self.udp_bytes_down)}, "
             f"dropped {self.udp_dropped}",
             f"DNS queries {self.dns_queries}, pings {self.echo_requests} asked {self.echo_replies} answered, "
-            f"retransmissions {self.retransmissions}",
+            f"retransmissions {self.retransmissions}, malformed packets {self.refused_packets}",
         ]
 
 
