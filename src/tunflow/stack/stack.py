@@ -12,7 +12,8 @@ itself or belongs to a connection, whose other end is here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
@@ -77,6 +78,8 @@ class Stack:
         self._acks: list[TCPConnection] = []
         self._time_wait = TimeWait()
         self._timers = ConnectionTimers(self._connections.values())
+        self.schedule: Callable[[Any, float], None] = self._timers.schedule
+        """The connection wants to be called at that time."""
         self._ip = IPInput()
         self.now = 0.0
         """When the packets in hand arrived, or the timers fired."""
@@ -235,10 +238,6 @@ class Stack:
     def want_ack(self, connection: TCPConnection) -> None:
         """The connection has an ACK to send at the end of the batch."""
         self._acks.append(connection)
-
-    def schedule(self, connection: TCPConnection, when: float) -> None:
-        """The connection wants to be called at `when`."""
-        self._timers.schedule(connection, when)
 
     def established(self) -> None:
         """A half-open connection is half-open no more."""

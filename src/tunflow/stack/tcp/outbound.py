@@ -7,7 +7,7 @@ done, so a batch costs one ACK.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -46,6 +46,8 @@ class Host(Protocol):
     mtu: int
     now: float
     """When the packets in hand arrived, or the timers fired."""
+    schedule: Callable[[Any, float], None]
+    """Call `handle_timeout` of the connection at that time or a little earlier."""
 
     def initial_sequence(self, key: bytes, now: float) -> int:
         """RFC 6528."""
@@ -58,9 +60,6 @@ class Host(Protocol):
 
     def want_ack(self, connection: Any) -> None:
         """Call `flush_ack` when the batch is done."""
-
-    def schedule(self, connection: Any, when: float) -> None:
-        """Call `handle_timeout` at `when` or a little earlier."""
 
     def established(self) -> None:
         """The connection is no longer half-open."""
