@@ -19,7 +19,7 @@ from tunflow.wire.tcp import ACK, Options
 DURATION = 2.0
 """2 MSL, with an MSL of one second (see above; RFC 9293 §3.4.2 says "this is an engineering choice")."""
 
-CAPACITY = 4096
+CAPACITY = 1024
 
 SWEEP_INTERVAL = 0.25
 """Seconds that a place may stay longer, so that thousands of short connections do not each wake us once more."""
