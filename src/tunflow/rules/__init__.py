@@ -1,0 +1,1 @@
+"""Policy without I/O: address and domain sets, rule syntax, verdicts, groups. Import from the modules."""
