@@ -207,3 +207,11 @@ def test_the_largest_segments() -> None:
 def test_headers_that_do_not_fit_the_packet(packet: list[bytes]) -> None:
     with pytest.raises(BadPacket):
         segment(packet)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_headers_may_be_one_piece_with_the_virtio_header(version: int) -> None:
+    packet = tcp_super(version, 1, ALL_FLAGS, [bytes(3000)], 1000)
+    joined_headers = [bytes(packet[0]) + bytes(packet[1]), *packet[2:]]
+    assert joined(segment(joined_headers)) == joined(segment(packet))
+    assert len(segment(joined_headers)) == 3

@@ -4,8 +4,9 @@ A device without offload, and the packet capture, cut super-segments here. Each 
 headers with its own lengths, sequence number and checksums, followed by slices of the payload: payload is
 read for its checksum and never copied.
 
-The header piece (`packet[1]`) holds the IP and transport headers whole; payload may begin in it. Sizes come
-from the headers themselves, not from the hint `hdr_len` (virtio 1.2 §5.1.6.2).
+The header piece holds the IP and transport headers whole; payload may begin in it. It is `packet[1]`, or follows the
+virtio-net header in `packet[0]`. Sizes come from the headers themselves, not from the hint `hdr_len` (virtio 1.2
+§5.1.6.2).
 
 Read first: virtio 1.2 §5.1.6.2; Linux Documentation/networking/segmentation-offloads.rst; RFC 9293 §3.1 (what
 a segment's flags refer to); RFC 3168 §6.1.2 (CWR); RFC 6864 (one identification per IPv4 packet).
@@ -43,6 +44,9 @@ def segment(packet: Packet) -> list[list[Buffer]]:
 
     Raises BadPacket when the virtio-net header asks for what the packet behind it does not allow.
     """
+    if len(packet[0]) > virtio_net.HEADER.size:  # all headers in one piece
+        front = memoryview(packet[0])
+        packet = [front[: virtio_net.HEADER.size], front[virtio_net.HEADER.size :], *packet[1:]]
     header = virtio_net.parse_untrusted(packet[0])
     if len(packet) < 2:
         raise BadPacket("virtio-net header without a packet")
