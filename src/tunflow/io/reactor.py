@@ -1,8 +1,8 @@
 """One epoll loop: file descriptors, timers and what runs at the end of each round.
 
 Everything with I/O in `run`, `attach` and `serve` hangs on this loop. It is not asyncio: the bare loop spares about
-a fifth of the cost of a packet (docs/adr/0002). Its epoll descriptor (`fileno`) can itself be waited on by an
-asyncio loop, so user code written with asyncio can live in the same thread.
+a fifth of the cost of a packet (docs/adr/0002). User code written with asyncio can live in the same thread: see
+`io.event_loop`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Reactor:
         """The time of this round in seconds, read once when epoll returned."""
 
     def fileno(self) -> int:
-        """The epoll descriptor."""
+        """The epoll descriptor, readable when a descriptor has something for `run_once`."""
         return self._epoll.fileno()
 
     def add(self, fd: int, events: int, handler: Handler) -> None:
@@ -146,6 +146,10 @@ class Reactor:
             due = next_timeout()
             if due is not None and due <= self.now:
                 handle(self.now)
+        self.end_round()
+
+    def end_round(self) -> None:
+        """Do what is done at the end of every round; for whoever did something between two rounds."""
         for call in self._round_end:
             call()
 

@@ -1,0 +1,117 @@
+"""asyncio on the reactor: both kinds of user in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+
+import pytest
+
+from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.reactor import EDGE, READ, Reactor
+
+
+@pytest.fixture
+def reactor():
+    made = Reactor()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def loop(reactor):
+    made = ReactorLoop(reactor)
+    yield made
+    made.close()
+
+
+def test_a_reactor_callback_resolves_a_future(reactor, loop):
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    future = loop.create_future()
+    reactor.add(near.fileno(), READ | EDGE, lambda _: future.set_result(near.recv(10)))
+    loop.call_later(0.01, far.send, b"hello")
+    assert loop.run_until_complete(asyncio.wait_for(future, 5)) == b"hello"
+    reactor.remove(near.fileno())
+    near.close()
+    far.close()
+
+
+def test_reactor_timers_run_while_asyncio_waits(reactor, loop):
+    future = loop.create_future()
+    reactor.call_later(0.01, lambda: future.set_result("timer"))
+    assert loop.run_until_complete(asyncio.wait_for(future, 5)) == "timer"
+
+
+def test_what_a_coroutine_left_is_flushed_before_the_next_wait(reactor, loop):
+    flushed = []
+    waiting = []
+    reactor.at_round_end(lambda: flushed.append(list(waiting)))
+
+    async def main():
+        await asyncio.sleep(0)
+        flushed.clear()
+        waiting.append("packet")
+        await asyncio.sleep(0.01)
+        return flushed[0]
+
+    assert loop.run_until_complete(main()) == ["packet"]
+
+
+def test_asyncio_streams_servers_and_subprocesses_work(loop):
+    async def serve(reader, writer):
+        writer.write((await reader.readexactly(1 << 20))[::-1])
+        await writer.drain()
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        data = os.urandom(1 << 20)
+        writer.write(data)
+        await writer.drain()
+        assert await reader.readexactly(1 << 20) == data[::-1]
+        writer.close()
+        server.close()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "print('hi')", stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return out, process.returncode
+
+    asyncio.set_event_loop(loop)
+    try:
+        assert loop.run_until_complete(asyncio.wait_for(main(), 20)) == (b"hi\n", 0)
+    finally:
+        asyncio.set_event_loop(None)
+
+
+def test_a_stopped_reader_is_not_called_again(loop):
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    calls = []
+
+    async def main():
+        loop.add_reader(near, lambda: calls.append(near.recv(1)))
+        far.send(b"a")
+        await asyncio.sleep(0.01)
+        loop.add_reader(near, lambda: calls.append(near.recv(1) + b"!"))
+        far.send(b"b")
+        await asyncio.sleep(0.01)
+        assert loop.remove_reader(near)
+        far.send(b"c")
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+    assert calls == [b"a", b"b!"]
+    near.close()
+    far.close()
+
+
+def test_a_thread_can_wake_it(loop):
+    async def main():
+        return await loop.run_in_executor(None, lambda: 42)
+
+    assert loop.run_until_complete(main()) == 42
