@@ -18,6 +18,7 @@ from tunflow.io.dns import IDLE_CLOSE, MAX_IN_FLIGHT, QUERY_TIMEOUT, DNSForwarde
 from tunflow.io.dns_messages import HEADER, Deframer, frame, with_identifier
 from tunflow.io.dns_stream import NEXT_ADDRESS_AFTER
 from tunflow.io.reactor import READ, Reactor
+from tunflow.io.sockets import UNMARKED
 
 NAME = b"\x03www\x07example\x03org\x00"
 
@@ -129,7 +130,7 @@ class Dialer:
         self.targets.append(target)
         if self.blocked:
             raise Blocked("by policy")
-        return StreamRoute(self.addresses, self.make_codec())
+        return StreamRoute(self.addresses, self.make_codec(), "toy")
 
 
 class World:
@@ -143,7 +144,7 @@ class World:
         self.failures: list[str] = []
         self.answers: list[bytes] = []
         self.forwarder = DNSForwarder(
-            self.reactor, self.dialer, endpoint("192.0.2.53", 53), Random(1).getrandbits, self.failures.append
+            self.reactor, self.dialer, endpoint("192.0.2.53", 53), Random(1).getrandbits, self.failures.append, UNMARKED
         )
 
     def ask(self, message: bytes) -> None:

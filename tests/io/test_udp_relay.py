@@ -16,6 +16,7 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import BlockDialer, DirectDialer, make_dialer
 from tunflow.io.driver import Driver, NameService
 from tunflow.io.reactor import Reactor
+from tunflow.io.udp_flows import CarriedFlow
 from tunflow.io.udp_relay import UDP_SEGMENT, UDPRelay
 from tunflow.proxies.link import ShadowsocksServer
 from tunflow.proxies.shadowsocks.datagram import Datagrams
@@ -57,7 +58,7 @@ class Bench:
     @property
     def relay(self) -> UDPRelay:
         (flow, *_) = self.driver.stack.udp.flows.values()
-        return flow.mapping.user
+        return flow.user.relay
 
     def packet(self, payload, target=None):
         src, dst = self.client.host, (target or INSIDE[self.family]).host
@@ -226,7 +227,7 @@ def test_a_kernel_that_takes_no_runs_gets_datagrams(make_bench):
             return getattr(self.sock, name)
 
     (flow,) = bench.driver.stack.udp.flows.values()
-    flow.user = (OldKernel(flow.user[0]), flow.user[1])
+    flow.user.way = (OldKernel(flow.user.way[0]), flow.user.way[1])
     for _ in range(2):
         bench.send(b"abc", b"def", b"g")
         assert [bench.far.recv(100) for _ in range(3)] == [b"abc", b"def", b"g"]
@@ -242,7 +243,7 @@ def test_the_largest_datagram(make_bench):
     bench.far.recv(100)
     run = UDPRun(UDPFlow(b"", mapping, INSIDE[4]), 0, may_fragment=True)
     run.payloads.append(data)
-    bench.relay.send(run, bench.far_end)
+    bench.relay.send(run, CarriedFlow(bench.relay, bench.far_end))
     got, peer = bench.far.recvfrom(65536)
     assert got == data
     bench.far.sendto(data, peer)
@@ -278,7 +279,7 @@ def test_an_error_about_one_datagram_does_not_cost_another(make_bench):
     for target, payload in ((closed, b"lost"), (bench.far_end, b"not lost")):
         run = UDPRun(UDPFlow(b"", mapping, INSIDE[4]), 0, may_fragment=False)
         run.payloads.append(payload)
-        bench.relay.send(run, target)
+        bench.relay.send(run, CarriedFlow(bench.relay, target))
     assert bench.far.recv(100) == b"not lost"
     ((source, message),) = bench.errors()
     assert source == OUTSIDE.host
@@ -290,7 +291,7 @@ def test_a_datagram_over_the_mtu_tells_the_mtu(make_bench):
     bench = make_bench(6)
     bench.send(b"first")
     (flow,) = bench.driver.stack.udp.flows.values()
-    sock, _ = flow.user
+    sock, _ = flow.user.way
     sock.setsockopt(socket.IPPROTO_IPV6, 24, 1300)  # IPV6_MTU of linux/in6.h
     bench.send(bytes(1400))
     ((_, message),) = bench.errors()

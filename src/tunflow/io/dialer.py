@@ -29,6 +29,8 @@ class StreamRoute(NamedTuple):
 
     addresses: tuple[Address, ...]
     codec: StreamCodec | None
+    label: str
+    """The dialer's, for the log."""
 
 
 class DatagramRoute(NamedTuple):
@@ -36,6 +38,7 @@ class DatagramRoute(NamedTuple):
 
     addresses: tuple[Address, ...]
     codec: DatagramCodec | None
+    label: str
 
 
 class Blocked(RemoteError):

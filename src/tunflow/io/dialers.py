@@ -31,11 +31,11 @@ class DirectDialer(StreamDialer, DatagramDialer):
 
     def route(self, target: Endpoint) -> StreamRoute:
         """The target itself."""
-        return StreamRoute((address_of(target),), None)
+        return StreamRoute((address_of(target),), None, self.label)
 
     def datagram_route(self) -> DatagramRoute:
         """Each target itself."""
-        return DatagramRoute((), None)
+        return DatagramRoute((), None, self.label)
 
 
 class BlockDialer(StreamDialer, DatagramDialer):
@@ -66,19 +66,19 @@ class ShadowsocksDialer(StreamDialer, DatagramDialer):
     def route(self, target: Endpoint) -> StreamRoute:
         """The first server's addresses, and a codec that asks the last one for `target`."""
         if len(self._hops) == 1:
-            return StreamRoute(self._addresses, self._hops[0].stream(target))
+            return StreamRoute(self._addresses, self._hops[0].stream(target), self.label)
         codec: StreamCodec | None = None
         for hop, asked in zip(self._hops, [*(hop.endpoint for hop in self._hops[1:]), target], strict=True):
             inner = hop.stream(asked)
             codec = inner if codec is None else ChainedStream(codec, inner)
-        return StreamRoute(self._addresses, codec)
+        return StreamRoute(self._addresses, codec, self.label)
 
     def datagram_route(self) -> DatagramRoute:
         """The first server's addresses, and a codec for datagrams to any target."""
         codec: DatagramCodec = self._hops[0].datagrams
         for hop in self._hops[1:]:
             codec = ChainedDatagrams(codec, hop.datagrams, hop.endpoint)
-        return DatagramRoute(self._addresses, codec)
+        return DatagramRoute(self._addresses, codec, self.label)
 
 
 class _Hop:

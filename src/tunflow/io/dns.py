@@ -34,6 +34,7 @@ from tunflow.io.dns_messages import (
 )
 from tunflow.io.dns_stream import DNSStream
 from tunflow.io.reactor import Reactor, Timer
+from tunflow.io.sockets import SocketOptions
 
 QUERY_TIMEOUT = 5.0
 """Seconds from a query to giving it up: the first time-out of glibc (RES_TIMEOUT) and of musl."""
@@ -75,6 +76,7 @@ class DNSForwarder:
         resolver: Endpoint,
         draw: Callable[[int], int],
         failed: Callable[[str], None],
+        sockets: SocketOptions,
     ) -> None:
         self.dropped = 0
         """Messages that were no query, and messages from the resolver that answered none."""
@@ -83,6 +85,7 @@ class DNSForwarder:
         self._resolver = resolver
         self._draw = draw
         self._failed = failed
+        self._sockets = sockets
         self._in_flight: dict[int, _InFlight] = {}  # by our identifier, oldest first
         self._stream: DNSStream | None = None
         self._used_at = 0.0
@@ -125,7 +128,7 @@ class DNSForwarder:
         except Blocked:
             self._fail_all(REFUSED)
             return
-        self._stream = DNSStream(self._reactor, route, self._received, self._lost)
+        self._stream = DNSStream(self._reactor, route, self._received, self._lost, self._sockets)
         self._stream.send([asked.message for asked in self._in_flight.values()])
 
     def _drop_stream(self) -> None:

@@ -16,6 +16,7 @@ from tunflow.errors import BadPacket
 from tunflow.io.dialer import StreamRoute
 from tunflow.io.dns_messages import Deframer, frame
 from tunflow.io.reactor import READ, WRITE, Reactor, Timer
+from tunflow.io.sockets import SocketOptions
 
 NEXT_ADDRESS_AFTER = 2.0
 """Seconds for a server's address to take the connection while another is left to try: two of them fit into the time
@@ -37,6 +38,7 @@ class DNSStream:
         route: StreamRoute,
         received: Callable[[bytes], None],
         lost: Callable[[str, bool], None],
+        sockets: SocketOptions,
     ) -> None:
         self.heard_at: float | None = None
         """When bytes last came, in the reactor's time."""
@@ -44,6 +46,7 @@ class DNSStream:
         self._codec = route.codec
         self._received = received
         self._lost = lost
+        self._sockets = sockets
         self._addresses = list(route.addresses)
         self._waiting: list[bytes] = []
         """Framed messages, not sealed yet."""
@@ -76,7 +79,7 @@ class DNSStream:
         while self._addresses:
             address = self._addresses.pop(0)
             try:
-                sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                sock = self._sockets.open(address.family, socket.SOCK_STREAM)
             except OSError as failure:
                 error = failure.errno or errno.EIO
                 continue

@@ -15,22 +15,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunflow.device import Device
-from tunflow.endpoint import Buffer, Endpoint
-from tunflow.errors import BadPacket
+from tunflow.endpoint import Endpoint
+from tunflow.flow import TCP, FlowInfo, ProcessFinder
 from tunflow.io.cause_log import CauseLog
+from tunflow.io.datagram_flows import DNS_PORT, DatagramFlows
 from tunflow.io.dialer import Blocked
 from tunflow.io.dialers import Dialer
 from tunflow.io.dns import DNSForwarder
 from tunflow.io.openings import Openings
 from tunflow.io.ping import Pinger
+from tunflow.io.policy import Carry, Decision, Policy, Refuse
 from tunflow.io.reactor import READ, Reactor
+from tunflow.io.server_watch import ServerWatch
+from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.statistics import Statistics
-from tunflow.io.tcp_relay import SILENCE, TCPRelay
-from tunflow.io.udp_relay import UDPRelay
+from tunflow.io.tcp_relay import TCPRelay
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.udp import UDPMapping, UDPRun
+from tunflow.stack.udp import UDPRun
 
 FEW = 4
 MANY = 32
@@ -55,7 +58,6 @@ DRAIN_QUIET = 0.05
 DRAIN_PATIENCE = 10.0
 """Seconds that a far side may take no byte before what is left for it is given up."""
 
-DNS_PORT = 53
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -72,7 +74,8 @@ class Driver:
     """Serves one device through one dialer until closed.
 
     `descriptors` is how many flows may hold one at a time; what is not a flow (names, pings, a log file) lives on what
-    the process has beyond that. With `trace` every flow is told of.
+    the process has beyond that. With `trace` every flow is told of. A `policy` decides what
+    becomes of each flow; without one all go through `dialer`. `find_process` tells it whose a flow is.
     """
 
     def __init__(
@@ -85,31 +88,37 @@ class Driver:
         trace: Callable[[str], None] | None = None,
         descriptors: int = 960,
         inside: frozenset[bytes] = frozenset(),
+        sockets: SocketOptions = UNMARKED,
+        policy: Policy | None = None,
+        find_process: ProcessFinder | None = None,
     ) -> None:
         self.reactor = reactor
         self.device = device
         self.dialer = dialer
-        self.label = dialer.label
         self.log = log
         self.trace = trace
+        self.sockets = sockets
+        self.policy = policy
+        self.find_process = find_process
         self._descriptors = descriptors
-        self._associations = 0
+        self.associations = 0
+        """UDP relays."""
         self.relays: set[TCPRelay] = set()
         """Those whose socket is open."""
         self.stack = Stack(device.mtu, os.urandom(32), inside)
         self.statistics = Statistics()
+        self.servers = ServerWatch(reactor, log, self.statistics)
+        self.datagrams = DatagramFlows(self)
         self.scratch = memoryview(bytearray(SCRATCH))
-        self._names = names
-        self._dns: DNSForwarder | None = None
+        self.names = names
+        self.dns: DNSForwarder | None = None
         if names is not None and names.over_tcp:
-            self._dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed)
+            self.dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed, sockets)
         self.openings = Openings()
         self._settling = False
         self._pinger = Pinger(self)
         self._waiting: list[TCPRelay] = []
         self._batch = FEW
-        self._answered = False
-        self._silence_watched = False
         reactor.add(device.fileno(), READ, self._on_device)
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
         reactor.add_deadline(self.openings.next_timeout, self.openings.handle_timeout)
@@ -120,8 +129,8 @@ class Driver:
         with contextlib.suppress(OSError):
             self.reactor.remove(self.device.fileno())
         self._pinger.close()
-        if self._dns is not None:
-            self._dns.close()
+        if self.dns is not None:
+            self.dns.close()
 
     def drain(self) -> None:
         """The clients are gone: deliver what they sent before they went.
@@ -178,27 +187,6 @@ class Driver:
             self.reactor.call_soon(self._serve_waiting)
         self._waiting.append(relay)
 
-    def proxy_failed(self, error: int) -> None:
-        """The proxy could not be reached."""
-        self.log.tell(
-            f"proxy {error}",
-            f"cannot reach the server {self.label}: {os.strerror(error)}; check its address and port, and that it runs",
-        )
-
-    def proxy_garbled(self, error: BadPacket, heard: bool) -> None:
-        """The proxy sent what does not decode."""
-        advice = "the flow is reset" if heard else "check the password and method"
-        self.log.tell(f"garbled {error}", f"the server {self.label} sent what cannot be read ({error}); {advice}")
-
-    def proxy_answered(self) -> None:
-        """The proxy sent something that decodes: password and method are right."""
-        self._answered = True
-
-    def proxy_closed_unheard(self) -> None:
-        """The proxy closed a flow without a byte."""
-        if not self._answered:
-            self._advise("closed a connection without an answer")
-
     # The device's side.
 
     def _on_device(self, _: int) -> None:
@@ -244,13 +232,12 @@ class Driver:
                     connection.user.service()
         if stack.udp.arrivals:
             for run in stack.udp.take_arrivals():
-                self._send_datagrams(run)
+                self.datagrams.send(run)
         if stack.udp.expired:
             expired, stack.udp.expired = stack.udp.expired, []
             for mapping in expired:
                 if mapping.user is not None:
                     mapping.user.close()
-                    self._associations -= 1
         if stack.icmp.echo_requests:
             echo_requests, stack.icmp.echo_requests = stack.icmp.echo_requests, []
             for request in echo_requests:
@@ -275,99 +262,70 @@ class Driver:
         self.statistics.tcp_flows += 1
         assert isinstance(target.host, bytes)
         if self.is_inside(target.host):
-            if target.port != DNS_PORT or self._names is None:
+            if target.port != DNS_PORT or self.names is None:
                 connection.reject(reset=True)
                 return
-            target = self._names.resolver
+            target = self.names.resolver
+        elif self.policy is not None:
+            flow = FlowInfo(TCP, connection.client, target, find=self.find_process)
+            decision = self.policy.stream(flow, connection)
+            if decision is not None:
+                self.decide_stream(connection, decision)
+            return
+        self._carry_stream(connection, self.dialer, target)
+
+    def decide_stream(self, connection: TCPConnection, decision: Decision) -> None:
+        """What becomes of a connection that nobody owns yet, or whose owner gives it back."""
+        if connection.closed:
+            return
+        connection.user = None
+        if isinstance(decision, Carry):
+            self._carry_stream(connection, decision.dialer, decision.target)
+        elif isinstance(decision, Refuse):
+            self._refuse_stream(connection, decision)
+        else:
+            assert decision.stream is not None, "a stream was handed to an owner of datagrams"
+            connection.user = decision.stream(self, connection)
+
+    def _carry_stream(self, connection: TCPConnection, dialer: Dialer, target: Endpoint) -> None:
         try:
-            self._claim_descriptor()
-            connection.user = TCPRelay(self, connection, self.dialer.route(target))
+            self.claim_descriptor()
+            connection.user = TCPRelay(self, connection, dialer.route(target))
         except Blocked:
-            self.stack.unreachable(connection.syn, Reason.ADMIN_PROHIBITED, self.reactor.now)
-            connection.reject(reset=False)
+            self._refuse_stream(connection, Refuse.PROHIBITED)
         except OSError as error:
             self.statistics.tcp_failed += 1
             if error.errno in _NO_DESCRIPTOR:
                 # Like a full backlog: the client sends its SYN again, and by then a flow may have ended.
-                self._tell_full(error)
-                connection.reject(reset=False)
+                self.tell_full(error)
+                self._refuse_stream(connection, Refuse.DROP)
             else:
-                connection.reject(reset=True)
+                self._refuse_stream(connection, Refuse.RESET)
         else:
-            self._watch_silence()
+            if dialer.is_proxy:
+                self.servers.asked(dialer.label)
 
-    def _send_datagrams(self, run: UDPRun) -> None:
-        mapping, target = run.flow.mapping, run.flow.target
-        assert isinstance(target.host, bytes)
-        inside = self.is_inside(target.host)
-        if inside and (target.port != DNS_PORT or self._names is None):
-            self.undelivered(run, Reason.PORT)
+    def _refuse_stream(self, connection: TCPConnection, how: Refuse) -> None:
+        if not connection.held:
+            connection.abort()  # it was let in already, so all that is left is a reset
             return
-        if inside and self._dns is not None:
-            for query in run.datagrams():
-                self.statistics.dns_queries += 1
-                self._dns.query(bytes(query), self._dns_reply(mapping, target))
-            return
-        relay: UDPRelay | None = mapping.user
-        if relay is None:
-            try:
-                self._claim_descriptor()
-                relay = mapping.user = UDPRelay(self, mapping, self.dialer.datagram_route())
-            except Blocked:
-                self.statistics.udp_dropped += 1
-                self.undelivered(run, Reason.ADMIN_PROHIBITED)
-                return
-            except OSError as error:
-                self.statistics.udp_dropped += 1
-                self._tell_full(error)
-                return
-            self.statistics.udp_flows += 1
-            self._associations += 1
-        if inside:
-            assert self._names is not None
-            self.statistics.dns_queries += sum(1 for _ in run.datagrams())
-            relay.translate(target, self._names.resolver)
-            target = self._names.resolver
-        relay.send(run, target)
-
-    def _dns_reply(self, mapping: UDPMapping, source: Endpoint) -> Callable[[Buffer], None]:
-        def reply(message: Buffer) -> None:
-            with contextlib.suppress(BadPacket):  # an answer too long for IP
-                self.stack.outgoing.append(self.stack.udp.datagram(mapping, source, message, self.reactor.now))
-
-        return reply
+        if how is Refuse.PROHIBITED:
+            self.stack.unreachable(connection.syn, Reason.ADMIN_PROHIBITED, self.reactor.now)
+        connection.reject(reset=how is Refuse.RESET)
 
     def _dns_failed(self, why: str) -> None:
-        assert self._names is not None
-        self.log.tell(f"dns {why}", f"names cannot be looked up: the resolver {self._names.resolver}: {why}")
+        assert self.names is not None
+        self.log.tell(f"dns {why}", f"names cannot be looked up: the resolver {self.names.resolver}: {why}")
 
-    def _claim_descriptor(self) -> None:
+    def claim_descriptor(self) -> None:
         """Raises OSError when flows hold as many descriptors as they may."""
-        if len(self.relays) + self._associations >= self._descriptors:
+        if len(self.relays) + self.associations >= self._descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    def _tell_full(self, error: OSError) -> None:
+    def tell_full(self, error: OSError) -> None:
+        """There is no descriptor for another flow."""
         self.log.tell(
             "full",
             f"no room for more flows ({os.strerror(error.errno or 0)}, {self.stack.connections} open): new ones wait; "
             "raise the limit with ulimit -n",
-        )
-
-    # A proxy with a wrong password looks like a silent one.
-
-    def _watch_silence(self) -> None:
-        if self.dialer.is_proxy and not self._answered and not self._silence_watched:
-            self._silence_watched = True
-            self.reactor.call_later(SILENCE, self._check_silence)
-
-    def _check_silence(self) -> None:
-        self._silence_watched = False
-        if not self._answered and self.statistics.tcp_bytes_up:
-            self._advise(f"took connections but has sent nothing for {SILENCE:.0f} s")
-
-    def _advise(self, what: str) -> None:
-        self.log.tell(
-            "unheard",
-            f"the server {self.label} {what}; if this goes on, check the password and method "
-            "(a server does not answer what it cannot decrypt)",
         )

@@ -81,7 +81,7 @@ class Pinger:
             return
         driver = self._driver
         try:
-            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            sock = driver.sockets.open(address.family, socket.SOCK_STREAM)
         except OSError:
             return
         error = sock.connect_ex(address.sockaddr)
@@ -149,12 +149,11 @@ class _PingSocket:
         self._identifier = os.getpid() & 0xFFFF  # a ping socket puts its own number there instead
         family = socket.AF_INET if is_ipv4 else socket.AF_INET6
         protocol = socket.IPPROTO_ICMP if is_ipv4 else socket.IPPROTO_ICMPV6
-        flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         try:
-            self._socket = socket.socket(family, socket.SOCK_DGRAM | flags, protocol)
+            self._socket = driver.sockets.open(family, socket.SOCK_DGRAM, protocol)
             self._raw = False
         except PermissionError:
-            self._socket = socket.socket(family, socket.SOCK_RAW | flags, protocol)
+            self._socket = driver.sockets.open(family, socket.SOCK_RAW, protocol)
             self._raw = True
         want_errors(self._socket)
         driver.reactor.add(self._socket.fileno(), READ, self._on_event)

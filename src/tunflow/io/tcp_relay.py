@@ -56,9 +56,6 @@ NEXT_ADDRESS_AFTER = 3.0
 KEEPALIVE_IDLE = 60
 """Seconds of silence before the far side is probed: the shortest time-outs of NATs for TCP are a few minutes."""
 
-SILENCE = 10.0
-"""Seconds after which a proxy that has not sent a byte is mentioned."""
-
 _UNREACHABLE = {
     errno.ENETUNREACH: Reason.NET,
     errno.EHOSTUNREACH: Reason.HOST,
@@ -107,7 +104,7 @@ class TCPRelay:
 
     def _dial(self) -> socket.socket:
         address = self._route.addresses[self._address]
-        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = self._driver.sockets.open(address.family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._codec is not None:
@@ -146,11 +143,13 @@ class TCPRelay:
         self._driver.statistics.tcp_failed += 1
         self._trace(f"failed: {os.strerror(error)}")
         if self._codec is not None:
-            self._driver.proxy_failed(error)
+            self._driver.servers.failed(self._route.label, error)
         connection = self.connection
         connection.user = None
         now = self._driver.reactor.now
-        if error in _UNREACHABLE:
+        if not connection.held:
+            connection.abort()  # somebody let it in to see what it wants; now it can only be reset
+        elif error in _UNREACHABLE:
             self._driver.stack.unreachable(connection.syn, _UNREACHABLE[error], now)
             connection.reject(reset=False)
         else:
@@ -165,7 +164,8 @@ class TCPRelay:
         driver.statistics.connected(now - self._asked_at)
         if driver.trace is not None:
             self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
-        self.connection.accept(now)
+        if self.connection.held:
+            self.connection.accept(now)
         if self._codec is not None:
             driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
 
@@ -222,7 +222,7 @@ class TCPRelay:
             if self._readable and not self._done_down:
                 self._pump_down()
         except BadPacket as error:
-            self._driver.proxy_garbled(error, self._heard)
+            self._driver.servers.garbled(self._route.label, error, self._heard)
             self._abort()
         except OSError:
             self._abort()  # the far side reset the flow or is gone: the client gets a reset too
@@ -334,7 +334,7 @@ class TCPRelay:
                 self._driver.statistics.tcp_bytes_down += sum(map(len, pieces))
                 if not self._heard:
                     self._heard = True
-                    self._driver.proxy_answered()
+                    self._driver.servers.answered(self._route.label)
                 into += pieces
         return received
 
@@ -344,7 +344,7 @@ class TCPRelay:
             # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         if self._spoke and not self._heard and not self.done_up:
-            self._driver.proxy_closed_unheard()
+            self._driver.servers.closed_unheard(self._route.label)
         self.connection.close_write(self._driver.reactor.now, last)
 
     # Ends.

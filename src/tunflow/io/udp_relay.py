@@ -30,6 +30,10 @@ from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.udp_flows import CarriedFlow
+
+Way = tuple[socket.socket, SocketAddress]
+"""How a flow's datagrams leave when there is no codec."""
 
 BATCH = 64
 """Datagrams, or as many super-datagrams, read from one socket before others have their turn."""
@@ -70,12 +74,25 @@ _REASONS = {
 class UDPRelay:
     """Sends the client's datagrams on and brings the answers. Raises OSError when there is no descriptor for it."""
 
-    __slots__ = ("_codec", "_driver", "_fragmenting", "_longest_in_run", "_sockets", "_translated", "mapping")
+    __slots__ = (
+        "_codec",
+        "_driver",
+        "_fragmenting",
+        "_label",
+        "_longest_in_run",
+        "_seen",
+        "_sockets",
+        "_translated",
+        "mapping",
+    )
 
-    def __init__(self, driver: Driver, mapping: UDPMapping, route: DatagramRoute) -> None:
+    def __init__(self, driver: Driver, mapping: UDPMapping, route: DatagramRoute, seen: Endpoint | None = None) -> None:
         self.mapping = mapping
+        self._seen = seen
+        """What every answer shall seem to come from; None for its own source."""
         self._driver = driver
         self._codec = route.codec
+        self._label = route.label
         self._sockets: dict[int, socket.socket] = {}
         self._translated: dict[Endpoint, Endpoint] = {}
         self._fragmenting = False
@@ -92,15 +109,16 @@ class UDPRelay:
         """What comes from `outside` shall look to the client as if it came from `inside`."""
         self._translated[outside] = inside
 
-    def send(self, run: UDPRun, target: Endpoint) -> None:
-        """Datagrams to `target`. What the network does not take is dropped and counted, as UDP has it."""
+    def send(self, run: UDPRun, flow: CarriedFlow) -> None:
+        """Datagrams to the flow's target. What the network does not take is dropped and counted, as UDP has it."""
         codec = self._codec
+        target = flow.target
         try:
             if codec is not None:
                 sealed = [codec.seal(target, payload) for payload in run.datagrams()]
                 self._send_datagrams(self._sockets[4], sealed, None)
             else:
-                sock, sockaddr = run.flow.user or self._way(run, target)
+                sock, sockaddr = flow.way or self._way(flow)
                 if run.may_fragment is not self._fragmenting:
                     for each in self._sockets.values():
                         let_fragment(each, run.may_fragment)
@@ -123,14 +141,14 @@ class UDPRelay:
 
     # Out.
 
-    def _way(self, run: UDPRun, target: Endpoint) -> tuple[socket.socket, SocketAddress]:
+    def _way(self, flow: CarriedFlow) -> Way:
         """Socket and address for a flow, looked up once."""
-        address = address_of(target)
-        size = len(target.host)
+        address = address_of(flow.target)
+        size = len(flow.target.host)
         sock = self._sockets.get(size)
         if sock is None:
             sock = self._sockets[size] = self._open(address.family)
-        way = run.flow.user = (sock, address.sockaddr)
+        way = flow.way = (sock, address.sockaddr)
         return way
 
     def _send_datagrams(self, sock: socket.socket, payloads: Sequence[Buffer], sockaddr: SocketAddress | None) -> None:
@@ -197,7 +215,7 @@ class UDPRelay:
     # In.
 
     def _open(self, family: int) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = self._driver.sockets.open(family, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             with suppress(OSError):  # Linux before 5.0: they come one by one
@@ -276,7 +294,7 @@ class UDPRelay:
                     peer, payload = codec.open_untrusted(scratch[start : min(start + gso_size, size)])
                 except BadPacket as error:
                     driver.statistics.udp_dropped += 1
-                    driver.log.tell("udp garbled", f"{driver.label}: UDP datagram dropped: {error}")
+                    driver.log.tell(f"udp garbled {self._label}", f"{self._label}: UDP datagram dropped: {error}")
                     continue
                 length = len(payload)
                 if (
@@ -298,16 +316,8 @@ class UDPRelay:
         self._deliver_from(endpoint_of(sockaddr), (payload,), gso_size)
 
     def _deliver_from(self, source: Endpoint, payloads: Sequence[Buffer], gso_size: int) -> None:
-        driver = self._driver
-        source = self._translated.get(source, source)
-        try:
-            packet = driver.stack.udp.datagrams(self.mapping, source, payloads, gso_size, driver.reactor.now)
-        except BadPacket:
-            # A name, or an address of the other family: no packet can say that.
-            driver.statistics.udp_dropped += len(payloads)
-            return
-        driver.statistics.udp_bytes_down += sum(map(len, payloads))
-        driver.stack.outgoing.append(packet)
+        source = self._seen or self._translated.get(source, source)
+        self._driver.datagrams.deliver(self.mapping, source, payloads, gso_size)
 
     # Errors.
 

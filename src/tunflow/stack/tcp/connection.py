@@ -68,6 +68,11 @@ class TCPConnection(Lifecycle):
         return self.sender.room
 
     @property
+    def held(self) -> bool:
+        """Whether the client's SYN waits for `accept` or `reject`."""
+        return self.state is State.SYN_HELD
+
+    @property
     def open(self) -> bool:
         """Whether both sides agreed that there is a connection, and it has not ended yet."""
         return self.state >= State.ESTABLISHED
@@ -93,6 +98,10 @@ class TCPConnection(Lifecycle):
                 # RFC 9293 §3.8.6.2.2: tell of an opened window only when it is worth a packet.
                 self._want_ack()
         return pieces
+
+    def peek(self) -> Sequence[Buffer]:
+        """What waits to be taken, as pieces that stay where they are: to look at, before the next call."""
+        return self.receiver.pieces
 
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
         """Queue bytes for the client; they must not change afterwards.

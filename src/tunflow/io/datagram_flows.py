@@ -1,0 +1,130 @@
+"""The driver's UDP half: who serves a client's datagrams, and how answers reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import BadPacket
+from tunflow.flow import UDP, FlowInfo
+from tunflow.io.dialer import Blocked
+from tunflow.io.dialers import Dialer
+from tunflow.io.policy import Carry, DatagramOwner, Decision, Refuse
+from tunflow.io.udp_flows import RefusedFlow, UDPSocket, WaitingFlow
+from tunflow.stack.icmp import Reason
+from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+DNS_PORT = 53
+_TOLD = {Refuse.RESET: Reason.PORT, Refuse.PROHIBITED: Reason.ADMIN_PROHIBITED, Refuse.DROP: None}
+
+
+class DatagramFlows:
+    """Finds each flow's owner when its first datagrams come; later ones go straight there."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def send(self, run: UDPRun) -> None:
+        """Datagrams from a client."""
+        flow = run.flow
+        owner: DatagramOwner | None = flow.user or self._own(flow, run)
+        if owner is not None:
+            owner.send(run)
+
+    def decide(self, flow: UDPFlow, decision: Decision, runs: Sequence[UDPRun] = ()) -> None:
+        """What becomes of a flow that waits, or whose owner gives it back with the `runs` that it kept."""
+        waiting = flow.user
+        if isinstance(waiting, WaitingFlow):
+            runs = [*waiting.runs, *runs]
+        flow.user = None
+        owner = self._decide(flow, decision)
+        if owner is not None:
+            for run in runs:
+                owner.send(run)
+
+    def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
+        """Bring a client's socket one datagram from `source`, or several in one packet (`UDPTable.datagrams`).
+
+        A source that no packet can name (a host name, the other address family) is dropped and counted.
+        """
+        driver = self._driver
+        try:
+            packet = driver.stack.udp.datagrams(mapping, source, payloads, gso_size, driver.reactor.now)
+        except BadPacket:
+            driver.statistics.udp_dropped += len(payloads)
+            return
+        driver.statistics.udp_bytes_down += sum(map(len, payloads))
+        driver.stack.outgoing.append(packet)
+
+    def _own(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
+        """Who serves a flow that nobody owns yet; None when nobody does: its datagrams are dropped, or answered."""
+        driver = self._driver
+        target = flow.target
+        assert isinstance(target.host, bytes)
+        if driver.is_inside(target.host):
+            return self._own_inside(flow, run)
+        socket = self._socket(flow)
+        if socket.owner is not None:
+            flow.user = socket.owner
+            return socket.owner
+        if driver.policy is None:
+            return self._carry(flow, driver.dialer, target)
+        info = FlowInfo(UDP, flow.mapping.client, target, find=driver.find_process)
+        decision = driver.policy.datagrams(info, run)
+        if decision is not None:
+            return self._decide(flow, decision)
+        waiting = flow.user = WaitingFlow()
+        return waiting
+
+    def _own_inside(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
+        """A flow to one of the tunnel's own addresses, where only names are served."""
+        driver = self._driver
+        names = driver.names
+        if flow.target.port != DNS_PORT or names is None:
+            driver.undelivered(run, Reason.PORT)
+            return None
+        queries = [bytes(query) for query in run.datagrams()]
+        driver.statistics.dns_queries += len(queries)
+        if driver.dns is None:
+            return self._carry(flow, driver.dialer, names.resolver)
+        for query in queries:
+            driver.dns.query(query, self._reply(flow))
+        return None
+
+    def _reply(self, flow: UDPFlow) -> Callable[[Buffer], None]:
+        return lambda message: self.deliver(flow.mapping, flow.target, (message,))
+
+    def _decide(self, flow: UDPFlow, decision: Decision) -> DatagramOwner | None:
+        if isinstance(decision, Carry):
+            return self._carry(flow, decision.dialer, decision.target)
+        if isinstance(decision, Refuse):
+            refused = flow.user = RefusedFlow(self._driver, _TOLD[decision])
+            return refused
+        assert decision.datagrams is not None, "datagrams were handed to an owner of streams"
+        owner = flow.user = decision.datagrams(self._driver, flow)
+        socket = self._socket(flow)
+        socket.owners.append(owner)
+        if decision.whole_socket:
+            socket.owner = owner
+        return owner
+
+    def _carry(self, flow: UDPFlow, dialer: Dialer, target: Endpoint) -> DatagramOwner | None:
+        try:
+            carried = flow.user = self._socket(flow).carried(dialer, target, flow.target)
+        except Blocked:
+            return RefusedFlow(self._driver, Reason.ADMIN_PROHIBITED)
+        except OSError as error:
+            self._driver.statistics.udp_dropped += 1
+            self._driver.tell_full(error)
+            return None
+        return carried
+
+    def _socket(self, flow: UDPFlow) -> UDPSocket:
+        mapping = flow.mapping
+        if mapping.user is None:
+            mapping.user = UDPSocket(self._driver, mapping)
+        return cast(UDPSocket, mapping.user)

@@ -1,0 +1,67 @@
+"""What is said about proxies that fail: once each, in words that help.
+
+A proxy with a wrong password looks like a silent one, because a server does not answer what it cannot decrypt.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tunflow.errors import BadPacket
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.reactor import Reactor
+from tunflow.io.statistics import Statistics
+
+SILENCE = 10.0
+"""Seconds after which a proxy that has not sent a byte is mentioned."""
+
+
+class ServerWatch:
+    """Hears from the relays how their proxies behave, each known by its label."""
+
+    def __init__(self, reactor: Reactor, log: CauseLog, statistics: Statistics) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._statistics = statistics
+        self._answered: set[str] = set()
+        """Those that sent something that decodes: password and method are right."""
+        self._watched: set[str] = set()
+
+    def asked(self, label: str) -> None:
+        """A flow goes through it."""
+        if label not in self._answered and label not in self._watched:
+            self._watched.add(label)
+            self._reactor.call_later(SILENCE, lambda: self._check_silence(label))
+
+    def answered(self, label: str) -> None:
+        """It sent something that decodes."""
+        self._answered.add(label)
+
+    def failed(self, label: str, error: int) -> None:
+        """It could not be reached."""
+        self._log.tell(
+            f"proxy {label} {error}",
+            f"cannot reach the server {label}: {os.strerror(error)}; check its address and port, and that it runs",
+        )
+
+    def garbled(self, label: str, error: BadPacket, heard: bool) -> None:
+        """It sent what does not decode."""
+        advice = "the flow is reset" if heard else "check the password and method"
+        self._log.tell(f"garbled {label} {error}", f"the server {label} sent what cannot be read ({error}); {advice}")
+
+    def closed_unheard(self, label: str) -> None:
+        """It closed a flow without a byte."""
+        if label not in self._answered:
+            self._advise(label, "closed a connection without an answer")
+
+    def _check_silence(self, label: str) -> None:
+        self._watched.discard(label)
+        if label not in self._answered and self._statistics.tcp_bytes_up:
+            self._advise(label, f"took connections but has sent nothing for {SILENCE:.0f} s")
+
+    def _advise(self, label: str, what: str) -> None:
+        self._log.tell(
+            f"unheard {label}",
+            f"the server {label} {what}; if this goes on, check the password and method "
+            "(a server does not answer what it cannot decrypt)",
+        )

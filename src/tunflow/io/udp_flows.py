@@ -1,0 +1,121 @@
+"""How one client socket's UDP is shared out: relays by dialer, and what each of its flows does with datagrams.
+
+`UDPMapping.user` is a `UDPSocket`, `UDPFlow.user` one of the owners below (or a stranger's, see `io.policy`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tunflow.endpoint import Endpoint
+from tunflow.io.dialers import Dialer
+from tunflow.io.policy import DatagramOwner
+from tunflow.io.udp_relay import UDPRelay, Way
+from tunflow.stack.icmp import Reason
+from tunflow.stack.udp import UDPMapping, UDPRun
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+WAITING = 32
+"""Runs of datagrams kept while a flow waits for its decision; more are dropped, as a full queue would."""
+
+
+class UDPSocket:
+    """What serves one client socket: its relays, and whoever else must hear that it is gone."""
+
+    __slots__ = ("_driver", "_mapping", "_relays", "owner", "owners")
+
+    def __init__(self, driver: Driver, mapping: UDPMapping) -> None:
+        self._driver = driver
+        self._mapping = mapping
+        self._relays: dict[Any, UDPRelay] = {}
+        self.owners: list[DatagramOwner] = []
+        """Owners to close with the socket."""
+        self.owner: DatagramOwner | None = None
+        """Who has the whole socket, if somebody has."""
+
+    def carried(self, dialer: Dialer, target: Endpoint, seen: Endpoint) -> CarriedFlow:
+        """The way through `dialer` to `target`, which the client knows as `seen`. Raises Blocked and OSError.
+
+        Flows to addresses share a relay, so that the client's outer port is the same for all (RFC 4787 REQ-1). One to
+        a name has a relay of its own: nobody knows from which address the answers will come.
+        """
+        named = isinstance(target.host, str)
+        key: Any = (dialer, target, seen) if named else dialer
+        relay = self._relays.get(key)
+        if relay is None:
+            self._driver.claim_descriptor()
+            relay = UDPRelay(self._driver, self._mapping, dialer.datagram_route(), seen if named else None)
+            self._relays[key] = relay
+            self._driver.associations += 1
+            self._driver.statistics.udp_flows += 1
+        if not named and target != seen:
+            relay.translate(seen, target)
+        return CarriedFlow(relay, target)
+
+    def close(self) -> None:
+        """Give everything back."""
+        for relay in self._relays.values():
+            relay.close()
+        self._driver.associations -= len(self._relays)
+        self._relays.clear()
+        for owner in self.owners:
+            owner.close()
+        self.owners.clear()
+
+
+class CarriedFlow:
+    """Datagrams go through a relay."""
+
+    __slots__ = ("relay", "target", "way")
+
+    def __init__(self, relay: UDPRelay, target: Endpoint) -> None:
+        self.relay = relay
+        self.target = target
+        self.way: Way | None = None
+
+    def send(self, run: UDPRun) -> None:
+        """Through the relay."""
+        self.relay.send(run, self)
+
+    def close(self) -> None:
+        """The relay is its socket's to close."""
+
+
+class RefusedFlow:
+    """Datagrams go nowhere."""
+
+    __slots__ = ("_driver", "_reason")
+
+    def __init__(self, driver: Driver, reason: Reason | None) -> None:
+        self._driver = driver
+        self._reason = reason
+        """What the client is told; None for nothing."""
+
+    def send(self, run: UDPRun) -> None:
+        """Count and tell."""
+        self._driver.statistics.udp_dropped += 1
+        if self._reason is not None:
+            self._driver.undelivered(run, self._reason)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class WaitingFlow:
+    """Datagrams wait for a decision."""
+
+    __slots__ = ("runs",)
+
+    def __init__(self) -> None:
+        self.runs: list[UDPRun] = []
+
+    def send(self, run: UDPRun) -> None:
+        """Keep it, if there is room."""
+        if len(self.runs) < WAITING:
+            self.runs.append(run)
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.runs.clear()
