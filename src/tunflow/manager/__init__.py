@@ -1,0 +1,1 @@
+"""Profiles, the tunnels made of them, and what decides when they run."""

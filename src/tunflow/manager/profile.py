@@ -1,0 +1,94 @@
+"""A profile: everything that makes a tunnel, as one value read from a TOML file.
+
+Each table is a section in a file of its own. `profile_file` reads and writes profiles, `profile_store` knows where they
+live.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+
+from tunflow.manager.profile_apps import AppAction, AppSection
+from tunflow.manager.profile_dns import DNSSection
+from tunflow.manager.profile_on_demand import OnDemandSection
+from tunflow.manager.profile_rules import GroupSection, ServerSection
+from tunflow.manager.profile_tunnel import TunnelSection
+from tunflow.manager.section import Many, Section
+from tunflow.manager.texts import ServerLink
+from tunflow.manager.toml_lines import Key
+
+_NAME = re.compile(r"\w[\w.+-]{0,63}")
+
+
+def is_profile_name(text: str) -> bool:
+    """Whether a profile may be called that: it is also a file's name."""
+    return bool(_NAME.fullmatch(text)) and not text.endswith(".toml")
+
+
+def _name(text: str) -> str:
+    if not is_profile_name(text):
+        raise ValueError("must be 1 to 64 letters, digits and _ . + - and begin with a letter or digit")
+    return text
+
+
+def _provider(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w-]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
+        raise ValueError("must be an entry point's name or module:Class")
+    return text
+
+
+ProfileName = Annotated[str, AfterValidator(_name)]
+ProviderName = Annotated[str, AfterValidator(_provider)]
+
+
+class Profile(Section):
+    """What a profile file says; what it leaves out has its default."""
+
+    name: ProfileName = "unnamed"
+    """By default the file's, without `.toml`."""
+    server: Annotated[Many[ServerLink], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = (
+        Field(default=(), repr=False)
+    )
+    """Where flows go that no rule sends elsewhere: a link, or a chain of links, first hop first."""
+    provider: ProviderName | None = None
+    """A provider instead of servers: an entry point of the group `tunflow.providers`, or `module:Class`."""
+    provider_configuration: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """What the provider is given."""
+    rules: Many[str] = ()
+    """`DOMAIN-SUFFIX,example.com,NAME` and so on; the first that matches counts."""
+    other_apps: AppAction = "direct"
+    """What becomes of flows that no rule of `apps` matches, if there is any."""
+    tunnel: TunnelSection = TunnelSection()
+    dns: DNSSection = DNSSection()
+    servers: dict[str, ServerSection] = Field(default_factory=dict)
+    groups: dict[str, GroupSection] = Field(default_factory=dict)
+    rule_sets: dict[str, Any] = Field(default_factory=dict)
+    on_demand: OnDemandSection = OnDemandSection()
+    apps: Many[AppSection] = ()
+
+    _file: str = PrivateAttr(default="")
+    _lines: dict[Key, int] = PrivateAttr(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The file it was read from; "" for none."""
+        return self._file
+
+    def line(self, *key: str | int) -> int | None:
+        """Where a key stands in the file, or else the table around it: `line("rules", 3)`."""
+        return next((self._lines[key[:size]] for size in range(len(key), 0, -1) if key[:size] in self._lines), None)
+
+    def at(self, *key: str | int) -> str:
+        """The place of a key, to begin an error with: `home.toml:12`."""
+        line = self.line(*key)
+        name = self._file or self.name
+        return name if line is None else f"{name}:{line}"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever they were read from."""
+        return isinstance(other, Profile) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # the free tables are dictionaries

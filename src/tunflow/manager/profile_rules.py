@@ -1,0 +1,32 @@
+"""`[servers]`, `[groups]`, `[rule_sets]` and `rules`: which flow goes to which server."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from tunflow.manager.section import Many, Section
+from tunflow.manager.texts import ServerLink
+
+
+class ServerSection(Section):
+    """`[servers.NAME]`: one server, or a chain of servers."""
+
+    url: ServerLink | None = Field(default=None, repr=False)
+    chain: Many[ServerLink] = Field(default=(), repr=False)
+    """First hop first."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.url is None) is not bool(self.chain):
+            raise ValueError("must have either url or chain")
+        return self
+
+
+class GroupSection(Section):
+    """`[groups.NAME]`: servers of which one is used at a time."""
+
+    type: Literal["select", "url-test", "fallback", "load-balance"]
+    servers: Many[str] = Field(min_length=1)
+    """Names of servers and groups."""

@@ -1,0 +1,93 @@
+"""Where profiles live, and which one a user means.
+
+Root's are in `/etc/tunflow/profiles`, everybody else's in `$XDG_CONFIG_HOME/tunflow/profiles` (by default below
+`~/.config`). A root whose `XDG_CONFIG_HOME` is set has both, that one first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tunflow.errors import LocalError
+from tunflow.manager import profile_file
+from tunflow.manager.profile import Profile, is_profile_name
+
+SYSTEM = Path("/etc/tunflow/profiles")
+SUFFIX = ".toml"
+
+
+def directories(environment: Mapping[str, str] | None = None, uid: int | None = None) -> list[Path]:
+    """Where profiles are looked for, in order; new ones go to the first."""
+    environment = os.environ if environment is None else environment
+    is_root = (os.geteuid() if uid is None else uid) == 0
+    config = environment.get("XDG_CONFIG_HOME", "")
+    found = [Path(config, "tunflow", "profiles")] if config.startswith("/") else []
+    if is_root:
+        found.append(SYSTEM)
+    elif not found:
+        found.append(Path(environment.get("HOME", "/"), ".config", "tunflow", "profiles"))
+    return found
+
+
+class ProfileStore:
+    """The profiles of one user."""
+
+    def __init__(self, places: list[Path] | None = None, warn: Callable[[str], None] = lambda _: None) -> None:
+        self.places = directories() if places is None else places
+        self._warn = warn
+
+    def names(self) -> list[str]:
+        """What profiles there are, whether they can be read or not."""
+        found = (path.name.removesuffix(SUFFIX) for place in self.places for path in place.glob(f"*{SUFFIX}"))
+        return sorted({name for name in found if is_profile_name(name)})
+
+    def find(self, name: str) -> Path:
+        """The file of a saved profile. Raises LocalError that tells what there is."""
+        if not is_profile_name(name):
+            raise LocalError(f"{name!r} is no profile name; a file is named with a / or .toml in it, as ./home.toml")
+        for place in self.places:
+            path = place / f"{name}{SUFFIX}"
+            if path.exists():
+                return path
+        names = ", ".join(self.names())
+        raise LocalError(
+            f"there is no profile {name!r} in {' or '.join(map(str, self.places))}; "
+            + (f"there are: {names}" if names else "there is none yet: tunflow profile add NAME ss://…")
+        )
+
+    def path(self, name: str) -> Path:
+        """Where a profile of that name is, or would be written."""
+        for place in self.places:
+            path = place / f"{name}{SUFFIX}"
+            if path.exists():
+                return path
+        return self.places[0] / f"{name}{SUFFIX}"
+
+    def load(self, name_or_path: str) -> Profile:
+        """The profile that a user means by a name, or by a path (with `/` or `.toml` in it). Raises LocalError."""
+        is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
+        return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
+
+    def save(self, profile: Profile, *, replace: bool = True) -> Path:
+        """Write a profile under its name; where. Raises LocalError."""
+        path = self.path(profile.name)
+        if path.exists() and not replace:
+            raise LocalError(f"there is a profile {profile.name!r} already ({path}); use --replace or another name")
+        profile_file.save(profile, path)
+        return path
+
+    def remove(self, name: str) -> Path:
+        """Delete a profile; where it was. Raises LocalError."""
+        path = self.find(name)
+        try:
+            path.unlink()
+        except OSError as error:
+            raise LocalError(f"cannot remove {path}: {error.strerror}") from None
+        return path
+
+
+def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:
+    """The profile that `tunflow up home` or `up ./home.toml` means. Raises LocalError."""
+    return ProfileStore(warn=warn).load(name_or_path)

@@ -1,0 +1,43 @@
+"""`[tunnel]`: the device of a system-wide tunnel, and what goes into it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from tunflow.manager.section import Many, Section
+from tunflow.manager.texts import Interface
+
+
+def _route(text: str) -> str:
+    if len(text) == 2 and text.isalpha() and text.isascii():
+        return text.upper()
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError("must be a network like 10.0.0.0/8 or a country like CN") from None
+
+
+Route = Annotated[str, AfterValidator(_route)]
+"""A network in CIDR notation, or a country's two letters for all its networks."""
+
+
+class TunnelSection(Section):
+    """What the host is given while the tunnel is up."""
+
+    addresses: Many[Interface] = ()
+    """The device's own; empty for the usual private ones."""
+    mtu: int | None = Field(default=None, ge=1280, le=65535)
+    """In bytes; None for what is fastest."""
+    included_routes: Many[Route] = ()
+    """What goes into the tunnel; empty for everything."""
+    excluded_routes: Many[Route] = ()
+    """What does not, although it is included."""
+    exclude_lan: bool = False
+    """Whether the networks that this host is in are left alone."""
+    kill_switch: bool = False
+    """Whether nothing may leave around the tunnel, also when tunflow is gone."""
+    gateway: Many[str] = ()
+    """Interfaces whose hosts' traffic is carried too."""

@@ -1,0 +1,64 @@
+"""Kinds of text that several sections of a profile hold, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from tunflow.errors import LocalError
+from tunflow.proxies.link import parse_server
+
+
+def _server(text: str) -> str:
+    try:
+        parse_server(text)
+    except LocalError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _checked(parse: Callable[[str], object], accepted: str) -> Callable[[str], str]:
+    """A check that keeps the text that `parse` gives."""
+
+    def check(text: str) -> str:
+        try:
+            return str(parse(text))
+        except ValueError:
+            raise ValueError(f"must be {accepted}") from None
+
+    return check
+
+
+def _domain(text: str) -> str:
+    name = text.strip(".").lower()
+    labels = name.split(".")
+    if not name or len(name) > 253 or any(not 0 < len(label) < 64 or set(label) & set("/:@ \t*?#") for label in labels):
+        raise ValueError
+    return name
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError
+    return text
+
+
+ServerLink = Annotated[str, AfterValidator(_server)]
+"""A link that `--server` takes too. It may hold a password."""
+Address = Annotated[str, AfterValidator(_checked(ip_address, "an address like 10.0.0.1 or fd00::1"))]
+"""An IPv4 or IPv6 address."""
+Network = Annotated[
+    str, AfterValidator(_checked(ip_network, "a network like 10.0.0.0/8 or fd00::/8, no bit set behind the prefix"))
+]
+"""A network in CIDR notation."""
+Interface = Annotated[str, AfterValidator(_checked(ip_interface, "an address with its prefix, like 10.0.0.2/24"))]
+"""An address with the length of its prefix."""
+Domain = Annotated[str, AfterValidator(_checked(_domain, "a domain like example.com, without wildcards"))]
+"""A domain name, in lower case and without a dot at its ends."""
+WebAddress = Annotated[str, AfterValidator(_checked(_web_address, "an http:// or https:// URL"))]
+"""Where to fetch something."""

@@ -1,0 +1,154 @@
+"""What a profile file may say, what is said about one that is wrong, and how it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunflow.errors import LocalError
+from tunflow.manager import profile_file
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_store import ProfileStore, directories
+
+LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
+"""Published in SIP002."""
+ROOT = Path(__file__).parent.parent.parent
+
+
+def parse(text: str) -> Profile:
+    return profile_file.parse(text, "home.toml", "home")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nmae = 'x'", "home.toml:1: nmae is not a key; did you mean name?"),
+        ("\n[tunnel]\nmtu = '1500'", "home.toml:3: tunnel.mtu must be a whole number"),
+        ("[tunnel]\n\nmtu = true", "home.toml:3: tunnel.mtu must be a whole number"),
+        ("[tunnel]\nmtu = 500", "home.toml:2: tunnel.mtu must be at least 1280"),
+        ("[tunnel]\nkill_switch = 'yes'", "home.toml:2: tunnel.kill_switch must be true or false"),
+        ("[tunnel]\nexcluded_routes = [\n'CN',\n'10.0.0.1/8']", "home.toml:4: tunnel.excluded_routes[1] must be"),
+        ("server = [\n'direct://', 5]", "home.toml:2: server[1] must be a string in quotes"),
+        ("server = 'gopher://x'", "home.toml:1: server unknown server scheme gopher://"),
+        ("server = 'ss://aes-256-gcm:SECRET@'", "home.toml:1: server the ss:// link names no host"),
+        ("tunnel = 5", "home.toml:1: tunnel must be a table"),
+        ("rules = 'x'", "home.toml:1: rules must be a list in brackets"),
+        ("[[apps]]\npath='/a'\n[[apps]]\naction='block'", "home.toml:3: apps[1] must have a condition"),
+        ("[[apps]]\npath='curl'", "home.toml:2: apps[0].path must be a path that begins with /"),
+        ("[[apps]]\nuid='no such user'", "home.toml:2: apps[0].uid must be a user of this host"),
+        ("[[apps]]\npath='/a'\naction='tunel'", "home.toml:3: apps[0].action must be 'tunnel', 'direct' or 'block'"),
+        ("[servers.a]\nurl='direct://'\nchain=['direct://']", "home.toml:1: servers.a must have either url or chain"),
+        ("[groups.a]\ntype='select'", "home.toml:1: groups.a.servers is missing"),
+        ("provider = 'a b'", "home.toml:1: provider must be an entry point's name or module:Class"),
+        ("name = '../x'", "home.toml:1: name must be 1 to 64 letters"),
+        ("[on_demand]\nrules=[{action='evaluate-connection'}]", "home.toml:2: on_demand.rules[0] must have"),
+        ("x = ", "home.toml: not valid TOML: "),
+        ("x = " + "[" * 5000, "home.toml: not valid TOML: "),
+    ],
+)  # fmt: skip
+def test_an_error_names_file_line_key_and_what_is_accepted(text: str, said: str) -> None:
+    with pytest.raises(LocalError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert message.startswith(said)
+    assert "\n" not in message
+    assert "SECRET" not in message
+
+
+def test_a_profile_says_nothing_of_its_passwords() -> None:
+    profile = parse(f"server = '{LINK}'\nprovider_configuration = {{ password = 'SECRET' }}\n[servers.a]\nurl='{LINK}'")
+    assert "YWVz" not in repr(profile)
+    assert "SECRET" not in repr(profile)
+
+
+def test_a_key_knows_its_place() -> None:
+    profile = parse("rules = [\n'MATCH,a',\n'MATCH,b']")
+    assert profile.at("rules", 1) == "home.toml:3"
+    assert profile.at("tunnel", "mtu") == "home.toml"
+    assert profile.name == "home"
+
+
+def test_where_it_was_read_from_makes_no_difference() -> None:
+    assert parse("server='direct://'") == profile_file.parse("\n\nserver=['direct://']", "other.toml", "home")
+    assert parse("server='direct://'") != parse("server='block://'")
+
+
+def test_the_example_in_the_docs_is_a_profile() -> None:
+    """docs/profiles.md shows every key there is."""
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    profile = parse(page.split("```toml\n")[1].split("```")[0])
+    shown = profile.model_dump(exclude_unset=True)
+    assert set(Profile.model_fields) <= set(shown)
+    assert set(type(profile.tunnel).model_fields) <= set(shown["tunnel"])
+    assert profile.apps
+    assert profile.on_demand.rules
+
+
+def test_writing_keeps_comments_and_is_private(tmp_path: Path) -> None:
+    file = tmp_path / "home.toml"
+    file.write_text("# mine\nserver = 'direct://' # here\n[tunnel]\nkill_switch = false # for now\nmtu = 1400\n")
+    profile = profile_file.load(file)
+    tunnel = profile.tunnel.model_copy(update={"kill_switch": True, "mtu": None})
+    profile_file.save(profile.model_copy(update={"tunnel": tunnel}), file)
+    text = file.read_text()
+    assert "# mine" in text
+    assert "kill_switch = true # for now" in text
+    assert "mtu" not in text
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home.toml"]
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    profile = parse(page.split("```toml\n")[1].split("```")[0])
+    profile_file.save(profile, tmp_path / "x.toml")
+    assert profile_file.load(tmp_path / "x.toml") == profile
+
+
+def test_a_readable_password_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "home.toml"
+    file.write_text(f"server = '{LINK}'")
+    file.chmod(0o644)
+    told: list[str] = []
+    profile_file.load(file, told.append)
+    assert told == [f"{file} holds a password and others may read it: chmod 600 {file}"]
+    file.chmod(0o600)
+    profile_file.load(file, pytest.fail)
+    file.write_text("server = 'direct://'")
+    file.chmod(0o644)
+    profile_file.load(file, pytest.fail)
+
+
+def test_places() -> None:
+    assert directories({"XDG_CONFIG_HOME": "/x"}, 1000) == [Path("/x/tunflow/profiles")]
+    assert directories({"HOME": "/home/a"}, 1000) == [Path("/home/a/.config/tunflow/profiles")]
+    assert directories({"HOME": "/root"}, 0) == [Path("/etc/tunflow/profiles")]
+    assert directories({"XDG_CONFIG_HOME": "relative", "HOME": "/root"}, 0) == [Path("/etc/tunflow/profiles")]
+
+
+def test_a_name_or_a_path(tmp_path: Path) -> None:
+    store = ProfileStore([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(LocalError, match="there is none yet: tunflow profile add"):
+        store.load("home")
+    assert store.save(Profile(name="home", server=("direct://",))) == tmp_path / "a" / "home.toml"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    assert store.load("home").server == ("direct://",)
+    assert store.load(str(tmp_path / "a" / "home.toml")).name == "home"
+    with pytest.raises(LocalError, match="there are: home"):
+        store.load("work")
+    with pytest.raises(LocalError, match="cannot read the profile"):
+        store.load("./nowhere.toml")
+    with pytest.raises(LocalError, match="no profile name"):
+        store.remove("../etc/passwd")
+    store.remove("home")
+    assert store.names() == []
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_bytes(b"name = '\xff'")
+    with pytest.raises(LocalError, match="not UTF-8"):
+        profile_file.load(file)
+    with pytest.raises(LocalError, match="cannot read"):
+        profile_file.load(tmp_path)
