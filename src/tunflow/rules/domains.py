@@ -69,20 +69,29 @@ class Match(NamedTuple):
 class DomainSet:
     """Names, suffixes and keywords, all as `normalise` makes them; immutable."""
 
-    __slots__ = ("_exact", "_keywords", "_suffixes")
+    __slots__ = ("exact", "keywords", "suffixes")
 
     def __init__(self, exact: Iterable[str] = (), suffixes: Iterable[str] = (), keywords: Iterable[str] = ()) -> None:
-        self._exact = frozenset(exact)
-        self._suffixes = frozenset(suffixes)
-        self._keywords = tuple(dict.fromkeys(keywords))
+        self.exact = frozenset(exact)
+        self.suffixes = frozenset(suffixes)
+        self.keywords = tuple(dict.fromkeys(keywords))
 
     def __len__(self) -> int:
-        return len(self._exact) + len(self._suffixes) + len(self._keywords)
+        return len(self.exact) + len(self.suffixes) + len(self.keywords)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DomainSet) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
+        return self.exact, self.suffixes, self.keywords
 
     def __contains__(self, name: str) -> bool:
-        if name in self._exact:
+        if name in self.exact:
             return True
-        known = self._suffixes
+        known = self.suffixes
         if known:
             part = name
             while part not in known:
@@ -92,18 +101,16 @@ class DomainSet:
                 part = part[at + 1 :]
             else:
                 return True
-        return any(keyword in name for keyword in self._keywords)
+        return any(keyword in name for keyword in self.keywords)
 
     def match(self, name: str) -> Match | None:
         """Why `name` is in the set: the exact name, else the longest suffix, else the first keyword."""
-        if name in self._exact:
+        if name in self.exact:
             return Match("exact", name)
         for suffix in suffixes(name):
-            if suffix in self._suffixes:
+            if suffix in self.suffixes:
                 return Match("suffix", suffix)
-        return next((Match("keyword", keyword) for keyword in self._keywords if keyword in name), None)
+        return next((Match("keyword", keyword) for keyword in self.keywords if keyword in name), None)
 
     def __or__(self, other: DomainSet) -> DomainSet:
-        return DomainSet(
-            self._exact | other._exact, self._suffixes | other._suffixes, (*self._keywords, *other._keywords)
-        )
+        return DomainSet(self.exact | other.exact, self.suffixes | other.suffixes, (*self.keywords, *other.keywords))

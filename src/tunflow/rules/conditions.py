@@ -1,0 +1,321 @@
+"""What a rule asks of a flow.
+
+Rule: a condition holds, does not hold, or cannot be told before something about the flow is found out (`Need`). AND
+and OR are decided by what is known wherever that is enough, so nothing is looked up in vain.
+
+A flow that is known by name only has no address until somebody resolves it. A condition on addresses then asks for
+that, unless its rule says `no-resolve`: then it does not hold.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tunflow.flow import ProcessInfo
+from tunflow.rules.cidr import CIDRSet
+from tunflow.rules.domains import DomainSet
+
+
+class Need(enum.Enum):
+    """What must be found out before a flow can be decided."""
+
+    NAME = "name"
+    ADDRESS = "address"
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a flow. `name` is as `normalise` makes it; addresses are packed."""
+
+    network: str
+    source: bytes
+    source_port: int
+    port: int
+    address: bytes | None = None
+    name: str | None = None
+    name_sought: bool = False
+    """Whether nothing more can be done to find a name."""
+    address_sought: bool = False
+    find_process: Callable[[], ProcessInfo | None] = lambda: None
+
+    @property
+    def process(self) -> ProcessInfo | None:
+        """Looked up when the first rule asks."""
+        return self.find_process()
+
+
+class AddressTest(Protocol):
+    """Any set of packed addresses: a `CIDRSet`, a country of a database."""
+
+    def __contains__(self, packed: bytes, /) -> bool:
+        """Whether the address is one of them."""
+
+
+class Condition(Protocol):
+    """One question."""
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """The answer, or what it takes."""
+
+
+class NameCondition:
+    """A condition on the name."""
+
+    __slots__ = ()
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """Whether the name is known and meant."""
+        if facts.name is None:
+            return False if facts.name_sought else Need.NAME
+        return self.names(facts.name)
+
+    def names(self, name: str) -> bool:
+        """Whether `name` is meant."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Domain(NameCondition):
+    """DOMAIN: this very name."""
+
+    name: str
+
+    def names(self, name: str) -> bool:
+        """Whether it is the name."""
+        return name == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSuffix(NameCondition):
+    """DOMAIN-SUFFIX: this name and those below it."""
+
+    suffix: str
+
+    def names(self, name: str) -> bool:
+        """Whether it ends so, at a label border."""
+        return name.endswith(self.suffix) and (len(name) == len(self.suffix) or name[-len(self.suffix) - 1] == ".")
+
+
+@dataclass(frozen=True, slots=True)
+class DomainKeyword(NameCondition):
+    """DOMAIN-KEYWORD: names that contain it."""
+
+    keyword: str
+
+    def names(self, name: str) -> bool:
+        """Whether it is part of the name."""
+        return self.keyword in name
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRegex(NameCondition):
+    """DOMAIN-REGEX: names in which it is found."""
+
+    pattern: re.Pattern[str]
+
+    def names(self, name: str) -> bool:
+        """Whether it is found in the name."""
+        return self.pattern.search(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """IP-CIDR, GEOIP: the target's address."""
+
+    addresses: AddressTest
+    resolve: bool = True
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """Whether the address is among them."""
+        if facts.address is None:
+            return Need.ADDRESS if self.resolve and not facts.address_sought else False
+        return facts.address in self.addresses
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddresses:
+    """SRC-IP-CIDR: the client's address."""
+
+    addresses: AddressTest
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the client is among them."""
+        return facts.source in self.addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Numbers as people write them: `80`, `8000-8100`, several with `/` between."""
+
+    spans: tuple[tuple[int, int], ...]
+
+    def __contains__(self, number: int) -> bool:
+        return any(first <= number <= last for first, last in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPort:
+    """DST-PORT."""
+
+    ports: Ranges
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the flow goes to one of them."""
+        return facts.port in self.ports
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePort:
+    """SRC-PORT."""
+
+    ports: Ranges
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the flow comes from one of them."""
+        return facts.source_port in self.ports
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """NETWORK: tcp or udp."""
+
+    network: str
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the flow is of this kind."""
+        return facts.network == self.network
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessName:
+    """PROCESS-NAME: the last part of the executable's path, whatever its case."""
+
+    name: str
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the program is called so."""
+        process = facts.process
+        if process is None:
+            return False
+        called = process.executable.rpartition("/")[2] if process.executable else process.name
+        return called is not None and called.casefold() == self.name.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPath:
+    """PROCESS-PATH: the executable."""
+
+    path: str
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether it is this one."""
+        process = facts.process
+        return process is not None and process.executable == self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Uid:
+    """UID: whose process it is."""
+
+    uids: Ranges
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether it is one of them."""
+        process = facts.process
+        return process is not None and process.uid is not None and process.uid in self.uids
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """AND."""
+
+    conditions: tuple[Condition, ...]
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """False as soon as one does not hold, whatever the others need."""
+        need: Need | None = None
+        for condition in self.conditions:
+            answer = condition.holds(facts)
+            if answer is False:
+                return False
+            if isinstance(answer, Need):
+                need = need or answer
+        return need or True
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """OR; holds for nothing when empty."""
+
+    conditions: tuple[Condition, ...]
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """True as soon as one holds, whatever the others need."""
+        need: Need | None = None
+        for condition in self.conditions:
+            answer = condition.holds(facts)
+            if answer is True:
+                return True
+            if isinstance(answer, Need):
+                need = need or answer
+        return need or False
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """NOT."""
+
+    condition: Condition
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """The opposite."""
+        answer = self.condition.holds(facts)
+        return answer if isinstance(answer, Need) else not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """MATCH."""
+
+    def holds(self, _: Facts) -> bool:
+        """True."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """RULE-SET: any of many conditions; names and addresses, of which there may be very many, in sets."""
+
+    domains: DomainSet
+    addresses: CIDRSet
+    others: tuple[Condition, ...] = ()
+    resolve: bool = True
+
+    def holds(self, facts: Facts) -> bool | Need:
+        """Whether any of them does."""
+        need: Need | None = None
+        if self.domains:
+            if facts.name is not None:
+                if facts.name in self.domains:
+                    return True
+            elif not facts.name_sought:
+                need = Need.NAME
+        if self.addresses:
+            if facts.address is not None:
+                if facts.address in self.addresses:
+                    return True
+            elif self.resolve and not facts.address_sought:
+                need = need or Need.ADDRESS
+        answer = Some(self.others).holds(facts)
+        if isinstance(answer, Need):
+            return need or answer
+        return answer or need or False
+
+    def without_resolving(self) -> RuleSet:
+        """The same for a rule that says `no-resolve`."""
+        others = (replace(c, resolve=False) if isinstance(c, Addresses) else c for c in self.others)
+        return replace(self, others=tuple(others), resolve=False)
