@@ -90,6 +90,10 @@ def _perform(options: argparse.Namespace) -> int:
         if url is None:
             raise LocalError("no link given: tunflow serve ss://METHOD:PASSWORD@HOST:PORT, or set TUNFLOW_SERVER")
         return serve(url)
+    if options.name == "profile":
+        from tunflow.commands.profile import profile
+
+        return profile(options)
     from tunflow.commands.demo import demo
 
     return demo(as_json=options.json)
@@ -143,7 +147,20 @@ def _parser() -> argparse.ArgumentParser:
         "tell what happened and how fast.",
     )
     demo.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_profile(
+        commands.add_parser(
+            "profile",
+            help="list, add, show, remove and import saved profiles",
+            description="Saved profiles: TOML files with all that makes a tunnel (docs/profiles.md).",
+        )
+    )
     return parser
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    from tunflow.commands.profile_arguments import add_arguments
+
+    add_arguments(parser)
 
 
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:

@@ -60,7 +60,7 @@ def save(profile: Profile, path: Path) -> None:
     except (TOMLKitError, LocalError):
         document = tomlkit.document()
     _update(document, as_data(profile))
-    write_privately(path, tomlkit.dumps(document))
+    write_privately(path, tomlkit.dumps(document).rstrip("\n") + "\n")
 
 
 def as_data(profile: Profile) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""`tunflow profile`: list, add, show, remove and import saved profiles."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunflow.commands.flows import SERVER_VARIABLE, say
+from tunflow.errors import LocalError
+from tunflow.manager import profile_file
+from tunflow.manager.profile import Profile, is_profile_name
+from tunflow.manager.profile_import import import_profile, read_source
+from tunflow.manager.profile_store import ProfileStore
+from tunflow.manager.redaction import redacted, redacted_link
+from tunflow.manager.subscription import name_of
+
+MOST_TOLD = 20
+"""Entries that were skipped, by the line."""
+
+
+def profile(options: argparse.Namespace) -> int:
+    """Do it; the exit status. Raises LocalError or RemoteError."""
+    actions: dict[str, Callable[[argparse.Namespace, ProfileStore], None]] = {
+        "list": _list, "add": _add, "show": _show, "remove": _remove, "import": _import,
+    }  # fmt: skip
+    actions[options.action](options, ProfileStore(warn=say))
+    return 0
+
+
+def _list(options: argparse.Namespace, store: ProfileStore) -> None:
+    found = [_summary(store, name) for name in store.names()]
+    if options.json:
+        _print_json(found)
+        return
+    width = max((len(each["name"]) for each in found), default=0)
+    for each in found:
+        marks = " (on demand)" if each.get("on_demand") else ""
+        _print(f"{each['name']:<{width}}  {each.get('error') or _described(each)}{marks}")
+
+
+def _summary(store: ProfileStore, name: str) -> dict[str, Any]:
+    """One profile's line. A file that is wrong is listed too: it is there, and somebody looks for it."""
+    summary: dict[str, Any] = {"name": name, "file": str(store.path(name))}
+    try:
+        found = store.load(name)
+    except LocalError as error:
+        return {**summary, "error": str(error)}
+    return {
+        **summary,
+        "servers": _labels(found),
+        "provider": found.provider,
+        "rules": len(found.rules),
+        "on_demand": found.on_demand.enabled,
+    }
+
+
+def _labels(found: Profile) -> list[str]:
+    links = [*found.server]
+    for section in found.servers.values():
+        links += [section.url] if section.url else section.chain
+    return [redacted_link(link) for link in links]
+
+
+def _described(summary: dict[str, Any]) -> str:
+    if summary["provider"]:
+        return f"provider {summary['provider']}"
+    servers = summary["servers"]
+    return ", ".join(servers) if len(servers) < 3 else f"{len(servers)} servers"
+
+
+def _add(options: argparse.Namespace, store: ProfileStore) -> None:
+    given = [each for each in (options.profile, *options.links) if each is not None]
+    name = given.pop(0) if given and "://" not in given[0] and given[0] != "-" else None
+    if given == ["-"]:
+        given = sys.stdin.read(profile_file.LARGEST).split()
+    links = given or os.environ.get(SERVER_VARIABLE, "").split()
+    if not links:
+        raise LocalError("no server given: tunflow profile add NAME ss://METHOD:PASSWORD@HOST:PORT, or TUNFLOW_SERVER")
+    name = name or name_of(links[-1])
+    made = Profile.parse({"name": name, "server": links}, "the new profile")
+    _saved(options, store, made, [])
+
+
+def _import(options: argparse.Namespace, store: ProfileStore) -> None:
+    if options.profile is not None and not is_profile_name(options.profile):
+        raise LocalError(f"--name {options.profile!r} is no profile name: letters, digits and _ . + - are accepted")
+    imported = import_profile(read_source(options.source), options.profile)
+    _saved(options, store, imported.profile, [each._asdict() for each in imported.skipped])
+
+
+def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, skipped: list[dict[str, str]]) -> None:
+    path = store.save(made, replace=options.replace)
+    if options.json:
+        _print_json({"name": made.name, "file": str(path), "servers": _labels(made), "skipped": skipped})
+        return
+    for each in skipped[:MOST_TOLD]:
+        say(f"skipped {each['place']}: {each['reason']}")
+    if len(skipped) > MOST_TOLD:
+        say(f"skipped {len(skipped) - MOST_TOLD} more")
+    count = len(_labels(made))
+    _print(f"saved {made.name} with {count} server{'s' if count != 1 else ''} in {path}")
+
+
+def _show(options: argparse.Namespace, store: ProfileStore) -> None:
+    import tomlkit  # noqa: PLC0415
+
+    found = store.load(options.profile)
+    if options.qr:
+        _print_codes(found, options.json)
+        return
+    data = profile_file.as_data(found)
+    if not options.secrets:
+        data = redacted(data)
+    if options.json:
+        _print_json({"file": found.file, **data})
+    elif options.secrets:
+        _print(Path(found.file).read_text(encoding="utf-8").rstrip("\n"))
+    else:
+        _print(tomlkit.dumps(data).rstrip("\n"))
+
+
+def _print_codes(found: Profile, as_json: bool) -> None:
+    import segno  # noqa: PLC0415
+
+    sections = {name: section.url for name, section in found.servers.items() if section.url}
+    named = {
+        **{
+            found.name if len(found.server) == 1 else f"hop {number}": link
+            for number, link in enumerate(found.server, 1)
+        },
+        **sections,
+    }
+    links = {name: link for name, link in named.items() if link.startswith("ss://")}
+    if not links:
+        raise LocalError(f"{found.file}: holds no ss:// link to make a QR code of")
+    if as_json:
+        _print_json(links)
+        return
+    for name, link in links.items():
+        _print(f"{name}  {redacted_link(link)}")
+        segno.make(link, micro=False).terminal(compact=True)
+
+
+def _remove(options: argparse.Namespace, store: ProfileStore) -> None:
+    path = store.remove(options.profile)
+    if options.json:
+        _print_json({"name": options.profile, "file": str(path)})
+    else:
+        _print(f"removed {path}")
+
+
+def _print(line: str) -> None:
+    print(line)  # noqa: T201
+
+
+def _print_json(value: object) -> None:
+    _print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,84 @@
+"""Makes a profile of what other programs call a configuration: links, SIP008, subscriptions, Clash YAML."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from tunflow.errors import BadPacket, LocalError
+from tunflow.manager import profile_file
+from tunflow.manager.fetch import fetch
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_rules import GroupSection, ServerSection
+from tunflow.manager.subscription import Skipped, name_from, name_of, server_list_untrusted
+
+GROUP = "servers"
+"""The group that holds all servers of a list."""
+
+
+class Source(NamedTuple):
+    """Bytes to import, where they are from in words fit for an error, and a name for what comes of them."""
+
+    content: bytes
+    label: str
+    name: str
+
+
+class Imported(NamedTuple):
+    """A profile, and what of its source is not in it."""
+
+    profile: Profile
+    skipped: list[Skipped]
+
+
+def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
+    """What a user means by a link, a file, `-` for stdin, or a web address. Raises LocalError or RemoteError."""
+    if given == "-":
+        return Source(sys.stdin.buffer.read(profile_file.LARGEST + 1), "stdin", "imported")
+    scheme = given.partition("://")[0].lower() if "://" in given else ""
+    if scheme in {"http", "https"}:
+        host = urlsplit(given).hostname
+        if not host:
+            raise LocalError("a subscription's URL reads https://HOST/PATH")
+        return Source(fetch(given), host, name_from(host))
+    if scheme:
+        return Source(given.encode(errors="replace"), "the link", name_of(given))
+    try:
+        with Path(given).open("rb") as file:
+            return Source(file.read(profile_file.LARGEST + 1), given, name_from(Path(given).stem))
+    except OSError as error:
+        raise LocalError(
+            f"cannot read {given}: {error.strerror} (a link, a file, - or https://… is accepted)"
+        ) from None
+
+
+def import_profile(source: Source, name: str | None = None) -> Imported:
+    """The profile that a source describes. Raises LocalError when nothing in it can be used."""
+    if len(source.content) > profile_file.LARGEST:
+        raise LocalError(f"{source.label}: more than {profile_file.LARGEST} bytes is no list of servers")
+    try:
+        links, skipped = server_list_untrusted(source.content)
+    except BadPacket as error:
+        raise LocalError(f"{source.label} {error}") from None
+    if len(links) == 1:
+        ((only, link),) = links.items()
+        return Imported(Profile(name=name or only, server=(link,)), skipped)
+    sections = {each: ServerSection(url=link) for each, link in links.items()}
+    group = _group_name(sections)
+    profile = Profile(
+        name=name or source.name,
+        servers=sections,
+        groups={group: GroupSection(type="select", servers=tuple(sections))},
+        rules=(f"MATCH,{group}",),
+    )
+    return Imported(profile, skipped)
+
+
+def _group_name(taken: dict[str, ServerSection]) -> str:
+    name = GROUP
+    while name in taken:
+        name += "-all"
+    return name
