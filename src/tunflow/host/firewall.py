@@ -1,0 +1,236 @@
+"""The kill switch and the marks of control groups: one nftables table of our own, replaced as a whole.
+
+Rules of the kill switch, for what leaves this host (`output`) and what it forwards (`forward`):
+- the loopback, the tunnel device, and our own marked packets to `servers` pass;
+- so does what a network needs to work at all: DHCP and neighbour discovery (ARP is no IP and never meets this table);
+- so does what stays inside: bridges of containers and virtual machines, other tunnels, whose own packets are looked
+  at again, and the LAN of a gateway;
+- the uplinks' networks pass with `exclude_lan`, and what `included` does not cover passes because it is not ours;
+- everything else is refused at once, so that programs see an error and not a time-out.
+
+The table stands on its own: when this process dies it stays, and the next one replaces it in one transaction. Raw
+packets from AF_PACKET sockets, which only root has, do not meet it. The hooks run at the usual filter priority; a
+packet that passes here can still be dropped by other tables, and one that is refused here passes nowhere.
+
+Read first: nft(8), Linux Documentation/networking/nf_conntrack-sysctl.rst; RFC 4890 §4.4 for ICMPv6.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from pathlib import Path
+
+from tunflow.errors import LocalError
+from tunflow.host.policy_routes import PRIVATE
+from tunflow.host.prefixes import covered
+from tunflow.host.settings import AppScope, HostSettings, Network
+
+TABLE = "tunflow"
+_NFT = "nft"
+_SECONDS = 30
+_CGROUPS = "/sys/fs/cgroup"
+_LOCAL: tuple[Network, ...] = (
+    *PRIVATE,
+    ip_network("224.0.0.0/4"),  # RFC 5771
+    ip_network("255.255.255.255/32"),  # RFC 919 §7
+    ip_network("ff00::/8"),  # RFC 4291 §2.7
+)
+"""Where packets for the neighbours on a LAN go."""
+_ALL = {4: [(0, 2**32 - 1)], 6: [(0, 2**128 - 1)]}
+_WORD = {4: "ip", 6: "ip6"}
+
+_NECESSITIES = (
+    "udp sport 68 udp dport 67 accept",
+    "meta nfproto ipv6 udp sport 546 udp dport 547 accept",
+    # MLD reports too: without them a switch that snoops stops delivering neighbour solicitations (RFC 4541 §3).
+    "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report,"
+    " mld-listener-done, mld2-listener-report } accept",
+)
+_GATEWAY_SERVICES = ("udp sport 67 udp dport 68 accept", "icmpv6 type { nd-router-advert, nd-redirect } accept")
+_REFUSE = "counter reject with icmpx admin-prohibited"
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """What the table says of this host beside the settings: `inside` interfaces, and the networks of the `lan`."""
+
+    inside: tuple[str, ...]
+    lan: tuple[Network, ...]
+
+
+def is_needed(settings: HostSettings) -> bool:
+    """Whether `settings` need a table at all."""
+    return settings.kill_switch or bool(settings.cgroups)
+
+
+def ruleset(settings: HostSettings, near: Neighbourhood, cgroup_prefix: str = "") -> str:
+    """The text that makes our table what `settings` want, in one transaction, whatever it was before.
+
+    `cgroup_prefix` is where the unified hierarchy is mounted below /sys/fs/cgroup, as nft(8) wants it.
+    """
+    lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
+    if settings.cgroups:
+        lines += _marks(settings, cgroup_prefix)
+    if settings.kill_switch:
+        lines += _sets(settings)
+        lines += _chain("output", _output(settings, near))
+        lines += _chain("forward", _forward(settings, near))
+    return "\n".join([*lines, "}", ""])
+
+
+def apply(settings: HostSettings, near: Neighbourhood) -> None:
+    """Put our table in place. Raises LocalError."""
+    prefix = cgroup_prefix(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+    if settings.cgroups:
+        check_cgroups(settings.cgroups, prefix)
+    _run(ruleset(settings, near, prefix or ""))
+
+
+def remove() -> None:
+    """Remove our table if it is there. Raises LocalError."""
+    if shutil.which(_NFT) is None:
+        return  # where there is no nft there never was a table
+    _run(f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
+
+
+def check_available() -> None:
+    """Raise LocalError where the kill switch cannot work."""
+    if shutil.which(_NFT) is None:
+        raise LocalError("the kill switch and per-program rules need nft(8): install nftables")
+
+
+def cgroup_prefix(mountinfo: str) -> str | None:
+    """Where below /sys/fs/cgroup the unified hierarchy is: "" for itself, "unified/"; None for nowhere there.
+
+    proc_pid_mountinfo(5): the mount point is field 5, the type follows the "-".
+    """
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4]
+        if rest.startswith("cgroup2 ") and (point == _CGROUPS or point.startswith(_CGROUPS + "/")):
+            below = point[len(_CGROUPS) + 1 :]
+            return f"{below}/" if below else ""
+    return None
+
+
+def check_cgroups(groups: Sequence[str], prefix: str | None) -> None:
+    """Raise LocalError unless all `groups` exist: a rule for one that does not would match nothing, for ever."""
+    if prefix is None:
+        raise LocalError(f"per-program rules need the unified control group hierarchy (cgroup2) below {_CGROUPS}")
+    for group in groups:
+        if not Path(f"{_CGROUPS}/{prefix}{group.lstrip('/')}").is_dir():
+            raise LocalError(f"control group {group!r} does not exist below {_CGROUPS}/{prefix}")
+
+
+def _run(text: str) -> None:
+    check_available()
+    done = subprocess.run(
+        [_NFT, "-f", "-"], input=text, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+    )
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}")
+        raise LocalError(f"nft refuses the table inet {TABLE}: {reason.strip()}")
+
+
+def _marks(settings: HostSettings, prefix: str) -> list[str]:
+    mark = settings.only_mark if settings.scope is AppScope.ONLY else settings.bypass_mark
+    rules = []
+    for group in settings.cgroups:
+        path = group.strip("/")
+        level = path.count("/") + 1
+        rules.append(f'meta mark 0 socket cgroupv2 level {level} "{prefix}{path}" meta mark set {mark:#x}')
+    return _chain("mark", rules, "type route hook output priority mangle; policy accept;")
+
+
+def _sets(settings: HostSettings) -> list[str]:
+    """The sets of destinations that are the tunnel's business, where that is not simply all."""
+    lines: list[str] = []
+    for version in (4, 6):
+        intervals = covered(settings.included, settings.excluded, version)
+        if intervals and intervals != _ALL[version]:
+            elements = ", ".join(f"{_text(low, version)}-{_text(high, version)}" for low, high in intervals)
+            lines += [f"  set ours{version} {{", f"    type ipv{version}_addr; flags interval; auto-merge;"]
+            lines += [f"    elements = {{ {elements} }}", "  }"]
+    return lines
+
+
+def _output(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    rules = [f'oifname {{ "lo", "{settings.device}" }} accept', f"meta mark {settings.bypass_mark:#x} accept"]
+    rules += _servers(settings)
+    rules += _NECESSITIES
+    rules += _gateway_services(settings)
+    return [*rules, *_common(settings, near), _REFUSE]
+
+
+def _forward(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    # What the tunnel delivers goes to a client; replies of its clients go back into it.
+    through = [f'iifname "{settings.device}" accept', f'oifname "{settings.device}" accept']
+    return [*through, *_common(settings, near), _REFUSE]
+
+
+def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    rules = []
+    if settings.scope is AppScope.ONLY:
+        rules.append(f"meta mark != {settings.only_mark:#x} accept")
+    if near.inside:
+        rules.append(f"oifname {_names(near.inside)} accept")
+    if settings.gateways:
+        rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations(_LOCAL)]
+    if settings.exclude_lan:
+        rules += _destinations((*_LOCAL, *near.lan))
+    return rules + _not_ours(settings)
+
+
+def _servers(settings: HostSettings) -> list[str]:
+    mark = f"meta mark {settings.mark:#x}"
+    if settings.servers is None:
+        return [f"{mark} accept"]
+    rules = []
+    for version in (4, 6):
+        addresses = sorted({str(address) for address in settings.servers if address.version == version})
+        if addresses:
+            rules.append(f"{mark} {_WORD[version]} daddr {{ {', '.join(addresses)} }} accept")
+    return rules
+
+
+def _gateway_services(settings: HostSettings) -> list[str]:
+    return [f"oifname {_names(settings.gateways)} {rule}" for rule in _GATEWAY_SERVICES] if settings.gateways else []
+
+
+def _not_ours(settings: HostSettings) -> list[str]:
+    rules = []
+    for version in (4, 6):
+        intervals = covered(settings.included, settings.excluded, version)
+        if not intervals:
+            rules.append(f"meta nfproto ipv{version} accept")
+        elif intervals != _ALL[version]:
+            rules.append(f"{_WORD[version]} daddr != @ours{version} accept")
+    return rules
+
+
+def _destinations(networks: Iterable[Network]) -> list[str]:
+    """One rule per IP version that accepts packets to `networks`."""
+    chosen4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    chosen6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    return [
+        f"{_WORD[version]} daddr {{ {', '.join(map(str, chosen))} }} accept"
+        for version, chosen in ((4, list(chosen4)), (6, list(chosen6)))
+        if chosen
+    ]
+
+
+def _names(names: Iterable[str]) -> str:
+    return "{ " + ", ".join(f'"{name}"' for name in names) + " }"
+
+
+def _chain(name: str, rules: Iterable[str], kind: str | None = None) -> list[str]:
+    head = kind or f"type filter hook {name} priority filter; policy accept;"
+    return [f"  chain {name} {{", f"    {head}", *(f"    {rule}" for rule in rules), "  }"]
+
+
+def _text(number: int, version: int) -> str:
+    return str(ip_address(number) if version == 4 else ip_address(number.to_bytes(16, "big")))

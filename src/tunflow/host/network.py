@@ -1,0 +1,248 @@
+"""Applies a tunnel's settings to this host, and undoes them.
+
+    network = HostNetwork()
+    network.apply(settings)      # also again, with other settings or after the network has changed
+    driver = Driver(network.device, ...)
+    ...
+    network.undo()
+
+Rules:
+- what is about to change is recorded first (`host.state_file`), so that `undo_recorded` can undo it from another
+  process after this one was killed;
+- `apply` compares what is there with what is wanted and changes the difference only; applying twice changes nothing;
+- the kill switch comes first and goes last, new routes come before old ones go;
+- an `apply` that fails leaves what was before it: nothing, the settings that were in force, or, after a crash, the
+  kill switch of the process that crashed;
+- undoing goes on past what fails, and can be repeated.
+
+Order of `apply`: record, firewall, device, sysctls, routes, rules, resolver. `undo` runs it backwards. All of it needs
+CAP_NET_ADMIN; sysctls, the record and /etc/resolv.conf belong to root, so a process that drops its privileges undoes
+through one that has them (`undo_recorded`).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunflow.errors import LocalError
+from tunflow.host import firewall, sysctls
+from tunflow.host.links import configure_tunnel, inside_links, list_links
+from tunflow.host.netlink import RouteSocket
+from tunflow.host.policy_routes import Surroundings, lan_networks, plan_routes, plan_rules
+from tunflow.host.policy_rules import set_rules
+from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
+from tunflow.host.routes import PROTOCOL, list_routes, set_table
+from tunflow.host.settings import HostSettings
+from tunflow.host.state_file import STATE_FILE, Record, load, new_record, remove, save
+from tunflow.host.tun import Offload, TunDevice
+
+_VERSIONS = (4, 6)
+
+
+class HostNetwork:
+    """The changes that one tunnel makes to this host. One at a time per network namespace."""
+
+    def __init__(self, state: Path = STATE_FILE) -> None:
+        """`state` is the file to record changes in; its folder is made when needed."""
+        self._state = state
+        self._record: Record | None = None
+        self._settings: HostSettings | None = None
+        self._inherited_kill_switch = False
+        self.device: TunDevice | None = None
+        """The TUN device, from the first `apply` to `undo`, which closes it. The driver uses it; who closes it takes
+        it from the host."""
+
+    @property
+    def settings(self) -> HostSettings | None:
+        """What is in force."""
+        return self._settings
+
+    def apply(self, settings: HostSettings) -> None:
+        """Make the host what `settings` say. Raises LocalError, and then what was before is in force.
+
+        Call it again with the same settings when interfaces, addresses or routes have changed: the exceptions for
+        LANs, bridges and other VPNs follow what is there.
+        """
+        if self._record is None:
+            self._record = self._take_over(settings)
+        try:
+            with _explained():
+                self._apply(settings, self._record)
+        except BaseException:
+            self._fall_back(self._record)
+            raise
+        self._settings = settings
+
+    def undo(self) -> None:
+        """Leave the host as it was found. Harmless where nothing was applied. Raises LocalError at the end for what
+        could not be undone; the record of it stays, and the call can be repeated."""
+        if self._record is None:
+            return
+        _undo(self._record, self._state, self._close_device)
+        self._record = self._settings = None
+
+    def _take_over(self, settings: HostSettings) -> Record:
+        """The record to go on with: of a process that died, or a new one. Raises LocalError."""
+        record = load(self._state)
+        if record is None:
+            return new_record(settings.device, settings.table)
+        if record.is_running:
+            raise LocalError(
+                f"a tunnel is up already (process {record.pid}, device {record.device}): take it down first"
+            )
+        mine = new_record(settings.device, settings.table)
+        record.pid, record.started = mine.pid, mine.started
+        self._inherited_kill_switch = record.kill_switch
+        return record
+
+    def _apply(self, settings: HostSettings, record: Record) -> None:
+        with RouteSocket() as route:
+            around = _look_around(route, settings)
+            _check_table(settings, around, record)
+            self._set_firewall(settings, record, around, tighten=True)
+            self._set_device(route, settings, record)
+            around = _look_around(route, settings)
+            self._set_sysctls(settings, record)
+            self._set_routes(route, settings, record, around)
+            self._set_firewall(settings, record, around, tighten=False)
+
+    def _set_firewall(self, settings: HostSettings, record: Record, around: Surroundings, *, tighten: bool) -> None:
+        """Put the table in place before everything else where there will be one, else remove it after everything."""
+        if firewall.is_needed(settings) != tighten:
+            return
+        if tighten:
+            firewall.check_available()
+            record.has_firewall, record.kill_switch = True, settings.kill_switch or record.kill_switch
+            save(record, self._state)
+            lan = tuple(lan_networks(around))
+            firewall.apply(
+                settings, firewall.Neighbourhood(inside_links(around.links, around.uplinks | {around.tunnel}), lan)
+            )
+        elif record.has_firewall:
+            firewall.remove()
+            record.has_firewall = False
+        record.kill_switch = settings.kill_switch
+        save(record, self._state)
+
+    def _set_device(self, route: RouteSocket, settings: HostSettings, record: Record) -> None:
+        record.device = settings.device
+        save(record, self._state)
+        if self.device is not None and self.device.name != settings.device:
+            raise LocalError(f"the device is {self.device.name}: another name needs the tunnel to go down and up again")
+        if self.device is None:
+            self.device = TunDevice.open(settings.device)
+        mtu = settings.mtu or (OFFLOAD_MTU if Offload.TSO4 in self.device.offload else PLAIN_MTU)
+        configure_tunnel(route, settings.device, settings.addresses, mtu)
+
+    def _set_sysctls(self, settings: HostSettings, record: Record) -> None:
+        wanted = sysctls.plan(settings.device, settings.gateways)
+        for name, value in wanted:
+            old, _ = record.sysctls.get(name, (sysctls.read(name) or "", ""))
+            record.sysctls[name] = (old, value)
+        if wanted:
+            save(record, self._state)
+        for name, value in wanted:
+            sysctls.write(name, value)
+
+    def _set_routes(self, route: RouteSocket, settings: HostSettings, record: Record, around: Surroundings) -> None:
+        before, record.table, record.has_routes = record.table, settings.table, True
+        save(record, self._state)
+        for version in _VERSIONS:
+            set_table(route, version, settings.table, plan_routes(settings, version, around))
+        for version in _VERSIONS:
+            set_rules(route, version, plan_rules(settings, version, around))
+            if before != settings.table:
+                set_table(route, version, before, {})
+
+    def _fall_back(self, record: Record) -> None:
+        """After a failed `apply`: to the settings in force, or else to nothing but a kill switch that was there."""
+        if self._settings is not None:
+            with _explained():
+                self._apply(self._settings, record)
+            return
+        self._record = None
+        _undo(record, self._state, self._close_device, keep_kill_switch=self._inherited_kill_switch)
+
+    def _close_device(self) -> None:
+        if self.device is not None:
+            self.device.close()
+            self.device = None
+
+
+def undo_recorded(state: Path = STATE_FILE) -> bool:
+    """Undo what a process that is gone had recorded in `state`; whether there was anything. Raises LocalError.
+
+    A process that is still there is asked to do it itself: then this refuses, and changes nothing.
+    """
+    record = load(state)
+    if record is None:
+        return False
+    if record.is_running:
+        raise LocalError(f"the tunnel is still up (process {record.pid}): ask that process to take it down")
+    _undo(record, state, lambda: None)
+    return True
+
+
+def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
+    links = list_links(route)
+    tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
+    routes = [each for version in _VERSIONS for each in list_routes(route, version)]
+    return Surroundings(links, routes, tunnel)
+
+
+def _check_table(settings: HostSettings, around: Surroundings, record: Record) -> None:
+    """Refuse a table that others have routes in: ours would mix with them. Raises LocalError."""
+    if record.has_routes and record.table == settings.table:
+        return
+    if any(route.table == settings.table and route.protocol != PROTOCOL for route in around.routes):
+        raise LocalError(f"routing table {settings.table} has routes of something else: choose another table")
+
+
+def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep_kill_switch: bool = False) -> None:
+    """Undo all that `record` names, last first. Raises LocalError with all that failed, in one line."""
+    failures: list[str] = []
+
+    def attempt(step: Callable[[], None]) -> None:
+        try:
+            with _explained():
+                step()
+        except LocalError as error:
+            failures.append(str(error))
+
+    if record.has_routes:
+        attempt(lambda: _remove_routes(record.table))
+    attempt(lambda: sysctls.restore(record.sysctls))
+    close_device()
+    if record.has_firewall and not (keep_kill_switch and record.kill_switch):
+        attempt(firewall.remove)
+    if failures:
+        raise LocalError("not all could be undone: " + "; ".join(failures))
+    if keep_kill_switch and record.kill_switch:
+        record.has_routes, record.sysctls = False, {}
+        save(record, state)
+    else:
+        remove(state)
+
+
+def _remove_routes(table: int) -> None:
+    with RouteSocket() as route:
+        for version in _VERSIONS:
+            set_rules(route, version, [])
+        for version in _VERSIONS:
+            set_table(route, version, table, {})
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the kernel's refusals into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise LocalError(
+                f"cannot {error.filename or 'change the network'}: it needs root (CAP_NET_ADMIN)"
+            ) from None
+        raise LocalError(f"cannot {error.filename or 'change the network'}: {error.strerror}") from None

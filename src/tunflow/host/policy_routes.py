@@ -1,0 +1,197 @@
+"""Which rules and routes carry the host's traffic into the tunnel. Pure: settings and what there is in, values out.
+
+The main table is never changed. For each IP version, in this order (the first rule that finds a route decides):
+
+    P    fwmark M (and M+1)                    -> main            our own sockets, and programs that go around
+    P+1  fwmark M (and M+1)                    -> unreachable     never back into the tunnel: that would be a loop
+    P+2  from the tunnel device                -> main            what the tunnel delivers to containers and LANs
+    P+3  UDP from port 68 to 67                -> main            a DHCP lease is renewed (IPv4)
+    P+4  to the tunnel's own and the uplinks' private networks -> T   (the latter unless exclude_lan)
+    P+5  to private networks                   -> main, but not by its default route
+    P+6  everything (or mark M+2 only)         -> T
+
+T holds `included` as routes into the device and `excluded` as `throw`: the search goes on behind rule P+6 with what
+the host does on its own. So the longest prefix decides between the two. P+5 keeps bridges of containers and virtual
+machines working the moment they appear. It is limited to private networks because a DHCP server may hand out routes
+to any network it likes (option 121, CVE-2024-3661), and these must not win over the tunnel. Public or private, what
+is routed through a *local* interface (`host.links`) in any table but ours is thrown as well: other VPNs with a table
+of their own, whatever their rules' priority, keep their networks.
+
+Forwarded packets (containers, virtual machines, gateways' hosts) take the same way as the host's own.
+
+Read first: ip-rule(8), ip-route(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from tunflow.host.links import Link
+from tunflow.host.netlink import RTN_UNICAST
+from tunflow.host.policy_rules import Rule
+from tunflow.host.routes import THROW, UNREACHABLE, Route, Way
+from tunflow.host.settings import AppScope, HostSettings, Network
+
+TABLE_MAIN = 254
+TABLE_DEFAULT = 253
+TABLE_LOCAL = 255
+DHCP_PORTS = (68, 67)
+
+PRIVATE: tuple[Network, ...] = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",  # RFC 1918
+            "100.64.0.0/10",  # RFC 6598
+            "169.254.0.0/16",  # RFC 3927
+            "fc00::/7",  # RFC 4193
+            "fe80::/10",  # RFC 4291 §2.5.6
+        ),
+    )
+)
+"""Networks that are never reached across the Internet."""
+
+_DEFAULT_LENGTH = {4: 7, 6: 6}
+"""Routes with a prefix of at most that length are taken for parts of a default route: the halves that OpenVPN's
+`redirect-gateway def1` adds, 2000::/3, and whatever else cuts the Internet into large pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What else is on this host: its interfaces, and the routes of all tables but our own."""
+
+    links: Mapping[int, Link]
+    routes: Sequence[Route]
+    tunnel: int
+    """Index of the tunnel device."""
+
+    @property
+    def uplinks(self) -> frozenset[int]:
+        """The interfaces that a default route of the main table leads through."""
+        return frozenset(
+            device
+            for route in self.routes
+            if route.table == TABLE_MAIN and is_default(route.destination)
+            for device in route.way.devices
+            if device != self.tunnel
+        )
+
+
+def is_default(network: Network) -> bool:
+    """Whether a route to `network` is a default route, or a large part of one."""
+    return network.prefixlen <= _DEFAULT_LENGTH[network.version]
+
+
+def is_private(network: Network) -> bool:
+    """Whether all of `network` lies in private networks."""
+    return any(_is_within(network, private) for private in PRIVATE)
+
+
+def lan_networks(around: Surroundings) -> set[Network]:
+    """The networks that the uplinks are attached to; never so large as to be a default route."""
+    uplinks = around.uplinks
+    return {
+        route.destination
+        for route in around.routes
+        if route.table == TABLE_MAIN
+        and route.is_connected
+        and not is_default(route.destination)
+        and not route.destination.is_link_local
+        and uplinks.intersection(route.way.devices)
+    }
+
+
+def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> list[Rule]:
+    """The rules of IP `version`, first to last."""
+    first, table = settings.priority, settings.table
+    marks = (settings.mark, settings.bypass_mark)
+    rules = [Rule(version, first, TABLE_MAIN, mark=mark) for mark in marks]
+    rules += [Rule(version, first + 1, None, mark=mark) for mark in marks]
+    rules.append(Rule(version, first + 2, TABLE_MAIN, device=settings.device))
+    if version == 4:
+        rules.append(Rule(version, first + 3, TABLE_MAIN, ports=DHCP_PORTS))
+    only = settings.only_mark if settings.scope is AppScope.ONLY else None
+    captured = _tunnel_networks(settings, version)
+    if not settings.exclude_lan:
+        captured |= _uplink_networks(around, version)
+    rules += [
+        Rule(version, first + 4, table, mark=only, destination=network) for network in sorted(captured, key=_order)
+    ]
+    rules += [
+        Rule(version, first + 5, TABLE_MAIN, destination=network, suppress=0)
+        for network in PRIVATE
+        if network.version == version
+    ]
+    rules.append(Rule(version, first + 6, table, mark=only))
+    return rules
+
+
+def plan_routes(settings: HostSettings, version: int, around: Surroundings) -> dict[Network, Way]:
+    """The routes of our own table for IP `version`."""
+    into = Way(RTN_UNICAST, (around.tunnel,))
+    if version == 6 and not settings.has_family(version):
+        into = UNREACHABLE
+    table: dict[Network, Way] = {}
+    for network in settings.included:
+        if network.version == version:
+            table[network] = into
+    for network in _kept_networks(settings, version, around):
+        table[network] = THROW
+    for network in settings.excluded:
+        if network.version == version:
+            table[network] = THROW
+    for network in _tunnel_networks(settings, version):
+        table[network] = into
+    return table
+
+
+def _tunnel_networks(settings: HostSettings, version: int) -> set[Network]:
+    return {address.network for address in settings.addresses if address.version == version}
+
+
+def _uplink_networks(around: Surroundings, version: int) -> set[Network]:
+    """The private networks that are routed through an uplink, which P+5 would leave outside."""
+    uplinks = around.uplinks
+    return {
+        route.destination
+        for route in around.routes
+        if route.table == TABLE_MAIN
+        and route.destination.version == version
+        and not route.destination.is_link_local
+        and not is_default(route.destination)
+        and is_private(route.destination)
+        and uplinks.issuperset(route.way.devices)
+        and route.way.devices
+    }
+
+
+def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -> Iterable[Network]:
+    """What stays outside of the tunnel because it is somewhere else already."""
+    uplinks = around.uplinks
+    for route in around.routes:
+        if route.destination.version != version or route.table in (TABLE_LOCAL, TABLE_DEFAULT, settings.table):
+            continue
+        if is_default(route.destination) or route.way.kind != RTN_UNICAST or around.tunnel in route.way.devices:
+            continue
+        if route.table == TABLE_MAIN and is_private(route.destination):
+            continue  # P+5 leaves it to the main table
+        if not uplinks.intersection(route.way.devices):
+            yield route.destination
+    if settings.exclude_lan:
+        yield from (network for network in lan_networks(around) if network.version == version)
+
+
+def _is_within(network: Network, other: Network) -> bool:
+    return (
+        network.version == other.version
+        and network.prefixlen >= other.prefixlen
+        and (int(network.network_address) ^ int(other.network_address)) >> other.max_prefixlen - other.prefixlen == 0
+    )
+
+
+def _order(network: Network) -> tuple[int, int]:
+    return int(network.network_address), network.prefixlen

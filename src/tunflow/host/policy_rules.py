@@ -1,0 +1,141 @@
+"""Rules of the routing policy database: listing, and turning what is there into what is wanted.
+
+Read first: ip-rule(8); Linux include/uapi/linux/fib_rules.h, net/core/fib_rules.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from tunflow.host.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, RouteSocket, attribute, attributes
+from tunflow.host.routes import FAMILIES, PROTOCOL
+from tunflow.host.settings import Network
+
+RTM_NEWRULE = 32
+RTM_DELRULE = 33
+RTM_GETRULE = 34
+
+FR_ACT_TO_TBL = 1
+FR_ACT_UNREACHABLE = 7
+
+FRA_DST = 1
+FRA_IIFNAME = 3
+FRA_PRIORITY = 6
+FRA_FWMARK = 10
+FRA_SUPPRESS_PREFIXLEN = 14
+FRA_TABLE = 15
+FRA_FWMASK = 16
+FRA_PROTOCOL = 21
+FRA_IP_PROTO = 22
+FRA_SPORT_RANGE = 23
+FRA_DPORT_RANGE = 24
+
+_RULE = struct.Struct("=BBBBBBBBI")
+"""struct fib_rule_hdr: family, length of destination and source, TOS, table, two reserved, action, flags."""
+_PORTS = struct.Struct("=HH")
+_NO_SUPPRESSION = 0xFFFFFFFF
+_IPPROTO_UDP = 17
+_THERE = frozenset((errno.EEXIST,))
+_GONE = frozenset((errno.ENOENT,))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: all its selectors have to match. `table` None means the destination is unreachable.
+
+    `suppress` makes routes with a prefix of that length or shorter not count. `ports` is the UDP source and
+    destination port.
+    """
+
+    version: int
+    priority: int
+    table: int | None
+    mark: int | None = None
+    device: str | None = None
+    destination: Network | None = None
+    ports: tuple[int, int] | None = None
+    suppress: int | None = None
+
+
+def list_rules(route: RouteSocket, version: int) -> list[Rule]:
+    """Our own rules of IP `version`, in order. Raises OSError."""
+    family = FAMILIES[version]
+    try:
+        answers = route.dump(RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+            return []
+        raise
+    found = []
+    for body in answers:
+        fields = attributes(body, _RULE.size)
+        if body[0] == family and fields.get(FRA_PROTOCOL, b"\0")[0] == PROTOCOL:
+            found.append(_parse(version, body, fields))
+    return found
+
+
+def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> Rule:
+    _, length, _, _, _, _, _, action, _ = _RULE.unpack_from(body)
+    suppress = _number(fields.get(FRA_SUPPRESS_PREFIXLEN))
+    ports = None
+    if FRA_SPORT_RANGE in fields and FRA_DPORT_RANGE in fields:
+        ports = _PORTS.unpack(fields[FRA_SPORT_RANGE])[0], _PORTS.unpack(fields[FRA_DPORT_RANGE])[0]
+    return Rule(
+        version=version,
+        priority=_number(fields.get(FRA_PRIORITY)) or 0,
+        table=_number(fields.get(FRA_TABLE)) if action == FR_ACT_TO_TBL else None,
+        mark=_number(fields.get(FRA_FWMARK)),
+        device=fields[FRA_IIFNAME].rstrip(b"\0").decode(errors="replace") if FRA_IIFNAME in fields else None,
+        destination=ip_network((fields[FRA_DST], length)) if FRA_DST in fields else None,
+        ports=ports,
+        suppress=None if suppress == _NO_SUPPRESSION else suppress,
+    )
+
+
+def set_rules(route: RouteSocket, version: int, wanted: Sequence[Rule]) -> None:
+    """Make our rules exactly `wanted`; added first to last, and old ones removed last to first. Raises OSError.
+
+    So whoever lists what keeps packets from a loop first and what catches them last never has one in a loop.
+    """
+    there = list_rules(route, version)
+    new = [rule for rule in wanted if rule not in there]
+    old = [rule for rule in reversed(there) if rule not in wanted]
+    route.send([_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule) for rule in new], ignored=_THERE)
+    route.send([_request(RTM_DELRULE, 0, rule) for rule in old], ignored=_GONE)
+
+
+def _request(kind: int, flags: int, rule: Rule) -> Request:
+    action = FR_ACT_UNREACHABLE if rule.table is None else FR_ACT_TO_TBL
+    length = 0 if rule.destination is None else rule.destination.prefixlen
+    body = _RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
+    body += attribute(FRA_PRIORITY, struct.pack("=I", rule.priority))
+    body += attribute(FRA_PROTOCOL, bytes((PROTOCOL,)))
+    if rule.table is not None:
+        body += attribute(FRA_TABLE, struct.pack("=I", rule.table))
+    if rule.mark is not None:
+        body += attribute(FRA_FWMARK, struct.pack("=I", rule.mark))
+        body += attribute(FRA_FWMASK, struct.pack("=I", 0xFFFFFFFF))
+    if rule.device is not None:
+        body += attribute(FRA_IIFNAME, rule.device.encode() + b"\0")
+    if rule.destination is not None:
+        body += attribute(FRA_DST, rule.destination.network_address.packed)
+    if rule.ports is not None:
+        source, destination = rule.ports
+        body += attribute(FRA_IP_PROTO, bytes((_IPPROTO_UDP,)))
+        body += attribute(FRA_SPORT_RANGE, _PORTS.pack(source, source))
+        body += attribute(FRA_DPORT_RANGE, _PORTS.pack(destination, destination))
+    if rule.suppress is not None:
+        body += attribute(FRA_SUPPRESS_PREFIXLEN, struct.pack("=I", rule.suppress))
+    tried = "add" if kind == RTM_NEWRULE else "remove"
+    return Request(kind, flags, body, f"{tried} IPv{rule.version} routing rule {rule.priority}")
+
+
+def _number(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    (number,) = struct.unpack_from("=I", value)
+    return int(number)

@@ -1,0 +1,156 @@
+"""Routes of one table: listing, and turning what is there into what is wanted.
+
+Read first: rtnetlink(7), ip-route(8); Linux include/uapi/linux/rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from tunflow.host.netlink import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    RT_SCOPE_LINK,
+    RT_SCOPE_UNIVERSE,
+    RTA_OIF,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
+    Request,
+    RouteSocket,
+    attribute,
+    attributes,
+)
+from tunflow.host.settings import Network
+
+RTM_DELROUTE = 25
+RTM_GETROUTE = 26
+RTA_DST = 1
+RTA_GATEWAY = 5
+RTA_MULTIPATH = 9
+RTA_TABLE = 15
+RTN_UNREACHABLE = 7
+RTN_THROW = 9
+RT_SCOPE_NOWHERE = 255
+RT_TABLE_UNSPEC = 0
+RTPROT_KERNEL = 2
+RTPROT_RA = 9
+RTM_F_CLONED = 0x200
+
+PROTOCOL = 158
+"""Who made a route or a rule (`proto 158` in ip(8)): no number that rt_protos(5) gives to anybody."""
+
+_ROUTE = struct.Struct("=BBBBBBBBI")
+"""struct rtmsg: family, length of destination and source, TOS, table, protocol, scope, type, flags."""
+_NEXTHOP = struct.Struct("=HBBi")
+"""struct rtnexthop: length, flags, hops, interface."""
+_GONE = frozenset((errno.ESRCH, errno.ENOENT))
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a route leads: through the interfaces `devices`, or for the kinds THROW and UNREACHABLE nowhere."""
+
+    kind: int
+    devices: tuple[int, ...] = ()
+
+
+THROW = Way(RTN_THROW)
+UNREACHABLE = Way(RTN_UNREACHABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of any table, as far as it matters here. `is_connected`: the network of an interface's own address."""
+
+    destination: Network
+    way: Way
+    table: int
+    protocol: int
+    is_connected: bool
+
+
+def list_routes(route: RouteSocket, version: int, table: int | None = None) -> list[Route]:
+    """The routes of IP `version` in one table, or in all. Raises OSError."""
+    family = FAMILIES[version]
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
+    if table is not None:
+        body += attribute(RTA_TABLE, struct.pack("=I", table))
+    try:
+        answers = route.dump(RTM_GETROUTE, body)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT):  # a table that has never been used
+            return []
+        raise
+    found = [_parse(answer) for answer in answers if answer[0] == family]
+    return [each for each in found if each is not None and (table is None or each.table == table)]
+
+
+def _parse(body: bytes) -> Route | None:
+    family, length, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
+    if flags & RTM_F_CLONED:
+        return None
+    fields = attributes(body, _ROUTE.size)
+    if RTA_TABLE in fields:
+        (table,) = struct.unpack_from("=I", fields[RTA_TABLE])
+    packed = fields.get(RTA_DST, bytes(4 if family == socket.AF_INET else 16))
+    devices = struct.unpack_from("=i", fields[RTA_OIF]) if RTA_OIF in fields else _nexthops(fields)
+    is_reject = kind != RTN_UNICAST  # IPv6 names the loopback as the device of such a route
+    connected = RTA_GATEWAY not in fields and RTA_MULTIPATH not in fields and protocol in (RTPROT_KERNEL, RTPROT_RA)
+    return Route(
+        destination=ip_network((packed, length)),
+        way=Way(kind, () if is_reject else devices),
+        table=table,
+        protocol=protocol,
+        is_connected=connected and not is_reject,
+    )
+
+
+def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
+    hops = fields.get(RTA_MULTIPATH, b"")
+    devices = []
+    offset = 0
+    while offset + _NEXTHOP.size <= len(hops):
+        length, _, _, device = _NEXTHOP.unpack_from(hops, offset)
+        devices.append(device)
+        offset += max(length, _NEXTHOP.size) + 3 & ~3
+    return tuple(devices)
+
+
+def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, Way]) -> None:
+    """Make our routes in `table` exactly `wanted`. What is new comes before what is old goes. Raises OSError."""
+    there = {each.destination: each.way for each in list_routes(route, version, table) if each.protocol == PROTOCOL}
+    route.send(
+        [
+            _request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table)
+            for destination, way in wanted.items()
+            if there.get(destination) != way
+        ]
+    )
+    route.send(
+        [
+            _request(RTM_DELROUTE, 0, destination, way, table)
+            for destination, way in there.items()
+            if destination not in wanted
+        ],
+        ignored=_GONE,
+    )
+
+
+def _request(kind: int, flags: int, destination: Network, way: Way, table: int) -> Request:
+    version, length = destination.version, destination.prefixlen
+    scope = RT_SCOPE_LINK if version == 4 and way.devices else RT_SCOPE_UNIVERSE
+    if kind == RTM_DELROUTE:
+        scope = RT_SCOPE_NOWHERE
+    body = _ROUTE.pack(FAMILIES[version], length, 0, 0, RT_TABLE_UNSPEC, PROTOCOL, scope, way.kind, 0)
+    body += attribute(RTA_TABLE, struct.pack("=I", table))
+    body += attribute(RTA_DST, destination.network_address.packed)
+    if way.devices:
+        body += attribute(RTA_OIF, struct.pack("=i", way.devices[0]))
+    tried = "add" if kind == RTM_NEWROUTE else "remove"
+    return Request(kind, flags, body, f"{tried} the route to {destination} in table {table}")

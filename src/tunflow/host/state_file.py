@@ -1,0 +1,150 @@
+"""The record of what was changed on the host, written before it is changed.
+
+It is what `down` works from when the process that made the changes is gone. Rules:
+- mode 0600, below /run, which a reboot empties along with everything else that is recorded;
+- written to a new file, synced and renamed: there is a whole old or a whole new one, whenever the power fails;
+- a file that is not ours, damaged or of a later version is refused by one line, and nothing is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunflow.errors import LocalError
+
+STATE_FILE = Path("/run/tunflow/host.json")
+VERSION = 1
+_MAXIMUM_SIZE = 16 << 20
+_REMEDY = "move it away, and undo what it names by hand (docs/up.md)"
+
+
+@dataclass(slots=True)
+class Record:
+    """What was changed, and by whom: process `pid`, which started at `started` (clock ticks since boot)."""
+
+    pid: int
+    started: int
+    device: str
+    table: int
+    has_routes: bool = False
+    has_firewall: bool = False
+    kill_switch: bool = False
+    sysctls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Name below /proc/sys/net: value before, value set."""
+    resolver: dict[str, Any] = field(default_factory=dict)
+    """Method of `host.resolver…`: what it needs to restore what was."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that made the changes is still there, and is another than this one."""
+        return self.pid != os.getpid() and start_time(self.pid) == self.started
+
+
+def new_record(device: str, table: int) -> Record:
+    """A record of nothing yet, in the name of this process."""
+    return Record(pid=os.getpid(), started=start_time(os.getpid()) or 0, device=device, table=table)
+
+
+def start_time(pid: int) -> int | None:
+    """When process `pid` started, in clock ticks since boot (proc_pid_stat(5), field 22); None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def save(record: Record, path: Path) -> None:
+    """Write `record` so that it survives us. Raises LocalError."""
+    text = json.dumps({"tunflow": VERSION, **{name: getattr(record, name) for name in Record.__slots__}}, indent=1)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be written: {error.strerror}; nothing is changed without it") from None
+
+
+def load(path: Path) -> Record | None:
+    """What `path` records; None where there is no such file. Raises LocalError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAXIMUM_SIZE)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise LocalError(f"{path} cannot be read: {reason}: expected what tunflow recorded; {_REMEDY}") from None
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise LocalError(f"{path} is damaged: expected what tunflow recorded; {_REMEDY}") from None
+    return _parse(values, path)
+
+
+def remove(path: Path) -> None:
+    """Forget. Raises LocalError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be removed: {error.strerror}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a rename in `folder` reach the disk. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+_FIELDS: dict[str, type] = {
+    "pid": int,
+    "started": int,
+    "device": str,
+    "table": int,
+    "has_routes": bool,
+    "has_firewall": bool,
+    "kill_switch": bool,
+    "sysctls": dict,
+    "resolver": dict,
+}
+
+
+def _parse(values: object, path: Path) -> Record:
+    if not isinstance(values, dict) or not isinstance(values.get("tunflow"), int):
+        raise LocalError(f"{path} is no record of tunflow's; {_REMEDY}")
+    version = values.pop("tunflow")
+    if version != VERSION:
+        raise LocalError(f"{path} has version {version}, and this tunflow knows {VERSION}: use the one that wrote it")
+    sound = values.keys() == _FIELDS.keys() and all(type(values[name]) is kind for name, kind in _FIELDS.items())
+    if not sound or not all(_is_sysctl(name, change) for name, change in values["sysctls"].items()):
+        raise LocalError(f"{path} is damaged: expected what tunflow recorded; {_REMEDY}")
+    values["sysctls"] = {name: (old, ours) for name, (old, ours) in values["sysctls"].items()}
+    return Record(**values)
+
+
+def _is_sysctl(name: str, change: object) -> bool:
+    """Whether it is a change that we make: nothing outside of /proc/sys/net/ipv4 and ipv6 is ever written."""
+    parts = name.split("/")
+    return (
+        parts[0] in ("ipv4", "ipv6")
+        and ".." not in parts
+        and isinstance(change, list)
+        and len(change) == 2
+        and all(isinstance(value, str) for value in change)
+    )

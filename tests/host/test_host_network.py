@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from host_lab import ADDRESSES, SETTINGS, host, run, snapshot, way
+
+from tunflow.errors import LocalError
+from tunflow.host.network import HostNetwork, undo_recorded
+
+WITH_ALL = replace(
+    SETTINGS,
+    kill_switch=True,
+    servers=(ip_address("203.0.113.5"),),
+    gateways=("docker0",),
+    excluded=(ip_network("198.51.100.0/24"),),
+)
+
+
+@host()
+def test_what_goes_where(tmp_path: Path) -> None:
+    network = HostNetwork(tmp_path / "state")
+    network.apply(replace(SETTINGS, excluded=(ip_network("198.51.100.0/24"), ip_network("2001:db8:e::/48"))))
+    for destination in ("8.8.8.8", "192.168.1.7", "198.18.0.2", "2001:db8:1::7", "2600::1", "fd74:756e:666c:6f77::2"):
+        assert way(destination) == "tunflow0", destination
+    for destination in ("198.51.100.7", "2001:db8:e::1"):
+        assert way(destination) == "eth0", destination
+    for destination in ("172.17.0.9", "2001:db8:d0::9"):
+        assert way(destination) == "docker0", destination
+    for destination in ("100.100.1.1", "2001:db8:99::1"):
+        assert way(destination) == "vpn0", destination
+    assert way("8.8.8.8", "mark", "0x2740") == way("2600::1", "mark", "0x2740") == "eth0"
+    network.undo()
+
+
+@host()
+def test_our_own_packets_never_fall_back_into_the_tunnel(tmp_path: Path) -> None:
+    network = HostNetwork(tmp_path / "state")
+    network.apply(SETTINGS)
+    run("ip route del default; ip -6 route del default")
+    for destination in ("8.8.8.8", "2600::1"):
+        assert "unreachable" in way(destination, "mark", "0x2740").lower()
+    network.undo()
+
+
+@host()
+def test_undo_leaves_the_host_as_it_was(tmp_path: Path) -> None:
+    before = snapshot()
+    network = HostNetwork(tmp_path / "state")
+    network.apply(WITH_ALL)
+    assert snapshot() != before
+    network.undo()
+    assert snapshot() == before
+    assert not (tmp_path / "state").exists()
+    network.undo()
+    assert not undo_recorded(tmp_path / "state")
+
+
+@host()
+def test_applying_again_changes_nothing(tmp_path: Path) -> None:
+    network = HostNetwork(tmp_path / "state")
+    network.apply(WITH_ALL)
+    once = snapshot()
+    network.apply(WITH_ALL)
+    assert snapshot() == once
+    network.undo()
+
+
+@host()
+def test_without_an_ipv6_address_ipv6_is_unreachable(tmp_path: Path) -> None:
+    network = HostNetwork(tmp_path / "state")
+    network.apply(replace(SETTINGS, addresses=ADDRESSES[:1]))
+    assert "No route to host" in way("2600::1")  # EHOSTUNREACH
+    assert way("8.8.8.8") == "tunflow0"
+    network.undo()
+
+
+@host()
+def test_a_second_tunnel_is_refused(tmp_path: Path) -> None:
+    run("ip route add default dev eth0 table 10048")
+    before = snapshot()
+    with pytest.raises(LocalError, match="routing table 10048 has routes of something else"):
+        HostNetwork(tmp_path / "state").apply(SETTINGS)
+    assert snapshot() == before
