@@ -1,0 +1,33 @@
+"""Any bytes as the start of a TLS stream: a hello, more needed, or BadPacket; and more bytes change no answer."""
+
+from __future__ import annotations
+
+from tunflow.errors import BadPacket
+from tunflow.filter.tls import parse_records_untrusted
+
+_NAME = b"\0\0\0\x10\0\x0e\0\0\x0bexample.com"
+_ALPN = b"\0\x10\0\5\0\3\2h2"
+_BODY = (
+    b"\3\3" + bytes(32) + b"\0" + b"\0\2\x13\1" + b"\1\0" + (len(_NAME) + len(_ALPN)).to_bytes(2, "big") + _NAME + _ALPN
+)
+_MESSAGE = b"\1" + len(_BODY).to_bytes(3, "big") + _BODY
+
+SEEDS = [
+    b"\x16\3\1" + len(_MESSAGE).to_bytes(2, "big") + _MESSAGE,
+    b"\x16\3\3\0\x10" + _MESSAGE[:16] + b"\x16\3\3" + (len(_MESSAGE) - 16).to_bytes(2, "big") + _MESSAGE[16:],
+]
+
+
+def one_input(data: bytes) -> None:
+    """Parse it whole and its first half."""
+    try:
+        early = parse_records_untrusted(data[: len(data) // 2])
+    except BadPacket:
+        return
+    try:
+        hello = parse_records_untrusted(data)
+    except BadPacket:
+        assert early is None
+        return
+    assert early is None or hello == early
+    assert hello is None or hello.server_name is None or 0 < len(hello.server_name) <= 253

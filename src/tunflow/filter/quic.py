@@ -1,0 +1,207 @@
+"""The name in a QUIC connection's first packets, which are encrypted with keys that everybody can compute.
+
+    1  header form (1), fixed bit (1), type (2 bits), reserved (2), packet number length - 1 (2)
+    4  version | 1+n destination connection id | 1+n source connection id | varint+n token | varint length
+    1..4  packet number, then the payload: both protected
+
+Rules:
+- Keys come from the destination connection id of the client's first Initial (RFC 9001 §5.2); version 2 has its own
+  salt, labels and type numbers (RFC 9369 §3.2 and §3.3).
+- A ClientHello may take several packets, in any order, its CRYPTO frames may be cut and shuffled (browsers do so on
+  purpose), and a datagram may hold several packets (RFC 9000 §12.2).
+- What does not decrypt is not a client's Initial: padding behind it, another packet type, or garbage.
+
+Read first: RFC 9000 §17.2.2 and §19.6, RFC 9001 §5, RFC 9369.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from tunflow.errors import BadPacket
+from tunflow.filter.tls import LARGEST, ClientHello, parse_message_untrusted
+
+SMALLEST_DATAGRAM = 1200
+"""RFC 9000 §14.1: a client's datagram with an Initial has at least this many bytes."""
+
+PIECES = 256
+"""CRYPTO frames kept at most."""
+
+_SAMPLE = 16
+_TAG = 16
+_LONGEST_ID = 20
+_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0, 1, 2, 3, 6, 0x1C
+
+
+class _Version(NamedTuple):
+    salt: bytes
+    prefix: bytes
+    initial: int
+    """The packet type of an Initial."""
+
+
+VERSIONS = {
+    1: _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0b00),
+    0x6B3343CF: _Version(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quicv2 ", 0b01),
+}
+"""RFC 9001 §5.2; RFC 9369 §3.1, §3.2, §3.3.1 and §3.3.2."""
+
+
+class _Keys:
+    """What protects a client's Initial packets."""
+
+    __slots__ = ("_aead", "_iv", "_mask")
+
+    def __init__(self, version: _Version, connection_id: bytes) -> None:
+        initial = hmac.digest(version.salt, connection_id, hashlib.sha256)
+        secret = expand_label(initial, b"client in", 32)
+        self._aead = AESGCM(expand_label(secret, version.prefix + b"key", 16))
+        self._iv = expand_label(secret, version.prefix + b"iv", 12)
+        self._mask = Cipher(AES(expand_label(secret, version.prefix + b"hp", 16)), ECB())  # noqa: S305 (RFC 9001 §5.4.3)
+
+    def open_untrusted(self, packet: bytes, number_at: int) -> bytes:
+        """The payload of a packet whose number stands at `number_at`. Raises BadPacket."""
+        sample = packet[number_at + 4 : number_at + 4 + _SAMPLE]
+        if len(sample) < _SAMPLE:
+            raise BadPacket("a QUIC packet that is too short")
+        mask = self._mask.encryptor().update(sample)
+        first = packet[0] ^ (mask[0] & 0x0F)
+        width = (first & 3) + 1
+        number = bytes(a ^ b for a, b in zip(packet[number_at : number_at + width], mask[1:], strict=False))
+        header = bytes((first,)) + packet[1:number_at] + number
+        nonce = (int.from_bytes(self._iv, "big") ^ int.from_bytes(number, "big")).to_bytes(12, "big")
+        try:
+            return self._aead.decrypt(nonce, packet[number_at + width :], header)
+        except InvalidTag as error:
+            raise BadPacket("not a client's first QUIC packet") from error
+
+
+def expand_label(secret: bytes, label: bytes, size: int) -> bytes:
+    """HKDF-Expand-Label with SHA-256 and no context (RFC 8446 §7.1), up to 32 bytes: one block of RFC 5869 §2.3."""
+    label = b"tls13 " + label
+    info = size.to_bytes(2, "big") + bytes((len(label),)) + label + b"\0"
+    return hmac.digest(secret, info + b"\1", hashlib.sha256)[:size]
+
+
+class InitialSniffer:
+    """Puts a client's ClientHello together from the datagrams of one flow."""
+
+    def __init__(self) -> None:
+        self._keys: _Keys | None = None
+        self._pieces: dict[int, bytes] = {}
+
+    def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
+        """The ClientHello, once enough has arrived; None while more is needed. Raises BadPacket.
+
+        BadPacket means that this flow tells nothing: it is not QUIC, or of a version that nobody here knows.
+        """
+        at = 0
+        opened = 0
+        while at < len(datagram) and datagram[at] & 0xC0 == 0xC0:
+            try:
+                payload, at = self._packet_untrusted(datagram, at)
+            except BadPacket:
+                if not opened:
+                    raise
+                break  # what comes behind may be 0-RTT, or anything (RFC 9000 §12.2)
+            if payload is not None:
+                opened += 1
+                self._frames_untrusted(payload)
+        if not opened:
+            raise BadPacket("not a client's first QUIC packet")
+        return parse_message_untrusted(self._contiguous())
+
+    def _packet_untrusted(self, datagram: bytes, start: int) -> tuple[bytes | None, int]:
+        """The payload of the packet at `start`, None if it is no Initial; and where the next begins."""
+        version = VERSIONS.get(int.from_bytes(datagram[start + 1 : start + 5], "big"))
+        if version is None:
+            raise BadPacket("a version of QUIC that nobody here knows")
+        connection_id, at = _bytes_untrusted(datagram, start + 5)
+        _, at = _bytes_untrusted(datagram, at)
+        is_initial = datagram[start] >> 4 & 3 == version.initial
+        if is_initial:
+            size, at = _varint_untrusted(datagram, at)
+            at += size
+        length, at = _varint_untrusted(datagram, at)
+        end = at + length
+        if end > len(datagram):
+            raise BadPacket("a QUIC packet that ends behind its datagram")
+        if not is_initial:
+            return None, end
+        if self._keys is None:
+            self._keys = _Keys(version, connection_id)
+        return self._keys.open_untrusted(datagram[start:end], at - start), end
+
+    def _frames_untrusted(self, payload: bytes) -> None:
+        at = 0
+        while at < len(payload):
+            kind = payload[at]
+            at += 1
+            if kind == _PADDING:
+                at = len(payload) - len(payload[at:].lstrip(b"\0"))
+            elif kind == _CRYPTO:
+                offset, at = _varint_untrusted(payload, at)
+                size, at = _varint_untrusted(payload, at)
+                if at + size > len(payload):
+                    raise BadPacket("a CRYPTO frame that ends behind its packet")
+                self._keep_untrusted(offset, payload[at : at + size])
+                at += size
+            elif kind in {_ACK, _ACK_ECN}:
+                at = _behind_ack_untrusted(payload, at, kind)
+            elif kind != _PING:
+                # RFC 9000 §12.4: the only other is CONNECTION_CLOSE, and then there is nothing to come.
+                raise BadPacket("a frame that is not in a client's first packets")
+
+    def _keep_untrusted(self, offset: int, piece: bytes) -> None:
+        if offset + len(piece) > LARGEST or len(self._pieces) >= PIECES:
+            raise BadPacket("more than a ClientHello")
+        if len(piece) > len(self._pieces.get(offset, b"")):
+            self._pieces[offset] = piece
+
+    def _contiguous(self) -> bytes:
+        """What there is from the start to the first gap."""
+        whole = bytearray()
+        for offset, piece in sorted(self._pieces.items()):
+            if offset > len(whole):
+                break
+            whole[offset : offset + len(piece)] = piece
+        return bytes(whole)
+
+
+def _bytes_untrusted(data: bytes, at: int) -> tuple[bytes, int]:
+    """A connection id with its length in front, and where the next field begins."""
+    size = data[at] if at < len(data) else _LONGEST_ID + 1
+    end = at + 1 + size
+    if size > _LONGEST_ID or end > len(data):
+        raise BadPacket("a connection id that is too long")
+    return data[at + 1 : end], end
+
+
+def _varint_untrusted(data: bytes, at: int) -> tuple[int, int]:
+    """A number (RFC 9000 §16), and where the next field begins."""
+    if at >= len(data):
+        raise BadPacket("a QUIC packet that ends within a field")
+    end = at + (1 << (data[at] >> 6))
+    if end > len(data):
+        raise BadPacket("a QUIC packet that ends within a field")
+    return int.from_bytes(data[at:end], "big") & ((1 << (8 * (end - at) - 2)) - 1), end
+
+
+def _behind_ack_untrusted(payload: bytes, at: int, kind: int) -> int:
+    """Where the frame behind an ACK begins (RFC 9000 §19.3)."""
+    _, at = _varint_untrusted(payload, at)  # largest acknowledged
+    _, at = _varint_untrusted(payload, at)  # delay
+    ranges, at = _varint_untrusted(payload, at)
+    if ranges > len(payload):
+        raise BadPacket("an ACK with more ranges than bytes")
+    for _ in range(1 + 2 * ranges + (3 if kind == _ACK_ECN else 0)):
+        _, at = _varint_untrusted(payload, at)
+    return at

@@ -1,0 +1,164 @@
+"""The name in a TLS ClientHello, which stands in clear in front of an encrypted stream.
+
+Rules:
+- A ClientHello may be cut anywhere: over TCP segments, and over TLS records (RFC 8446 §5.1), as browsers with
+  post-quantum keys do and as others do to hide the name. So it is put together first.
+- With Encrypted ClientHello the name that stands here is the provider's public one: that is the name to route by,
+  since nobody on the way can know another.
+
+Read first: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3 (server_name), RFC 7301 (ALPN), RFC 9849 (ECH).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tunflow.errors import BadPacket
+
+LARGEST = 16 * 1024
+"""Bytes of a ClientHello; real ones have 200 to 2,500."""
+
+_HANDSHAKE = 22
+_CLIENT_HELLO = 1
+_RECORD_HEADER = 5
+_LARGEST_RECORD = 1 << 14
+_SERVER_NAME = 0
+_ALPN = 16
+_ENCRYPTED_CLIENT_HELLO = 0xFE0D
+_HOST_NAME = 0
+
+
+class ClientHello(NamedTuple):
+    """What a client says first."""
+
+    server_name: str | None
+    """As sent, in lower case; None when it names nobody."""
+    protocols: tuple[bytes, ...]
+    """What it would speak inside, as `h2`."""
+    is_encrypted: bool
+    """Whether the real one is inside, encrypted (ECH)."""
+
+
+def parse_records_untrusted(stream: bytes) -> ClientHello | None:
+    """The ClientHello at the start of a TCP stream; None while more bytes are needed. Raises BadPacket."""
+    message = bytearray()
+    at = 0
+    while True:
+        header = stream[at : at + _RECORD_HEADER]
+        # RFC 8446 §5.1: the version of the record layer says nothing; its first byte has always been 3.
+        if (header[:1] and header[0] != _HANDSHAKE) or (header[1:2] and header[1] != 3):
+            raise BadPacket("not a TLS handshake")
+        if len(header) < _RECORD_HEADER:
+            return None
+        length = int.from_bytes(header[3:5], "big")
+        if not 0 < length <= _LARGEST_RECORD:
+            raise BadPacket("a TLS record of an impossible length")
+        at += _RECORD_HEADER
+        message += stream[at : at + length]
+        at += length
+        hello = parse_message_untrusted(bytes(message))
+        if hello is not None:
+            return hello
+        if at > len(stream):
+            return None
+
+
+def parse_message_untrusted(message: bytes) -> ClientHello | None:
+    """The ClientHello at the start of handshake messages; None while more bytes are needed. Raises BadPacket."""
+    if message[:1] and message[0] != _CLIENT_HELLO:
+        raise BadPacket("not a ClientHello")
+    if len(message) < 4:
+        return None
+    size = int.from_bytes(message[1:4], "big")
+    if size > LARGEST:
+        raise BadPacket("a ClientHello that is too long")
+    if len(message) < 4 + size:
+        return None
+    body = _Reader(message[4 : 4 + size])
+    body.take_untrusted(2 + 32)  # version and random
+    for width in (1, 2, 1):  # session id, cipher suites, compression methods
+        body.vector_untrusted(width)
+    if not body.left:
+        return ClientHello(None, (), False)  # RFC 5246 §7.4.1.2: extensions may be missing
+    return _extensions_untrusted(_Reader(body.vector_untrusted(2)))
+
+
+def _extensions_untrusted(reader: _Reader) -> ClientHello:
+    name: str | None = None
+    protocols: tuple[bytes, ...] = ()
+    encrypted = False
+    while reader.left:
+        kind = reader.number_untrusted(2)
+        value = reader.vector_untrusted(2)
+        if kind == _SERVER_NAME:
+            name = _server_name_untrusted(_Reader(value))
+        elif kind == _ALPN:
+            protocols = _protocols_untrusted(_Reader(value))
+        elif kind == _ENCRYPTED_CLIENT_HELLO:
+            encrypted = True
+    return ClientHello(name, protocols, encrypted)
+
+
+def _server_name_untrusted(reader: _Reader) -> str | None:
+    names = _Reader(reader.vector_untrusted(2))
+    while names.left:
+        kind = names.number_untrusted(1)
+        name = names.vector_untrusted(2)
+        if kind == _HOST_NAME:
+            return host_name_untrusted(name)
+    return None
+
+
+def _protocols_untrusted(reader: _Reader) -> tuple[bytes, ...]:
+    names = _Reader(reader.vector_untrusted(2))
+    found = []
+    while names.left:
+        found.append(names.vector_untrusted(1))
+    return tuple(found)
+
+
+def host_name_untrusted(raw: bytes) -> str:
+    """A name as it may stand in a ClientHello or a Host header, in lower case. Raises BadPacket.
+
+    Strict, for it goes into rules, requests to proxies and logs: letters, digits, `-`, `_` and dots.
+    """
+    try:
+        name = raw.decode("ascii").rstrip(".").lower()
+    except UnicodeDecodeError as error:
+        raise BadPacket("a name that is not ASCII") from error
+    if not 0 < len(name) <= 253 or not _ALLOWED.issuperset(name) or ".." in name or name[0] == ".":
+        raise BadPacket("not a host name")
+    return name
+
+
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+class _Reader:
+    """Takes fields off the front of a message."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes not taken yet."""
+        return len(self._data) - self._at
+
+    def take_untrusted(self, size: int) -> bytes:
+        """The next `size` bytes. Raises BadPacket."""
+        if size > self.left:
+            raise BadPacket("a ClientHello that ends within a field")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def number_untrusted(self, width: int) -> int:
+        """The next number. Raises BadPacket."""
+        return int.from_bytes(self.take_untrusted(width), "big")
+
+    def vector_untrusted(self, width: int) -> bytes:
+        """The next field with its length in front. Raises BadPacket."""
+        return self.take_untrusted(self.number_untrusted(width))
