@@ -23,6 +23,7 @@ from tunflow.stack.icmp import ICMP, ErrorReport, Reason
 from tunflow.stack.ip_input import Arrival, IPInput
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.header import HeaderTemplate
+from tunflow.stack.tcp.lifecycle import KEEPALIVE_IDLE
 from tunflow.stack.tcp.time_wait import TimeWait
 from tunflow.stack.timers import ConnectionTimers
 from tunflow.stack.udp import UDPFlow, UDPTable
@@ -80,6 +81,8 @@ class Stack:
         self._timers = ConnectionTimers(self._connections.values())
         self.schedule: Callable[[Any, float], None] = self._timers.schedule
         """The connection wants to be called at that time."""
+        self.watch_idle: Callable[[float], None] = self._timers.watch_idle
+        """Some connection may have been idle for too long by then."""
         self._ip = IPInput()
         self.now = 0.0
         """When the packets in hand arrived, or the timers fired."""
@@ -106,7 +109,7 @@ class Stack:
         self._time_wait.remove(key)
         connection = TCPConnection(self, key, target, source, 0, tcp.NO_OPTIONS, b"")
         self._connections[key] = connection
-        self._timers.watch_idle(now)
+        self.watch_idle(now + KEEPALIVE_IDLE)
         connection.connect(now)
         return connection
 
@@ -302,7 +305,7 @@ class Stack:
             )
             self._connections[key] = connection
             self._half_open += 1
-            self._timers.watch_idle(now)
+            self.watch_idle(now + KEEPALIVE_IDLE)
             self.requests.append(connection)
             return
         template = HeaderTemplate(target, target_port, source, source_port, self.mtu)

@@ -16,7 +16,6 @@ from itertools import count
 from math import inf
 
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.tcp.lifecycle import KEEPALIVE_IDLE
 
 SWEEP_INTERVAL = 15.0
 """Seconds between two sweeps at least: a probe may be late by this much."""
@@ -45,10 +44,10 @@ class ConnectionTimers:
                 heap[:] = [entry for entry in heap if entry[0] == entry[2].wake_at and not entry[2].closed]
                 heapify(heap)
 
-    def watch_idle(self, now: float) -> None:
-        """There is a new connection: call its `handle_idle` once it may have been idle for the keep-alive time."""
-        if self._sweep_at == inf:
-            self._sweep_at = now + KEEPALIVE_IDLE
+    def watch_idle(self, when: float) -> None:
+        """Call `handle_idle` of every connection at that time: one may have been idle for too long by then."""
+        if when < self._sweep_at:
+            self._sweep_at = when
 
     def next_timeout(self) -> float | None:
         """The earliest entry that still means something."""

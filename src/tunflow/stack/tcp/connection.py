@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from math import inf
 
 from tunflow.endpoint import Buffer
-from tunflow.stack.tcp.lifecycle import ABANDONED_TIMEOUT, KEEPALIVE_IDLE, Lifecycle
+from tunflow.stack.tcp.lifecycle import ABANDONED_TIMEOUT, HALF_CLOSED_IDLE, Lifecycle
 from tunflow.stack.tcp.state import State
 from tunflow.stack.tcp.timestamps import LAYOUT, MAGIC, is_before
 from tunflow.wire.tcp import ACK, FIN, HEADER_SIZE, RST, SYN, parse_options
@@ -202,7 +202,7 @@ class TCPConnection(Lifecycle):
         unwrapped = una + (ahead if ahead < _HALF else ahead - _MODULUS)
         if not self._take_ack(unwrapped, window << self._peer_scale, start, size, flags, now, echoed, blocks):
             return
-        self._idle_at = now + KEEPALIVE_IDLE
+        self._heard_at = now
         self._probes = 0
         if size:
             self._take_payload(start, memoryview(packet)[payload_at:end], now)
@@ -398,6 +398,7 @@ class TCPConnection(Lifecycle):
         if self.state is State.ESTABLISHED:
             self._move(State.CLOSE_WAIT)
             self._delay_ack(now)  # the far side mostly closes soon after, and our FIN then carries the ACK
+            self.host.watch_idle(now + HALF_CLOSED_IDLE)
         elif self.state is State.FIN_WAIT_1:
             self._move(State.CLOSING)
             self._want_ack()

@@ -25,6 +25,10 @@ KEEPALIVE_INTERVAL = 75.0
 KEEPALIVE_PROBES = 9
 """RFC 9293 §3.8.4: two hours at least; interval and number are Linux's."""
 
+HALF_CLOSED_IDLE = 75.0
+"""The same for a client that closed its side: kernels forget a closed socket after a minute without data (Linux:
+tcp_fin_timeout), and then nobody would ever tell us that what the far side keeps open has no reader."""
+
 SYN_RETRIES = 7
 """RFC 9293 §3.8.3 (MUST-23): a SYN is repeated for at least three minutes; seven repeats last 183 seconds."""
 
@@ -131,7 +135,7 @@ class Lifecycle(Outbound):
             sender.rtt.rto = RTO_AFTER_SYN_LOSS  # the SYN was sent again, so nothing was measured
         self._retransmit_at = inf
         self._tries = 0
-        self._idle_at = now + KEEPALIVE_IDLE
+        self._heard_at = now
         self._transmit(now)
 
     # Time.
@@ -155,16 +159,19 @@ class Lifecycle(Outbound):
         """Keep-alive, if the client was idle for so long: when to look again, or None when the connection is over."""
         if self.state is State.CLOSED:
             return None
-        if self.state < State.ESTABLISHED or self._idle_at > now:
-            return max(self._idle_at if self._idle_at != inf else 0.0, now + KEEPALIVE_INTERVAL)
+        if self.state < State.ESTABLISHED:
+            return now + KEEPALIVE_INTERVAL
+        due = self._heard_at + (HALF_CLOSED_IDLE if self._fin_received else KEEPALIVE_IDLE)
+        due += self._probes * KEEPALIVE_INTERVAL
+        if due > now:
+            return due
         if self._probes >= KEEPALIVE_PROBES:
             self._time_out()
             return None
         if not self.sender.flight:
             self._probe(now)
             self._probes += 1
-        self._idle_at = now + KEEPALIVE_INTERVAL
-        return self._idle_at
+        return now + KEEPALIVE_INTERVAL
 
     def _retransmission_timeout(self, now: float) -> None:
         sender = self.sender
@@ -270,7 +277,7 @@ class Lifecycle(Outbound):
             if self.receiver.queued:
                 self._fin_received = False  # the end of a stream whose bytes are dropped is not its end
             self.receiver.drop()
-        self._ack_at = self._retransmit_at = self._idle_at = inf
+        self._ack_at = self._retransmit_at = inf
         self.ack_due = False
         self.syn = b""
         self.host.finished(self, lingers, was_half_open)

@@ -48,6 +48,8 @@ class Host(Protocol):
     """When the packets in hand arrived, or the timers fired."""
     schedule: Callable[[Any, float], None]
     """Call `handle_timeout` of the connection at that time or a little earlier."""
+    watch_idle: Callable[[float], None]
+    """Call `handle_idle` of all connections at that time or a little later."""
 
     def initial_sequence(self, key: bytes, now: float) -> int:
         """RFC 6528."""
@@ -72,7 +74,7 @@ class Outbound:
     """A connection's parts, and what leaves."""
 
     __slots__ = (
-        "_ack_at", "_challenge_until", "_challenges", "_delays_acks", "_fin_received", "_idle_at", "_is_active",
+        "_ack_at", "_challenge_until", "_challenges", "_delays_acks", "_fin_received", "_heard_at", "_is_active",
         "_is_ipv4", "_owned", "_peer_scale", "_probes", "_retransmit_at", "_sacks", "_scale", "_stalled_at", "_syn",
         "_syn_options", "_tries", "ack_due", "client", "host", "key", "mss", "notified", "receiver", "sender",
         "soft_error", "state", "syn", "target", "template", "timestamps", "user", "user_timeout", "wake_at",
@@ -111,9 +113,9 @@ class Outbound:
         self._sacks = False
         self._fin_received = False
         self._delays_acks = True
-        self._ack_at = self._retransmit_at = self._idle_at = inf
+        self._ack_at = self._retransmit_at = inf
         self._tries = self._probes = self._challenges = 0
-        self._stalled_at = self._challenge_until = 0.0
+        self._stalled_at = self._challenge_until = self._heard_at = 0.0
         self._syn: Packet = ()
         """Our SYN or SYN,ACK while it is not acknowledged."""
         self.mss = self._common_mss(options)
