@@ -1,4 +1,4 @@
-"""`python -m bench.soak --seconds 3600`: mixed load for as long as you like, and what it does to memory and descriptors.
+"""`python -m bench.soak --seconds 3600`: mixed load, and what it does to memory and descriptors.
 
 Rounds of curl, iperf3, datagrams, echoes and aborts go through a `tunflow run` to ss-server and one to direct://, at a
 gentle rate; after each round, when no flow should be left, the tunnels' memory and descriptors are read. It fails when

@@ -1,4 +1,4 @@
-"""`mixed.py ROUND HOST...`: one round of what all sorts of clients do to the servers of `services.py` and `udp_echo.py`.
+"""`mixed.py ROUND HOST...`: one round of what all sorts of clients do to `services.py` and `udp_echo.py`.
 
 Well-behaved ones (echoes, counted digests, datagrams), each checked; and the others: reset in the middle of a
 transfer, leave without reading, speak to who resets or never reads, send datagrams to nobody. Prints one JSON line
@@ -9,6 +9,7 @@ picks the UDP source port, of which there are few, so that mappings are used aga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -78,10 +79,8 @@ async def be_reset(host: str, _rng: random.Random) -> None:
     """Speak to who answers with a reset."""
     reader, writer = await asyncio.open_connection(host, RESETS)
     writer.write(b"x")
-    try:
+    with contextlib.suppress(ConnectionResetError):
         await reader.read()
-    except ConnectionResetError:
-        pass
     writer.close()
 
 
@@ -122,7 +121,7 @@ async def main(number: int, hosts: list[str]) -> int:
         try:
             async with asyncio.timeout(PATIENCE):
                 await client(host, random.Random(rng.random()))
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is what is to be reported)
+        except Exception as error:
             failed.append(f"{client.__name__} {host}: {error!r}")
 
     await asyncio.gather(*(one(client, host) for client, host in plan))
