@@ -65,9 +65,6 @@ class Sample:
     fds: int
 
 
-Samples = list[Sample]
-
-
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.partition("\n")[0])
@@ -82,39 +79,40 @@ def main() -> int:
     if os.geteuid() != 0:
         print("soak: network namespaces need root; run it as root", file=sys.stderr)
         return 2
-    rows = {key: ROWS[key]() for key in THROUGH}
-    samples, complaints = soak(rows, options.seconds, options.pause)
-    complaints += [f"{rows[key].name}: {what}" for key in rows for what in growth(samples[key])]
+    with Lab() as lab:
+        serve(lab)
+        complaints = soak(lab, options.seconds, options.pause)
     for complaint in complaints:
         print(f"soak: {complaint}", file=sys.stderr)
     print("soak: " + ("FAILED" if complaints else "memory and descriptors are flat, every client was served"))
     return 1 if complaints else 0
 
 
-def soak(rows: dict[str, Row], seconds: float, pause: float) -> tuple[dict[str, Samples], list[str]]:
-    """Rounds of load on every row until the time is over: the samples of each, and what went wrong."""
-    samples: dict[str, Samples] = {key: [] for key in rows}
+def soak(lab: Lab, seconds: float, pause: float) -> list[str]:
+    """Rounds of load through every tunnel until the time is over: what went wrong. `lab` serves what is asked for."""
+    rows = [ROWS[key]() for key in THROUGH]
+    samples: dict[str, list[Sample]] = {row.name: [] for row in rows}
     complaints: list[str] = []
-    with Lab() as lab:
-        serve(lab)
-        try:
-            for row in rows.values():
-                row.start(lab)
-            begin = time.monotonic()
-            number = 0
-            while time.monotonic() - begin < seconds:
-                for key, row in rows.items():
-                    complaints += play(row, lab, number)
-                    time.sleep(SETTLE)
-                    taken = take_sample(row, time.monotonic() - begin)
-                    samples[key].append(taken)
-                    print(describe(row, number, taken), flush=True)
-                number += 1
-                time.sleep(pause)
-        finally:
-            for row in rows.values():
-                row.stop()
-    return samples, complaints
+    started: list[Row] = []
+    try:
+        for row in rows:
+            row.start(lab)
+            started.append(row)
+        begin = time.monotonic()
+        number = 0
+        while time.monotonic() - begin < seconds:
+            for row in rows:
+                complaints += play(row, lab, number)
+                time.sleep(SETTLE)
+                taken = take_sample(row, time.monotonic() - begin)
+                samples[row.name].append(taken)
+                print(describe(row, number, taken), flush=True)
+            number += 1
+            time.sleep(pause)
+    finally:
+        for row in started:
+            row.stop()
+    return complaints + [f"{name}: {what}" for name, taken in samples.items() for what in growth(taken)]
 
 
 def serve(lab: Lab) -> None:

@@ -59,6 +59,7 @@ def lab() -> Iterator[Lab]:
 def contents(lab: Lab) -> Contents:
     site = Site(lab.directory / "site")
     site.add_file("1k", 1024)
+    site.add_file("1m", 1_000_000)
     medium = site.add_file("10m", 10_000_000, seed=3)
     made = Contents(
         big_sha256=site.add_file("big", BIG_BYTES, seed=4),

@@ -200,7 +200,7 @@ def test_both_ways_at_once_and_to_the_end(weather):
 @pytest.mark.parametrize("weather", WEATHER)
 def test_a_half_closed_connection_still_carries_the_other_half(weather):
     # RFC 9293 §3.6: a user may close and go on receiving.
-    rig = Rig(weather, seed=5)
+    rig = Rig(weather, seed=6)
     flow = rig.connect()
     assert rig.pair.run(lambda: flow.answerer is not None, 60)
     assert flow.answerer is not None

@@ -14,6 +14,8 @@ from tunflow.testing.packet_script import ScriptedClient, Segment
 from tunflow.wire.tcp import ACK, SYN, Options
 
 MSS = 1460
+TRIP = 0.02
+"""Seconds from sending until the first acknowledgment; a quarter of it is the patience of RFC 8985."""
 SACKED = Options(mss=MSS, window_scale=7, sack_permitted=True)
 
 
@@ -25,6 +27,7 @@ def sending(segments, *, options=SACKED, window=100):
     connection.sender.congestion.window = window * MSS
     connection.send([bytes(segments * MSS)], client.now)
     assert len(client.receive()) == segments
+    client.advance(TRIP)
     return client, connection
 
 
@@ -44,20 +47,55 @@ def test_rfc6675_5_a_hole_is_sent_again_and_nothing_else():
     connection.send([bytes(MSS)], client.now)
     client.receive()
     acknowledge(client, 3, (4, 8))
-    assert numbers(client) == [3, 20]  # and NextSeg's rule 4, the last one
+    assert numbers(client) == [3]
     acknowledge(client, 3, (4, 20))
     assert numbers(client) == []
     acknowledge(client, 21)
     assert connection.sender.losses is None
-    assert connection.sender.retransmissions == 2
+    assert connection.sender.retransmissions == 1
 
 
-def test_rfc6675_2_two_segments_above_are_no_loss_yet():
+def test_rfc8985_6_2_two_segments_above_are_no_loss_yet():
     client, _connection = sending(20)
     acknowledge(client, 3, (4, 6))
     assert numbers(client) == []
     acknowledge(client, 3, (4, 7))
     assert numbers(client)[0] == 3
+
+
+def test_rfc8985_6_3_one_segment_above_is_enough_after_a_quarter_of_a_round_trip():
+    client, _connection = sending(20)
+    acknowledge(client, 3, (4, 5))
+    client.advance(TRIP / 4 - 0.001)
+    assert numbers(client) == []
+    client.advance(0.002)
+    assert numbers(client)[0] == 3
+
+
+def test_rfc8985_6_2_a_path_that_reorders_is_given_that_time_also_with_many_segments_above():
+    client, connection = sending(20)
+    acknowledge(client, 0, (2, 3))
+    acknowledge(client, 0, (1, 3))  # what was sent earlier came later
+    acknowledge(client, 0, (1, 19))
+    assert connection.sender.losses.reordered
+    assert numbers(client) == []
+    client.advance(TRIP / 4 + 0.001)
+    assert numbers(client)[0] == 0
+
+
+def test_rfc8985_6_2_what_was_sent_again_and_lost_again_is_found_without_the_timer():
+    client, connection = sending(20)
+    connection.send([bytes(20 * MSS)], client.now)
+    client.receive()
+    acknowledge(client, 0, (1, 8))
+    assert numbers(client)[0] == 0
+    client.advance(TRIP)
+    acknowledge(client, 0, (1, 20))  # sent before 0 went again: says nothing about it
+    assert 0 not in numbers(client)
+    acknowledge(client, 0, (1, 40))  # and this was sent after it
+    client.advance(TRIP / 2)
+    assert 0 in numbers(client)
+    assert connection.sender.rtt.rto == 1.0
 
 
 def test_rfc6675_2_three_runs_above_are_a_loss():
@@ -80,11 +118,75 @@ def test_rfc6675_several_holes_are_repaired_in_one_round_trip():
     assert connection.sender.losses is None
 
 
-def test_rfc6675_4_rule_4_a_lost_tail_is_rescued_once():
-    client, _connection = sending(20)
-    acknowledge(client, 0, (1, 15))
-    assert numbers(client) == [0, 19]
-    acknowledge(client, 0, (1, 16))
+def measured(segments):
+    """As `sending`, on a path whose round trip has been measured."""
+    client, connection = sending(10)
+    acknowledge(client, 10)
+    connection.sender.congestion.window = 100 * MSS
+    connection.send([bytes(segments * MSS)], client.now)
+    assert numbers(client) == list(range(10, 10 + segments))
+    return client, connection
+
+
+def test_rfc8985_7_3_a_lost_tail_is_probed_after_two_round_trips():
+    client, connection = measured(5)
+    window = connection.sender.congestion.window
+    client.advance(2 * TRIP - 0.001)
+    assert numbers(client) == []
+    client.advance(0.002)
+    assert numbers(client) == [14]
+    assert connection.sender.losses is None
+    client.advance(TRIP)
+    acknowledge(client, 12, (14, 15))  # 12 and 13 were lost: the probe shows it
+    client.advance(TRIP)
+    assert numbers(client) == [12, 13]
+    assert connection.sender.congestion.window < window
+
+
+def test_rfc8985_7_3_the_probe_is_new_data_where_there_is_room():
+    client, connection = measured(5)
+    connection.sender.congestion.window = 5 * MSS
+    connection.send([bytes(5 * MSS)], client.now)
+    client.advance(2 * TRIP + 0.001)
+    assert numbers(client) == [15]
+
+
+def test_rfc8985_7_3_one_packet_is_left_to_the_timer():
+    client, connection = measured(1)
+    client.advance(connection.sender.rtt.rto - 0.001)
+    assert numbers(client) == []
+    client.advance(0.002)
+    assert numbers(client) == [10]
+
+
+@pytest.mark.parametrize("is_duplicate", [True, False])
+def test_rfc8985_7_4_a_loss_that_the_probe_repaired_is_one_unless_both_arrived(is_duplicate):
+    client, connection = measured(5)
+    client.advance(2 * TRIP + 0.001)
+    assert numbers(client) == [14]
+    acknowledge(client, 15)
+    connection.send([bytes(MSS)], client.now)
+    client.receive()
+    window = connection.sender.congestion.window
+    if is_duplicate:
+        acknowledge(client, 15, (14, 15))
+    acknowledge(client, 16)
+    assert (connection.sender.congestion.window < window) is not is_duplicate
+
+
+def test_rfc8985_7_3_after_the_probe_the_timer():
+    client, _connection = measured(5)
+    client.advance(2 * TRIP + 0.001)
+    assert numbers(client) == [14]
+    client.advance(1.0)
+    assert numbers(client)[0] == 10
+
+
+def test_a_client_on_this_host_is_not_probed():
+    client, connection = measured(5)
+    connection._probes_tail = False
+    acknowledge(client, 11)
+    client.advance(0.19)
     assert numbers(client) == []
 
 

@@ -171,6 +171,34 @@ def test_rfc4821_7_7_a_path_that_swallows_large_packets_is_found_out():
     assert max(len(segment.payload) for segment in client.receive()) <= 536
 
 
+def test_rfc8201_4_after_ten_minutes_a_larger_packet_is_tried_again_and_then_after_twenty():
+    client, connection = in_flight(2920)
+
+    def too_big():
+        number = (connection.sender.next - 1) & 0xFFFFFFFF
+        client.stack.path_mtu(client.source, client.target, number, 1000, client.now)
+        client.send(ACK, seq=1, ack=connection.sender.next - 1 - client.stack_isn + 1)
+        client.receive()
+
+    def largest():
+        connection.send([bytes(3000)], client.now)
+        found = max(len(segment.payload) for segment in client.receive())
+        client.send(ACK, seq=1, ack=connection.sender.next - client.stack_isn)
+        return found
+
+    too_big()
+    client.advance(590)
+    assert largest() == 960
+    client.advance(30)
+    assert largest() == 1460
+    connection.send([bytes(3000)], client.now)
+    too_big()
+    client.advance(1100)
+    assert largest() == 960
+    client.advance(200)
+    assert largest() == 1460
+
+
 def test_rfc9293_3_9_2_2_a_hard_error_ends_an_attempt_and_a_soft_one_does_not():
     client = ScriptedClient()
     connection = client.be_connected()

@@ -290,7 +290,8 @@ class Stack:
                 self.dropped += 1
                 return
             options = tcp.parse_options(packet[at + 20 : at + header_size])
-            if offset and packet[0] & virtio_net.NEEDS_CSUM:
+            is_local = bool(offset and packet[0] & virtio_net.NEEDS_CSUM)
+            if is_local:
                 # Nobody has put a checksum in: the client is on this host, and no wire, which could delay or repeat
                 # packets, lies between. Timestamps would only cost (docs/adr/0010).
                 options = tcp.Options(options.mss, options.window_scale, options.sack_permitted)
@@ -303,6 +304,7 @@ class Stack:
                 options,
                 packet[offset:end],
             )
+            connection.is_local = is_local
             self._connections[key] = connection
             self._half_open += 1
             self.watch_idle(now + KEEPALIVE_IDLE)

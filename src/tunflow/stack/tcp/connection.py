@@ -301,6 +301,8 @@ class TCPConnection(Lifecycle):
             opened = changed = False
         if not sender.flight or not sender.window:
             self._tries = 0  # whoever answers probes of a closed window lives (RFC 9293 §3.8.6.1)
+        if self._tail is not None and ack >= self._tail:
+            self._tail_answered(ack, covered, blocks)
         if covered:
             self._acknowledged(ack, echoed, now)
             if blocks and sender.sacks and sender.flight:
@@ -328,8 +330,10 @@ class TCPConnection(Lifecycle):
         if sender.sacks and not valid:
             return
         stamp = None if self.timestamps is None else self.timestamps.value(now)
-        if sender.sign_of_loss(valid, stamp):
+        if sender.sign_of_loss(valid, stamp, now):
+            self._tail = None
             self._restart_timer(now)
+        self._watch_losses()
 
     def _acknowledged(self, ack: int, echoed: int, now: float) -> None:
         """New data, and perhaps our FIN, was acknowledged."""
@@ -347,13 +351,24 @@ class TCPConnection(Lifecycle):
         self._tries = 0
         sender.acknowledge(ack, now, trip)
         if sender.flight:
-            self._retransmit_at = now + sender.rtt.rto  # RFC 6298 (5.3)
+            self._arm(now)  # RFC 6298 (5.3)
+            if losses is not None:
+                self._watch_losses()
         else:
             self._retransmit_at = inf  # (5.2)
             if sender.fin_sent:
                 self._fin_acknowledged(now)
         if had_room <= sender.limit >> 1:
             self._notify()  # the owner may have stopped for want of room
+
+    def _tail_answered(self, ack: int, covered: int, blocks: Blocks) -> None:
+        """RFC 8985 §7.4.2: an ACK of the tail that was sent twice. If only the second arrived, it was a loss."""
+        sender = self.sender
+        if not covered or any(_unwrap(right, sender.una) <= ack for _, right in blocks):
+            self._tail = None  # both arrived: the second is a duplicate, and told so by those who speak RFC 2883
+        elif self._tail is not None and ack > self._tail:
+            self._tail = None
+            sender.congestion.lost(sender.next - sender.una)
 
     def _fin_acknowledged(self, now: float) -> None:
         if self.state is State.FIN_WAIT_1:

@@ -11,7 +11,7 @@ from tunflow.endpoint import Buffer
 class SentSegment:
     """Bytes in flight: `start` to `end` (unwrapped, FIN counted), their pieces, and what became of them."""
 
-    __slots__ = ("end", "fin", "pieces", "retransmitted", "sacked", "sent_at", "start")
+    __slots__ = ("end", "fin", "lost", "pieces", "retransmitted", "sacked", "sent_at", "start")
 
     def __init__(self, start: int, end: int, pieces: list[Buffer], fin: bool, sent_at: float) -> None:
         self.start = start
@@ -21,6 +21,8 @@ class SentSegment:
         self.sent_at = sent_at
         self.retransmitted = False
         self.sacked = False
+        self.lost = False
+        """Whether it is to be sent again."""
 
 
 def split(flight: list[SentSegment], index: int, size: int) -> None:
@@ -32,6 +34,7 @@ def split(flight: list[SentSegment], index: int, size: int) -> None:
     )
     rest.retransmitted = segment.retransmitted
     rest.sacked = segment.sacked
+    rest.lost = segment.lost
     segment.pieces = slice_pieces(segment.pieces, 0, size)
     segment.end = rest.start
     segment.fin = False

@@ -50,6 +50,10 @@ BLACK_HOLE = {3: (1024, 1220), 5: (536, 1220)}
 """RFC 4821 §7.7: after this many time-outs of one full-size segment, packets of this payload (IPv4, IPv6), options
 included: 1220 is what IPv6 carries everywhere (RFC 8200 §5)."""
 
+WIDEN_AFTER = 600.0
+"""RFC 1191 §6.3, RFC 8201 §4: seconds until a larger packet is tried again; each time it was too large, twice as many
+(RFC 4821 §7.7 asks for a slow search: in a black hole it costs three time-outs)."""
+
 _HARD = {Reason.PORT, Reason.ADMIN_PROHIBITED}
 """RFC 9293 §3.9.2.2: what ends an attempt to connect; the rest may pass."""
 
@@ -98,10 +102,12 @@ class Lifecycle(Outbound):
 
     def _negotiate(self, options: Options, now: float) -> None:
         """Take the options of the client's SYN or SYN,ACK; ours offered all that we speak."""
+        self._syn_options = options
         if options.window_scale is not None:
             self._peer_scale = options.window_scale
             self._scale = WINDOW_SCALE
         self._sacks = self.sender.sacks = options.sack_permitted
+        self._probes_tail = self._sacks and not self.is_local
         if options.timestamps is not None:
             offset = self.host.timestamp_offset(self.key)
             self.timestamps = Timestamps(offset, options.timestamps[0], self.receiver.next, now)
@@ -149,22 +155,30 @@ class Lifecycle(Outbound):
             self._delays_acks = False  # nobody answered in time: this client waits for ACKs
             self.ack_due = True
             self.flush_ack()
+        if self._look_at <= now:
+            self._look_again(now)
         if self._retransmit_at <= now:
             self._retransmission_timeout(now)
-        due = min(self._ack_at, self._retransmit_at)
+        due = min(self._ack_at, self._retransmit_at, self._look_at)
         if due != inf:  # when the connection is over, both are
             self.host.schedule(self, due)
 
     def handle_idle(self, now: float) -> float | None:
-        """Keep-alive, if the client was idle for so long: when to look again, or None when the connection is over."""
+        """Keep-alive, if the client was idle for so long, and larger packets, if the path carried only small ones.
+
+        When to look again, or None when the connection is over.
+        """
         if self.state is State.CLOSED:
             return None
+        if self._widen_at <= now:
+            self._widen_at = inf
+            self._set_mss(self._common_mss(self._syn_options))
         if self.state < State.ESTABLISHED:
             return now + KEEPALIVE_INTERVAL
         due = self._heard_at + (HALF_CLOSED_IDLE if self._fin_received else KEEPALIVE_IDLE)
         due += self._probes * KEEPALIVE_INTERVAL
         if due > now:
-            return due
+            return min(due, self._widen_at)
         if self._probes >= KEEPALIVE_PROBES:
             self._time_out()
             return None
@@ -181,6 +195,9 @@ class Lifecycle(Outbound):
                 return
             self._finish()  # nobody owns it, and the client never closed
             return
+        if self._is_probe:
+            self._probe_tail(now)
+            return
         self._tries += 1
         if self._tries == 1:
             self._stalled_at = now - sender.rtt.rto
@@ -188,6 +205,7 @@ class Lifecycle(Outbound):
         if self._tries > _TRIES.get(self.state, RETRIES) or (limit is not None and now - self._stalled_at >= limit):
             self._time_out()
             return
+        self._tail = None
         sender.rtt.timed_out()
         self._retransmit_at = now + sender.rtt.rto
         if limit is not None:
@@ -195,7 +213,7 @@ class Lifecycle(Outbound):
         if self.state < State.ESTABLISHED:
             self.host.outgoing.append(self._syn)
         elif sender.flight:
-            self._suspect_black_hole()
+            self._suspect_black_hole(now)
             stamp = None if self.timestamps is None else self.timestamps.value(now)
             sender.timed_out(again=self._tries > 1, stamp=stamp)
             self._transmit(now)
@@ -205,6 +223,43 @@ class Lifecycle(Outbound):
             self._probe(now)
         else:
             self._retransmit_at = inf
+
+    def _probe_tail(self, now: float) -> None:
+        """RFC 8985 §7.3: nothing was heard for two round trips; a segment at the end shows what is missing before it.
+
+        A single packet in flight may wait for the client's delayed ACK, and is left to the retransmission timer.
+        """
+        sender = self.sender
+        rtt = sender.rtt
+        self._is_probe = False
+        self._retransmit_at += rtt.rto - rtt.probe_timeout
+        if self._tail is not None or sender.losses is not None or sender.next - sender.una <= self.mss:
+            return
+        due = sender.sent_at + rtt.probe_timeout
+        if due > now:
+            self._is_probe = True
+            self._retransmit_at = due
+            return
+        segment = sender.tail_probe(now)
+        self._emit_segment(segment, now)
+        if segment.retransmitted:
+            self._tail = sender.next
+        self._retransmit_at = now + rtt.rto
+
+    def _look_again(self, now: float) -> None:
+        """What may only have been late has not come (RFC 8985 §6.3)."""
+        stamp = None if self.timestamps is None else self.timestamps.value(now)
+        if self.sender.look_again(stamp, now):
+            self._tail = None
+            self._restart_timer(now)
+        self._watch_losses()
+        self._transmit(now)
+
+    def _watch_losses(self) -> None:
+        losses = self.sender.losses
+        self._look_at = inf if losses is None else losses.look_again
+        if self._look_at < self.wake_at:
+            self.host.schedule(self, self._look_at)
 
     def _time_out(self) -> None:
         self.was_reset = True
@@ -224,7 +279,7 @@ class Lifecycle(Outbound):
             return
         mss = max(mtu, SMALLEST_MTU_V4 if self._is_ipv4 else SMALLEST_MTU_V6) - self._header_size
         if mss < self.mss:
-            self._set_mss(mss)
+            self._narrow(mss, now)
             sender.too_big()
             self._restart_timer(now)
             self._transmit(now)
@@ -246,14 +301,21 @@ class Lifecycle(Outbound):
         elif (seq - sender.una) % (1 << 32) < sender.next - sender.una:
             self.soft_error = reason
 
-    def _suspect_black_hole(self) -> None:
+    def _narrow(self, mss: int, now: float) -> None:
+        """The path carries no more than this; perhaps another does later."""
+        self._widen_at = now + WIDEN_AFTER * (1 << min(self._narrowed, 6))
+        self._narrowed += 1
+        self.host.watch_idle(self._widen_at)
+        self._set_mss(mss)
+
+    def _suspect_black_hole(self, now: float) -> None:
         """Full-size segments that never arrive may be too big for a path that does not say so."""
         sizes = BLACK_HOLE.get(self._tries)
         head = self.sender.flight[0]
         if sizes is not None and head.end - head.start >= self.mss:
             smaller = sizes[not self._is_ipv4] - (0 if self.timestamps is None else TIMESTAMPS_SIZE)
             if smaller < self.mss:
-                self._set_mss(smaller)
+                self._narrow(smaller, now)
 
     # Ends.
 
@@ -277,7 +339,7 @@ class Lifecycle(Outbound):
             if self.receiver.queued:
                 self._fin_received = False  # the end of a stream whose bytes are dropped is not its end
             self.receiver.drop()
-        self._ack_at = self._retransmit_at = inf
+        self._ack_at = self._retransmit_at = self._look_at = inf
         self.ack_due = False
         self.syn = b""
         self.host.finished(self, lingers, was_half_open)

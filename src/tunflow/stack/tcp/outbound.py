@@ -75,10 +75,10 @@ class Outbound:
 
     __slots__ = (
         "_ack_at", "_challenge_until", "_challenges", "_delays_acks", "_fin_received", "_heard_at", "_is_active",
-        "_is_ipv4", "_owned", "_peer_scale", "_probes", "_retransmit_at", "_sacks", "_scale", "_stalled_at", "_syn",
-        "_syn_options", "_tries", "ack_due", "client", "host", "key", "mss", "notified", "receiver", "sender",
-        "soft_error", "state", "syn", "target", "template", "timestamps", "user", "user_timeout", "wake_at",
-        "was_reset",
+        "_is_ipv4", "_is_probe", "_look_at", "_narrowed", "_owned", "_peer_scale", "_probes", "_probes_tail",
+        "_retransmit_at", "_sacks", "_scale", "_stalled_at", "_syn", "_syn_options", "_tail", "_tries", "_widen_at",
+        "ack_due", "client", "host", "is_local", "key", "mss", "notified", "receiver", "sender", "soft_error",
+        "state", "syn", "target", "template", "timestamps", "user", "user_timeout", "wake_at", "was_reset",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +105,8 @@ class Outbound:
         self.ack_due = False
         self.notified = False
         self.wake_at = inf
+        self.is_local = False
+        """Whether the client is on this host: no wire lies between, so nothing gets lost on it."""
         self._is_ipv4 = len(key) == 12
         self._is_active = False
         self._syn_options = options
@@ -113,8 +115,14 @@ class Outbound:
         self._sacks = False
         self._fin_received = False
         self._delays_acks = True
-        self._ack_at = self._retransmit_at = inf
-        self._tries = self._probes = self._challenges = 0
+        self._ack_at = self._retransmit_at = self._look_at = self._widen_at = inf
+        self._probes_tail = False
+        """Whether RFC 8985 §7 is in use: with SACK, and where something can get lost."""
+        self._is_probe = False
+        """Whether `_retransmit_at` is the time for a tail loss probe, not yet for a retransmission."""
+        self._tail: int | None = None
+        """TLP.end_seq, while it is not known whether a probe that repeated a segment repaired a loss."""
+        self._tries = self._probes = self._challenges = self._narrowed = 0
         self._stalled_at = self._challenge_until = self._heard_at = 0.0
         self._syn: Packet = ()
         """Our SYN or SYN,ACK while it is not acknowledged."""
@@ -155,18 +163,27 @@ class Outbound:
             if segment is None:
                 break
             self._emit_segment(segment, now)
-            if segment.fin and self.state in {State.ESTABLISHED, State.CLOSE_WAIT}:
-                self._move(State.FIN_WAIT_1 if self.state is State.ESTABLISHED else State.LAST_ACK)
         if not was_empty:
             return
         if sender.flight:
-            self._retransmit_at = now + sender.rtt.rto  # RFC 6298 (5.1)
-            self.host.schedule(self, self._retransmit_at)
+            self._arm(now)  # RFC 6298 (5.1)
         elif sender.unsent_size and self._retransmit_at == inf:
-            self._retransmit_at = now + sender.rtt.rto  # the window is closed: probe it (RFC 9293 §3.8.6.1)
-            self.host.schedule(self, self._retransmit_at)
+            self._restart_timer(now)  # the window is closed: probe it (RFC 9293 §3.8.6.1)
+
+    def _arm(self, now: float) -> None:
+        """Something is in flight: start the timer, for a tail loss probe where that comes first."""
+        rtt = self.sender.rtt
+        wait = rtt.rto
+        self._is_probe = False
+        if self._probes_tail and rtt.probe_timeout < wait:
+            wait = rtt.probe_timeout
+            self._is_probe = True
+        self._retransmit_at = when = now + wait
+        if when < self.wake_at:
+            self.host.schedule(self, when)
 
     def _restart_timer(self, now: float) -> None:
+        self._is_probe = False
         self._retransmit_at = now + self.sender.rtt.rto
         self.host.schedule(self, self._retransmit_at)
 
@@ -175,7 +192,12 @@ class Outbound:
         flags = ACK
         if size and (segment.retransmitted or not self.sender.unsent_size):
             flags = ACK | PSH
-        self._emit(segment.pieces, size, segment.start, flags | FIN if segment.fin else flags, now)
+        if not segment.fin:
+            self._emit(segment.pieces, size, segment.start, flags, now)
+            return
+        self._emit(segment.pieces, size, segment.start, flags | FIN, now)
+        if self.state in {State.ESTABLISHED, State.CLOSE_WAIT}:
+            self._move(State.FIN_WAIT_1 if self.state is State.ESTABLISHED else State.LAST_ACK)
 
     def _emit(self, pieces: Sequence[Buffer], size: int, seq: int, flags: int, now: float) -> None:
         receiver = self.receiver

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 INITIAL_RTO = 1.0
 """RFC 6298 (2.1): until a round trip has been measured, RTO is 1 second."""
 
@@ -19,15 +21,23 @@ CLOCK_GRANULARITY = 0.001
 """G of RFC 6298 (2.2): epoll waits in milliseconds."""
 
 
+MINIMUM_PROBE_TIMEOUT = 0.01
+"""RFC 8985 §7.2 leaves a minimum to the timer: epoll waits in milliseconds, and a busy client answers in several."""
+
+
 class RTT:
     """Smoothed round-trip time and its variation, in seconds; zero until something has been measured."""
 
-    __slots__ = ("_measured", "rto", "smoothed", "variation")
+    __slots__ = ("_measured", "minimum", "probe_timeout", "rto", "smoothed", "variation")
 
     def __init__(self) -> None:
         self.smoothed = 0.0
         self.variation = 0.0
+        self.minimum = inf
+        """The least that has been measured (RACK.min_RTT of RFC 8985)."""
         self.rto = INITIAL_RTO
+        self.probe_timeout = INITIAL_RTO
+        """PTO of RFC 8985 §7.2, or the RTO if that is less."""
         self._measured = False
 
     def sample(self, rtt: float) -> None:
@@ -40,10 +50,16 @@ class RTT:
             self.smoothed = rtt
             self.variation = rtt / 2
         spread = 4 * self.variation
+        if rtt < self.minimum:
+            self.minimum = rtt
         rto = self.smoothed + (spread if spread > CLOCK_GRANULARITY else CLOCK_GRANULARITY)
         if rto < MINIMUM_RTO:
             rto = MINIMUM_RTO
         self.rto = rto if rto < MAXIMUM_RTO else MAXIMUM_RTO
+        probe = 2 * self.smoothed
+        if probe < MINIMUM_PROBE_TIMEOUT:
+            probe = MINIMUM_PROBE_TIMEOUT
+        self.probe_timeout = probe if probe < self.rto else self.rto
 
     def timed_out(self) -> None:
         """Back off (5.5): double the time-out."""

@@ -25,8 +25,8 @@ MANY_RECORDS = 512
 """Segments in flight from which on a small one waits for company: a far side that sends single bytes to a client that
 does not acknowledge must not cost a record for each."""
 
-LARGEST_THRESHOLD = 96
-"""Where the patience with a path that reorders ends, in segments."""
+MOST_PATIENCE = 32
+"""Where the patience with a path that reorders ends: thirty-two quarters of a round trip, or 96 duplicate ACKs."""
 
 
 class Sender:
@@ -34,8 +34,8 @@ class Sender:
 
     __slots__ = (
         "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window", "limit",
-        "losses", "mss", "next", "recover", "retransmissions", "rtt", "sacks", "sent_at", "step",
-        "threshold", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt", "sacks", "sent_at",
+        "step", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int) -> None:
@@ -57,8 +57,10 @@ class Sender:
         """RFC 6582 section 3.2: duplicate ACKs of this or less are echoes of the last recovery."""
         self.step = 0
         """By how much the last ACK of a recovery went forward."""
-        self.threshold = DUPLICATE_THRESHOLD
-        """Segments that must arrive before one that was sent earlier for it to count as lost."""
+        self.patience = 1
+        """RACK.reo_wnd_mult of RFC 8985: grows with each loss that was none."""
+        self.reordered = False
+        """Whether the path has been seen to deliver out of order."""
         self.sent_at = inf
         """When new data last left."""
         self.unsent_size = 0
@@ -129,13 +131,14 @@ class Sender:
         for segment in flight:
             if segment.end > ack:
                 if segment.start < ack:
+                    known += segment.lost * (ack - segment.start)
                     trim(segment, ack)
                 break
             newest = segment
             done += 1
-            if segment.retransmitted or segment.sacked:
+            if segment.retransmitted or segment.sacked or segment.lost:
                 is_ambiguous = True
-                if segment.sacked:
+                if segment.sacked or segment.lost:
                     known += segment.end - segment.start
         if newest is not None:
             if not is_ambiguous:
@@ -144,8 +147,12 @@ class Sender:
                 # An older echo answers an earlier sending of the first segment: the ACK of that was lost, and the time
                 # since is no round trip.
                 self.rtt.sample(trip)
-        del flight[:done]
         losses = self.losses
+        if losses is not None and self.sacks:
+            for segment in flight[:done]:
+                if not segment.sacked:
+                    losses.arrived(segment, now, self.rtt)
+        del flight[:done]
         if losses is None:
             self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
         else:
@@ -153,7 +160,7 @@ class Sender:
 
     # Losses.
 
-    def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None) -> bool:
+    def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None, now: float) -> bool:
         """SACK blocks within what is in flight, or of a peer without SACK a duplicate ACK; whether a recovery begins.
 
         RFC 5681 section 2 and RFC 6675 section 2: with SACK, an ACK is a duplicate if its blocks say something new.
@@ -161,21 +168,32 @@ class Sender:
         """
         losses = self.losses
         if losses is None:
-            losses = self.losses = Scoreboard(self.una)
+            losses = self.losses = Scoreboard(self.una, self.reordered)
         if not self.sacks:
-            most = max(self.threshold, (self.next - self.una) // self.mss)
+            threshold = DUPLICATE_THRESHOLD * self.patience
+            most = max(threshold, (self.next - self.una) // self.mss)
             losses.duplicates = min(losses.duplicates + 1, most)
             # RFC 6582 section 4.1: after a long step forward they are echoes of what was sent again needlessly.
             is_new = self.una > self.recover or self.step <= 4 * self.mss
-            is_lost = losses.duplicates >= self.threshold and is_new
-        elif losses.mark(self.flight, blocks, self.mss):
-            losses.find_losses(self.flight, self.mss, self.threshold)
-            is_lost = losses.lost_below > self.una
+            is_lost = losses.duplicates >= threshold and is_new and losses.point is None
+            if is_lost:
+                losses.first_is_lost(self.flight, self.mss)
         else:
-            is_lost = False
+            losses.mark(self.flight, blocks, self.mss, now, self.rtt)
+            is_lost = losses.find_losses(self.flight, self.mss, now, self.rtt, self.patience)
+        return self._found(losses, is_lost, stamp)
+
+    def look_again(self, stamp: int | None, now: float) -> bool:
+        """The reordering timer fired (RFC 8985 §6.3); whether a recovery begins. `stamp` is our TSval now."""
+        losses = self.losses
+        if losses is None:
+            return False
+        is_lost = losses.find_losses(self.flight, self.mss, now, self.rtt, self.patience)
+        return self._found(losses, is_lost, stamp)
+
+    def _found(self, losses: Scoreboard, is_lost: bool, stamp: int | None) -> bool:
         begins = is_lost and losses.point is None
         if begins:
-            losses.first_is_lost(self.flight, self.mss)
             losses.begin(self.una, self.next)
             self.recover = self.next
             self._remember(losses, stamp)
@@ -188,7 +206,7 @@ class Sender:
         """The retransmission timer fired, perhaps `again` for the same data; `stamp` is our TSval now."""
         losses = self.losses
         if losses is None:
-            losses = self.losses = Scoreboard(self.una)
+            losses = self.losses = Scoreboard(self.una, self.reordered)
         if losses.point is None:
             self._remember(losses, stamp)
         elif not again:
@@ -207,7 +225,7 @@ class Sender:
             losses.undo = (congestion.window, congestion.threshold, stamp)
 
     def _measure(self, losses: Scoreboard, forced: bool) -> None:
-        delivered = losses.measure(self.flight, self.una, self.next, self.mss)
+        delivered = losses.measure(self.flight, self.una, self.mss)
         if losses.point is not None and not losses.timed_out:
             losses.allow(self.congestion.threshold, self.mss, delivered, forced)
 
@@ -215,7 +233,7 @@ class Sender:
         """What is in flight does not fit the path: send it again, cut smaller; no congestion is to be seen in that."""
         losses = self.losses
         if losses is None:
-            losses = self.losses = Scoreboard(self.una)
+            losses = self.losses = Scoreboard(self.una, self.reordered)
         losses.all_is_lost(self.flight, self.una, self.next)
         losses.timed_out = True  # in that the window rules
         self._measure(losses, False)
@@ -226,15 +244,13 @@ class Sender:
         if losses is not None and losses.undo is not None:
             self.congestion.restore(*losses.undo[:2])
             if not losses.timed_out:
-                self.threshold = min(2 * self.threshold, LARGEST_THRESHOLD)  # the path reorders
-            losses.lost_below = losses.resent_below = self.una
-            losses.point = losses.undo = None
-            losses.timed_out = False
-            losses.duplicates = 0
+                self.patience = min(2 * self.patience, MOST_PATIENCE)
+                self.reordered = losses.reordered = True
+            losses.none_is_lost(self.flight)
             self._measure(losses, False)
 
     def _acknowledge_with_losses(self, losses: Scoreboard, size: int, news: int, in_flight: int, now: float) -> None:
-        """`size` bytes were acknowledged, `news` of them not SACKed before."""
+        """`size` bytes were acknowledged, `news` of them neither SACKed before nor given up for lost."""
         una = self.una
         self.step = size
         losses.duplicates = max(0, losses.duplicates - max(0, size // self.mss - 1))
@@ -243,91 +259,73 @@ class Sender:
             losses.duplicates = 0
             self.congestion.acknowledged(size, in_flight, now, self.rtt.smoothed)
         elif una >= losses.point:
-            losses.point = losses.undo = None
-            losses.timed_out = False
-            losses.lost_below = losses.resent_below = una
-            losses.duplicates = 0
+            losses.none_is_lost(self.flight)
         else:
-            # After a time-out what arrived before it must not open the window: neither what was SACKed, nor without
-            # SACK what lies above all that was sent again (RFC 3465 section 2.3).
-            news = min(news, losses.resent_below - una + size)
-            if losses.resent_below < una:
-                losses.resent_below = una
-            if not self.sacks and losses.lost_below <= una:
+            if not self.sacks and not losses.timed_out:
                 losses.first_is_lost(self.flight, self.mss)  # RFC 6582 section 3.2 step 3: a partial acknowledgment
                 is_partial = True
             if losses.timed_out:
+                # What arrived before the time-out must not open the window: it is no sign of room (RFC 3465 section
+                # 2.3).
                 self.congestion.acknowledged(news, in_flight, now, self.rtt.smoothed)
-        if self.sacks:
-            losses.find_losses(self.flight, self.mss, self.threshold)
+        if self.sacks and losses.point is not None:
+            losses.find_losses(self.flight, self.mss, now, self.rtt, self.patience)
         self._measure(losses, is_partial)
         self._settle(losses)
 
     def _settle(self, losses: Scoreboard) -> None:
         """Forget the scoreboard when it says nothing any more."""
         if losses.point is None and not losses.duplicates and losses.highest_sacked <= self.una:
+            self.reordered = losses.reordered
             self.losses = None
 
     def _next_with_losses(self, losses: Scoreboard, now: float) -> SentSegment | None:
-        """NextSeg of RFC 6675 section 4, within the congestion window."""
+        """What is lost first, then new data, within the congestion window."""
         is_fast = losses.point is not None and not losses.timed_out
         room = losses.allowance if is_fast else self.congestion.window - losses.pipe
         if room < self.mss and losses.pipe:
             return None
-        if losses.point is not None:
-            index = losses.hole(self.flight, losses.lost_below)
-            if index is not None:  # rule 1
-                start = max(self.flight[index].start, losses.resent_below)
-                return self._resend(losses, index, min(room, losses.lost_below - start), now)
+        index = losses.hole(self.flight)
+        if index is not None and losses.point is not None:
+            return self._resend(losses, index, room, now)
         before = self.next
         segment = None
         if self.unsent_size:
             segment = self._next_new(min(room, self.una + self.window - before), now, False)
         elif self.fin_queued and not self.fin_sent:
             segment = self._launch([], 0, now)
-        if segment is not None or losses.point is None:  # rule 2, and before a recovery RFC 3042
-            losses.sent(self.next - before)
-            return segment
-        index = losses.hole(self.flight, losses.highest_sacked)
-        if index is not None:  # rule 3
-            return self._resend(losses, index, self.mss, now)
-        if self.sacks and not losses.rescued and not losses.timed_out:
-            losses.rescued = True
-            return self._rescue(losses, now)
-        return None
-
-    def _rescue(self, losses: Scoreboard, now: float) -> SentSegment | None:
-        """NextSeg's rule 4: the last segment again, once, whose loss nothing behind it could show."""
-        index = losses.last_unsacked(self.flight)
-        if index is None or self.flight[index].end <= losses.resent_below:
-            return None
-        segment = self.flight[index]
-        whole = (segment.end - segment.start - segment.fin - 1) // self.mss * self.mss
-        if whole > 0:
-            split(self.flight, index, whole)
-            segment = self.flight[index + 1]
-        self._mark_resent(losses, segment, now)
+        losses.sent(self.next - before)
         return segment
 
     def _resend(self, losses: Scoreboard, index: int, room: int, now: float) -> SentSegment:
         """Send again what lies at `index` in flight: of a super-segment, as much as there is room for."""
         segment = self.flight[index]
-        if segment.start < losses.resent_below < segment.end - segment.fin:
-            split(self.flight, index, losses.resent_below - segment.start)
-            segment = self.flight[index + 1]
-            index += 1
         size = max(room // self.mss, 1) * self.mss
         if segment.end - segment.start - segment.fin > size:
             split(self.flight, index, size)
-        losses.resent_below = segment.end
-        self._mark_resent(losses, segment, now)
+        segment.lost = False
+        self._mark_resent(segment, now)
+        losses.sent(segment.end - segment.start)
         return segment
 
-    def _mark_resent(self, losses: Scoreboard, segment: SentSegment, now: float) -> None:
+    def _mark_resent(self, segment: SentSegment, now: float) -> None:
         segment.retransmitted = True
         segment.sent_at = now
-        losses.sent(segment.end - segment.start)
         self.retransmissions += 1
+
+    def tail_probe(self, now: float) -> SentSegment | None:
+        """RFC 8985 §7.3: new data if the peer has room for it, or else the last segment again; one packet."""
+        if self.unsent_size:
+            segment = self._next_new(min(self.mss, self.una + self.window - self.next), now, False)
+            if segment is not None:
+                return segment
+        last = self.flight[-1]
+        whole = (last.end - last.start - last.fin - 1) // self.mss * self.mss
+        if whole > 0:
+            split(self.flight, len(self.flight) - 1, whole)
+            last = self.flight[-1]
+        self._mark_resent(last, now)
+        return last
 
     def drop(self) -> None:
         """Forget everything: the connection is gone."""
