@@ -313,7 +313,7 @@ class Sender:
         segment.sent_at = now
         self.retransmissions += 1
 
-    def tail_probe(self, now: float) -> SentSegment | None:
+    def tail_probe(self, now: float) -> SentSegment:
         """RFC 8985 §7.3: new data if the peer has room for it, or else the last segment again; one packet."""
         if self.unsent_size:
             segment = self._next_new(min(self.mss, self.una + self.window - self.next), now, False)
