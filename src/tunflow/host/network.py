@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.host import firewall, sysctls
+from tunflow.host import firewall, resolver_file, resolvers, sysctls
 from tunflow.host.links import configure_tunnel, inside_links, list_links
 from tunflow.host.netlink import RouteSocket
 from tunflow.host.policy_routes import Surroundings, lan_networks, plan_routes, plan_rules
@@ -107,6 +107,7 @@ class HostNetwork:
             around = _look_around(route, settings)
             self._set_sysctls(settings, record)
             self._set_routes(route, settings, record, around)
+            self._set_resolvers(settings, record)
             self._set_firewall(settings, record, around, tighten=False)
 
     def _set_firewall(self, settings: HostSettings, record: Record, around: Surroundings, *, tighten: bool) -> None:
@@ -157,6 +158,13 @@ class HostNetwork:
             if before != settings.table:
                 set_table(route, version, before, {})
 
+    def _set_resolvers(self, settings: HostSettings, record: Record) -> None:
+        if settings.dns is not None:
+            resolvers.apply(settings.dns, settings.device, record.resolver, lambda: save(record, self._state))
+        elif record.resolver:
+            resolvers.undo(record.resolver)
+            save(record, self._state)
+
     def _fall_back(self, record: Record) -> None:
         """After a failed `apply`: to the settings in force, or else to nothing but a kill switch that was there."""
         if self._settings is not None:
@@ -179,7 +187,7 @@ def undo_recorded(state: Path = STATE_FILE) -> bool:
     """
     record = load(state)
     if record is None:
-        return False
+        return resolver_file.restore_unrecorded(resolver_file.RESOLV_CONF)
     if record.is_running:
         raise LocalError(f"the tunnel is still up (process {record.pid}): ask that process to take it down")
     _undo(record, state, lambda: None)
@@ -212,6 +220,7 @@ def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep
         except LocalError as error:
             failures.append(str(error))
 
+    attempt(lambda: resolvers.undo(record.resolver))
     if record.has_routes:
         attempt(lambda: _remove_routes(record.table))
     attempt(lambda: sysctls.restore(record.sysctls))
@@ -221,7 +230,7 @@ def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep
     if failures:
         raise LocalError("not all could be undone: " + "; ".join(failures))
     if keep_kill_switch and record.kill_switch:
-        record.has_routes, record.sysctls = False, {}
+        record.has_routes, record.sysctls = False, {}  # the resolvers took themselves out
         save(record, state)
     else:
         remove(state)

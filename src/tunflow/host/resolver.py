@@ -18,8 +18,12 @@ def resolv_conf(host: str, nameserver: str) -> str:
     the queries (musl asks all at once) or the wait (glibc asks in turn). `trust-ad` is left out: it vouches for the
     host's own resolver, not for this one.
     """
-    kept = [line for line in map(_without_trust, host.splitlines()) if line]
-    return "\n".join([f"nameserver {nameserver}", *kept]) + "\n"
+    return "\n".join([f"nameserver {nameserver}", *kept_lines(host)]) + "\n"
+
+
+def kept_lines(host: str) -> list[str]:
+    """The search list and options of a host's resolv.conf, without `trust-ad`."""
+    return [line for line in map(_without_trust, host.splitlines()) if line]
 
 
 def nsswitch_conf(host: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
+from tunflow.host import resolvers
+from tunflow.host.files import replace_file
 
 STATE_FILE = Path("/run/tunflow/host.json")
 VERSION = 1
@@ -62,18 +63,9 @@ def start_time(pid: int) -> int | None:
 def save(record: Record, path: Path) -> None:
     """Write `record` so that it survives us. Raises LocalError."""
     text = json.dumps({"tunflow": VERSION, **{name: getattr(record, name) for name in Record.__slots__}}, indent=1)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-        temporary.rename(path)
-        sync_folder(path.parent)
+        replace_file(path, text.encode(), 0o600)
     except OSError as error:
         raise LocalError(f"{path} cannot be written: {error.strerror}; nothing is changed without it") from None
 
@@ -103,15 +95,6 @@ def remove(path: Path) -> None:
         raise LocalError(f"{path} cannot be removed: {error.strerror}") from None
 
 
-def sync_folder(folder: Path) -> None:
-    """Have a rename in `folder` reach the disk. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 _FIELDS: dict[str, type] = {
     "pid": int,
     "started": int,
@@ -132,7 +115,8 @@ def _parse(values: object, path: Path) -> Record:
     if version != VERSION:
         raise LocalError(f"{path} has version {version}, and this tunflow knows {VERSION}: use the one that wrote it")
     sound = values.keys() == _FIELDS.keys() and all(type(values[name]) is kind for name, kind in _FIELDS.items())
-    if not sound or not all(_is_sysctl(name, change) for name, change in values["sysctls"].items()):
+    sound = sound and all(_is_sysctl(name, change) for name, change in values["sysctls"].items())
+    if not sound or not resolvers.is_sound(values["resolver"]):
         raise LocalError(f"{path} is damaged: expected what tunflow recorded; {_REMEDY}")
     values["sysctls"] = {name: (old, ours) for name, (old, ours) in values["sysctls"].items()}
     return Record(**values)

@@ -1,0 +1,161 @@
+"""/etc/resolv.conf of this host: what was there, ours in its place, and back.
+
+Rules:
+- the file is replaced by a rename, so that nobody reads half of it, and what was there (a file or a symbolic link)
+  stays beside it as `resolv.conf.before-tunflow`: it can be put back as it was, after a reboot too, which empties /run
+  and its record;
+- where a rename cannot be (a container's bind mount, a read-only /etc) the file is rewritten in place, and what was
+  in it is in the record alone;
+- what somebody else writes there while a tunnel is up (a DHCP client) becomes what is restored, and ours goes on top
+  again at the next `apply`. A file that is not ours any more is never overwritten by `restore`.
+
+Read first: resolv.conf(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunflow.errors import LocalError
+from tunflow.host.files import replace_file, replace_link, rewrite_file, sync_folder
+from tunflow.host.resolver import kept_lines
+from tunflow.host.settings import HostDNS
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+_SUFFIX = ".before-tunflow"
+_MARK = f"# Written by tunflow. `tunflow down` puts back what was here, which is in resolv.conf{_SUFFIX}."
+_MAXIMUM_SERVERS = 3
+"""MAXNS of glibc's <resolv.h>: more are not read."""
+_CANNOT_RENAME = frozenset((errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM, errno.EXDEV))
+
+
+def inspect(path: Path = RESOLV_CONF) -> dict[str, Any] | None:
+    """What is at `path` and has to be there again some day; None where it is ours already. Raises LocalError."""
+    if path.is_symlink() and not os.access(path.parent, os.W_OK):
+        path = path.resolve()
+    if _is_ours(path):
+        return None
+    text = _read(path)
+    saved: dict[str, Any] = {"path": str(path), "text": text, "mode": 0o644, "uid": 0, "gid": 0}
+    if path.is_symlink():
+        saved["link"] = str(path.readlink())
+    elif text is not None:
+        status = path.stat()
+        saved |= {"mode": status.st_mode & 0o7777, "uid": status.st_uid, "gid": status.st_gid}
+    return saved
+
+
+def write(dns: HostDNS, saved: dict[str, Any]) -> None:
+    """Put ours where `saved` was. Raises LocalError."""
+    path = Path(saved["path"])
+    text = render(dns, saved["text"] or "")
+    if _is_ours(path) and _read(path) == text:
+        return
+    with _explained(path):
+        if not _is_ours(path):
+            _keep(path)
+        _put(path, text, 0o644, (saved["uid"], saved["gid"]))
+
+
+def restore(saved: dict[str, Any]) -> None:
+    """Put back what `saved` describes, if ours is still in its place. Raises LocalError."""
+    path = Path(saved["path"])
+    if not _is_ours(path):
+        _kept(path).unlink(missing_ok=True)
+        return
+    with _explained(path):
+        if _restore_kept(path):
+            return
+        if "link" in saved:
+            replace_link(path, saved["link"])
+        elif saved["text"] is None:
+            path.unlink()
+        else:
+            _put(path, saved["text"], saved["mode"], (saved["uid"], saved["gid"]))
+
+
+def restore_unrecorded(path: Path = RESOLV_CONF) -> bool:
+    """Put back what a reboot left beside ours; whether there was anything. Raises LocalError."""
+    with _explained(path):
+        return _is_ours(path) and _restore_kept(path)
+
+
+def render(dns: HostDNS, host: str) -> str:
+    """Our resolv.conf, with the search list of `dns` or else of the `host`'s, and the host's options."""
+    kept = kept_lines(host)
+    if dns.search:
+        kept = ["search " + " ".join(dns.search), *(line for line in kept if line.startswith("options"))]
+    servers = [f"nameserver {server}" for server in dns.servers[:_MAXIMUM_SERVERS]]
+    return "\n".join([_MARK, *servers, *kept, ""])
+
+
+def is_sound(saved: object) -> bool:
+    """Whether what a state file says could have come from `inspect`."""
+    if not isinstance(saved, dict) or not isinstance(saved.get("path"), str) or not saved["path"].startswith("/"):
+        return False
+    numbers = all(type(saved.get(name)) is int for name in ("mode", "uid", "gid"))
+    return numbers and isinstance(saved.get("text"), str | None) and isinstance(saved.get("link", ""), str)
+
+
+def _put(path: Path, text: str, mode: int, owner: tuple[int, int]) -> None:
+    data = text.encode(errors="surrogateescape")
+    try:
+        replace_file(path, data, mode, owner)
+    except OSError as error:
+        if error.errno not in _CANNOT_RENAME or path.is_symlink():
+            raise
+        rewrite_file(path, data)
+
+
+def _keep(path: Path) -> None:
+    """Have a second name for what is at `path`, which stays when the first is taken by ours."""
+    kept = _kept(path)
+    try:
+        kept.unlink(missing_ok=True)
+        if path.is_symlink():
+            kept.symlink_to(path.readlink())
+        elif path.exists() and not path.is_mount():
+            kept.hardlink_to(path)
+    except OSError as error:
+        if error.errno not in _CANNOT_RENAME:
+            raise
+
+
+def _restore_kept(path: Path) -> bool:
+    kept = _kept(path)
+    if not (kept.is_symlink() or kept.exists()):
+        return False
+    kept.rename(path)
+    sync_folder(path.parent)
+    return True
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(path.name + _SUFFIX)
+
+
+def _is_ours(path: Path) -> bool:
+    return not path.is_symlink() and (_read(path) or "").startswith(_MARK)
+
+
+def _read(path: Path) -> str | None:
+    """The text at `path`, None where there is none. Raises LocalError."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror}: expected a plain file or a link to one") from None
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LocalError(f"{path} cannot be written: {error.strerror}") from None

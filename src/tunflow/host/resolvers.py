@@ -1,0 +1,68 @@
+"""Which of the ways of this host to name its resolvers is used: systemd-resolved, resolvconf, or the file itself.
+
+systemd-resolved where it runs; the file as well where it does not lead to it. What is used is noted in the record
+before it is used, under its method's name with what undoing it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tunflow.errors import LocalError
+from tunflow.host import resolver_file, resolver_resolvconf, resolver_resolved
+from tunflow.host.settings import HostDNS
+
+RESOLVED = "resolved"
+RESOLVCONF = "resolvconf"
+FILE = "file"
+_RESOLVED_FOLDERS = ("/run/systemd/resolve/", "/usr/lib/systemd/")
+"""Where resolv.conf leads to when programs are to ask systemd-resolved (systemd-resolved.service(8))."""
+
+
+def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], None]) -> None:
+    """Have the host ask `dns`. `record` is updated, and `save` called, before each change. Raises LocalError."""
+    path = resolver_file.RESOLV_CONF
+    if resolver_resolved.is_running():
+        record[RESOLVED] = {"device": device}
+        save()
+        resolver_resolved.apply(dns, device)
+        if FILE not in record and str(path.resolve()).startswith(_RESOLVED_FOLDERS):
+            return
+    elif FILE not in record and resolver_resolvconf.is_in_charge(path):
+        record[RESOLVCONF] = {"device": device}
+        save()
+        if resolver_resolvconf.apply(dns, device, path):
+            return
+    saved = resolver_file.inspect(path)
+    if saved is None and FILE not in record and resolver_file.restore_unrecorded(path):
+        saved = resolver_file.inspect(path)
+    if saved is not None:
+        record[FILE] = saved
+        save()
+    if FILE not in record:
+        raise LocalError(f"{path} is from a tunnel that left no record: write the host's own resolvers into it")
+    resolver_file.write(dns, record[FILE])
+
+
+def undo(record: dict[str, Any]) -> None:
+    """Undo what `record` names, and take it out. Raises LocalError."""
+    if FILE in record:
+        resolver_file.restore(record[FILE])
+        del record[FILE]
+    if RESOLVCONF in record:
+        resolver_resolvconf.undo(record[RESOLVCONF]["device"])
+        del record[RESOLVCONF]
+    if RESOLVED in record:
+        resolver_resolved.undo(record[RESOLVED]["device"])
+        del record[RESOLVED]
+
+
+def is_sound(record: dict[str, Any]) -> bool:
+    """Whether what a state file says could have come from `apply`."""
+    devices = [record.get(name, {"device": ""}) for name in (RESOLVED, RESOLVCONF)]
+    return (
+        record.keys() <= {RESOLVED, RESOLVCONF, FILE}
+        and all(isinstance(each, dict) and isinstance(each.get("device"), str) for each in devices)
+        and (FILE not in record or resolver_file.is_sound(record[FILE]))
+    )
