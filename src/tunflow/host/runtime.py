@@ -1,0 +1,100 @@
+"""Where a running tunnel keeps what others find it by: control socket, log, lock and state file.
+
+One directory, 0700, that does not survive a reboot, as none of it should: `/run/tunflow` for root (and for the service,
+whose user owns it), `$XDG_RUNTIME_DIR/tunflow` for anybody else, or what `TUNFLOW_RUNTIME_DIR` names, which tests and
+several tunnels side by side use. Read first: file-hierarchy(7), flock(2).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunflow.errors import LocalError
+
+VARIABLE = "TUNFLOW_RUNTIME_DIR"
+SYSTEM = Path("/run/tunflow")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeDirectory:
+    """The directory and the files in it."""
+
+    path: Path
+
+    @classmethod
+    def own(cls) -> RuntimeDirectory:
+        """The directory of a tunnel that this process starts."""
+        named = os.environ.get(VARIABLE)
+        if named:
+            return cls(Path(named))
+        user = os.environ.get("XDG_RUNTIME_DIR")
+        if os.geteuid() == 0 or not user:
+            return cls(SYSTEM)
+        return cls(Path(user) / "tunflow")
+
+    @classmethod
+    def running(cls) -> RuntimeDirectory:
+        """The directory of the tunnel that a command means: this user's where there is one, else the system's."""
+        own = cls.own()
+        return own if own.control.exists() or os.environ.get(VARIABLE) else cls(SYSTEM)
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.path / "control"
+
+    @property
+    def log(self) -> Path:
+        """What the tunnel said."""
+        return self.path / "log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that serves the tunnel."""
+        return self.path / "lock"
+
+    @property
+    def state(self) -> Path:
+        """What was changed on the host, so that it can be taken back whatever happens."""
+        return self.path / "state.json"
+
+    def make(self) -> None:
+        """Make the directory where it is missing. Raises LocalError when it is not this user's alone."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self.path.lstat()
+        except OSError as error:
+            raise LocalError(f"{self.path} cannot be made: {error.strerror}: run as root, or set {VARIABLE}") from None
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise LocalError(f"{self.path} must be a directory of this user that nobody else may write to")
+
+
+class InstanceLock:
+    """The lock that one process holds while it serves a tunnel; the kernel frees it however that process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def take(self) -> bool:
+        """Whether it was free, and now is ours; our process id is then in the file."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        return True
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+    @property
+    def holder(self) -> int | None:
+        """The process id that the last holder wrote."""
+        text = os.pread(self._fd, 32, 0).strip()
+        return int(text) if text.isdigit() else None
