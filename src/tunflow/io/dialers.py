@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
@@ -97,10 +97,15 @@ class _Hop:
 Dialer = DirectDialer | BlockDialer | ShadowsocksDialer
 
 
-def make_dialer(servers: Sequence[Server]) -> Dialer:
+Resolve = Callable[[str, int], tuple[Address, ...]]
+"""Finds the addresses of a server. Raises LocalError."""
+
+
+def make_dialer(servers: Sequence[Server], find: Resolve | None = None) -> Dialer:
     """The dialer for `--server` links in order, first hop first. Raises LocalError.
 
-    The first hop's name is resolved here, outside the tunnel, once: a resolver that fails later does no harm.
+    The first hop's name is resolved here, outside the tunnel, once: a resolver that fails later does no harm. By
+    default the system's is asked; `find` is asked instead.
     """
     if not servers:
         raise LocalError("no server given: use --server URL or the environment variable TUNFLOW_SERVER")
@@ -114,7 +119,7 @@ def make_dialer(servers: Sequence[Server]) -> Dialer:
         return BlockDialer()
     chain = [server for server in hops if isinstance(server, ShadowsocksServer)]
     first = chain[0]
-    return ShadowsocksDialer(chain, resolve(first.host, first.port))
+    return ShadowsocksDialer(chain, (find or resolve)(first.host, first.port))
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:

@@ -113,6 +113,13 @@ class DNSForwarder:
             self._stream.send([asked.message])
         self._arm()
 
+    def reconnect(self) -> None:
+        """The network moved: what is in flight goes out again, on a fresh connection."""
+        if self._stream is not None:
+            self._drop_stream()
+            self._retry()
+            self._arm()
+
     def close(self) -> None:
         """Forget everything without a word."""
         self._in_flight.clear()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.io.dialer import StreamRoute
+from tunflow.io.moving import Path, path_of
 from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Timer
 from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.connection import TCPConnection
@@ -99,6 +100,34 @@ class TCPRelay:
     def holds_bytes(self) -> bool:
         """Whether bytes from the client wait here."""
         return bool(self._pending or self.connection.readable or self._opening)
+
+    @property
+    def path(self) -> Path | None:
+        """The addresses that its packets go between; None when it is not on its way."""
+        return path_of(self._socket, self._route.addresses[self._address].sockaddr[0])
+
+    def path_lost(self) -> bool:
+        """No answer will come on this socket any more: dial again, or reset the client; whether it was reset."""
+        if self._connected or self.connection.closed:
+            self.cut()
+            return True
+        self._close_socket(reset=False)
+        self._address = 0
+        try:
+            self._socket = self._dial()
+        except OSError:
+            self.connection.user = None
+            self.connection.abort()
+            return True
+        self._driver.add_relay(self)
+        return False
+
+    def cut(self) -> None:
+        """End the flow from here, both ways, by a reset."""
+        self._trace("cut off")
+        self._close_socket(reset=True)
+        self.connection.user = None
+        self.connection.abort()
 
     # Dialing.
 

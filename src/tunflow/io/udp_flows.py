@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
 from tunflow.io.dialers import Dialer
+from tunflow.io.moving import Path
 from tunflow.io.policy import DatagramOwner
 from tunflow.io.udp_relay import UDPRelay, Way
 from tunflow.stack.icmp import Reason
@@ -53,6 +54,21 @@ class UDPSocket:
         if not named and target != seen:
             relay.translate(seen, target)
         return CarriedFlow(relay, target)
+
+    def paths(self) -> set[Path | None]:
+        """The paths of its relays."""
+        return {relay.path for relay in self._relays.values()}
+
+    def leave(self, gone: set[Path]) -> None:
+        """Close the relays on paths that are gone; their flows are decided anew with the next datagram."""
+        lost = [key for key, relay in self._relays.items() if relay.path in gone]
+        closed = {self._relays.pop(key) for key in lost}
+        self._driver.associations -= len(closed)
+        for relay in closed:
+            relay.close()
+        for flow in self._mapping.flows.values():
+            if isinstance(flow.user, CarriedFlow) and flow.user.relay in closed:
+                flow.user = None
 
     def close(self) -> None:
         """Give everything back."""

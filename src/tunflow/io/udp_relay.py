@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.io.dialer import DatagramRoute, SocketAddress, address_of
+from tunflow.io.moving import Path, path_of
 from tunflow.io.reactor import ERROR, READ
 from tunflow.io.socket_error import endpoint_of, let_fragment, read_errors, want_errors
 from tunflow.stack.icmp import Reason
@@ -77,6 +78,7 @@ class UDPRelay:
     __slots__ = (
         "_codec",
         "_driver",
+        "_far",
         "_fragmenting",
         "_label",
         "_longest_in_run",
@@ -98,8 +100,11 @@ class UDPRelay:
         self._fragmenting = False
         self._longest_in_run = LARGEST
         """Datagrams over this size have been refused as a run."""
+        self._far = ""
+        """The proxy's address."""
         if route.addresses:
             address = route.addresses[0]
+            self._far = address.sockaddr[0]
             sock = self._open(address.family)
             sock.connect(address.sockaddr)
             # Both families leave through the one server.
@@ -131,6 +136,11 @@ class UDPRelay:
             self._not_sent(run, error)
         else:
             self._driver.statistics.udp_bytes_up += sum(map(len, run.payloads))
+
+    @property
+    def path(self) -> Path | None:
+        """The addresses that its packets go between; None where each datagram finds its own way."""
+        return path_of(self._sockets[4], self._far) if self._far else None
 
     def close(self) -> None:
         """Give the descriptors back."""

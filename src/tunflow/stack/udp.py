@@ -155,6 +155,10 @@ class UDPTable:
     def __len__(self) -> int:
         return len(self._mappings)
 
+    def mappings(self) -> list[UDPMapping]:
+        """All mappings, longest idle first."""
+        return list(self._mappings.values())
+
     def receive(
         self,
         src: bytes,

@@ -1,0 +1,59 @@
+"""Flows and a network that moves under them: which paths their sockets are on, and ending those whose path is gone.
+
+A socket keeps the local address that it was connected from. When that address leaves the host, or its packets would now
+leave by another interface, no answer will ever come: the client is told at once, by a reset, rather than left to its
+own time-out. What was still being dialled is dialled anew, and UDP gets a fresh socket, which no client can tell.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+    from tunflow.io.udp_flows import UDPSocket
+
+Path = tuple[bytes, bytes]
+"""A socket's local and far address, packed."""
+
+
+def path_of(sock: socket.socket, far: str) -> Path | None:
+    """The path of a connected or connecting socket; None when it is on none."""
+    try:
+        local = sock.getsockname()[0]
+        family = sock.family
+        return socket.inet_pton(family, local.partition("%")[0]), socket.inet_pton(family, far.partition("%")[0])
+    except OSError:
+        return None
+
+
+def paths(driver: Driver) -> set[Path]:
+    """The paths that flows are on."""
+    found = {relay.path for relay in driver.relays}
+    for udp in _udp_sockets(driver):
+        found |= udp.paths()
+    return {path for path in found if path is not None}
+
+
+def leave(driver: Driver, gone: set[Path]) -> int:
+    """End the flows on paths that are gone; how many TCP flows were reset."""
+    ended = 0
+    for relay in [relay for relay in driver.relays if relay.path in gone]:
+        ended += relay.path_lost()
+    for udp in _udp_sockets(driver):
+        udp.leave(gone)
+    if driver.dns is not None:
+        driver.dns.reconnect()
+    return ended
+
+
+def reset_all(driver: Driver) -> None:
+    """Tell every client at once that its flow is over, and hand that to the device: the tunnel goes down."""
+    for relay in list(driver.relays):
+        relay.cut()
+    driver.write()
+
+
+def _udp_sockets(driver: Driver) -> list[UDPSocket]:
+    return [cast("UDPSocket", mapping.user) for mapping in driver.stack.udp.mappings() if mapping.user is not None]
