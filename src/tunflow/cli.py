@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tunflow.errors import LocalError, RemoteError
 
@@ -94,6 +94,10 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.profile import profile
 
         return profile(options)
+    if options.name in {"up", "down", "status", "reload", "logs"}:
+        from tunflow.commands import up
+
+        return int(getattr(up, options.name)(options))
     from tunflow.commands.demo import demo
 
     return demo(as_json=options.json)
@@ -140,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
         help="ss://METHOD:PASSWORD@HOST:PORT to listen on; default: the environment variable TUNFLOW_SERVER",
     )
 
+    _add_system_commands(commands)
+
     demo = commands.add_parser(
         "demo",
         help="show all of it on this machine, with nothing else needed",
@@ -161,6 +167,12 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
     from tunflow.commands.profile_arguments import add_arguments
 
     add_arguments(parser)
+
+
+def _add_system_commands(commands: Any) -> None:
+    from tunflow.commands.system_arguments import add_commands
+
+    add_commands(commands, SERVER_HELP, DNS_HELP)
 
 
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:

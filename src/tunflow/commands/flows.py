@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +20,7 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, make_dialer
 from tunflow.io.driver import Driver, NameService
 from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.proxies.link import parse_server
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
@@ -96,10 +98,12 @@ def make_driver(
     options: argparse.Namespace,
     names: NameService | None = None,
     inside: frozenset[bytes] = frozenset(),
+    sockets: SocketOptions = UNMARKED,
+    tell: Callable[[str], None] = say,
 ) -> Driver:
     """A driver that logs as `-v` says, with as many descriptors as this process may have.
 
-    `inside` are the tunnel's own addresses, packed.
+    `inside` are the tunnel's own addresses, packed; `tell` takes lines for people.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -107,9 +111,10 @@ def make_driver(
     # What there is now stays, and what comes holds no cycles: the collector need not look at it so often.
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    log = CauseLog(say, lambda: reactor.now)
+    log = CauseLog(tell, lambda: reactor.now)
     descriptors = hard - RESERVED_DESCRIPTORS
-    return Driver(reactor, device, dialer, log, names, say if options.verbose else None, descriptors, inside)
+    trace = tell if options.verbose else None
+    return Driver(reactor, device, dialer, log, names, trace, descriptors, inside, sockets)
 
 
 def finish(driver: Driver, options: argparse.Namespace) -> None:

@@ -57,6 +57,8 @@ class ControlServer:
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
         self._watchers: set[asyncio.StreamWriter] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def start(self) -> None:
         """Bind and listen; a socket file that a dead process left is replaced. Raises LocalError."""
@@ -74,13 +76,17 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MAX_LINE)
 
     async def close(self) -> None:
-        """Stop listening, cut the clients off and remove the socket file."""
+        """Stop listening, let the clients that wait for an answer have it, and remove the socket file."""
         if self._server is not None:
             self._server.close()
             with suppress(FileNotFoundError):
                 self._path.unlink()
-        for writer in list(self._clients):
+        for writer in list(self._watchers):
             writer.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), PATIENCE)
+        for writer in list(self._clients):
+            writer.transport.abort()
 
     def tell(self, event: Event) -> None:
         """Send an event to everybody who watches."""
@@ -99,6 +105,7 @@ class ControlServer:
             writer.transport.abort()
             return
         self._clients.add(writer)
+        self._idle.clear()
         try:
             await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -107,6 +114,8 @@ class ControlServer:
             self._clients.discard(writer)
             self._watchers.discard(writer)
             writer.close()
+            if not self._clients:
+                self._idle.set()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

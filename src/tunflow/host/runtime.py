@@ -60,7 +60,7 @@ class RuntimeDirectory:
     @property
     def state(self) -> Path:
         """What was changed on the host, so that it can be taken back whatever happens."""
-        return self.path / "state.json"
+        return self.path / "host.json"
 
     def make(self) -> None:
         """Make the directory where it is missing. Raises LocalError when it is not this user's alone."""
@@ -85,13 +85,21 @@ class InstanceLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        self._sign()
         return True
+
+    def wait(self) -> None:
+        """Take it once its holder is gone."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._sign()
 
     def close(self) -> None:
         """Let go of it."""
         os.close(self._fd)
+
+    def _sign(self) -> None:
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     @property
     def holder(self) -> int | None:

@@ -21,7 +21,7 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.datagram_flows import DNS_PORT, DatagramFlows
 from tunflow.io.dialer import Blocked
 from tunflow.io.dialers import Dialer
-from tunflow.io.dns import DNSForwarder
+from tunflow.io.dns import QUERY_TIMEOUT, DNSForwarder
 from tunflow.io.openings import Openings
 from tunflow.io.ping import Pinger
 from tunflow.io.policy import Carry, Decision, Policy, Refuse
@@ -111,9 +111,7 @@ class Driver:
         self.datagrams = DatagramFlows(self)
         self.scratch = memoryview(bytearray(SCRATCH))
         self.names = names
-        self.dns: DNSForwarder | None = None
-        if names is not None and names.over_tcp:
-            self.dns = DNSForwarder(reactor, dialer, names.resolver, secrets.randbits, self._dns_failed, sockets)
+        self.dns = self._forwarder()
         self.openings = Openings()
         self._settling = False
         self._pinger = Pinger(self)
@@ -123,6 +121,19 @@ class Driver:
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
         reactor.add_deadline(self.openings.next_timeout, self.openings.handle_timeout)
         reactor.at_round_end(self._end_of_round)
+
+    def use(self, dialer: Dialer, names: NameService | None) -> None:
+        """Take new flows and queries there from now on; those that are under way go on as they began."""
+        self.dialer, self.names = dialer, names
+        old, self.dns = self.dns, self._forwarder()
+        if old is not None:
+            self.reactor.call_later(QUERY_TIMEOUT, old.close)
+
+    def _forwarder(self) -> DNSForwarder | None:
+        if self.names is None or not self.names.over_tcp:
+            return None
+        resolver = self.names.resolver
+        return DNSForwarder(self.reactor, self.dialer, resolver, secrets.randbits, self._dns_failed, self.sockets)
 
     def close(self) -> None:
         """Stop reading the device; flows end with the process."""

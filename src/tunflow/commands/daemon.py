@@ -1,0 +1,225 @@
+"""The process that serves a system-wide tunnel: engine, control socket, signals, log, in one thread and one loop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+from tunflow.commands.flows import make_driver, name_service, say
+from tunflow.commands.instructions import Instructions
+from tunflow.control.client import NotRunning, ask
+from tunflow.control.messages import Event, Request
+from tunflow.control.server import ControlServer
+from tunflow.device import Device
+from tunflow.errors import LocalError, RemoteError
+from tunflow.host.daemon import DaemonReport
+from tunflow.host.log_file import LogFile
+from tunflow.host.network import HostNetwork
+from tunflow.host.outer_resolvers import OuterResolvers
+from tunflow.host.runtime import InstanceLock, RuntimeDirectory
+from tunflow.io.dialers import Dialer
+from tunflow.io.driver import Driver
+from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import SocketOptions
+from tunflow.manager.engine import Engine
+from tunflow.manager.plan import Plan, make_plan
+from tunflow.manager.status import Status, StopReason
+
+
+def serve_foreground(instructions: Instructions) -> int:
+    """Serve until a signal or `tunflow down`; the exit status. Raises LocalError or RemoteError."""
+    return _serve(instructions, None)
+
+
+def serve_spawned() -> int:
+    """Serve as the process that `tunflow up` started: instructions on stdin, log on stderr; the exit status."""
+    report = DaemonReport()
+    try:
+        instructions = Instructions.from_data(json.loads(sys.stdin.buffer.read()))
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        os.chdir("/")
+        return _serve(instructions, report)
+    except LocalError as error:
+        report.failed(str(error), error.exit_status)
+        return error.exit_status
+    except RemoteError as error:
+        report.failed(str(error), 1)
+        return 1
+
+
+def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
+    runtime = RuntimeDirectory.own()
+    runtime.make()
+    plan = make_plan(instructions.make_profile(), name_service)
+    log = LogFile(runtime.log)
+    if report is not None:
+        log.take_over()
+    lock = InstanceLock(runtime.lock)
+    _take_lock(lock, runtime, instructions.replace)
+    if report is None:
+        log.open()
+    reactor = Reactor()
+    loop = ReactorLoop(reactor)
+    try:
+        daemon = Daemon(reactor, runtime, plan, instructions, log, report)
+        return loop.run_until_complete(daemon.run())
+    finally:
+        loop.close()
+        reactor.close()
+        lock.close()
+
+
+def _take_lock(lock: InstanceLock, runtime: RuntimeDirectory, replace: bool) -> None:
+    """Be the only one. With `replace` the tunnel that is up goes down first. Raises LocalError."""
+    if lock.take():
+        return
+    if not replace:
+        raise LocalError(
+            f"a tunnel is up already (process {lock.holder}): tunflow reload changes it, up --replace replaces it, "
+            "down takes it down"
+        )
+    with suppress(NotRunning):
+        ask(runtime.control, "stop", keep=True)
+    lock.wait()
+
+
+class Daemon:
+    """One tunnel with everything around it."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        runtime: RuntimeDirectory,
+        plan: Plan,
+        instructions: Instructions,
+        log: LogFile,
+        report: DaemonReport | None,
+    ) -> None:
+        self._reactor = reactor
+        self._runtime = runtime
+        self._plan = plan
+        self._options = argparse.Namespace(verbose=instructions.verbose)
+        self._instructions = instructions
+        self._log = log
+        self._report = report
+        self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+            "status": self._status,
+            "stop": self._stop,
+            "reload": self._reload,
+        }
+
+    async def run(self) -> int:
+        """Up, until told to stop or unable to go on; the exit status. Raises LocalError or RemoteError from start."""
+        loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[tuple[StopReason, bool]] = loop.create_future()
+        self._down: asyncio.Future[str | None] = loop.create_future()
+        self._control = ControlServer(self._runtime.control, os.geteuid(), self._handle)
+        self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
+        self._engine = Engine(
+            self._plan,
+            HostNetwork(self._runtime.state),
+            OuterResolvers([str(ip_address(own)) for own in self._plan.inside]).find,
+            self._make_driver,
+            self._say,
+            self._status_changed,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)
+        await self._control.start()
+        try:
+            return await self._run()
+        finally:
+            await self._control.close()
+
+    async def _run(self) -> int:
+        engine = self._engine
+        starting = asyncio.create_task(engine.start())
+        await asyncio.wait((starting, self._over), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            return 130
+        starting.result()
+        self._say(f"{self._plan.host.device} carries everything through {', '.join(self._plan.labels)}")
+        if self._report is not None:
+            self._report.ready(engine.status())
+        _tell_systemd("READY=1")
+        await asyncio.wait((self._over, engine.ended), return_when=asyncio.FIRST_COMPLETED)
+        failed = not self._over.done()
+        if failed:
+            self._say(engine.ended.result())
+        reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
+        _tell_systemd("STOPPING=1")
+        try:
+            await engine.stop(reason, keep=keep)
+        except LocalError as error:
+            self._say(str(error))
+            self._down.set_result(str(error))
+            return 1
+        self._down.set_result(None)
+        return 1 if failed else 0
+
+    def _end(self, reason: StopReason, keep: bool = False) -> None:
+        if not self._over.done():
+            self._over.set_result((reason, keep))
+
+    def _say(self, line: str) -> None:
+        self._log.say(line)
+        if self._report is None:
+            say(line)
+
+    def _status_changed(self, status: Status) -> None:
+        self._say(status.value)
+        self._control.tell(Event("status", {"status": status.value}))
+
+    def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
+        return make_driver(self._reactor, device, dialer, self._options, plan.names, plan.inside, sockets, self._say)
+
+    # What clients ask.
+
+    async def _handle(self, request: Request) -> dict[str, Any]:
+        operation = self._operations.get(request.operation)
+        if operation is None:
+            accepted = ", ".join((*self._operations, "watch"))
+            raise LocalError(f"no operation {request.operation!r}: there are {accepted}")
+        return await operation(request.arguments)
+
+    async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._engine.status()
+
+    async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._end(
+            StopReason.SUPERSEDED if arguments.get("keep") else StopReason.USER_INITIATED, bool(arguments.get("keep"))
+        )
+        failure = await asyncio.shield(self._down)
+        if failure is not None:
+            raise RemoteError(failure)
+        return {}
+
+    async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        plan = make_plan(Instructions.from_data(arguments).make_profile(), name_service)
+        await self._engine.reload(plan)
+        return self._engine.status()
+
+
+def _tell_systemd(state: str) -> None:
+    """What `Type=notify` waits for (sd_notify(3)); nothing without systemd."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + path[1:] if path.startswith("@") else path)
+        sock.send(state.encode())

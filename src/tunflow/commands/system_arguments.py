@@ -1,0 +1,64 @@
+"""The arguments of `up`, `down`, `status`, `reload` and `logs`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_commands(commands: Any, server_help: str, dns_help: str) -> None:
+    """Add `up` and those that speak with it to the sub-parsers `commands`."""
+    up = commands.add_parser(
+        "up",
+        help="carry this machine's whole traffic through the servers",
+        description="Make a device, routes, rules and DNS so that everything on this machine goes through the servers, "
+        "and serve it in a process of its own. Returns once it is connected. Needs root (CAP_NET_ADMIN).",
+    )
+    _add_profile_options(up, server_help, dns_help)
+    up.add_argument("--foreground", action="store_true", help="stay, and serve the tunnel in this process")
+    up.add_argument("--replace", action="store_true", help="take down the tunnel that is up first")
+    up.add_argument("--spawned", action="store_true", help=argparse.SUPPRESS)
+
+    down = commands.add_parser(
+        "down",
+        help="take the tunnel down and put everything back",
+        description="End the tunnel and put the host back as it was found, also after its process was killed.",
+    )
+    status = commands.add_parser(
+        "status",
+        help="say what the tunnel is doing",
+        description="Exit status: 0 connected, 1 connecting, reasserting or disconnecting, 3 no tunnel is up.",
+    )
+    reload = commands.add_parser(
+        "reload",
+        help="give the tunnel that is up another profile",
+        description="Servers, rules and DNS change in place; flows that are open go on. A profile that is wrong "
+        "changes nothing. Without PROFILE the one it was started with is read again.",
+    )
+    _add_profile_options(reload, server_help, dns_help)
+    reload.set_defaults(replace=False)
+    for each in (down, status):
+        each.add_argument("--json", action="store_true", help="print the facts as JSON")
+    logs = commands.add_parser("logs", help="print what the tunnel said", description="Print the tunnel's log.")
+    logs.add_argument("--follow", "-f", action="store_true", help="and go on with what it says from now on")
+
+
+def _add_profile_options(parser: argparse.ArgumentParser, server_help: str, dns_help: str) -> None:
+    parser.add_argument("profile", metavar="PROFILE", nargs="?", help="a saved profile's name, or a file (./home.toml)")
+    parser.add_argument("--server", metavar="URL", action="append", default=[], help=server_help)
+    parser.add_argument("--dns", metavar="MODE", help=dns_help)
+    parser.add_argument(
+        "--kill-switch",
+        action=argparse.BooleanOptionalAction,
+        help="let nothing leave around the tunnel, also when its process is killed; tunflow down ends that",
+    )
+    parser.add_argument(
+        "--exclude-lan",
+        action=argparse.BooleanOptionalAction,
+        help="leave the networks alone that this machine is in",
+    )
+    parser.add_argument(
+        "--gateway", metavar="IFACE", action="append", help="carry the traffic of the hosts behind this interface too"
+    )
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow")

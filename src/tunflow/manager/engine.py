@@ -1,0 +1,319 @@
+"""A plan in, a running tunnel out: device, stack, dialer and host settings, through changes of the network.
+
+One asyncio task at a time changes the tunnel (`_changing`), all in the thread that carries the packets.
+
+- Start: everything that can fail without touching the host comes first (links, names, the device, the server); then the
+  host's settings, which either all stand or are all taken back.
+- A change of the network: `reasserting`; flows whose path is gone are reset; the server's name is resolved again past
+  the tunnel; the host's settings are applied again (the kernel takes routes away with an interface); once the server
+  takes a connection the tunnel is `connected`. The device stays, and so do flows that can.
+- Reload: a new plan is made whole before the old one is let go; running flows go on as they were decided.
+- Stop: clients are told by resets, the host is put back, the device goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from tunflow.errors import LocalError, RemoteError
+from tunflow.host.monitor import NetworkMonitor
+from tunflow.host.network_path import NetworkPath, PathFinder
+from tunflow.host.route_query import RouteQuery
+from tunflow.host.settings import HostSettings
+from tunflow.host.tun import TunDevice
+from tunflow.io import moving
+from tunflow.io.dialer import Address
+from tunflow.io.dialers import Dialer, make_dialer
+from tunflow.io.driver import Driver
+from tunflow.io.sockets import SocketOptions
+from tunflow.manager.plan import Plan, with_addresses
+from tunflow.manager.probe import probe
+from tunflow.manager.server_names import NoAddress, ServerNames, literal
+from tunflow.manager.status import Status, StopReason
+
+RETRY_AT_MOST = 15.0
+"""Seconds between two tries to reach the server again; the first wait is half a second, each next twice as long."""
+
+LOST_PATIENCE = 5.0
+"""Seconds without any way out until flows are reset whose address is still there: a cable may be plugged in again."""
+
+
+class Host(Protocol):
+    """What the engine asks of the host."""
+
+    @property
+    def device(self) -> TunDevice | None:
+        """The TUN device, from the first `apply` to `undo`."""
+
+    def apply(self, settings: HostSettings) -> None:
+        """Make the host as `settings` say. Raises LocalError, and then what was before is in force."""
+
+    def undo(self) -> None:
+        """Put everything back as it was. Raises LocalError."""
+
+
+MakeDriver = Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
+
+
+class Engine:
+    """One tunnel. `say` is told what happens, in lines for people; `changed` when the status changes.
+
+    `outer_nameservers` gives the name servers that the network outside the tunnel has.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        host: Host,
+        outer_nameservers: Callable[[], Sequence[str]],
+        make_driver: MakeDriver,
+        say: Callable[[str], None],
+        changed: Callable[[Status], None] = lambda _: None,
+    ) -> None:
+        self.plan = plan
+        self.state = Status.DISCONNECTED
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done with a line that says why, when the tunnel cannot go on."""
+        self._host = host
+        self._make_driver = make_driver
+        self._say = say
+        self._changed = changed
+        self._sockets = SocketOptions(mark=plan.host.mark)
+        self._names = ServerNames(self._sockets, outer_nameservers)
+        self._outer_nameservers = outer_nameservers
+        self._addresses: tuple[Address, ...] = ()
+        self._since: float | None = None
+        self._driver: Driver | None = None
+        self._monitor: NetworkMonitor | None = None
+        self._query = RouteQuery()
+        self._path = NetworkPath()
+        self._changing = asyncio.Lock()
+        self._look_again = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+
+    # What it is asked.
+
+    async def start(self) -> None:
+        """Bring the tunnel up. Raises LocalError or RemoteError, after which the host is as it was."""
+        async with self._changing:
+            self._enter(Status.CONNECTING)
+            try:
+                await self._start()
+            except BaseException:
+                self._take_down()
+                self._enter(Status.DISCONNECTED)
+                raise
+            self._enter(Status.CONNECTED)
+            self._follower = asyncio.create_task(self._follow())
+
+    async def stop(self, reason: StopReason, *, keep: bool = False) -> None:
+        """Take the tunnel down and put the host back. Raises LocalError when that failed.
+
+        With `keep` the host stays as it is, for another process that takes over what is recorded.
+        """
+        if self._follower is not None:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
+        async with self._changing:
+            self._enter(Status.DISCONNECTING)
+            self._say(f"stopping: {reason.name.lower().replace('_', ' ')}")
+            try:
+                self._take_down(keep=keep)
+            finally:
+                self._enter(Status.DISCONNECTED)
+
+    async def reload(self, plan: Plan) -> None:
+        """Go on with another plan. Raises LocalError or RemoteError, after which the old one runs on."""
+        async with self._changing:
+            driver = self._driver
+            if driver is None:
+                raise LocalError("the tunnel is not up")
+            if plan.host.addresses != self.plan.host.addresses or plan.host.mtu != self.plan.host.mtu:
+                raise LocalError("the tunnel's own addresses and MTU cannot change while it is up: use up --replace")
+            addresses = await self._find(plan, within=True)
+            dialer = self._dialer(plan, addresses)
+            await probe(addresses, self._sockets)
+            # Flows that began under the old plan go on to the old servers.
+            self._host.apply(self._settings(plan, (*addresses, *self._addresses)))
+            self.plan, self._addresses = plan, addresses
+            driver.use(dialer, plan.names)
+            self._say(f"reloaded: {', '.join(plan.labels)}")
+
+    def status(self) -> dict[str, Any]:
+        """The facts of `status --json`; no secrets."""
+        statistics = self._driver.statistics if self._driver is not None else None
+        bytes_in = bytes_out = flows = 0
+        if self._driver is not None and statistics is not None:
+            bytes_in = statistics.tcp_bytes_down + statistics.udp_bytes_down
+            bytes_out = statistics.tcp_bytes_up + statistics.udp_bytes_up
+            flows = len(self._driver.relays) + self._driver.associations
+        since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
+        return {
+            "status": self.state.value,
+            "pid": os.getpid(),
+            "device": self._host.device.name if self._host.device is not None else None,
+            "profile": self.plan.profile.file or None,
+            "servers": list(self.plan.labels),
+            "since": since,
+            "bytes_in": bytes_in,
+            "bytes_out": bytes_out,
+            "flows": flows,
+            "kill_switch": self.plan.host.kill_switch,
+            "path": str(self._path),
+        }
+
+    # The network around it.
+
+    def network_changed(self) -> None:
+        """Links, addresses or routes changed."""
+        self._look_again.set()
+
+    def woke(self, slept: float) -> None:
+        """The machine slept for so many seconds: what was known of the network is old, and NATs have forgotten us."""
+        self._say(f"the machine slept for {slept:.0f} s")
+        self._path = NetworkPath()
+        self._look_again.set()
+
+    # Up and down.
+
+    async def _start(self) -> None:
+        plan = self.plan
+        self._addresses = await self._find(plan, within=False)
+        dialer = self._dialer(plan, self._addresses)
+        await probe(self._addresses, self._sockets)
+        self._host.apply(self._settings(plan, self._addresses))
+        assert self._host.device is not None
+        self._driver = self._make_driver(self._host.device, dialer, plan, self._sockets)
+        self._monitor = NetworkMonitor(self.network_changed, self.woke)
+        self._path = self._look()
+
+    def _take_down(self, *, keep: bool = False) -> None:
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
+        if self._driver is not None:
+            moving.reset_all(self._driver)
+            self._driver.close()
+        try:
+            if not keep:
+                self._host.undo()
+        finally:
+            self._query.close()
+
+    def _enter(self, state: Status) -> None:
+        if state is self.state:
+            return
+        if state is Status.CONNECTED and self._since is None:
+            self._since = time.time()
+        self.state = state
+        self._changed(state)
+
+    # Servers.
+
+    async def _find(self, plan: Plan, *, within: bool) -> tuple[Address, ...]:
+        """The first hop's addresses; none where there is no such hop. Raises LocalError or RemoteError."""
+        if plan.first_hop is None:
+            return ()
+        resolve = self._names.within if within else self._names.before
+        return await resolve(*plan.first_hop)
+
+    def _dialer(self, plan: Plan, addresses: tuple[Address, ...]) -> Dialer:
+        return make_dialer(plan.servers, lambda _host, _port: addresses)
+
+    def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
+        if plan.goes_direct:
+            return with_addresses(plan.host, None)
+        servers = [str(address.sockaddr[0]) for address in addresses]
+        if plan.first_hop is not None and not literal(plan.first_hop[0]):
+            servers += self._outer_nameservers()
+        return with_addresses(plan.host, tuple(servers))
+
+    # Changes.
+
+    async def _follow(self) -> None:
+        """Take in every change of the network, one after the other, until cancelled."""
+        delay = 0.0
+        while True:
+            await self._wait(delay)
+            try:
+                async with self._changing:
+                    done = await self._take_in()
+            except (RemoteError, LocalError, OSError) as error:
+                self._say(f"not connected yet: {error}")
+                done = False
+            delay = 0.0 if done else min(RETRY_AT_MOST, max(0.5, delay * 2))
+
+    async def _wait(self, delay: float) -> None:
+        """Until the network changes, or for `delay` seconds if that is not 0."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay or None):
+                await self._look_again.wait()
+        self._look_again.clear()
+
+    async def _take_in(self) -> bool:
+        """Look at the network and follow it; whether all is well. Raises RemoteError, LocalError or OSError."""
+        driver = self._driver
+        assert driver is not None
+        name = self.plan.host.device
+        if not any(link.name == name for link in self._query.links().values()):
+            if not self.ended.done():
+                self.ended.set_result(f"the device {name} is gone")
+            return True
+        path = self._look()
+        if path == self._path and self.state is Status.CONNECTED:
+            self._host.apply(self._settings(self.plan, self._addresses))
+            self._reset_lost(driver)
+            return True
+        if path != self._path or self.state is Status.CONNECTED:
+            self._say(f"the network changed: {path}")
+        self._path = path
+        self._enter(Status.REASSERTING)
+        if not path.is_satisfied:
+            self._reset_lost(driver)
+            return True  # the next change wakes us
+        await self._reassert(driver)
+        self._enter(Status.CONNECTED)
+        self._say("connected again")
+        return True
+
+    async def _reassert(self, driver: Driver) -> None:
+        plan = self.plan
+        self._host.apply(self._settings(plan, self._addresses))
+        self._reset_lost(driver)
+        if plan.first_hop is not None:
+            try:
+                found = await self._find(plan, within=True)
+            except NoAddress as error:
+                self._say(f"{error}; its old address is used")
+                found = self._addresses
+            if found != self._addresses:
+                self._host.apply(self._settings(plan, found))
+                self._addresses = found
+                driver.use(self._dialer(plan, found), plan.names)
+        await probe(self._addresses, self._sockets)
+
+    def _reset_lost(self, driver: Driver) -> None:
+        """Reset the flows that will not hear from their far side again."""
+        on = moving.paths(driver)
+        alive = self._finder().surviving(on)
+        ended = moving.leave(driver, on - alive) if on - alive else 0
+        if ended:
+            self._say(f"{ended} flows were reset: their path is gone")
+
+    def _look(self) -> NetworkPath:
+        return self._finder().look([_packed(address) for address in self._addresses])
+
+    def _finder(self) -> PathFinder:
+        return PathFinder(self._query, self.plan.host.mark, self.plan.host.device)
+
+
+def _packed(address: Address) -> bytes:
+    return socket.inet_pton(address.family, str(address.sockaddr[0]))
