@@ -63,13 +63,13 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
     runtime = RuntimeDirectory.own()
     runtime.make()
     plan = make_plan(instructions.make_profile(), name_service)
-    log = LogFile(runtime.log)
-    if report is not None:
-        log.take_over()
     lock = InstanceLock(runtime.lock)
     _take_lock(lock, runtime, instructions.replace)
+    log = LogFile(runtime.log)
     if report is None:
         log.open()
+    else:
+        log.take_over()
     reactor = Reactor()
     loop = ReactorLoop(reactor)
     try:

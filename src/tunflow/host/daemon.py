@@ -51,7 +51,7 @@ class DaemonReport:
 def spawn(module_arguments: Sequence[str], instructions: bytes, log: Path, secrets: Sequence[str]) -> dict[str, Any]:
     """Start `python -m tunflow ARGUMENTS` with `instructions` on its stdin; its report when it has made one.
 
-    What it prints goes to `log`, which begins anew; the environment variables named in `secrets` are kept from it. When
+    What it prints goes to the end of `log`; the environment variables named in `secrets` are kept from it. When
     we are interrupted meanwhile, it is asked to end. Raises OSError.
     """
     told, instruct = os.pipe2(os.O_CLOEXEC)
@@ -76,7 +76,7 @@ def spawn(module_arguments: Sequence[str], instructions: bytes, log: Path, secre
 
 
 def _start(module_arguments: Sequence[str], told: int, report: int, log: Path, secrets: Sequence[str]) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     output = os.open(log, flags, 0o600)
     try:
         return os.posix_spawn(

@@ -32,8 +32,9 @@ class LogFile:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def take_over(self) -> None:
-        """Write to descriptor 2, which is the file already."""
+        """Write to descriptor 2, which is the file already; it begins anew. Raises OSError."""
         self._fd = 2
+        os.ftruncate(2, 0)
 
     def say(self, line: str) -> None:
         """One line, for people."""

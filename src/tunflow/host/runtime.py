@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +91,14 @@ class InstanceLock:
         return True
 
     def wait(self) -> None:
-        """Take it once its holder is gone."""
+        """Take it once its holder is gone altogether, with everything that is known by its process id."""
+        holder = self.holder
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        if holder is not None:
+            with suppress(ProcessLookupError):
+                ended = os.pidfd_open(holder)
+                select.select([ended], [], [])
+                os.close(ended)
         self._sign()
 
     def close(self) -> None:

@@ -1,0 +1,75 @@
+"""`tunflow up`, `status`, `down` as commands: the whole host goes through the server, and is as it was afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6
+from lab_support import Contents, Tunnel
+from lab_system import System
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def system(tunnel: Tunnel, contents: Contents) -> Iterator[System]:
+    with System(tunnel.lab) as running:
+        yield running
+
+
+def test_up_status_down(system: System) -> None:
+    before = system.snapshot()
+    system.up()
+    for url in ("http://site.lab/1k", f"http://{SITE4}/1k", f"http://[{SITE6}]/1k"):
+        assert system.fetch(url) == 1024
+    status = system.status()
+    assert status["status"] == "connected"
+    assert status["device"] == "tunflow0"
+    assert status["bytes_in"] > 3 * 1024
+    assert status["bytes_out"] > 0
+    system.ok("down")
+    assert system.snapshot() == before
+    assert system.tunflow("status", "--json").returncode == 3
+
+
+def test_no_secret_is_shown(system: System) -> None:
+    system.up("-v")
+    system.fetch(f"http://{SITE4}/1k")
+    pid = system.status()["pid"]
+    shown = [
+        (system.processes / str(pid) / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")
+    ]
+    shown += [system.ok("status"), system.ok("status", "--json"), system.ok("logs")]
+    for text in shown:
+        assert "lab-password" not in text
+        assert system.secret not in text
+
+
+def test_a_second_up_is_refused_and_changes_nothing(system: System) -> None:
+    system.up()
+    before = system.snapshot(), system.status()["pid"]
+    refused = system.tunflow("up", "--server", "direct://")
+    assert refused.returncode == 2
+    assert "already" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert (system.snapshot(), system.status()["pid"]) == before
+    assert "connected" in system.ok("logs")
+
+
+def test_replace(system: System) -> None:
+    system.up()
+    before = system.status()["pid"]
+    system.up("--replace")
+    assert system.status()["pid"] != before
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+
+
+def test_down_twice_and_without_up(system: System) -> None:
+    before = system.snapshot()
+    assert json.loads(system.ok("down", "--json")) == {"status": "disconnected", "was": "down"}
+    system.up()
+    system.ok("down")
+    assert json.loads(system.ok("down", "--json"))["was"] == "down"
+    assert system.snapshot() == before
