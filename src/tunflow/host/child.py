@@ -2,9 +2,11 @@
 
 It speaks with the parent over a socket pair, in messages of one byte of kind and then text:
 
-    child: READY with the TUN's descriptor (SCM_RIGHTS)   or FAILED with a line for the user   or BROKEN with a bug
+    child: READY with two descriptors (SCM_RIGHTS)        or FAILED with a line for the user   or BROKEN with a bug
     parent: GO
     child: nothing, exec closes the socket                or FAILED
+
+The descriptors are the TUN's and one to ask about sockets in the program's network (`socket_diag`).
 
 A parent that goes away before GO ends the child. The program keeps no descriptor of the TUN: when tunflow goes, even by
 SIGKILL, the device goes with it and the program is left without any network.
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tunflow.errors import LocalError
-from tunflow.host import command, mounts, namespace, netconfig, sysfs
+from tunflow.host import command, mounts, namespace, netconfig, socket_diag, sysfs
 from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU, PrivateNetwork
 from tunflow.host.tun import Offload, TunDevice
 
@@ -77,7 +79,8 @@ def _prepare(launch: Launch, parent: socket.socket) -> None:
         mounts.point_resolver(launch.nameserver)
     if has_user_namespace:
         mounts.own_ssh_snippets()
-    socket.send_fds(parent, [READY + str(mtu).encode()], [tun.fileno()])
+    with socket_diag.open_socket() as diag:
+        socket.send_fds(parent, [READY + str(mtu).encode()], [tun.fileno(), diag.fileno()])
     tun.close()
 
 

@@ -42,6 +42,8 @@ class Program:
         """The TUN's descriptor, for `host.fd.from_fd(tun_fd, mtu)`; the caller's to close."""
         self.mtu = 0
         """The TUN's MTU in bytes."""
+        self.socket_diag_fd = -1
+        """Asks about sockets in the program's network, for `SocketDiag.from_fd`; the caller's to close."""
         self.exit_fd = os.eventfd(0, os.EFD_CLOEXEC)
         """Readable once the program has ended."""
         self._connection = connection
@@ -112,10 +114,10 @@ class Program:
         self.close()
 
     def _receive_tun(self) -> None:
-        message, fds, _, _ = socket.recv_fds(self._connection, _MESSAGE_SIZE, 1)
+        message, fds, _, _ = socket.recv_fds(self._connection, _MESSAGE_SIZE, 2)
         if message[:1] != child.READY:
             self._raise_from(message, LocalError)
-        (self.tun_fd,) = fds
+        self.tun_fd, self.socket_diag_fd = fds
         self.mtu = int(message[1:])
 
     def _raise_from(self, message: bytes, kind: type[LocalError]) -> NoReturn:

@@ -56,8 +56,13 @@ class SocketDiag:
     def __init__(self, connection: socket.socket | None = None) -> None:
         """With `connection`, a socket from `open_socket` in another namespace. Raises OSError."""
         self._socket = connection if connection is not None else open_socket()
-        self._socket.settimeout(0)  # the kernel answers within `send`
+        self._socket.setblocking(False)  # the kernel answers within `send`
         self._sequence = 0
+
+    @classmethod
+    def from_fd(cls, fd: int) -> SocketDiag:
+        """Over a descriptor that came from elsewhere; it is ours from now on. Raises OSError."""
+        return cls(socket.socket(fileno=fd))
 
     def close(self) -> None:
         """Give the descriptor back."""
