@@ -14,6 +14,7 @@ from tunflow.host.settings import HostSettings
 ADDRESSES = (ip_interface("198.18.0.1/30"), ip_interface("fd74:756e:666c:6f77::1/126"))
 SETTINGS = HostSettings(addresses=ADDRESSES)
 NETWORK = """
+sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 ip link set lo up
 ip link add eth0 type veth peer name wire0
 ip link set eth0 up

@@ -5,7 +5,8 @@ Rules of the kill switch, for what leaves this host (`output`) and what it forwa
 - so does what a network needs to work at all: DHCP and neighbour discovery (ARP is no IP and never meets this table);
 - so does what stays inside: bridges of containers and virtual machines, other tunnels, whose own packets are looked
   at again, and the LAN of a gateway;
-- the uplinks' networks pass with `exclude_lan`, and what `included` does not cover passes because it is not ours;
+- the uplinks' networks pass with `exclude_lan`, but for resolvers there when the tunnel names others;
+- what `included` does not cover passes because it is not ours;
 - everything else is refused at once, so that programs see an error and not a time-out.
 
 The table stands on its own: when this process dies it stays, and the next one replaces it in one transaction. Raw
@@ -181,6 +182,7 @@ def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
     if settings.gateways:
         rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations(_LOCAL)]
     if settings.exclude_lan:
+        rules += _other_resolvers(settings)
         rules += _destinations((*_LOCAL, *near.lan))
     return rules + _not_ours(settings)
 
@@ -194,6 +196,18 @@ def _servers(settings: HostSettings) -> list[str]:
         addresses = sorted({str(address) for address in settings.servers if address.version == version})
         if addresses:
             rules.append(f"{mark} {_WORD[version]} daddr {{ {', '.join(addresses)} }} accept")
+    return rules
+
+
+def _other_resolvers(settings: HostSettings) -> list[str]:
+    """With resolvers of the tunnel's, those on the LAN would only learn, and tell on, what names are asked for."""
+    if settings.dns is None:
+        return []
+    rules = []
+    for version in (4, 6):
+        own = sorted(str(server) for server in settings.dns.servers if server.version == version)
+        beside = f"{_WORD[version]} daddr != {{ {', '.join(own)} }}" if own else f"meta nfproto ipv{version}"
+        rules.append(f"{beside} meta l4proto {{ tcp, udp }} th dport {{ 53, 853 }} {_REFUSE}")
     return rules
 
 
