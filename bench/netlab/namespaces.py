@@ -97,6 +97,7 @@ class Lab:
         env = {**os.environ, MARK: self.id}
         self.client = Namespace(f"{self.id}-c", env)
         self.server = Namespace(f"{self.id}-s", env)
+        self.hosts = [self.client, self.server]
         self.directory = Path()
         self._logs = itertools.count(1)
         self._cleanup = contextlib.ExitStack()
@@ -107,11 +108,11 @@ class Lab:
             self.directory = Path(tempfile.mkdtemp(prefix=self.id + "-"))
             cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.directory.chmod(0o755)  # an ordinary user's command writes and reads below it
-            for namespace in (self.client, self.server):
+            for namespace in self.hosts:
                 cleanup.callback(remove_namespace, namespace.name)
                 _add_namespace(namespace)
             cleanup.callback(kill_marked, self.id)
-            self._join()
+            self.join()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -133,33 +134,36 @@ class Lab:
         self._cleanup.callback(process.stop)
         return process
 
-    def _join(self) -> None:
+    def join(self) -> None:
+        """Connect the hosts; a lab of another shape does this its own way."""
         c, s = self.client, self.server
-        _ip("link", "add", "eth0", "netns", c.name, "type", "veth", "peer", "name", "eth0", "netns", s.name)
+        ip("link", "add", "eth0", "netns", c.name, "type", "veth", "peer", "name", "eth0", "netns", s.name)
         for host, addresses in (
             (c, ((CLIENT4 + "/24", "eth0"), (CLIENT6 + "/64", "eth0"))),
             (s, ((SERVER4 + "/24", "eth0"), (SERVER6 + "/64", "eth0"), (SITE4, "lo"), (SITE6, "lo"))),
         ):
             for address, device in addresses:
-                _ip("-n", host.name, "addr", "add", address, "dev", device, *_nodad(address))
+                ip("-n", host.name, "addr", "add", address, "dev", device, *nodad(address))
             for device in ("lo", "eth0"):
-                _ip("-n", host.name, "link", "set", device, "up")
-        _ip("-n", c.name, "route", "add", "default", "via", SERVER4)
-        _ip("-n", c.name, "-6", "route", "add", "default", "via", SERVER6)
+                ip("-n", host.name, "link", "set", device, "up")
+        ip("-n", c.name, "route", "add", "default", "via", SERVER4)
+        ip("-n", c.name, "-6", "route", "add", "default", "via", SERVER6)
 
 
-def _nodad(address: str) -> tuple[str, ...]:
+def nodad(address: str) -> tuple[str, ...]:
+    """What `ip addr add` needs to make an IPv6 address usable at once."""
     return ("nodad",) if ":" in address else ()
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Run `ip`. Raises RuntimeError."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
 def _add_namespace(namespace: Namespace) -> None:
-    _ip("netns", "add", namespace.name)
+    ip("netns", "add", namespace.name)
     etc = Path("/etc/netns") / namespace.name
     etc.mkdir(parents=True)
     (etc / "resolv.conf").write_text(f"nameserver {SERVER4}\n")

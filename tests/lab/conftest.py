@@ -26,6 +26,8 @@ from bench.netlab.processes import Process
 from bench.netlab.site import Site
 from lab_spy import Spy
 from lab_support import BIG_BYTES, Contents, Tunnel
+from lab_system import System
+from lab_uplinks import UplinkLab
 
 PROGRAMS = (
     "busybox", "curl", "dig", "dnsmasq", "git", "ip", "iperf3", "nginx", "nsenter", "ping", "prlimit", "scp",
@@ -44,13 +46,17 @@ def unavailable() -> str | None:
     return f"the lab needs {', '.join(missing)}; ./test installs them" if missing else None
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def _check_available() -> None:
     reason = unavailable()
     if reason is not None:
         if os.geteuid() == 0 or os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    _check_available()
     with Lab() as running:
         yield running
 
@@ -100,3 +106,31 @@ def tunnel(lab: Lab, contents: Contents, outside_resolver: Process, far_resolver
 def spy(lab: Lab) -> Callable[..., Spy]:
     """Makes spies on C's link."""
     return lambda **options: Spy(lab, **options)
+
+
+@pytest.fixture(scope="session")
+def uplinks() -> Iterator[UplinkLab]:
+    """A lab of two uplinks, with everything on S that is visited in it."""
+    _check_available()
+    with UplinkLab() as running:
+        site = Site(running.directory / "site")
+        site.add_file("1k", 1024)
+        site.add_file("big", BIG_BYTES, seed=5)
+        start_nginx(running, site.root)
+        start_shadowsocks_server(running)
+        start_services(running)
+        start_udp_echo(running, SITE4)
+        start_udp_echo(running, SITE6)
+        start_dns(running, (SERVER4, SERVER6), NAMES, {})
+        start_dns(running, (SITE4, SITE6), NAMES, {})
+        running.wait_reachable()
+        yield running
+
+
+@pytest.fixture
+def system(uplinks: UplinkLab) -> Iterator[System]:
+    """`tunflow up` on the host with two uplinks, which are as at first when the test begins."""
+    uplinks.reset_uplinks()
+    with System(uplinks) as running:
+        yield running
+    uplinks.reset_uplinks()

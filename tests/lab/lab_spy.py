@@ -21,14 +21,15 @@ LATE = f"((icmp[icmptype] == icmp-unreach and dst host {SERVER4}) or (icmp6 and 
 class Spy:
     """A context manager; `packets` afterwards has a line of text for each packet that should not have left."""
 
-    def __init__(self, lab: Lab, allowed: str = TO_SHADOWSOCKS) -> None:
+    def __init__(self, lab: Lab, allowed: str = TO_SHADOWSOCKS, interface: str = "eth0") -> None:
         self.lab = lab
+        self.interface = interface
         self.filter = f"not {allowed} and not {NEIGHBOURS} and not {LATE}"
         self.packets: list[str] = []
 
     def __enter__(self) -> Spy:
         self.file = self.lab.directory / f"spy-{time.monotonic_ns()}.pcap"
-        argv = ["tcpdump", "-Z", "root", "-i", "eth0", "-n", "-p", "-Q", "out", "--immediate-mode", "-U"]
+        argv = ["tcpdump", "-Z", "root", "-i", self.interface, "-n", "-p", "-Q", "out", "--immediate-mode", "-U"]
         self.process = self.lab.start(self.lab.client, [*argv, "-w", str(self.file), self.filter])
         deadline = time.monotonic() + 10
         while "listening on" not in self.process.output():

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6
-from lab_support import Contents, Tunnel
 from lab_system import System
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture
-def system(tunnel: Tunnel, contents: Contents) -> Iterator[System]:
-    with System(tunnel.lab) as running:
-        yield running
 
 
 def test_up_status_down(system: System) -> None:

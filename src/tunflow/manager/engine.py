@@ -96,6 +96,8 @@ class Engine:
         self._path = NetworkPath()
         self._changing = asyncio.Lock()
         self._look_again = asyncio.Event()
+        self._lost_at: float | None = None
+        """When the last way out was gone; None while there is one."""
         self._follower: asyncio.Task[None] | None = None
 
     # What it is asked.
@@ -240,16 +242,16 @@ class Engine:
 
     async def _follow(self) -> None:
         """Take in every change of the network, one after the other, until cancelled."""
-        delay = 0.0
+        delay = retry = 0.0
         while True:
             await self._wait(delay)
             try:
                 async with self._changing:
-                    done = await self._take_in()
+                    delay = await self._take_in()
+                    retry = 0.0
             except (RemoteError, LocalError, OSError) as error:
                 self._say(f"not connected yet: {error}")
-                done = False
-            delay = 0.0 if done else min(RETRY_AT_MOST, max(0.5, delay * 2))
+                delay = retry = min(RETRY_AT_MOST, max(0.5, retry * 2))
 
     async def _wait(self, delay: float) -> None:
         """Until the network changes, or for `delay` seconds if that is not 0."""
@@ -258,31 +260,46 @@ class Engine:
                 await self._look_again.wait()
         self._look_again.clear()
 
-    async def _take_in(self) -> bool:
-        """Look at the network and follow it; whether all is well. Raises RemoteError, LocalError or OSError."""
+    async def _take_in(self) -> float:
+        """Look at the network and follow it; the seconds after which to look again though nothing changes, or 0.
+
+        Raises RemoteError, LocalError or OSError when the way to the server is not found yet.
+        """
         driver = self._driver
         assert driver is not None
         name = self.plan.host.device
         if not any(link.name == name for link in self._query.links().values()):
             if not self.ended.done():
                 self.ended.set_result(f"the device {name} is gone")
-            return True
+            return 0
         path = self._look()
         if path == self._path and self.state is Status.CONNECTED:
             self._host.apply(self._settings(self.plan, self._addresses))
             self._reset_lost(driver)
-            return True
+            return 0
         if path != self._path or self.state is Status.CONNECTED:
             self._say(f"the network changed: {path}")
         self._path = path
         self._enter(Status.REASSERTING)
         if not path.is_satisfied:
-            self._reset_lost(driver)
-            return True  # the next change wakes us
+            return self._sit_out(driver)
+        self._lost_at = None
         await self._reassert(driver)
         self._enter(Status.CONNECTED)
         self._say("connected again")
-        return True
+        return 0
+
+    def _sit_out(self, driver: Driver) -> float:
+        """There is no way out: for a while only the flows are reset whose address has left; when to look again."""
+        now = asyncio.get_running_loop().time()
+        self._lost_at = now if self._lost_at is None else self._lost_at
+        patience = self._lost_at + LOST_PATIENCE - now
+        if patience <= 0:
+            self._reset_lost(driver)
+            return 0
+        here = self._finder().local()
+        self._leave(driver, {path for path in moving.paths(driver) if path[0] not in here})
+        return patience
 
     async def _reassert(self, driver: Driver) -> None:
         plan = self.plan
@@ -303,8 +320,10 @@ class Engine:
     def _reset_lost(self, driver: Driver) -> None:
         """Reset the flows that will not hear from their far side again."""
         on = moving.paths(driver)
-        alive = self._finder().surviving(on)
-        ended = moving.leave(driver, on - alive) if on - alive else 0
+        self._leave(driver, on - self._finder().surviving(on))
+
+    def _leave(self, driver: Driver, gone: set[moving.Path]) -> None:
+        ended = moving.leave(driver, gone) if gone else 0
         if ended:
             self._say(f"{ended} flows were reset: their path is gone")
 
