@@ -1,0 +1,240 @@
+"""Groups: which of several servers a flow goes to. Machines without I/O.
+
+Rules:
+- `select` is what the user chose, whether it works or not. `fallback` is the first that works. `url-test` is the one
+  that answers fastest, and stays until another is faster by `TOLERANCE` (else flows would hop at every measurement).
+  `load-balance` gives each destination one server, and keeps it as servers come and go (rendezvous hashing).
+- A server that nobody has asked yet counts as working. When none works, the first is tried: something that may have
+  come back is better than nothing.
+- A member may be a group. It works if what it would choose works.
+- Health checks do not stampede: a server is asked only while a group that needs to know is in use, once at a time,
+  however many groups it is in, not more than `AT_ONCE` in all, and at times that differ by a random part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunflow.errors import LocalError
+
+KINDS = ("select", "url-test", "fallback", "load-balance")
+
+INTERVAL = 300.0
+"""Seconds between two checks of a server."""
+RETRY = 30.0
+"""Seconds until a server that failed is asked again; doubled each time, up to the interval."""
+JITTER = 0.2
+"""The part of a pause that is random."""
+TOLERANCE = 0.05
+"""Seconds by which another server must be faster."""
+AT_ONCE = 4
+"""Checks under way at a time."""
+IN_USE = 2.0
+"""Intervals after the last flow during which a group is checked."""
+
+
+class Health:
+    """What is known of servers, and when to ask them: a machine (`tunflow.machine`).
+
+    `random` gives numbers in 0..1. What to ask is drained from `due`; the answers are `succeeded` and `failed`.
+    """
+
+    def __init__(self, random: Callable[[], float], interval: float = INTERVAL) -> None:
+        self.due: list[str] = []
+        """Servers to be asked now."""
+        self._random = random
+        self._interval = interval
+        self._servers: dict[str, _Server] = {}
+        self._times: list[tuple[float, str]] = []
+        self._waiting: list[str] = []
+        self._asking = 0
+
+    def works(self, server: str) -> bool:
+        """Whether it answered when it was last asked, or was not asked yet."""
+        known = self._servers.get(server)
+        return known is None or known.failures == 0
+
+    def delay(self, server: str) -> float | None:
+        """Seconds that the last answer took; None if there was none."""
+        known = self._servers.get(server)
+        return known.delay if known is not None and not known.failures else None
+
+    def used(self, server: str, now: float) -> None:
+        """A flow depends on how this server does: see to it that that is known."""
+        known = self._servers.get(server)
+        if known is None:
+            known = self._servers[server] = _Server()
+        known.used_at = now
+        if not known.scheduled:
+            known.scheduled = True
+            self._schedule(server, max(now, known.next_at))
+
+    def succeeded(self, server: str, delay: float, now: float) -> None:
+        """It answered within `delay` seconds."""
+        self._answered(server, now).succeed(delay)
+        self._again(server, now, self._interval)
+
+    def failed(self, server: str, now: float) -> None:
+        """It did not."""
+        known = self._answered(server, now)
+        known.failures += 1
+        known.delay = None
+        self._again(server, now, min(self._interval, RETRY * 2 ** min(known.failures - 1, 10)))
+
+    def next_timeout(self) -> float | None:
+        """When somebody is to be asked."""
+        return self._times[0][0] if self._times else None
+
+    def handle_timeout(self, now: float) -> None:
+        """Put those into `due` that it is time for."""
+        while self._times and self._times[0][0] <= now:
+            _, server = heapq.heappop(self._times)
+            known = self._servers[server]
+            if now - known.used_at > IN_USE * self._interval:
+                known.scheduled = False  # nobody needs to know; the next flow asks again
+                continue
+            self._waiting.append(server)
+        self._start()
+
+    def _start(self) -> None:
+        while self._waiting and self._asking < AT_ONCE:
+            self._asking += 1
+            self.due.append(self._waiting.pop(0))
+
+    def _answered(self, server: str, now: float) -> _Server:
+        self._asking -= 1
+        self._start()
+        known = self._servers[server]
+        known.asked_at = now
+        return known
+
+    def _again(self, server: str, now: float, pause: float) -> None:
+        known = self._servers[server]
+        known.next_at = now + pause * (1 - JITTER * self._random())
+        self._schedule(server, known.next_at)
+
+    def _schedule(self, server: str, when: float) -> None:
+        heapq.heappush(self._times, (when, server))
+
+
+class _Server:
+    """One server's health."""
+
+    __slots__ = ("asked_at", "delay", "failures", "next_at", "scheduled", "used_at")
+
+    def __init__(self) -> None:
+        self.delay: float | None = None
+        self.failures = 0
+        self.used_at = 0.0
+        self.asked_at = 0.0
+        self.next_at = 0.0
+        self.scheduled = False
+
+    def succeed(self, delay: float) -> None:
+        self.failures = 0
+        self.delay = delay
+
+
+@dataclass(slots=True)
+class Group:
+    """One group; `chosen` is the user's choice, or what is in use (`url-test`)."""
+
+    name: str
+    kind: str
+    members: tuple[str, ...]
+    chosen: str | None = None
+
+
+class Groups:
+    """All groups of a profile. Raises LocalError for a member that nobody knows, and for a group within itself."""
+
+    def __init__(
+        self, groups: Sequence[Group], servers: Collection[str], health: Health, built_in: Collection[str] = ()
+    ) -> None:
+        """`servers` are asked how they do; the `built_in` targets (DIRECT and so on) always work."""
+        self._groups = {group.name: group for group in groups}
+        self._health = health
+        self._servers = servers
+        for group in groups:
+            for member in group.members:
+                if member not in self._groups and member not in servers and member not in built_in:
+                    raise LocalError(f"group {group.name!r}: there is no server or group {member!r}")
+        for group in groups:
+            self._check_loop(group.name, ())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._groups
+
+    @property
+    def all(self) -> Mapping[str, Group]:
+        """The groups by name."""
+        return self._groups
+
+    def select(self, name: str, member: str) -> None:
+        """The user's choice. Raises LocalError."""
+        group = self._groups.get(name)
+        if group is None or group.kind != "select":
+            raise LocalError(f"{name!r} is not a group of the type select")
+        if member not in group.members:
+            raise LocalError(f"group {name!r} has no member {member!r}; it has: {', '.join(group.members)}")
+        group.chosen = member
+
+    def way(self, target: str, destination: str) -> list[str]:
+        """From `target` through groups to a server: every name on the way, the server last.
+
+        `destination` is what `load-balance` keeps together: a name or an address.
+        """
+        path = [target]
+        while (group := self._groups.get(path[-1])) is not None:
+            path.append(self._choose(group, destination))
+        return path
+
+    def used(self, target: str, now: float) -> None:
+        """A flow was sent to `target`: the members of its groups are in use."""
+        group = self._groups.get(target)
+        if group is None:
+            return
+        for member in group.members if group.kind != "select" else (group.chosen or group.members[0],):
+            if member in self._groups:
+                self.used(member, now)
+            elif group.kind != "select" and member in self._servers:
+                self._health.used(member, now)
+
+    def _choose(self, group: Group, destination: str) -> str:
+        members = group.members
+        if group.kind == "select":
+            return group.chosen or members[0]
+        working = [member for member in members if self._works(member, destination)] or list(members)
+        if group.kind == "fallback":
+            return working[0]
+        if group.kind == "load-balance":
+            return max(working, key=lambda member: weight(member, destination))
+        delays = {member: self._delay(member, destination) for member in working}
+        measured = {member: delay for member, delay in delays.items() if delay is not None}
+        fastest = min(measured, key=measured.__getitem__) if measured else working[0]
+        if group.chosen in measured and measured[group.chosen] <= measured[fastest] + TOLERANCE:
+            return group.chosen
+        group.chosen = fastest
+        return fastest
+
+    def _works(self, member: str, destination: str) -> bool:
+        return self._health.works(self.way(member, destination)[-1])
+
+    def _delay(self, member: str, destination: str) -> float | None:
+        return self._health.delay(self.way(member, destination)[-1])
+
+    def _check_loop(self, name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise LocalError(f"group {name!r} contains itself: {' -> '.join((*above, name))}")
+        group = self._groups.get(name)
+        for member in group.members if group is not None else ():
+            self._check_loop(member, (*above, name))
+
+
+def weight(member: str, destination: str) -> bytes:
+    """Rendezvous hashing: the member with the greatest weight gets the destination, so a member that goes away moves
+    only its own destinations."""
+    return hashlib.blake2b(f"{member}\0{destination}".encode(), digest_size=8).digest()
