@@ -115,10 +115,16 @@ def _parser() -> argparse.ArgumentParser:
         help="run a program with all its traffic through the servers",
         description="Run CMD with all its traffic (TCP, UDP, DNS, ICMP, IPv4 and IPv6) through the servers and nothing "
         "around them. Needs no root. Exit status, signals, terminal, stdin and stdout are CMD's.",
-        usage="tunflow run [--server URL]... [--dns MODE] [--pcap FILE] [--stats] [-v] -- CMD [ARGS...]",
+        usage="tunflow run [--server URL]... [--profile PROFILE] [--dns MODE] [--pcap FILE] [--stats] [-v] "
+        "-- CMD [ARGS...]",
     )
     _add_flow_options(run)
-    run.add_argument("--dns", metavar="MODE", default="tcp", help=DNS_HELP)
+    run.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        help="instead of --server: a saved profile's name or a file, whose rules decide where each flow goes",
+    )
+    run.add_argument("--dns", metavar="MODE", help=DNS_HELP)
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
     attach = commands.add_parser(

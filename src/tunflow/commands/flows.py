@@ -19,6 +19,7 @@ from tunflow.host.pcap_tee import PcapTee
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, make_dialer
 from tunflow.io.driver import Driver, NameService
+from tunflow.io.policy import Policy
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.proxies.link import parse_server
@@ -100,10 +101,12 @@ def make_driver(
     inside: frozenset[bytes] = frozenset(),
     sockets: SocketOptions = UNMARKED,
     tell: Callable[[str], None] = say,
+    policy: Policy | None = None,
 ) -> Driver:
     """A driver that logs as `-v` says, with as many descriptors as this process may have.
 
-    `inside` are the tunnel's own addresses, packed; `tell` takes lines for people.
+    `inside` are the tunnel's own addresses, packed; `tell` takes lines for people; a `policy` decides where each flow
+    goes.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -114,7 +117,7 @@ def make_driver(
     log = CauseLog(tell, lambda: reactor.now)
     descriptors = hard - RESERVED_DESCRIPTORS
     trace = tell if options.verbose else None
-    return Driver(reactor, device, dialer, log, names, trace, descriptors, inside, sockets)
+    return Driver(reactor, device, dialer, log, names, trace, descriptors, inside, sockets, policy=policy)
 
 
 def finish(driver: Driver, options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, with_pcap
 from tunflow.errors import LocalError
@@ -13,6 +14,11 @@ from tunflow.host.private_network import PrivateNetwork
 from tunflow.host.program import Program
 from tunflow.io.reactor import READ, Reactor
 
+if TYPE_CHECKING:
+    from tunflow.commands.routed import Routed
+
+DEFAULT_DNS = "tcp"
+
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and leave as it left. Raises LocalError for what keeps it from starting."""
@@ -20,13 +26,16 @@ def run(options: argparse.Namespace) -> int:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    names = name_service(options.dns)
-    dialer = dialer_of(options)
+    routed = _routed(options)
+    names = name_service(options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS))
+    dialer = routed.dialer if routed else dialer_of(options)
     nameserver = network.resolver4 if names is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
         reactor = Reactor()
-        driver = make_driver(reactor, device, dialer, options, names, inside)
+        driver = make_driver(reactor, device, dialer, options, names, inside, policy=routed and routed.policy)
+        if routed is not None:
+            routed.serve(driver, program.socket_diag_fd)
         reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
         program.release()
         reactor.run()
@@ -37,3 +46,14 @@ def run(options: argparse.Namespace) -> int:
         driver.close()
         device.close()
     leave(result)
+
+
+def _routed(options: argparse.Namespace) -> Routed | None:
+    """What `--profile` says. Raises LocalError."""
+    if options.profile is None:
+        return None
+    if options.server:
+        raise LocalError("--profile names the servers; --server cannot be given too")
+    from tunflow.commands.routed import routed  # noqa: PLC0415 (profiles need a good deal that others must not wait for)
+
+    return routed(options.profile)

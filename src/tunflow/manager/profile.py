@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from tunflow.manager.profile_apps import AppAction, AppSection
 from tunflow.manager.profile_dns import DNSSection
 from tunflow.manager.profile_on_demand import OnDemandSection
-from tunflow.manager.profile_rules import GroupSection, ServerSection
+from tunflow.manager.profile_rules import GroupSection, RuleSetSection, ServerSection
 from tunflow.manager.profile_tunnel import TunnelSection
 from tunflow.manager.section import Many, Section
 from tunflow.manager.texts import ServerLink
@@ -65,7 +65,9 @@ class Profile(Section):
     dns: DNSSection = DNSSection()
     servers: dict[str, ServerSection] = Field(default_factory=dict)
     groups: dict[str, GroupSection] = Field(default_factory=dict)
-    rule_sets: dict[str, Any] = Field(default_factory=dict)
+    rule_sets: dict[str, RuleSetSection] = Field(default_factory=dict)
+    geoip: str | None = None
+    """A country database (MMDB) for GEOIP rules, instead of the registries' files."""
     on_demand: OnDemandSection = OnDemandSection()
     apps: Many[AppSection] = ()
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import ServerLink
+from tunflow.manager.texts import ServerLink, WebAddress
 
 
 class ServerSection(Section):
@@ -30,3 +30,19 @@ class GroupSection(Section):
     type: Literal["select", "url-test", "fallback", "load-balance"]
     servers: Many[str] = Field(min_length=1)
     """Names of servers and groups."""
+
+
+class RuleSetSection(Section):
+    """`[rule_sets.NAME]`: a list that `RULE-SET,NAME,…` refers to, in a file or fetched by `tunflow rules update`."""
+
+    behavior: Literal["domain", "ipcidr", "classical"]
+    """What its lines are: names, prefixes, or rules without a target."""
+    file: str | None = None
+    """Its path; a relative one begins at the profile's directory."""
+    url: WebAddress | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.file is None) is (self.url is None):
+            raise ValueError("must have either file or url")
+        return self

@@ -1,0 +1,49 @@
+"""A profile's rules for `tunflow run --profile`."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from tunflow.commands.flows import say
+from tunflow.host.process import ProcessTable
+from tunflow.host.socket_diag import SocketDiag
+from tunflow.io.dialers import Dialer
+from tunflow.io.driver import Driver
+from tunflow.io.policy import Refuse
+from tunflow.io.rule_policy import Routing, RulePolicy
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_store import load_profile
+from tunflow.manager.routing import DIRECT, make_routing
+from tunflow.rules.groups import Health
+
+
+class Routed(NamedTuple):
+    """A profile that decides flows."""
+
+    profile: Profile
+    policy: RulePolicy
+    dialer: Dialer
+    """What carries that which is no flow of a program: names and pings."""
+
+    def serve(self, driver: Driver, socket_diag_fd: int) -> None:
+        """Decide the driver's flows; the descriptor asks about sockets in the program's network."""
+        self.policy.driver = driver
+        driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd)).find
+
+
+def routed(name_or_path: str) -> Routed:
+    """The profile that a user means. Raises LocalError."""
+    profile = load_profile(name_or_path, say)
+    routing = make_routing(profile, Health(random.random))
+    return Routed(profile, RulePolicy(routing), default_dialer(routing))
+
+
+def default_dialer(routing: Routing) -> Dialer:
+    """Where flows go that no special rule is about."""
+    target = routing.table.verdict(len(routing.table) - 1).target if len(routing.table) else routing.default.target
+    way = routing.ways[routing.groups.way(target, "")[-1]]
+    if isinstance(way, Refuse):
+        way = routing.ways[DIRECT]
+    assert not isinstance(way, Refuse)
+    return way

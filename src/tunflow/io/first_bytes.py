@@ -1,0 +1,113 @@
+"""Waits for a flow's first bytes to learn the name it is for, and then lets it be decided.
+
+Rules:
+- The wait is bounded by time and bytes: after that the flow is decided by its address. A server that speaks first gets
+  no bytes from a client, so its flows are late by `PATIENCE`, and only where a rule needs the name.
+- Nothing is taken: bytes stay in the connection, datagrams are handed on in order.
+- A TCP connection must be accepted before its client says anything, so a target that cannot be reached is a reset then
+  instead of a refusal (docs/adr/0041).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunflow.errors import BadPacket
+from tunflow.filter.first_bytes import LARGEST, sniff_untrusted
+from tunflow.filter.quic import SMALLEST_DATAGRAM, InitialSniffer
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.udp import UDPFlow, UDPRun
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+PATIENCE = 0.3
+"""Seconds."""
+
+RUNS = 16
+"""Runs of datagrams kept at most while a ClientHello is put together."""
+
+SERVER_SPEAKS_FIRST = frozenset({21, 22, 23, 25, 110, 143, 587, 3306, 5900})
+"""FTP, SSH, Telnet, SMTP, POP3, IMAP, submission, MySQL, VNC: their clients wait, so waiting for them is in vain."""
+
+
+class StreamSniffer:
+    """Owns a TCP connection until its name is known; `found(name)` is called once, with None where there is none."""
+
+    def __init__(self, driver: Driver, connection: TCPConnection, found: Callable[[str | None], None]) -> None:
+        self._connection = connection
+        self._found: Callable[[str | None], None] | None = found
+        self._seen = 0
+        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._finish(None))
+        connection.accept(driver.reactor.now)
+
+    def service(self) -> None:
+        """The connection changed."""
+        connection = self._connection
+        if self._found is None:
+            return
+        if connection.closed:
+            self._finish(None)
+            return
+        if connection.readable > self._seen:
+            self._seen = connection.readable
+            try:
+                told = sniff_untrusted(b"".join(connection.peek())[:LARGEST])
+            except BadPacket:
+                self._finish(None)
+                return
+            if told is not None:
+                self._finish(told.hostname)
+                return
+        if connection.at_eof or self._seen >= LARGEST:
+            self._finish(None)
+
+    def _finish(self, name: str | None) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            self._timer.cancel()
+            found(name)
+
+
+class DatagramSniffer:
+    """Owns a UDP flow until its name is known; `found(name, runs)` is called once, with what came until then."""
+
+    def __init__(self, driver: Driver, _: UDPFlow, found: Callable[[str | None, list[UDPRun]], None]) -> None:
+        self._found: Callable[[str | None, list[UDPRun]], None] | None = found
+        self._runs: list[UDPRun] = []
+        self._sniffer = InitialSniffer()
+        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._finish(None))
+
+    def send(self, run: UDPRun) -> None:
+        """The client sent datagrams."""
+        if self._found is None or len(self._runs) >= RUNS:
+            return
+        self._runs.append(run)
+        try:
+            for datagram in run.datagrams():
+                hello = self._sniffer.receive_untrusted(bytes(datagram))
+                if hello is not None:
+                    self._finish(hello.server_name)
+                    return
+        except BadPacket:
+            self._finish(None)
+
+    def close(self) -> None:
+        """The client is gone."""
+        self._found = None
+        self._timer.cancel()
+        self._runs.clear()
+
+    def _finish(self, name: str | None) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            self._timer.cancel()
+            runs, self._runs = self._runs, []
+            found(name, runs)
+
+
+def may_be_quic(run: UDPRun) -> bool:
+    """Whether datagrams look like a client's first ones: long headers, and as long as RFC 9000 §14.1 asks for."""
+    first = next(iter(run.datagrams()), b"")
+    return len(first) >= SMALLEST_DATAGRAM and first[0] & 0xC0 == 0xC0

@@ -1,0 +1,139 @@
+"""A profile's servers, groups and rules, made ready to decide flows.
+
+Targets of rules: the names of servers and groups, `DIRECT`, `REJECT` (told at once), `REJECT-DROP` (not told), and
+`PROXY` for the profile's own `server`, unless a server or group is called so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tunflow.errors import LocalError
+from tunflow.io.dialers import Dialer, DirectDialer, make_dialer
+from tunflow.io.policy import Refuse
+from tunflow.io.rule_policy import Routing
+from tunflow.manager import rule_data
+from tunflow.manager.profile import Profile
+from tunflow.manager.rule_data import Countries
+from tunflow.proxies.link import parse_server
+from tunflow.rules.conditions import RuleSet
+from tunflow.rules.groups import Group, Groups, Health
+from tunflow.rules.rule_set import parse_rule_set
+from tunflow.rules.syntax import Context, Line, Rule, parse_rule
+from tunflow.rules.table import RuleTable, Verdict
+
+DIRECT, REJECT, REJECT_DROP, PROXY = "DIRECT", "REJECT", "REJECT-DROP", "PROXY"
+BUILT_IN = (DIRECT, REJECT, REJECT_DROP)
+
+MakeDialer = Callable[[tuple[str, ...]], Dialer]
+"""Links of a chain, first hop first, to its dialer. Raises LocalError."""
+
+
+def dial(links: tuple[str, ...]) -> Dialer:
+    """The dialer for links; names of first hops are resolved, which may take seconds. Raises LocalError."""
+    return make_dialer([parse_server(link) for link in links])
+
+
+def make_routing(profile: Profile, health: Health, make: MakeDialer = dial) -> Routing:
+    """What the profile says about flows. Raises LocalError that names file and line.
+
+    A server whose name cannot be resolved refuses its flows; only when none can be, that is an error.
+    """
+    chains = server_chains(profile)
+    groups = make_groups(profile, chains, health)
+    table = RuleTable(rules_of(profile, {*chains, *groups.all, *BUILT_IN}))
+    ways: dict[str, Dialer | Refuse] = {**dialers(chains, make)}
+    ways |= {DIRECT: DirectDialer(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
+    return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))
+
+
+def server_chains(profile: Profile) -> dict[str, tuple[str, ...]]:
+    """Every server's links by its name."""
+    chains = {name: (section.url,) if section.url else section.chain for name, section in profile.servers.items()}
+    if profile.server and PROXY not in chains and PROXY not in profile.groups:
+        chains[PROXY] = profile.server
+    for name in (*profile.servers, *profile.groups):
+        if name in BUILT_IN:
+            kind = "servers" if name in profile.servers else "groups"
+            raise LocalError(f"{profile.at(kind, name)}: {name} is a built-in target and cannot be a name")
+        if name in profile.servers and name in profile.groups:
+            raise LocalError(f"{profile.at('groups', name)}: {name!r} is a server already")
+    return chains
+
+
+def make_groups(profile: Profile, servers: Iterable[str], health: Health) -> Groups:
+    """The profile's groups. Raises LocalError."""
+    made = [Group(name, section.type, section.servers) for name, section in profile.groups.items()]
+    try:
+        return Groups(made, tuple(servers), health, BUILT_IN)
+    except LocalError as error:
+        raise LocalError(f"{profile.at('groups')}: {error}") from None
+
+
+def rules_of(profile: Profile, targets: set[str]) -> Iterable[Rule]:
+    """The profile's rules, one by one. Raises LocalError that names the rule's line."""
+    database = _path(profile, profile.geoip) if profile.geoip else None
+    countries = Countries(database)
+    context = Context({}, countries.test)
+    context = Context({name: _rule_set(profile, name, context) for name in profile.rule_sets}, countries.test)
+    for number, text in enumerate(profile.rules):
+        line = Line(text, profile.file or profile.name, profile.line("rules", number) or number + 1)
+        rule = parse_rule(line, context)
+        if rule.target not in targets:
+            known = ", ".join(sorted(targets))
+            raise line.error(f"there is no server or group {rule.target!r}; there are: {known}")
+        yield rule
+
+
+def default_verdict(profile: Profile, has_proxy: bool) -> Verdict:
+    """Where flows go that no rule is about. Raises LocalError."""
+    last = profile.rules[-1].partition(",")[0].strip().upper() if profile.rules else ""
+    if not has_proxy and last not in {"MATCH", "FINAL"}:
+        raise LocalError(
+            f"{profile.at('rules')}: the last rule must be MATCH,TARGET, since there is no server = … for what no "
+            "rule is about"
+        )
+    return Verdict(PROXY, profile.file or profile.name, profile.line("server") or 0, "server")
+
+
+def dialers(chains: dict[str, tuple[str, ...]], make: MakeDialer) -> dict[str, Dialer]:
+    """A dialer for each server; names are resolved side by side. Raises LocalError when none can be."""
+    made: dict[str, Dialer] = {}
+    failures: list[LocalError] = []
+    if not chains:
+        return made
+    with ThreadPoolExecutor(min(len(chains), 16)) as pool:
+        results = {name: pool.submit(make, links) for name, links in chains.items()}
+    for name, result in results.items():
+        try:
+            made[name] = result.result()
+        except LocalError as error:
+            failures.append(error)
+            made[name] = make(("block://",))
+    if len(failures) == len(chains):
+        raise failures[0]
+    return made
+
+
+def _rule_set(profile: Profile, name: str, context: Context) -> RuleSet:
+    section = profile.rule_sets[name]
+    if section.file is not None:
+        path: Path | None = _path(profile, section.file)
+    else:
+        assert section.url is not None
+        path = rule_data.find(rule_data.rule_set_path(section.url))
+    if path is None:
+        raise LocalError(
+            f"{profile.at('rule_sets', name)}: rule set {name!r} was not fetched yet: tunflow rules update PROFILE"
+        )
+    content = rule_data.read(path)
+    try:
+        return parse_rule_set(content.decode(), section.behavior, str(path), context)
+    except UnicodeDecodeError as error:
+        raise LocalError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def _path(profile: Profile, text: str) -> Path:
+    return Path(profile.file).parent / Path(text).expanduser()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import lzma
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tunflow.errors import LocalError
+from tunflow.io.dialers import BlockDialer, DirectDialer, ShadowsocksDialer
+from tunflow.io.policy import Refuse
+from tunflow.manager.profile_file import load, parse
+from tunflow.manager.routing import make_routing
+from tunflow.manager.rule_data import DATA_VARIABLE, Countries, directories, rule_set_path
+from tunflow.rules.conditions import Facts
+from tunflow.rules.groups import Health
+from tunflow.rules.table import Verdict
+
+APNIC = Path(__file__).parent.parent / "vectors" / "delegated-apnic-20210715.txt.xz"
+LINK = "ss://aes-256-gcm:secret@192.0.2.7:8388"
+PROFILE = f"""\
+server = "{LINK}"
+rules = [
+  "DOMAIN,a.example,two",
+  # a comment
+  "RULE-SET,list,auto",
+  "GEOIP,CN,DIRECT",
+  "DST-PORT,25,REJECT",
+]
+
+[servers.two]
+url = "direct://"
+
+[groups.auto]
+type = "fallback"
+servers = ["two", "PROXY"]
+
+[rule_sets.list]
+behavior = "domain"
+file = "list.txt"
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "data"
+    (place / "delegated").mkdir(parents=True)
+    (place / "delegated" / "apnic.txt").write_bytes(lzma.decompress(APNIC.read_bytes()))
+    monkeypatch.setenv(DATA_VARIABLE, str(place))
+    return place
+
+
+def facts(name=None, address=None, port=443):
+    packed = ip_address(address).packed if address else None
+    return Facts("tcp", bytes(4), 1, port, packed, name, name_sought=True, address_sought=True)
+
+
+def test_a_profile_becomes_rules_groups_and_dialers(tmp_path, data):
+    (tmp_path / "list.txt").write_text("+.listed.example\n")
+    (tmp_path / "p.toml").write_text(PROFILE)
+    routing = make_routing(load(tmp_path / "p.toml"), Health(lambda: 0.0))
+    file = str(tmp_path / "p.toml")
+    assert routing.table.match(facts("a.example")) == Verdict("two", file, 3, "DOMAIN,a.example,two")
+    assert routing.table.match(facts("x.listed.example")).line == 5
+    assert routing.table.match(facts(address="114.114.114.114")).target == "DIRECT"
+    assert routing.table.match(facts(address="8.8.8.8")) is None
+    assert routing.default.target == "PROXY"
+    assert routing.groups.way("auto", "x") == ["auto", "two"]
+    kinds = {name: type(way) for name, way in routing.ways.items()}
+    assert kinds["two"] is kinds["DIRECT"] is DirectDialer
+    assert kinds["PROXY"] is ShadowsocksDialer
+    assert routing.ways["REJECT"] is Refuse.RESET
+    assert routing.ways["REJECT-DROP"] is Refuse.DROP
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('rules = ["MATCH,home"]', r"p\.toml:1: there is no server or group 'home'; there are: DIRECT, REJECT"),
+        ('rules = [\n"DOMAIN,a.b,DIRECT",\n"DOMAIN,a b,DIRECT"]', r"p\.toml:3: a character that no name has"),
+        ('rules = ["DOMAIN,a.b,DIRECT"]', r"p\.toml:1: the last rule must be MATCH,TARGET"),
+        ("rules = []", r"the last rule must be MATCH,TARGET"),
+        (f'[servers.DIRECT]\nurl = "{LINK}"', r"p\.toml:1: DIRECT is a built-in target"),
+        (
+            f'[servers.a]\nurl = "{LINK}"\n[groups.a]\ntype = "select"\nservers = ["a"]',
+            r"p\.toml:3: 'a' is a server already",
+        ),
+        ('[groups.a]\ntype = "select"\nservers = ["b"]', r"p\.toml:1: group 'a': there is no server or group 'b'"),
+        (
+            'rules = ["RULE-SET,l,DIRECT", "MATCH,DIRECT"]\n[rule_sets.l]\nbehavior = "domain"\nfile = "none.txt"',
+            r"cannot read .*none\.txt: No such file",
+        ),
+        (
+            'rules = ["MATCH,DIRECT"]\n[rule_sets.l]\nbehavior = "domain"\nurl = "https://h.example/l"',
+            r"p\.toml:2: rule set 'l' was not fetched yet: tunflow rules update",
+        ),
+        ('[rule_sets.l]\nbehavior = "domain"', r"p\.toml:1: rule_sets\.l must have either file or url"),
+        ('rules = ["GEOIP,ZZ,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: ZZ has no addresses"),
+        ('rules = ["GEOIP,CHN,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: 'CHN' is not a country"),
+        ('geoip = "p.toml"\nrules = ["GEOIP,CN,DIRECT", "MATCH,DIRECT"]', r"not a country database \(MMDB\)"),
+        ('geoip = "none.mmdb"\nrules = ["GEOIP,CN,DIRECT", "MATCH,DIRECT"]', r"cannot read the country database"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, data, text, why):
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(LocalError, match=why):
+        make_routing(load(tmp_path / "p.toml"), Health(lambda: 0.0))
+
+
+def test_a_server_whose_name_fails_refuses_and_the_others_work():
+    profile = parse(
+        f'rules = ["MATCH,good"]\n[servers.good]\nurl = "{LINK}"\n'
+        f'[servers.bad]\nurl = "{LINK.replace("192.0.2.7", "x.invalid")}"',
+        "p.toml",
+    )
+
+    def make(links):
+        if "invalid" in links[0]:
+            raise LocalError("the server's name 'x.invalid' cannot be resolved")
+        return BlockDialer() if links[0] == "block://" else DirectDialer()
+
+    routing = make_routing(profile, Health(lambda: 0.0), make)
+    assert isinstance(routing.ways["bad"], BlockDialer)
+    assert isinstance(routing.ways["good"], DirectDialer)
+    profile = parse(f'server = "{LINK.replace("192.0.2.7", "x.invalid")}"', "p.toml")
+    with pytest.raises(LocalError, match="cannot be resolved"):
+        make_routing(profile, Health(lambda: 0.0), make)
+
+
+def test_country_data_that_is_missing_or_broken_is_told(tmp_path):
+    with pytest.raises(LocalError, match="no country data for CN: run tunflow rules update"):
+        Countries(places=[tmp_path]).addresses("cn")
+    (tmp_path / "delegated").mkdir()
+    (tmp_path / "delegated" / "apnic.txt").write_text("<html>")
+    with pytest.raises(LocalError, match=r"apnic\.txt: line 1: not the version line.*fetches it again"):
+        Countries(places=[tmp_path]).addresses("cn")
+
+
+def test_data_has_its_place():
+    assert directories({}, uid=0) == [Path("/var/lib/tunflow")]
+    assert directories({"HOME": "/h"}, uid=5) == [Path("/h/.local/share/tunflow"), Path("/var/lib/tunflow")]
+    assert directories({"XDG_DATA_HOME": "/d"}, uid=5)[0] == Path("/d/tunflow")
+    assert directories({DATA_VARIABLE: "/x"}, uid=0) == [Path("/x")]
+    assert rule_set_path("https://a.example/l").parent == Path("rule-sets")
