@@ -21,6 +21,7 @@ from typing import NamedTuple
 from tunflow.endpoint import endpoint
 from tunflow.host.process import ProcessTable
 from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.socket_owners import open_owners
 
 CONNECT = "exec {name}<>/dev/tcp/127.0.0.1/{port}; echo"
 """bash holds the connection that this opens until it ends."""
@@ -42,7 +43,7 @@ class Found(NamedTuple):
         )
 
 
-def measure(idle: int, busy: int, rounds: int) -> tuple[dict[str, Found], int]:
+def measure(idle: int, busy: int, rounds: int, *, owners: bool) -> tuple[dict[str, Found], int]:
     """The lookups by kind of program, and how often all processes were looked at."""
     found = {kind: Found([], 0, 0) for kind in ("running", "new")}
     with ExitStack() as stack:
@@ -51,7 +52,7 @@ def measure(idle: int, busy: int, rounds: int) -> tuple[dict[str, Found], int]:
         for _ in range(idle):
             stack.enter_context(_started(["sleep", "600"]))
         programs = [stack.enter_context(_started(["bash"])) for _ in range(busy)]
-        table = ProcessTable(SocketDiag())
+        table = ProcessTable(SocketDiag(), open_owners() if owners else None)
         stack.callback(table.close)
         choose = random.Random(1)
         for number in range(rounds):
@@ -102,10 +103,12 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=20, help="that open connections")
     parser.add_argument("--connections", type=int, default=1000)
     options = parser.parse_args()
-    found, scans = measure(options.processes, options.programs, options.connections)
-    for kind, lookups in found.items():
-        sys.stdout.write(lookups.line(kind) + "\n")
-    sys.stdout.write(f"all processes looked at {scans} times\n")
+    for owners in (True, False):
+        sys.stdout.write("with the kernel's table of who made which socket\n" if owners else "with /proc only\n")
+        found, scans = measure(options.processes, options.programs, options.connections, owners=owners)
+        for kind, lookups in found.items():
+            sys.stdout.write("  " + lookups.line(kind) + "\n")
+        sys.stdout.write(f"  all processes looked at {scans} times\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Whose a flow is: from its addresses to the socket, and from the socket to the process.
 
-The kernel answers the first exactly (`socket_diag`). The second only /proc knows, by listing what every process has
-open, which takes milliseconds; so where a socket probably is gets asked first, the likeliest place first:
+The kernel answers the first exactly (`socket_diag`). For the second there may be a table of who made which socket
+(`socket_owners`, for root). Else only /proc knows, by listing what every process has open, which takes milliseconds; so
+where a socket probably is gets asked first, the likeliest place first:
 
 1. where that very socket was found before;
 2. in processes that started since the last question (a `curl`, a `git`), newest first: the kernel tells the last pid;
@@ -9,7 +10,7 @@ open, which takes milliseconds; so where a socket probably is gets asked first, 
 4. in all descriptors of processes that started lately, and of some that lately had a new socket;
 5. anywhere. How long that may take altogether is bounded (`SCAN_CREDIT`, `SCAN_SHARE`).
 
-Every answer is proved by a link in /proc that names the socket at that moment, so that a reused pid or descriptor makes
+What /proc answers is proved by a link that names the socket at that moment, so that a reused pid or descriptor makes
 no wrong answer. What cannot be proved is unknown: the pid is None, the user still known if there is a socket, and
 nothing is known when the socket is gone or is not this host's.
 
@@ -30,6 +31,7 @@ from itertools import islice
 from tunflow.endpoint import Endpoint
 from tunflow.flow import ProcessInfo
 from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.socket_owners import SocketOwners
 
 RECENT = 64
 """Processes that lately had a new socket: each is asked for one descriptor."""
@@ -52,9 +54,17 @@ _PREFIX, _SUFFIX = "socket:[", "]"
 class ProcessTable:
     """Finds the process of flows that come from sockets in one network namespace."""
 
-    def __init__(self, diag: SocketDiag, *, proc: str = "/proc", clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises OSError where there is no /proc."""
+    def __init__(
+        self,
+        diag: SocketDiag,
+        owners: SocketOwners | None = None,
+        *,
+        proc: str = "/proc",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`owners` is asked first, for processes of this host. Raises OSError where there is no /proc."""
         self._diag = diag
+        self._owners = owners
         self._proc = proc
         self._clock = clock
         self._loads = os.open(f"{proc}/loadavg", os.O_RDONLY | os.O_CLOEXEC)
@@ -74,12 +84,18 @@ class ProcessTable:
         """Give the descriptors back."""
         os.close(self._loads)
         self._diag.close()
+        if self._owners is not None:
+            self._owners.close()
 
     def find(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:
         """The process behind a flow (`flow.ProcessFinder`); with only its user where the process cannot be told."""
         socket = self._diag.find(protocol, client, target)
         if socket is None:
             return None
+        if self._owners is not None and (owner := self._owners.find(socket.cookie)) is not None:
+            described = self._describe(owner, socket.uid)
+            if described.executable is not None:
+                return described  # else it made the socket for another, and has ended
         pid = self._holder(f"{_PREFIX}{socket.inode}{_SUFFIX}", socket.uid)
         return ProcessInfo(uid=socket.uid) if pid is None else self._describe(pid, socket.uid)
 
@@ -87,7 +103,7 @@ class ProcessTable:
         executable = cgroup = None
         try:
             executable = os.readlink(f"{self._proc}/{pid}/exe").removesuffix(" (deleted)")
-            cgroup = self._cgroup(self._recent[pid], executable)
+            cgroup = self._cgroup(self._recent.get(pid) or self._remember(pid), executable)
         except OSError:
             pass  # another user's, and we are not root; or it has just ended
         return ProcessInfo(pid, executable, executable and executable.rpartition("/")[2], uid, cgroup)
@@ -184,18 +200,21 @@ class ProcessTable:
                     self._sockets.setdefault(held, (pid, descriptor))
 
     def _found(self, link: str, pid: int, descriptor: str, descriptors: set[str] | None = None) -> int:
-        holder = self._recent.get(pid) or _Holder(pid)
+        holder = self._recent.get(pid) or self._remember(pid)
         holder.latest = int(descriptor)
         if descriptors is not None:
             holder.descriptors = descriptors
-        self._recent[pid] = holder
         self._recent.move_to_end(pid)
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
         if len(self._sockets) >= REMEMBERED:
             self._sockets.clear()
         self._sockets[link] = (pid, descriptor)
         return pid
+
+    def _remember(self, pid: int) -> _Holder:
+        holder = self._recent[pid] = _Holder(pid)
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return holder
 
     # Processes that start.
 

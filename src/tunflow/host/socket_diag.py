@@ -1,7 +1,7 @@
 """Asks the kernel which socket has an address: one exact question, no list of all sockets.
 
 Written by hand, as `netlink` is: the whole need is one message, on the way of every new flow. The answer has the
-socket's inode, which is what `/proc/PID/fd` shows, the user that made it, and the control group that it was made in.
+socket's inode, which is what `/proc/PID/fd` shows, the user that made it, and a number of its own.
 
 Read first: sock_diag(7). Constants: Linux include/uapi/linux/{sock_diag,inet_diag}.h.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import suppress
 from typing import NamedTuple
 
 from tunflow.endpoint import Endpoint
@@ -20,7 +19,6 @@ NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST = 1
 IPV4_SIZE = 4
-INET_DIAG_CGROUP_ID = 21
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
 
@@ -37,8 +35,8 @@ _AT_ID = _HEADER.size + 4
 _AT_REST = _AT_ID + _ID_SIZE
 _REST = struct.Struct("=IIIII")
 """Then expires, receive queue, send queue, uid and inode."""
-_ATTRIBUTE = struct.Struct("=HH")
-_CGROUP = struct.Struct("=Q")
+_COOKIE = struct.Struct("=Q")
+_AT_COOKIE = _AT_REST - _COOKIE.size
 
 
 class SocketFacts(NamedTuple):
@@ -46,8 +44,8 @@ class SocketFacts(NamedTuple):
 
     inode: int
     uid: int
-    cgroup_id: int
-    """The inode of its control group's directory; 0 when the kernel does not say (before 5.8)."""
+    cookie: int
+    """Its number: no other socket has or will have it."""
 
 
 class SocketDiag:
@@ -104,7 +102,7 @@ def open_socket() -> socket.socket:
 
 
 def _facts(answer: bytes, port: int, peer_port: int | None) -> SocketFacts | None:
-    length, kind, *_ = _HEADER.unpack_from(answer)
+    _, kind, *_ = _HEADER.unpack_from(answer)
     if kind != SOCK_DIAG_BY_FAMILY or len(answer) < _AT_REST + _REST.size:
         return None  # an error: no such socket
     own, peer = _PORTS.unpack_from(answer, _AT_ID)
@@ -113,15 +111,5 @@ def _facts(answer: bytes, port: int, peer_port: int | None) -> SocketFacts | Non
     uid, inode = _REST.unpack_from(answer, _AT_REST)[3:]
     if not inode:
         return None  # TIME-WAIT: nobody's any more
-    return SocketFacts(inode, uid, _cgroup_id(answer, length))
-
-
-def _cgroup_id(answer: bytes, length: int) -> int:
-    at = _AT_REST + _REST.size
-    with suppress(struct.error):
-        while at < length:
-            size, kind = _ATTRIBUTE.unpack_from(answer, at)
-            if kind == INET_DIAG_CGROUP_ID:
-                return int(_CGROUP.unpack_from(answer, at + _ATTRIBUTE.size)[0])
-            at += max(size + 3 & ~3, _ATTRIBUTE.size)
-    return 0
+    (cookie,) = _COOKIE.unpack_from(answer, _AT_COOKIE)
+    return SocketFacts(inode, uid, cookie)
