@@ -192,9 +192,9 @@ def owners_or_skip() -> SocketOwners:
 
 
 def test_the_kernels_table_goes_with_its_descriptors() -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     owners_or_skip().close()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 @pytest.mark.parametrize("owners", [True, False])
