@@ -76,12 +76,17 @@ class HostNetwork:
             raise
         self._settings = settings
 
-    def undo(self) -> None:
+    def undo(self, *, keep_kill_switch: bool = False) -> None:
         """Leave the host as it was found. Harmless where nothing was applied. Raises LocalError at the end for what
-        could not be undone; the record of it stays, and the call can be repeated."""
+        could not be undone; the record of it stays, and the call can be repeated.
+
+        With `keep_kill_switch` one that a killed process had left stays: who could not replace that process does not
+        open what it had closed.
+        """
         if self._record is None:
             return
-        _undo(self._record, self._state, self._close_device)
+        keep = keep_kill_switch and self._inherited_kill_switch
+        _undo(self._record, self._state, self._close_device, keep_kill_switch=keep)
         self._record = self._settings = None
 
     def _take_over(self, settings: HostSettings) -> Record:
