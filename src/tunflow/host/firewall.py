@@ -57,10 +57,15 @@ _REFUSE = "counter reject with icmpx admin-prohibited"
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """What the table says of this host beside the settings: `inside` interfaces, and the networks of the `lan`."""
+    """What the table says of this host beside the settings.
 
-    inside: tuple[str, ...]
-    lan: tuple[Network, ...]
+    `inside` are the interfaces that lead to something in this machine, `lan` the networks that the uplinks are
+    attached to, `behind` those that we are the gateway of.
+    """
+
+    inside: tuple[str, ...] = ()
+    lan: tuple[Network, ...] = ()
+    behind: tuple[Network, ...] = ()
 
 
 def is_needed(settings: HostSettings) -> bool:
@@ -180,7 +185,7 @@ def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
     if near.inside:
         rules.append(f"oifname {_names(near.inside)} accept")
     if settings.gateways:
-        rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations(_LOCAL)]
+        rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations((*_LOCAL, *near.behind))]
     if settings.exclude_lan:
         rules += _other_resolvers(settings)
         rules += _destinations((*_LOCAL, *near.lan))
