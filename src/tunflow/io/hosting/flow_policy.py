@@ -17,12 +17,12 @@ from tunflow.providers.app_rule import AppRule
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.errors import TunnelProviderError, TunnelProviderErrorCode
 from tunflow.providers.tunnel_settings import TransparentProxyNetworkSettings
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
     from tunflow.io.hosting.session import ProviderSession
+    from tunflow.io.policy import Stream
 
 DNS_PORT = 53
 
@@ -48,7 +48,7 @@ class ProviderPolicy(Policy):
         self._straight = straight
         self._app_rules = app_rules
 
-    def stream(self, flow: FlowInfo, connection: TCPConnection) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """A new TCP connection."""
         if not self._concerns(flow):
             return self._pass(flow.target)

@@ -24,10 +24,10 @@ from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode, f
 from tunflow.providers.flow_metadata import FlowMetaData
 from tunflow.providers.flows import TCPFlow
 from tunflow.stack.icmp import Reason
-from tunflow.stack.tcp.connection import TCPConnection
 
 if TYPE_CHECKING:
     from tunflow.io.dialers import Dialer
+    from tunflow.io.policy import Stream
     from tunflow.io.reactor import Reactor
     from tunflow.io.statistics import Statistics
     from tunflow.stack.stack import Stack
@@ -53,14 +53,14 @@ class FlowPlane(Protocol):
     def statistics(self) -> Statistics:
         """Counts bytes."""
 
-    def decide_stream(self, connection: TCPConnection, decision: Decision, /) -> None:
+    def decide_stream(self, connection: Stream, decision: Decision, /) -> None:
         """Take a connection back."""
 
 
 class StackTCPFlow(TCPFlow):
     """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer."""
 
-    def __init__(self, driver: FlowPlane, connection: TCPConnection, info: FlowInfo, straight: Dialer) -> None:
+    def __init__(self, driver: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> None:
         self._driver = driver
         self._connection = connection
         self._info = info
@@ -77,9 +77,7 @@ class StackTCPFlow(TCPFlow):
         self.owner = _Owner(weakref.ref(self))
 
     @classmethod
-    def opened_by_us(
-        cls, plane: FlowPlane, connection: TCPConnection, info: FlowInfo, straight: Dialer
-    ) -> StackTCPFlow:
+    def opened_by_us(cls, plane: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> StackTCPFlow:
         """A flow on a connection whose SYN is ours; see `until_open`."""
         flow = cls(plane, connection, info, straight)
         flow._opened = flow._connecting = True

@@ -28,7 +28,6 @@ from tunflow.io.statistics import Statistics
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.stack.stack import Stack
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPMapping
 from tunflow.wire import protocols
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import ssl
 
     from tunflow.io.hosting.session import ProviderSession
+    from tunflow.io.policy import Stream
 
 FIRST_PORT = 61000
 LAST_PORT = 65535
@@ -183,7 +183,7 @@ class ThroughTunnel:
 
     # What flows ask of a driver.
 
-    def decide_stream(self, connection: TCPConnection, _: object, /) -> None:
+    def decide_stream(self, connection: Stream, _: object, /) -> None:
         """Flows of ours are not given away."""
         raise AssertionError(f"{connection.client} has no policy")
 
