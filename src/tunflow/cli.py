@@ -108,6 +108,14 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands import up
 
         return int(getattr(up, options.name)(options))
+    if options.name == "rules":
+        from tunflow.commands.rules import rules
+
+        return rules(options)
+    if options.name == "explain":
+        from tunflow.commands.explain import explain
+
+        return explain(options)
     from tunflow.commands.demo import demo
 
     return demo(as_json=options.json)
@@ -180,7 +188,14 @@ def _parser() -> argparse.ArgumentParser:
             description="Saved profiles: TOML files with all that makes a tunnel (docs/profiles.md).",
         )
     )
+    _add_rules(commands)
     return parser
+
+
+def _add_rules(commands: Any) -> None:
+    from tunflow.commands.rule_arguments import add_commands
+
+    add_commands(commands)
 
 
 def _add_profile(parser: argparse.ArgumentParser) -> None:

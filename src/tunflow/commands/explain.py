@@ -1,0 +1,72 @@
+"""`tunflow explain`: which rule, group and server a flow would get, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from dataclasses import asdict
+from ipaddress import ip_address
+
+from tunflow.commands.flows import say
+from tunflow.errors import LocalError
+from tunflow.flow import ProcessInfo
+from tunflow.manager.explain import Explanation, parse_destination
+from tunflow.manager.explain import explain as explain_flow
+from tunflow.manager.profile_store import load_profile
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print it; the exit status. Raises LocalError."""
+    try:
+        ip_address(options.source)
+    except ValueError:
+        raise LocalError(f"--source {options.source!r} is not an address") from None
+    process = None
+    if options.process is not None or options.uid is not None:
+        is_path = options.process is not None and "/" in options.process
+        process = ProcessInfo(
+            executable=options.process if is_path else None,
+            name=options.process and options.process.rpartition("/")[2],
+            uid=options.uid,
+        )
+    told = explain_flow(
+        load_profile(options.profile, say),
+        parse_destination(options.destination),
+        _look_up,
+        network=options.network,
+        source=options.source,
+        process=process,
+    )
+    print(json.dumps(_facts(told), indent=2, ensure_ascii=False) if options.json else "\n".join(_lines(told)))  # noqa: T201
+    return 0
+
+
+def _facts(told: Explanation) -> dict[str, object]:
+    facts = asdict(told)
+    facts["rule"] = told.rule._asdict()
+    facts["groups"] = [
+        {"name": name, "type": kind, "members": members} for name, (kind, members) in told.groups.items()
+    ]
+    return facts
+
+
+def _lines(told: Explanation) -> list[str]:
+    rule = told.rule
+    where = f"{rule.file}:{rule.line}" if rule.line else rule.file
+    text = "no rule is about it: the profile's server" if told.is_default else rule.text
+    lines = [f"flow     {told.network} to {told.destination}" + (f" from {told.process}" if told.process else "")]
+    if told.name is not None:
+        lines += [f"name     {told.name}"]
+    lines += [f"address  {told.address or '-'} ({told.address_from})", f"rule     {where}: {text}"]
+    for number, (name, (kind, members)) in enumerate(told.groups.items()):
+        lines.append(f"group    {name} ({kind} of {', '.join(members)}): {told.path[number + 1]}")
+    return [*lines, f"server   {told.path[-1]}: {told.server}", f"asks for {told.asked_for}"]
+
+
+def _look_up(name: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

@@ -1,0 +1,38 @@
+"""`tunflow rules update`: fetch countries' addresses and rule sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from tunflow.commands.flows import say
+from tunflow.errors import LocalError
+from tunflow.manager import rule_data
+from tunflow.manager.profile_store import load_profile
+from tunflow.manager.rule_update import REGISTRIES, Outcome, registry_source, rule_set_sources, update
+
+
+def rules(options: argparse.Namespace) -> int:
+    """Fetch; 0 when every list is there and current, 1 when one failed. Raises LocalError."""
+    registries = list(REGISTRIES) if options.registry == "all" else [options.registry]
+    if options.url and len(registries) > 1:
+        raise LocalError("--url is one registry's: name it with --registry")
+    sources = [registry_source(name, options.url) for name in registries]
+    if options.profile is not None:
+        sources += rule_set_sources(load_profile(options.profile, say))
+    place = rule_data.directories()[0]
+    outcomes = update(sources, place, force=options.force)
+    if options.json:
+        print(json.dumps({"directory": str(place), "lists": [asdict(each) for each in outcomes]}, indent=2))  # noqa: T201
+    else:
+        for each in outcomes:
+            print(_told(each))  # noqa: T201
+    return 1 if any(each.state == "failed" for each in outcomes) else 0
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.state == "failed":
+        return f"{outcome.name}: failed: {outcome.reason}; what was there before is kept"
+    entries = f"{outcome.count:,} entries" if outcome.count is not None else "unknown"
+    return f"{outcome.name}: {outcome.state}, {entries}"

@@ -1,0 +1,145 @@
+"""Why a flow goes where it goes: the same tables that decide flows, asked about one that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError
+from tunflow.flow import ProcessInfo
+from tunflow.manager.profile import Profile
+from tunflow.manager.routing import BUILT_IN, PROXY, default_verdict, make_groups, rules_of, server_chains
+from tunflow.proxies.link import parse_server
+from tunflow.rules.conditions import Facts, Need
+from tunflow.rules.domains import normalise
+from tunflow.rules.groups import Health
+from tunflow.rules.table import RuleTable, Verdict
+
+PORTS = {"http": 80, "https": 443, "ssh": 22, "ftp": 21}
+BUILT_IN_MEANS = {
+    "DIRECT": "straight to the target",
+    "REJECT": "refused at once (TCP reset, ICMP port unreachable)",
+    "REJECT-DROP": "dropped without a word",
+}
+
+Lookup = Callable[[str], Sequence[str]]
+"""A name's addresses, none if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The steps of the decision."""
+
+    destination: str
+    network: str
+    process: str | None
+    name: str | None
+    address: str | None
+    address_from: str
+    """Where the address is known from, or why it is not."""
+    rule: Verdict
+    is_default: bool
+    path: tuple[str, ...]
+    """From the rule's target through groups to the server."""
+    groups: dict[str, tuple[str, tuple[str, ...]]]
+    """Each group on the way: its type and members."""
+    server: str
+    """What the last name of the path is, without passwords."""
+    asked_for: str
+    """What the server is asked for, or what is dialled."""
+
+
+def parse_destination(text: str) -> Endpoint:
+    """A name or an address, with a port or without (443), or a URL. Raises LocalError."""
+    try:
+        if "://" in text:
+            parts = urlsplit(text)
+            port = parts.port or PORTS.get(parts.scheme.lower(), 443)
+            host = parts.hostname or ""
+        elif text.count(":") > 1 and not text.startswith("["):
+            host, port = text, 443
+        else:
+            parts = urlsplit(f"//{text}")
+            host, port = parts.hostname or "", parts.port or 443
+        where = endpoint(host, port)
+        if isinstance(where.host, str):
+            where = Endpoint(normalise(where.host), port)
+    except ValueError as error:
+        raise LocalError(f"{text!r} is not a destination ({error}): example.com, 192.0.2.1:80 or https://…") from None
+    return where
+
+
+def explain(
+    profile: Profile,
+    destination: Endpoint,
+    lookup: Lookup,
+    *,
+    network: str = "tcp",
+    source: str = "198.18.0.1",
+    process: ProcessInfo | None = None,
+) -> Explanation:
+    """What would happen to such a flow now. Raises LocalError for what is wrong with the profile."""
+    chains = server_chains(profile)
+    groups = make_groups(profile, chains, Health(lambda: 0.0))
+    table = RuleTable(rules_of(profile, {*chains, *groups.all, *BUILT_IN}))
+    default = default_verdict(profile, PROXY in chains or PROXY in groups)
+    name = destination.host if isinstance(destination.host, str) else None
+    address = destination.host if isinstance(destination.host, bytes) else None
+    facts = Facts(
+        network,
+        ip_address(source).packed,
+        0,
+        destination.port,
+        address,
+        name,
+        name_sought=True,
+        find_process=lambda: process,
+    )
+    address_from = "given" if address else "not looked up: no rule that could decide asks for it"
+    found = table.match(facts)
+    if found is Need.ADDRESS and name is not None:
+        facts.address, address_from = _look_up(lookup, name)
+        facts.address_sought = True
+        found = table.match(facts)
+    assert not isinstance(found, Need)
+    verdict = found or default
+    path = tuple(groups.way(verdict.target, name or str(address)))
+    return Explanation(
+        str(destination),
+        network,
+        (process.executable or process.name) if process else None,
+        name,
+        str(ip_address(facts.address)) if facts.address else None,
+        address_from,
+        verdict,
+        found is None,
+        path,
+        {step: (groups.all[step].kind, groups.all[step].members) for step in path[:-1]},
+        _server(path[-1], chains),
+        _asked_for(path[-1], destination, facts),
+    )
+
+
+def _look_up(lookup: Lookup, name: str) -> tuple[bytes | None, str]:
+    found = lookup(name)
+    if not found:
+        return None, "looked up: the name has none"
+    more = f"; also {', '.join(found[1:4])}" if len(found) > 1 else ""
+    return ip_address(found[0]).packed, f"looked up{more}"
+
+
+def _server(name: str, chains: dict[str, tuple[str, ...]]) -> str:
+    if name in BUILT_IN_MEANS:
+        return BUILT_IN_MEANS[name]
+    return " -> ".join(parse_server(link).label for link in chains[name])
+
+
+def _asked_for(server: str, destination: Endpoint, facts: Facts) -> str:
+    if server in {"REJECT", "REJECT-DROP"}:
+        return "nothing"
+    if server == "DIRECT" and facts.address is not None:
+        return str(Endpoint(facts.address, destination.port))
+    return str(destination)

@@ -1,0 +1,190 @@
+"""Fetches the lists that rules are about, and replaces what is there only with what is whole.
+
+Rules:
+- What was fetched is parsed first. A list that does not parse, and one that has shrunk by more than half (unless
+  forced), is not taken: the last good one stays.
+- A list is replaced in one step. Its record (URL, ETag, SHA-256, time) follows; a record that is not about the bytes
+  that are there counts as none, so whatever is interrupted is fetched again.
+- One list that fails does not keep the others from being fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunflow.errors import BadPacket, LocalError, RemoteError
+from tunflow.manager import rule_data
+from tunflow.manager.fetch import Answer, fetch_changed
+from tunflow.manager.profile import Profile
+from tunflow.rules.delegated import parse_delegated_untrusted
+from tunflow.rules.rule_set import parse_rule_set
+
+REGISTRIES = {
+    "apnic": "https://ftp.apnic.net/stats/apnic/delegated-apnic-latest",
+    "ripencc": "https://ftp.ripe.net/ripe/stats/delegated-ripencc-latest",
+    "arin": "https://ftp.arin.net/pub/stats/arin/delegated-arin-extended-latest",
+    "lacnic": "https://ftp.lacnic.net/pub/stats/lacnic/delegated-lacnic-latest",
+    "afrinic": "https://ftp.afrinic.net/pub/stats/afrinic/delegated-afrinic-latest",
+}
+"""Who gives addresses out, and where each tells to whom."""
+
+PATIENCE = 180.0
+"""Seconds for one list."""
+
+SHRINKS_TO = 0.5
+"""The part of the old list that a new one must have."""
+
+Fetch = Callable[[str, str | None], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A list: what it is called, where it is fetched from and kept, and what checks it."""
+
+    name: str
+    url: str
+    path: Path
+    """Below the data directory."""
+    count: Callable[[bytes], int]
+    """How much is in it. Raises LocalError or BadPacket for what is not such a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a list."""
+
+    name: str
+    state: str
+    """`updated`, `unchanged` or `failed`."""
+    count: int | None = None
+    before: int | None = None
+    reason: str | None = None
+
+
+def registry_source(name: str, url: str | None = None) -> Source:
+    """A registry's file. Raises LocalError."""
+    if name not in REGISTRIES:
+        raise LocalError(f"--registry {name!r}: {', '.join(REGISTRIES)} and all are known")
+    return Source(name, url or REGISTRIES[name], Path("delegated", f"{name}.txt"), _count_delegated)
+
+
+def rule_set_sources(profile: Profile) -> list[Source]:
+    """The profile's rule sets that are fetched."""
+    return [
+        Source(
+            f"rule set {name}",
+            section.url,
+            rule_data.rule_set_path(section.url),
+            lambda data, section=section: _count_rules(data, section.behavior),  # type: ignore[misc]
+        )
+        for name, section in profile.rule_sets.items()
+        if section.url is not None
+    ]
+
+
+def update(sources: Iterable[Source], place: Path, *, force: bool = False, fetch: Fetch | None = None) -> list[Outcome]:
+    """Fetch every list into `place`. Raises LocalError when nothing can be written there."""
+    fetch = fetch or (lambda url, etag: fetch_changed(url, etag, largest=rule_data.LARGEST, patience=PATIENCE))
+    outcomes = []
+    for source in sources:
+        try:
+            outcomes.append(_update(source, place, force, fetch))
+        except (RemoteError, BadPacket) as error:
+            outcomes.append(Outcome(source.name, "failed", reason=str(error)))
+    return outcomes
+
+
+def _update(source: Source, place: Path, force: bool, fetch: Fetch) -> Outcome:
+    path = place / source.path
+    there = rule_data.read(path) if path.is_file() else None
+    record = _record(path, source.url, there)
+    answer = fetch(source.url, record.get("etag"))
+    before = _count_of(source, there)
+    if answer.content is None or answer.content == there:
+        return Outcome(source.name, "unchanged", before, before)
+    try:
+        count = source.count(answer.content)
+    except (LocalError, BadPacket) as error:
+        raise RemoteError(f"what was fetched is not taken: {error}") from None
+    if before is not None and count < before * SHRINKS_TO and not force:
+        raise RemoteError(f"the new list has {count} entries, the old one {before}: not taken without --force")
+    _replace(path, answer.content)
+    facts = {
+        "url": source.url,
+        "etag": answer.etag,
+        "sha256": hashlib.sha256(answer.content).hexdigest(),
+        "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _replace(_record_path(path), json.dumps(facts, indent=2).encode() + b"\n")
+    return Outcome(source.name, "updated", count, before)
+
+
+def _count_of(source: Source, content: bytes | None) -> int | None:
+    """How much is in the old list; None if there is none, or it is broken."""
+    if content is None:
+        return None
+    with suppress(LocalError, BadPacket):
+        return source.count(content)
+    return None
+
+
+def _count_delegated(data: bytes) -> int:
+    countries = parse_delegated_untrusted(data)
+    return sum(1 for addresses in countries.values() for _ in addresses.spans())
+
+
+def _count_rules(data: bytes, behavior: str) -> int:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadPacket(f"not UTF-8 text (byte {error.start})") from None
+    made = parse_rule_set(text, behavior, "the fetched list")
+    count = len(made.domains) + sum(1 for _ in made.addresses.spans()) + len(made.others)
+    if not count:
+        raise BadPacket("the fetched list is empty")
+    return count
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _record(path: Path, url: str, content: bytes | None) -> dict[str, Any]:
+    """What is recorded about a list; nothing if it is not about this URL and these bytes."""
+    if content is None:
+        return {}
+    with suppress(OSError, ValueError):
+        record = json.loads(_record_path(path).read_bytes())
+        digest = hashlib.sha256(content).hexdigest()
+        if isinstance(record, dict) and record.get("url") == url and record.get("sha256") == digest:
+            return record
+    return {}
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: whoever reads has the old one or the new one. Raises LocalError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise LocalError(f"cannot write {path}: {error.strerror}") from None

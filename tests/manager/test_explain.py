@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tunflow.cli import main
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError
+from tunflow.flow import ProcessInfo
+from tunflow.manager.explain import explain, parse_destination
+from tunflow.manager.profile_file import parse
+
+PROFILE = """\
+server = "ss://aes-256-gcm:SECRET@192.0.2.7:8388"
+rules = [
+  "DOMAIN-SUFFIX,ads.example,REJECT",
+  "PROCESS-NAME,curl,DIRECT",
+  "DOMAIN-SUFFIX,example.com,auto",
+  "IP-CIDR,10.0.0.0/8,DIRECT",
+]
+[servers.two]
+chain = ["ss://aes-256-gcm:SECRET@192.0.2.8:8388", "ss://aes-256-gcm:SECRET@192.0.2.9:8388"]
+[groups.auto]
+type = "fallback"
+servers = ["two", "PROXY"]
+"""
+
+
+def told(destination, lookup=lambda _: [], **options):
+    return explain(parse(PROFILE, "home.toml"), parse_destination(destination), lookup, **options)
+
+
+def test_a_name_goes_by_rule_and_group_to_a_server_and_is_not_looked_up():
+    def never(_):
+        raise AssertionError("looked up in vain")
+
+    said = told("www.example.com", never)
+    assert (said.rule.file, said.rule.line, said.rule.text) == ("home.toml", 5, "DOMAIN-SUFFIX,example.com,auto")
+    assert said.path == ("auto", "two")
+    assert said.groups == {"auto": ("fallback", ("two", "PROXY"))}
+    assert said.server == "ss://aes-256-gcm@192.0.2.8:8388 -> ss://aes-256-gcm@192.0.2.9:8388"
+    assert said.asked_for == "www.example.com:443"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "path", "asked_for"),
+    [
+        (["10.1.2.3", "10.1.2.4"], ("DIRECT",), "10.1.2.3:443"),
+        (["203.0.113.1"], ("PROXY",), "other.org:443"),
+        ([], ("PROXY",), "other.org:443"),
+    ],
+)
+def test_a_name_is_looked_up_where_a_rule_asks_for_its_address(addresses, path, asked_for):
+    said = told("other.org", lambda _: addresses)
+    assert (said.path, said.asked_for) == (path, asked_for)
+    assert said.address_from.startswith("looked up")
+
+
+def test_what_no_rule_is_about_says_so():
+    said = told("203.0.113.1:80")
+    assert said.is_default
+    assert said.path == ("PROXY",)
+
+
+def test_the_program_counts():
+    assert told("www.example.com", process=ProcessInfo(name="curl")).rule.line == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("Example.com", Endpoint("example.com", 443)),
+        ("example.com:80", Endpoint("example.com", 80)),
+        ("https://user@example.com/path", Endpoint("example.com", 443)),
+        ("http://example.com:8080/", Endpoint("example.com", 8080)),
+        ("192.0.2.1", endpoint("192.0.2.1", 443)),
+        ("2001:db8::1", endpoint("2001:db8::1", 443)),
+        ("[2001:db8::1]:53", endpoint("2001:db8::1", 53)),
+    ],
+)
+def test_every_way_to_write_a_destination(text, where):
+    assert parse_destination(text) == where
+
+
+@pytest.mark.parametrize("text", ["", "a b", "example.com:http", "example.com:99999", "https://", "[::1"])
+def test_what_is_no_destination_is_one_line(text):
+    with pytest.raises(LocalError, match="is not a destination"):
+        parse_destination(text)
+
+
+def test_the_command_prints_lines_and_json_without_passwords(tmp_path, capsys):
+    file = tmp_path / "home.toml"
+    file.write_text(PROFILE)
+    file.chmod(0o600)
+    assert main(["explain", "www.example.com", "--profile", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "flow     tcp to www.example.com:443",
+        "name     www.example.com",
+        "address  - (not looked up: no rule that could decide asks for it)",
+        f"rule     {file}:5: DOMAIN-SUFFIX,example.com,auto",
+        "group    auto (fallback of two, PROXY): two",
+        "server   two: ss://aes-256-gcm@192.0.2.8:8388 -> ss://aes-256-gcm@192.0.2.9:8388",
+        "asks for www.example.com:443",
+    ]
+    assert main(["explain", "x.ads.example", "--profile", str(file), "--process", "/usr/bin/wget", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["rule"] == {
+        "target": "REJECT",
+        "file": str(file),
+        "line": 3,
+        "text": "DOMAIN-SUFFIX,ads.example,REJECT",
+    }
+    assert facts["process"] == "/usr/bin/wget"
+    assert "SECRET" not in out + json.dumps(facts)
+    assert main(["explain", "x", "--profile", str(file), "--source", "y"]) == 2
