@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tunflow.errors import BadPacket
-from tunflow.io.dns_messages import (
+from tunflow.dns.messages import (
     HEADER,
     SERVER_FAILURE,
     Deframer,
@@ -13,6 +12,7 @@ from tunflow.io.dns_messages import (
     parse_query_untrusted,
     truncated,
 )
+from tunflow.errors import BadPacket
 
 _QUESTION = b"\x03www\x07example\x03org\x00\x00\x1c\x00\x01"
 _EDNS = bytes.fromhex("00002904d0000080000000")

@@ -9,16 +9,16 @@ from random import Random
 
 import pytest
 
+from tunflow.dns.messages import HEADER, Deframer, frame, with_identifier
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
 from tunflow.io import dns
 from tunflow.io import reactor as reactor_module
 from tunflow.io.dialer import Address, Blocked, StreamRoute
 from tunflow.io.dns import IDLE_CLOSE, MAX_IN_FLIGHT, QUERY_TIMEOUT, DNSForwarder
-from tunflow.io.dns_messages import HEADER, Deframer, frame, with_identifier
-from tunflow.io.dns_stream import NEXT_ADDRESS_AFTER
 from tunflow.io.reactor import READ, Reactor
 from tunflow.io.sockets import UNMARKED
+from tunflow.io.stream_client import NEXT_ADDRESS_AFTER
 
 NAME = b"\x03www\x07example\x03org\x00"
 
@@ -461,7 +461,7 @@ def test_without_descriptors_queries_fail_and_nothing_else(world, monkeypatch):
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tunflow.io.dns_stream.socket.socket", exhausted)
+        patch.setattr("tunflow.io.stream_client.socket.socket", exhausted)
         world.ask(query(1))
         world.settle()
     assert [code_of(message) for message in world.answers] == [2]

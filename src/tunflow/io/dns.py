@@ -19,10 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket
-from tunflow.io.dialer import Blocked, StreamDialer
-from tunflow.io.dns_messages import (
+from tunflow.dns.messages import (
     REFUSED,
     SERVER_FAILURE,
     Query,
@@ -32,6 +29,9 @@ from tunflow.io.dns_messages import (
     truncated,
     with_identifier,
 )
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket
+from tunflow.io.dialer import Blocked, StreamDialer
 from tunflow.io.dns_stream import DNSStream
 from tunflow.io.reactor import Reactor, Timer
 from tunflow.io.sockets import SocketOptions

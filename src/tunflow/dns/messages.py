@@ -1,7 +1,7 @@
 """DNS messages as a forwarder sees them: the header, the question and the EDNS record, and nothing else. Pure.
 
-Rules: a message is passed on as it came but for its identifier, so whatever a client and its resolver agree on (DNSSEC,
-cookies, new types) works; answers that have to be made here are the two smallest, "failed" and "come again by TCP".
+Rules: names are not decoded and records not read here; answers that have to be made are the two smallest, "failed" and
+"come again by TCP" (`dns.replies` makes the others).
 
 Read first: RFC 1035 §4 (messages; §4.2.2 TCP framing), RFC 6891 §6 (EDNS and the UDP size), RFC 7766 (DNS over TCP),
 RFC 5452 §9 (what an answer must match).
@@ -22,6 +22,7 @@ MAX_QUERY = 4096
 """Bytes. A query over UDP is a name and an EDNS record; nothing that is longer than this is one."""
 
 SERVER_FAILURE = 2
+NOT_IMPLEMENTED = 4
 REFUSED = 5
 """RFC 1035 §4.1.1: response codes."""
 
@@ -33,8 +34,13 @@ _KEPT_FLAGS = 0x7910
 
 _MIN_UDP_SIZE = 512
 """RFC 1035 §2.3.4 without EDNS; RFC 6891 §6.2.3: smaller values are to be treated as 512."""
-_OPT = 41
+OPT = 41
+"""The EDNS record's type (RFC 6891 §6.1.1)."""
 _DNSSEC_OK = 0x8000
+_DNSSEC_OK_AT = 7
+"""The place in an EDNS record of the byte whose first bit is DO: behind root, type, size, extended code, version."""
+_AUTHENTIC_DATA = 0x0020
+_CHECKING_DISABLED = 0x0010
 _MAX_RECORDS = 16
 """Records looked at before the EDNS record is found: a query has that, a signature, and in an update a few more."""
 
@@ -55,6 +61,36 @@ class Query(NamedTuple):
     edns: bytes
     """The EDNS record for an answer that is made here; empty when the query has none (RFC 6891 §7)."""
 
+    @property
+    def name(self) -> bytes:
+        """The wire name that is asked for, in the client's letters."""
+        return self.question[:-4]
+
+    @property
+    def kind(self) -> int:
+        """The type of record that is asked for."""
+        return self.question[-4] << 8 | self.question[-3]
+
+    @property
+    def opcode(self) -> int:
+        """What sort of query this is; 0 is the ordinary one (RFC 1035 §4.1.1)."""
+        return self.flags >> 11 & 15
+
+    @property
+    def dnssec_ok(self) -> bool:
+        """Whether signatures are wanted (RFC 3225)."""
+        return len(self.edns) > _DNSSEC_OK_AT and bool(self.edns[_DNSSEC_OK_AT] & 0x80)
+
+    @property
+    def checking_disabled(self) -> bool:
+        """RFC 4035 §3.2.2: whether the client validates for itself."""
+        return bool(self.flags & _CHECKING_DISABLED)
+
+    @property
+    def wants_authenticated(self) -> bool:
+        """RFC 6840 §5.7: whether the client understands the AD bit."""
+        return bool(self.flags & _AUTHENTIC_DATA) or self.dnssec_ok
+
 
 def parse_query_untrusted(message: Buffer) -> Query:
     """The query in a client's message. Raises BadPacket for anything but a query with one question."""
@@ -65,22 +101,22 @@ def parse_query_untrusted(message: Buffer) -> Query:
         raise BadPacket("DNS response where a query belongs")
     if questions != 1:  # RFC 9619 §4: one is all there can be
         raise BadPacket(f"DNS query with {questions} questions")
-    end = _name_end_untrusted(message, HEADER.size) + _question_tail.size
+    end = name_end_untrusted(message, HEADER.size) + _question_tail.size
     if end > len(message):
         raise BadPacket("DNS question is cut off")
     udp_size, edns = _MIN_UDP_SIZE, b""
     at = end
     for _ in range(min(sum(others), _MAX_RECORDS)):
-        start, at = at, _name_end_untrusted(message, at)
+        start, at = at, name_end_untrusted(message, at)
         if at + _record.size > len(message):
             raise BadPacket("DNS record is cut off")
         kind, size, ttl, length = _record.unpack_from(message, at)
         at += _record.size + length
         if at > len(message):
             raise BadPacket("DNS record is cut off")
-        if kind == _OPT and message[start] == 0:
+        if kind == OPT and message[start] == 0:
             udp_size = max(_MIN_UDP_SIZE, size)
-            edns = b"\0" + _record.pack(_OPT, udp_size, ttl & _DNSSEC_OK, 0)
+            edns = b"\0" + _record.pack(OPT, udp_size, ttl & _DNSSEC_OK, 0)
             break
     return Query(identifier, flags, bytes(message[HEADER.size : end]), udp_size, edns)
 
@@ -123,7 +159,7 @@ def _answer(query: Query, flags: int) -> bytes:
     return header + query.question + query.edns
 
 
-def _name_end_untrusted(message: Buffer, at: int) -> int:
+def name_end_untrusted(message: Buffer, at: int) -> int:
     """Where the name at `at` ends. Raises BadPacket. A compressed name ends with its pointer, which is not followed."""
     for _ in range(128):  # RFC 1035 §2.3.4: 255 bytes, so 127 labels and the root
         if at >= len(message):

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunflow.errors import BadPacket
-from tunflow.io.dns_messages import (
+from tunflow.dns.messages import (
     HEADER,
     MAX_QUERY,
     REFUSED,
@@ -20,6 +19,7 @@ from tunflow.io.dns_messages import (
     truncated,
     with_identifier,
 )
+from tunflow.errors import BadPacket
 
 # Captured from `dig @… WWW.Example.org AAAA` of BIND 9.18.49 with +dnssec, with +noedns, with +nocookie +bufsize=100.
 DIG_DNSSEC = bytes.fromhex(
