@@ -106,9 +106,16 @@ def start_iperf3(lab: Lab, port: int = IPERF_PORT) -> Process:
 
 
 def start_dns(
-    lab: Lab, listen: Sequence[str], names: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]
+    lab: Lab,
+    listen: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Sequence[str]],
+    more: Sequence[str] = (),
 ) -> Process:
-    """dnsmasq on addresses of S, UDP and TCP: `names` to addresses, `texts` to TXT sets; it logs queries."""
+    """dnsmasq on addresses of S, UDP and TCP: `names` to addresses, `texts` to TXT sets; it logs queries.
+
+    `more` are lines of its configuration.
+    """
     config = lab.directory / f"dnsmasq-{listen[0]}.conf"
     lines = [
         "no-resolv",
@@ -119,7 +126,7 @@ def start_dns(
         "local=/lab/",
         "except-interface=lo",
     ]
-    lines += [f"listen-address={address}" for address in listen]
+    lines += [*more, *(f"listen-address={address}" for address in listen)]
     lines += [f"host-record={','.join((name, *addresses))}" for name, addresses in names.items()]
     lines += [f'txt-record={name},"{text}"' for name, parts in texts.items() for text in parts]
     config.write_text("\n".join(lines) + "\n")

@@ -30,7 +30,7 @@ from lab_system import System
 from lab_uplinks import UplinkLab
 
 PROGRAMS = (
-    "busybox", "curl", "dig", "dnsmasq", "git", "ip", "iperf3", "nginx", "nsenter", "ping", "prlimit", "scp",
+    "busybox", "curl", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "nginx", "nsenter", "ping", "prlimit", "scp",
     "setpriv", "sftp", "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump", "tshark", "wget",
 )  # fmt: skip
 NAMES = {"site.lab": (SITE4, SITE6), "four.lab": (SITE4,), "six.lab": (SITE6,), "server.lab": (SERVER4,)}

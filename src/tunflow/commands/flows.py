@@ -62,7 +62,8 @@ def name_service(mode: str) -> NameService | None:
     if scheme not in {"tcp", "udp"} or address is None or not 0 < port < 65536:
         raise LocalError(
             f"--dns {mode!r} is not understood: "
-            "use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS or off"
+            "use tcp, udp, tcp://ADDRESS[:PORT], udp://ADDRESS[:PORT], ADDRESS, fake[,RESOLVER], cache,RESOLVER, "
+            "tls://[NAME@]ADDRESS, https://[NAME@]ADDRESS/dns-query or off"
         )
     return NameService(Endpoint(address.packed, port), scheme == "tcp")
 

@@ -29,6 +29,7 @@ class Routed(NamedTuple):
     def serve(self, driver: Driver, socket_diag_fd: int) -> None:
         """Decide the driver's flows; the descriptor asks about sockets in the program's network."""
         self.policy.driver = driver
+        self.policy.names = driver.name_server
         driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd)).find
 
 
@@ -41,8 +42,7 @@ def routed(name_or_path: str) -> Routed:
 
 def default_dialer(routing: Routing) -> Dialer:
     """Where flows go that no special rule is about."""
-    last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
-    target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
+    target = routing.table.verdict(len(routing.table) - 1).target if len(routing.table) else routing.default.target
     way = routing.ways[routing.groups.way(target, "")[-1]]
     if isinstance(way, Refuse):
         way = routing.ways[DIRECT]

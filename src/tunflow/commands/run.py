@@ -16,6 +16,8 @@ from tunflow.io.reactor import READ, Reactor
 
 if TYPE_CHECKING:
     from tunflow.commands.routed import Routed
+    from tunflow.dns.config import DNSConfig
+    from tunflow.io.driver import Driver
 
 DEFAULT_DNS = "tcp"
 
@@ -24,18 +26,20 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and leave as it left. Raises LocalError for what keeps it from starting."""
     if not options.command:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
-    if options.config:
-        raise LocalError("--config configures a provider: name one with --provider")
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(options)
-    names = name_service(options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS))
+    mode = options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS)
+    dns = _configured(mode)
+    names = name_service(mode) if dns is None else None
     dialer = routed.dialer if routed else dialer_of(options)
-    nameserver = network.resolver4 if names is not None else None
+    nameserver = network.resolver4 if names is not None or dns is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
         reactor = Reactor()
         driver = make_driver(reactor, device, dialer, options, names, inside, policy=routed and routed.policy)
+        if dns is not None:
+            _serve_names(driver, dns)
         if routed is not None:
             routed.serve(driver, program.socket_diag_fd)
         reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
@@ -59,3 +63,19 @@ def _routed(options: argparse.Namespace) -> Routed | None:
     from tunflow.commands.routed import routed  # noqa: PLC0415 (profiles need a good deal that others must not wait for)
 
     return routed(options.profile)
+
+
+def _configured(mode: str) -> DNSConfig | None:
+    """What `--dns` asks of the full name server, whose parts are loaded for who wants it only. Raises LocalError."""
+    if not mode.startswith(("fake", "cache", "tls://", "https://")):
+        return None
+    from tunflow.commands.dns_modes import dns_config  # noqa: PLC0415
+
+    return dns_config(mode)
+
+
+def _serve_names(driver: Driver, dns: DNSConfig) -> None:
+    """Have the driver's names answered as configured. Raises LocalError."""
+    from tunflow.commands.dns_modes import name_server  # noqa: PLC0415
+
+    driver.name_server = name_server(driver, dns)

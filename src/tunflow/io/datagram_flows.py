@@ -37,43 +37,14 @@ class DatagramFlows:
 
     def decide(self, flow: UDPFlow, decision: Decision, runs: Sequence[UDPRun] = ()) -> None:
         """What becomes of a flow that waits, or whose owner gives it back with the `runs` that it kept."""
-        holder = flow.user
-        filtered = holder if hasattr(holder, "give_to") else None  # a content filter stands before whoever serves it
-        waiting = filtered.next if filtered is not None else holder
+        waiting = flow.user
         if isinstance(waiting, WaitingFlow):
             runs = [*waiting.runs, *runs]
         flow.user = None
         owner = self._decide(flow, decision)
-        if filtered is not None:
-            filtered.give_to(owner)
         if owner is not None:
             for run in runs:
                 owner.send(run)
-
-    def route(self, info: FlowInfo, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
-        """Have the policy, if there is one, say what becomes of a flow; who serves it."""
-        driver = self._driver
-        if driver.policy is None:
-            return self._carry(flow, driver.dialer, flow.target)
-        decision = driver.policy.datagrams(info, run)
-        if decision is not None:
-            return self._decide(flow, decision)
-        waiting = flow.user = WaitingFlow()
-        return waiting
-
-    def refuse(self, flow: UDPFlow, how: Refuse) -> DatagramOwner:
-        """Let nothing of a flow through."""
-        refused = flow.user = RefusedFlow(self._driver, _TOLD[how])
-        return refused
-
-    def own(self, flow: UDPFlow, owner: DatagramOwner, whole_socket: bool = False) -> DatagramOwner:
-        """Give a flow to an owner, which hears of the end of the client's socket."""
-        flow.user = owner
-        socket = self._socket(flow)
-        socket.owners.append(owner)
-        if whole_socket:
-            socket.owner = owner
-        return owner
 
     def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
         """Bring a client's socket one datagram from `source`, or several in one packet (`UDPTable.datagrams`).
@@ -94,16 +65,29 @@ class DatagramFlows:
         driver = self._driver
         target = flow.target
         assert isinstance(target.host, bytes)
+        names, hostname = driver.name_server, None
+        if names is not None:
+            if target.port == DNS_PORT:
+                return self._decide(flow, names.hand)
+            client = flow.mapping.client.host
+            assert isinstance(client, bytes)
+            hostname = names.name_of(client, target.host)
+            if names.blocks(target, hostname):
+                return self._decide(flow, Refuse.RESET)
         if driver.is_inside(target.host):
             return self._own_inside(flow, run)
         socket = self._socket(flow)
         if socket.owner is not None:
             flow.user = socket.owner
             return socket.owner
-        info = FlowInfo(UDP, flow.mapping.client, target, find=driver.find_process)
-        if driver.filter is not None:
-            return driver.filter.own_datagrams(info, flow, run)
-        return self.route(info, flow, run)
+        if driver.policy is None:
+            return self._carry(flow, driver.dialer, target)
+        info = FlowInfo(UDP, flow.mapping.client, target, hostname, driver.find_process)
+        decision = driver.policy.datagrams(info, run)
+        if decision is not None:
+            return self._decide(flow, decision)
+        waiting = flow.user = WaitingFlow()
+        return waiting
 
     def _own_inside(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
         """A flow to one of the tunnel's own addresses, where only names are served."""
@@ -127,11 +111,25 @@ class DatagramFlows:
         if isinstance(decision, Carry):
             return self._carry(flow, decision.dialer, decision.target)
         if isinstance(decision, Refuse):
-            return self.refuse(flow, decision)
+            refused = flow.user = RefusedFlow(self._driver, _TOLD[decision])
+            return refused
         assert decision.datagrams is not None, "datagrams were handed to an owner of streams"
-        return self.own(flow, decision.datagrams(self._driver, flow), decision.whole_socket)
+        owner = flow.user = decision.datagrams(self._driver, flow)
+        socket = self._socket(flow)
+        socket.owners.append(owner)
+        if decision.whole_socket:
+            socket.owner = owner
+        return owner
 
     def _carry(self, flow: UDPFlow, dialer: Dialer, target: Endpoint) -> DatagramOwner | None:
+        names = self._driver.name_server
+        if names is not None:
+            waiting = flow.user = WaitingFlow()
+            outside = names.outside(target, dialer, lambda found: self._resolved(flow, waiting, dialer, found))
+            if outside is None:
+                return cast("DatagramOwner | None", flow.user)
+            flow.user = None
+            target = outside
         try:
             carried = flow.user = self._socket(flow).carried(dialer, target, flow.target)
         except Blocked:
@@ -141,6 +139,20 @@ class DatagramFlows:
             self._driver.tell_full(error)
             return None
         return carried
+
+    def _resolved(self, flow: UDPFlow, waiting: WaitingFlow, dialer: Dialer, target: Endpoint | None) -> None:
+        """The address of a flow's target is known now, or that there is none."""
+        if flow.user is not waiting:
+            return  # somebody decided otherwise meanwhile
+        flow.user = None
+        if target is None:
+            owner: DatagramOwner | None = RefusedFlow(self._driver, Reason.HOST)
+            flow.user = owner
+        else:
+            owner = self._carry(flow, dialer, target)
+        if owner is not None:
+            for run in waiting.runs:
+                owner.send(run)
 
     def _socket(self, flow: UDPFlow) -> UDPSocket:
         mapping = flow.mapping

@@ -37,8 +37,7 @@ from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.flow_filter import FlowFilter
-    from tunflow.io.policy import Stream
+    from tunflow.io.name_server import NameServer
 
 FEW = 4
 MANY = 32
@@ -80,7 +79,9 @@ class Driver:
 
     `descriptors` is how many flows may hold one at a time; what is not a flow (names, pings, a log file) lives on what
     the process has beyond that. With `trace` every flow is told of. A `policy` decides what
-    becomes of each flow; without one all go through `dialer`. `find_process` tells it whose a flow is.
+    becomes of each flow; without one all go through `dialer`. `find_process` tells it whose a flow is. A `name_server`
+    answers whatever goes to port 53, and knows names by addresses; `names` is the small way, for the tunnel's own
+    addresses only.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Driver:
         sockets: SocketOptions = UNMARKED,
         policy: Policy | None = None,
         find_process: ProcessFinder | None = None,
+        name_server: NameServer | None = None,
     ) -> None:
         self.reactor = reactor
         self.device = device
@@ -105,8 +107,7 @@ class Driver:
         self.sockets = sockets
         self.policy = policy
         self.find_process = find_process
-        self.filter: FlowFilter | None = None
-        """Who sees every flow before the policy does."""
+        self.name_server = name_server
         self._descriptors = descriptors
         self.associations = 0
         """UDP relays."""
@@ -149,6 +150,8 @@ class Driver:
         self._pinger.close()
         if self.dns is not None:
             self.dns.close()
+        if self.name_server is not None:
+            self.name_server.close()
 
     def drain(self) -> None:
         """The clients are gone: deliver what they sent before they went.
@@ -279,31 +282,30 @@ class Driver:
             return
         self.statistics.tcp_flows += 1
         assert isinstance(target.host, bytes)
+        assert isinstance(connection.client.host, bytes)
+        hostname: str | None = None
+        if self.name_server is not None:
+            if target.port == DNS_PORT:
+                self.decide_stream(connection, self.name_server.hand)
+                return
+            hostname = self.name_server.name_of(connection.client.host, target.host)
+            if self.name_server.blocks(target, hostname):
+                self._refuse_stream(connection, Refuse.RESET)
+                return
         if self.is_inside(target.host):
             if target.port != DNS_PORT or self.names is None:
                 connection.reject(reset=True)
                 return
             target = self.names.resolver
-            self._carry_stream(connection, self.dialer, target)
-        elif self.filter is None and self.policy is None:
-            self._carry_stream(connection, self.dialer, target)
-        else:
-            flow = FlowInfo(TCP, connection.client, target, find=self.find_process)
-            if self.filter is not None:
-                self.filter.open_stream(flow, connection)
-            else:
-                self.route_stream(flow, connection)
-
-    def route_stream(self, flow: FlowInfo, connection: Stream) -> None:
-        """Have the policy, if there is one, say what becomes of a connection that may begin."""
-        if self.policy is None:
-            self._carry_stream(connection, self.dialer, flow.target)
+        elif self.policy is not None:
+            flow = FlowInfo(TCP, connection.client, target, hostname, self.find_process)
+            decision = self.policy.stream(flow, connection)
+            if decision is not None:
+                self.decide_stream(connection, decision)
             return
-        decision = self.policy.stream(flow, connection)
-        if decision is not None:
-            self.decide_stream(connection, decision)
+        self._carry_stream(connection, self.dialer, target)
 
-    def decide_stream(self, connection: Stream, decision: Decision) -> None:
+    def decide_stream(self, connection: TCPConnection, decision: Decision) -> None:
         """What becomes of a connection that nobody owns yet, or whose owner gives it back."""
         if connection.closed:
             return
@@ -316,7 +318,12 @@ class Driver:
             assert decision.stream is not None, "a stream was handed to an owner of datagrams"
             connection.user = decision.stream(self, connection)
 
-    def _carry_stream(self, connection: Stream, dialer: Dialer, target: Endpoint) -> None:
+    def _carry_stream(self, connection: TCPConnection, dialer: Dialer, target: Endpoint) -> None:
+        if self.name_server is not None:
+            outside = self.name_server.outside(target, dialer, lambda found: self._resolved(connection, dialer, found))
+            if outside is None:
+                return
+            target = outside
         try:
             self.claim_descriptor()
             connection.user = TCPRelay(self, connection, dialer.route(target))
@@ -334,7 +341,18 @@ class Driver:
             if dialer.is_proxy:
                 self.servers.asked(dialer.label)
 
-    def _refuse_stream(self, connection: Stream, how: Refuse) -> None:
+    def _resolved(self, connection: TCPConnection, dialer: Dialer, target: Endpoint | None) -> None:
+        """The address of a stream's target is known now, or that there is none."""
+        if connection.closed:
+            return
+        if target is not None:
+            self._carry_stream(connection, dialer, target)
+            return
+        if connection.held:
+            self.stack.unreachable(connection.syn, Reason.HOST, self.reactor.now)
+        self._refuse_stream(connection, Refuse.DROP)
+
+    def _refuse_stream(self, connection: TCPConnection, how: Refuse) -> None:
         if not connection.held:
             connection.abort()  # it was let in already, so all that is left is a reset
             return

@@ -45,6 +45,8 @@ def leave(driver: Driver, gone: set[Path]) -> int:
         udp.leave(gone)
     if driver.dns is not None:
         driver.dns.reconnect()
+    if driver.name_server is not None:
+        driver.name_server.reconnect()
     return ended
 
 

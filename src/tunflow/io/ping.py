@@ -58,6 +58,8 @@ class Pinger:
             return
         if addresses:
             self._try_server(request, addresses[0])
+        elif driver.name_server is not None and driver.name_server.is_fake(request.dst):
+            self._unreachable(request, Reason.HOST)  # it is nobody's address out there
         else:
             self._ping(request)
 

@@ -23,11 +23,11 @@ from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Groups
 from tunflow.rules.syntax import PRIVATE
 from tunflow.rules.table import RuleTable, Verdict
+from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
-    from tunflow.io.policy import Stream
 
 
 class KnownNames(Protocol):
@@ -61,9 +61,9 @@ class RulePolicy:
     def __init__(self, routing: Routing, names: KnownNames | None = None) -> None:
         self.routing = routing
         self.driver: Driver | None = None
-        self._names = names
+        self.names = names
 
-    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: TCPConnection) -> Decision | None:
         """For a new TCP connection."""
         return self._advance(flow, self._facts(flow), _Stream(self._running, connection))
 
@@ -81,9 +81,9 @@ class RulePolicy:
         assert isinstance(address, bytes)
         assert isinstance(flow.client.host, bytes)
         is_fake = False
-        if self._names is not None:
-            is_fake = self._names.is_fake(address)
-            name = name or self._names.name_of(flow.client.host, address)
+        if self.names is not None:
+            is_fake = self.names.is_fake(address)
+            name = name or self.names.name_of(flow.client.host, address)
         return Facts(
             flow.protocol,
             flow.client.host,
@@ -128,10 +128,10 @@ class RulePolicy:
             if decision is not None:
                 case.give(decision)
 
-        assert self._names is not None, "only a fake address is no address"
+        assert self.names is not None, "only a fake address is no address"
         assert facts.name is not None
         # Never from within the call that asks: whoever asked says "later" first.
-        self._names.resolve(facts.name, lambda found: driver.reactor.call_soon(lambda: resolved(found)))
+        self.names.resolve(facts.name, lambda found: driver.reactor.call_soon(lambda: resolved(found)))
 
     def _judge(self, flow: FlowInfo, facts: Facts) -> Decision | Need:
         routing = self.routing
@@ -189,7 +189,7 @@ class _Case(Protocol):
 class _Stream:
     """A TCP connection."""
 
-    def __init__(self, driver: Driver, connection: Stream) -> None:
+    def __init__(self, driver: Driver, connection: TCPConnection) -> None:
         self._driver = driver
         self._connection = connection
 

@@ -55,8 +55,8 @@ class Host(Protocol):
     def apply(self, settings: HostSettings) -> None:
         """Make the host as `settings` say. Raises LocalError, and then what was before is in force."""
 
-    def undo(self, *, keep_kill_switch: bool = False) -> None:
-        """Put everything back as it was; or not a kill switch that was found there. Raises LocalError."""
+    def undo(self) -> None:
+        """Put everything back as it was. Raises LocalError."""
 
 
 MakeDriver = Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
@@ -65,8 +65,7 @@ MakeDriver = Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
 class Engine:
     """One tunnel. `say` is told what happens, in lines for people; `changed` when the status changes.
 
-    `outer_nameservers` gives the name servers that the network outside the tunnel has. It `takes_over` where another
-    process left its settings on the host: they may lead into a tunnel that is gone, or let nothing out.
+    `outer_nameservers` gives the name servers that the network outside the tunnel has.
     """
 
     def __init__(
@@ -77,8 +76,6 @@ class Engine:
         make_driver: MakeDriver,
         say: Callable[[str], None],
         changed: Callable[[Status], None] = lambda _: None,
-        *,
-        takes_over: bool = False,
     ) -> None:
         self.plan = plan
         self.state = Status.DISCONNECTED
@@ -88,7 +85,6 @@ class Engine:
         self._make_driver = make_driver
         self._say = say
         self._changed = changed
-        self._takes_over = takes_over
         self._sockets = SocketOptions(mark=plan.host.mark)
         self._names = ServerNames(self._sockets, outer_nameservers)
         self._outer_nameservers = outer_nameservers
@@ -113,7 +109,7 @@ class Engine:
             try:
                 await self._start()
             except BaseException:
-                self._take_down(failed=True)
+                self._take_down()
                 self._enter(Status.DISCONNECTED)
                 raise
             self._enter(Status.CONNECTED)
@@ -192,19 +188,16 @@ class Engine:
 
     async def _start(self) -> None:
         plan = self.plan
-        self._addresses = await self._find(plan, within=self._takes_over)
+        self._addresses = await self._find(plan, within=False)
         dialer = self._dialer(plan, self._addresses)
-        if not self._takes_over:
-            await probe(self._addresses, self._sockets)
+        await probe(self._addresses, self._sockets)
         self._host.apply(self._settings(plan, self._addresses))
-        if self._takes_over:
-            await probe(self._addresses, self._sockets)  # until now a kill switch may have let nothing but the old out
         assert self._host.device is not None
         self._driver = self._make_driver(self._host.device, dialer, plan, self._sockets)
         self._monitor = NetworkMonitor(self.network_changed, self.woke)
         self._path = self._look()
 
-    def _take_down(self, *, keep: bool = False, failed: bool = False) -> None:
+    def _take_down(self, *, keep: bool = False) -> None:
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
@@ -213,7 +206,7 @@ class Engine:
             self._driver.close()
         try:
             if not keep:
-                self._host.undo(keep_kill_switch=failed)
+                self._host.undo()
         finally:
             self._query.close()
 

@@ -1,0 +1,49 @@
+"""`--dns MODE`: what it may say, beside the small forwarder's modes (`commands.flows.name_service`).
+
+fake                      fake addresses; what needs a real one is looked up over TCP through the server
+fake,RESOLVER             the same with a resolver of your own
+cache,RESOLVER            no fake addresses, but a cache, for every query to port 53 whomever it is for
+tls://… or https://…      the same
+"""
+
+from __future__ import annotations
+
+from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
+from tunflow.dns.real_names import is_real_by_nature
+from tunflow.dns.resolver import Plan
+from tunflow.dns.selection import OneGroup
+from tunflow.dns.upstream import DIRECT, TUNNEL, parse_upstream
+from tunflow.errors import LocalError
+from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.driver import Driver
+from tunflow.io.name_server import NameServer
+
+DEFAULT_RESOLVER = "tcp://1.1.1.1"
+
+
+def dns_config(mode: str) -> DNSConfig | None:
+    """The configuration that `mode` asks for; None where the small forwarder does. Raises LocalError."""
+    kind, comma, resolver = mode.partition(",")
+    fake = kind == "fake"
+    if not fake and not mode.startswith(("tls://", "https://", "cache,")):
+        return None
+    if not fake and kind != "cache":
+        resolver = mode
+    elif comma and not resolver:
+        raise LocalError(f"--dns {mode!r}: a resolver is missing behind the comma, such as tls://dns.google@8.8.8.8")
+    upstream = parse_upstream(resolver or DEFAULT_RESOLVER, default="tcp")
+    plan = Plan(OneGroup(SERVERS), must_be_real=is_real_by_nature)
+    return DNSConfig({SERVERS: Group((upstream,))}, plan, FakeIP() if fake else None)
+
+
+def name_server(driver: Driver, config: DNSConfig) -> NameServer:
+    """A name server for a driver without rules: resolvers are asked through its dialer, or directly."""
+    return NameServer(driver.reactor, config, lambda via: _dialer(via, driver.dialer), driver.sockets, driver.log)
+
+
+def _dialer(via: str, tunnel: Dialer) -> Dialer:
+    if via == TUNNEL:
+        return tunnel
+    if via == DIRECT:
+        return DirectDialer()
+    raise LocalError(f"--dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")

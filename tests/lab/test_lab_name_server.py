@@ -1,0 +1,121 @@
+"""The name server in the packet path: whoever is asked, it answers; names reach the server, and nothing goes around."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from bench.netlab.namespaces import SERVER4, SITE4
+from bench.netlab.peers import start_dns
+from bench.netlab.processes import Process
+from lab_spy import Spy
+from lab_support import Contents, Tunnel
+
+pytestmark = pytest.mark.lab
+
+FAKE = f"fake,tcp://{SITE4}"
+CACHE = f"cache,udp://{SITE4}"
+DIG = ["dig", "+short", "+tries=1"]
+FETCH = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{remote_ip}"]
+
+
+@pytest.mark.parametrize("mode", [CACHE, f"cache,tcp://{SITE4}"])
+@pytest.mark.parametrize("asked", [[], ["@192.0.2.53"], ["+tcp"], ["+tcp", "@192.0.2.53"], ["@2001:db8::53"]])
+def test_every_query_is_answered_whoever_it_is_for(
+    tunnel: Tunnel, far_resolver: Process, spy: Callable[..., Spy], mode: str, asked: list[str]
+) -> None:
+    with spy() as watching:
+        assert tunnel.ok([*DIG, *asked, "A", "site.lab"], dns=mode).split() == [SITE4]
+    assert watching.packets == []
+
+
+def test_a_big_answer_is_fetched_over_tcp_and_given_over_tcp(tunnel: Tunnel, far_resolver: Process) -> None:
+    for flags in (["+tcp"], ["+bufsize=512"]):
+        answer = tunnel.ok([*DIG, *flags, "TXT", "big.lab"], dns=CACHE)
+        assert sorted(answer.split()) == sorted(f'"{f"{number:02}" * 100}"' for number in range(20))
+
+
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_fake_address_leads_to_the_name(
+    tunnel: Tunnel, contents: Contents, far_resolver: Process, spy: Callable[..., Spy], family: str
+) -> None:
+    with spy() as watching:
+        code, address = tunnel.ok([*FETCH, family, "http://site.lab/1k"], dns=FAKE).split()
+    assert code == "200"
+    assert address.startswith("198.18.128." if family == "-4" else "fd74:756e:666c:6f77:fa4e::")
+    assert watching.packets == []
+
+
+def test_a_fake_address_straight_out_is_looked_up(tunnel: Tunnel, contents: Contents, far_resolver: Process) -> None:
+    code, address = tunnel.ok([*FETCH, "-4", "http://site.lab/1k"], dns=FAKE, server="direct://").split()
+    assert (code, address.startswith("198.18.128.")) == ("200", True)
+    # Only one family: the client's is tried first, the other is better than none.
+    assert tunnel.ok([*FETCH, "-4", "http://six.lab/1k"], dns=FAKE, server="direct://").startswith("200")
+    done = tunnel.run([*FETCH, "-4", "http://nobody.lab/1k"], dns=FAKE, server="direct://")
+    assert done.returncode == 7, done  # could not connect
+
+
+@pytest.mark.parametrize("server", [None, "direct://"])
+def test_udp_to_a_fake_address(tunnel: Tunnel, far_resolver: Process, server: str | None) -> None:
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)\n"
+        "a = (socket.gethostbyname('four.lab'), 7007); s.sendto(b'x' * 100, a); d, p = s.recvfrom(999)\n"
+        "assert p == a and a[0].startswith('198.18.128.'), (p, a); print(len(d))"
+    )
+    assert tunnel.ok(["python3", "-c", script], dns=FAKE, server=server).strip() == "100"
+
+
+def test_a_fake_address_without_a_name_is_refused_and_stays_inside(tunnel: Tunnel, spy: Callable[..., Spy]) -> None:
+    with spy() as watching:
+        for server in (None, "direct://"):
+            done = tunnel.run(["curl", "-sS", "-m", "5", "http://198.18.128.77/"], dns=FAKE, server=server)
+            assert done.returncode == 7, done
+            assert tunnel.run(["ping", "-c1", "-W1", "198.18.200.200"], dns=FAKE, server="direct://").returncode
+    assert watching.packets == []
+
+
+def test_a_reverse_lookup_of_a_fake_address(tunnel: Tunnel) -> None:
+    assert tunnel.ok(["sh", "-c", "dig +short a.site.lab; dig +short -x 198.18.128.2"], dns=FAKE).split() == [
+        "198.18.128.2",
+        "a.site.lab.",
+    ]
+
+
+def test_no_resolver_is_told_as_a_failure(tunnel: Tunnel) -> None:
+    done = tunnel.run(["dig", "+tries=1", "+timeout=9", "site.lab"], dns=f"cache,tcp://{SERVER4}:9", server="direct://")
+    assert b"SERVFAIL" in done.stdout
+    assert b"names cannot be looked up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "mode", ["fake,", "fake,quic://1.1.1.1", "tls://", "https://dns.google#direct", "fake,1.1.1.1#X"]
+)
+def test_what_is_wrong_with_a_mode_is_one_line(tunnel: Tunnel, mode: str) -> None:
+    done = tunnel.run(["true"], dns=mode)
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, len(lines)) == (2, 1), done
+    assert "dns" in lines[0].lower() or "resolver" in lines[0]
+
+
+@pytest.fixture(scope="module")
+def wide_resolver(tunnel: Tunnel) -> Iterator[str]:
+    """A resolver that has an address, for a minute, for every name below wild.lab."""
+    lab, address = tunnel.lab, "10.77.0.53"
+    lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])
+    with start_dns(lab, [address], {}, {}, [f"address=/wild.lab/{SITE4}", "local-ttl=60"]):
+        yield address
+    lab.server.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"])
+
+
+def test_cached_answers_under_load(tunnel: Tunnel, wide_resolver: str) -> None:
+    """5,000 queries a second for 3 s from one client: none is lost."""
+    lab = tunnel.lab
+    queries = lab.directory / "dnsperf.txt"
+    queries.write_text("".join(f"n{number}.wild.lab A\n" for number in range(200)))
+    command = ["dnsperf", "-s", "198.18.0.2", "-d", str(queries), "-l", "3", "-Q", "5000", "-q", "200", "-t", "5"]
+    output = tunnel.ok(command, dns=f"cache,udp://{wide_resolver}")
+    found = dict(line.strip().split(":", 1) for line in output.splitlines() if ":" in line)
+    sent, lost = (int(found[key].split()[0]) for key in ("Queries sent", "Queries lost"))
+    assert lost == 0, output
+    assert sent > 14_000, output
+    assert found["Response codes"].strip() == f"NOERROR {sent} (100.00%)", output
