@@ -48,7 +48,7 @@ def one_input(data: bytes) -> None:
         size = int.from_bytes(data[at : at + 2], "big")
         packets.append(data[at + 2 : at + 2 + size])
         at += 2 + size
-    ip_input = IPInput()
+    ip_input = IPInput(1 << 20)
     for packet in packets:
         _open(ip_input, packet, 0)
         _open(ip_input, packet, 10)

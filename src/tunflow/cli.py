@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from math import inf
 from typing import Any, NoReturn
 
 from tunflow.errors import LocalError, RemoteError
@@ -125,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run a program with all its traffic through the servers",
         description="Run CMD with all its traffic (TCP, UDP, DNS, ICMP, IPv4 and IPv6) through the servers and nothing "
         "around them. Needs no root. Exit status, signals, terminal, stdin and stdout are CMD's.",
-        usage="tunflow run [--server URL]... [--profile PROFILE] [--dns MODE] [--pcap FILE] [--stats] [-v] "
-        "-- CMD [ARGS...]",
+        usage="tunflow run [--server URL]... [--profile PROFILE] [--dns MODE] [--pcap FILE] [--memory-limit SIZE] "
+        "[--stats] [-v] -- CMD [ARGS...]",
     )
     _add_flow_options(run)
     run.add_argument(
@@ -198,8 +199,26 @@ def _add_system_commands(commands: Any) -> None:
     add_commands(commands, SERVER_HELP, DNS_HELP)
 
 
+def _size(text: str) -> int:
+    """The bytes that `--memory-limit` names. Raises LocalError."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
+    size = int(number) * unit if number.isascii() and number.isdigit() else 0
+    if size < 1 << 20:
+        raise LocalError(f"--memory-limit {text}: expected at least 1M, in bytes or with K, M or G behind the number")
+    return size
+
+
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", metavar="URL", action="append", default=[], help=SERVER_HELP)
     parser.add_argument("--pcap", metavar="FILE", help="record every packet of the device (pcapng, for Wireshark)")
+    parser.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        type=_size,
+        default=inf,
+        help="bytes that all flows together may buffer, with K, M or G behind the number; near it windows shrink and "
+        "new flows wait. Default: no limit but half a megabyte for each flow",
+    )
     parser.add_argument("--stats", action="store_true", help="print a summary on stderr at the end")
     parser.add_argument("-v", "--verbose", action="store_true", help="log every flow to stderr")

@@ -97,7 +97,10 @@ class Rig:
     @property
     def at_rest(self) -> bool:
         """Whether both stacks have forgotten every connection (TIME-WAIT not counted)."""
-        return not any(stack.connections for stack in self.stacks)
+        if any(stack.connections for stack in self.stacks):
+            return False
+        assert all(stack.budget.used == 0 for stack in self.stacks), "bytes that nobody holds are counted"
+        return True
 
     def _asked(self, connection: TCPConnection, now: float) -> None:
         flow = self._waiting[connection.client, connection.target]

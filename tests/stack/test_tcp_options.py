@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.tcp.receiver import EARLY_LIMIT, Receiver
 from tunflow.stack.tcp.timestamps import IDLE_LIMIT, Timestamps
 from tunflow.testing.packet_script import ScriptedClient, Segment
@@ -176,7 +177,7 @@ def test_blocks_leave_even_when_data_leaves_too():
 
 
 def test_many_tiny_early_pieces_are_bounded():
-    receiver = Receiver(0, 1 << 20)
+    receiver = Receiver(0, 1 << 20, MemoryBudget())
     for start in range(1, 20_000, 2):
         receiver.accept(start, memoryview(b"x"))
     assert len(receiver.early) == EARLY_LIMIT

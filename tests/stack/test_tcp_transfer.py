@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.stack import RECEIVE_LIMIT, SEND_LIMIT
 from tunflow.stack.tcp.receiver import Receiver
 from tunflow.testing.packet_script import ScriptedClient, Segment
@@ -91,7 +92,7 @@ def test_any_order_any_overlap_any_repeat(data):
     pieces = [(start, text[start : start + size]) for start, size in cuts]
     pieces += [(start, text[start : start + 50]) for start in range(0, 400, 50)]
     pieces = data.draw(st.permutations(pieces))
-    receiver = Receiver(5, 1000)
+    receiver = Receiver(5, 1000, MemoryBudget())
     for start, payload in pieces:
         receiver.accept(5 + start, memoryview(payload))
     for start in range(0, 400, 50):  # the sender repeats what is not acknowledged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -110,7 +111,7 @@ class Daemon:
         self._reactor = reactor
         self._runtime = runtime
         self._plan = plan
-        self._options = argparse.Namespace(verbose=instructions.verbose)
+        self._options = argparse.Namespace(verbose=instructions.verbose, memory_limit=math.inf)
         self._instructions = instructions
         self._log = log
         self._report = report

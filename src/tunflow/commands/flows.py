@@ -118,7 +118,10 @@ def make_driver(
     log = CauseLog(tell, lambda: reactor.now)
     descriptors = hard - RESERVED_DESCRIPTORS
     trace = tell if options.verbose else None
-    return Driver(reactor, device, dialer, log, names, trace, descriptors, inside, sockets, policy=policy)
+    memory = options.memory_limit
+    return Driver(
+        reactor, device, dialer, log, names, trace, descriptors, inside, sockets, policy=policy, memory=memory
+    )
 
 
 def finish(driver: Driver, options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from tunflow.device import Device
@@ -31,6 +32,7 @@ from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.statistics import Statistics
 from tunflow.io.tcp_relay import TCPRelay
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
@@ -81,7 +83,7 @@ class Driver:
     the process has beyond that. With `trace` every flow is told of. A `policy` decides what
     becomes of each flow; without one all go through `dialer`. `find_process` tells it whose a flow is. A `name_server`
     answers whatever goes to port 53, and knows names by addresses; `names` is the small way, for the tunnel's own
-    addresses only.
+    addresses only. All flows together buffer `memory` bytes at most.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Driver:
         policy: Policy | None = None,
         find_process: ProcessFinder | None = None,
         name_server: NameServer | None = None,
+        memory: float = inf,
     ) -> None:
         self.reactor = reactor
         self.device = device
@@ -113,7 +116,7 @@ class Driver:
         """UDP relays."""
         self.relays: set[TCPRelay] = set()
         """Those whose socket is open."""
-        self.stack = Stack(device.mtu, os.urandom(32), inside)
+        self.stack = Stack(device.mtu, os.urandom(32), inside, MemoryBudget(memory))
         self.statistics = Statistics()
         self.servers = ServerWatch(reactor, log, self.statistics)
         self.datagrams = DatagramFlows(self)
@@ -124,6 +127,8 @@ class Driver:
         self._settling = False
         self._pinger = Pinger(self)
         self._waiting: list[TCPRelay] = []
+        self._starved: list[TCPRelay] = []
+        self._postponed = 0
         self._batch = FEW
         reactor.add(device.fileno(), READ, self._on_device)
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
@@ -208,6 +213,10 @@ class Driver:
             self.reactor.call_soon(self._serve_waiting)
         self._waiting.append(relay)
 
+    def wait_for_memory(self, relay: TCPRelay) -> None:
+        """The relay has something to read, and there is no room for it."""
+        self._starved.append(relay)
+
     # The device's side.
 
     def _on_device(self, _: int) -> None:
@@ -230,7 +239,15 @@ class Driver:
             self.reactor.stop()
 
     def _end_of_round(self) -> None:
+        if self._starved and self.stack.budget.room > 0:
+            starved, self._starved = self._starved, []
+            for relay in starved:
+                if relay in self.relays:
+                    relay.service()
         self._serve_stack()
+        if self.stack.postponed != self._postponed:
+            self._postponed = self.stack.postponed
+            self.log.tell("memory", "the memory limit leaves no room for more flows: new ones wait (--memory-limit)")
         self.stack.flush()
         self.write()
 

@@ -5,7 +5,7 @@ The hot path. Rules:
 1. The socket is edge-triggered: `_readable` and `_writable` remember what epoll said, until a call would block. No
    `epoll_ctl` is needed again, and the stack's side drives the socket without asking epoll.
 2. Nothing is read from one side unless the other has room, so a slow reader slows the sender; what is buffered is
-   bounded by the connection's limits plus one sealed batch.
+   bounded by the connection's limits plus one sealed batch, and all together by the stack's budget.
 3. Payload is not copied in Python: pieces go from the packet to `sendmsg`, and from `recv` into the packet.
 """
 
@@ -73,14 +73,15 @@ class TCPRelay:
     """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
-        "_address", "_asked_at", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up", "_kept_alive",
-        "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer", "_writable",
-        "connection", "done_up",
+        "_address", "_asked_at", "_budget", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
+        "_kept_alive", "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer",
+        "_writable", "connection", "done_up",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: TCPConnection, route: StreamRoute) -> None:
         self.connection = connection
         self._driver = driver
+        self._budget = driver.stack.budget
         self._route = route
         self._codec = route.codec
         self._connected = self._readable = self._writable = self._hung_up = False
@@ -268,6 +269,7 @@ class TCPRelay:
         while True:
             if self._pending:
                 pieces, self._pending = self._pending, []
+                self._budget.used -= sum(map(len, pieces))
             elif connection.readable:
                 waiting = connection.readable
                 pieces = connection.take(size)
@@ -301,13 +303,17 @@ class TCPRelay:
         for index, piece in enumerate(batch):
             size = len(piece)
             if sent < size:
-                self._pending = [memoryview(piece)[sent:], *pieces[index + 1 :]]
+                self._keep([memoryview(piece)[sent:], *pieces[index + 1 :]])
                 self._writable = False
                 return False
             sent -= size
         if len(batch) < len(pieces):
-            self._pending = pieces[MAXIMUM_PIECES:]
+            self._keep(pieces[MAXIMUM_PIECES:])
         return True
+
+    def _keep(self, pieces: list[Buffer]) -> None:
+        self._pending = pieces
+        self._budget.used += sum(map(len, pieces))
 
     # From the far side to the client.
 
@@ -319,7 +325,7 @@ class TCPRelay:
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         for _ in range(ROUNDS):
             room = connection.send_room
-            if room < MINIMUM_ROOM:
+            if room < MINIMUM_ROOM and not self._may_read_little(room):
                 break
             asked = min(room, size)
             try:
@@ -341,6 +347,14 @@ class TCPRelay:
             driver.again(self)
         connection.send(held, driver.reactor.now)
 
+    def _may_read_little(self, room: int) -> bool:
+        """Whether the room is small because memory is scarce, and not because the client is slow."""
+        if self.connection.sender.held:
+            return False  # its acknowledgments will make room
+        if room <= 0:
+            self._driver.wait_for_memory(self)
+        return room > 0
+
     def _receive_plain(self, asked: int, into: list[Buffer]) -> int:
         data = self._socket.recv(asked)
         self._driver.statistics.tcp_bytes_down += len(data)
@@ -359,6 +373,7 @@ class TCPRelay:
             end = start + received
             pieces, used = self._codec.open_untrusted(scratch[:end])
             self._tail = bytes(scratch[used:end]) if used < end else b""
+            self._budget.used += end - used - start
             if pieces:
                 self._driver.statistics.tcp_bytes_down += sum(map(len, pieces))
                 if not self._heard:
@@ -405,6 +420,7 @@ class TCPRelay:
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         sock.close()
+        self._budget.used -= len(self._tail) + sum(map(len, self._pending))
         self._pending = []
         self._tail = b""
         self._driver.relays.discard(self)

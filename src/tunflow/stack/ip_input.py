@@ -35,10 +35,10 @@ class Arrival(NamedTuple):
 
 
 class IPInput:
-    """Opens packets; keeps nothing but fragments."""
+    """Opens packets; keeps nothing but fragments, up to `capacity` bytes."""
 
-    def __init__(self) -> None:
-        self._reassembler = Reassembler()
+    def __init__(self, capacity: int) -> None:
+        self._reassembler = Reassembler(capacity)
 
     def open_untrusted(self, packet: bytes, offset: int, now: float) -> Arrival | None:
         """The packet whose IP header is at `offset`, or the whole that it completes; None for a mere fragment.

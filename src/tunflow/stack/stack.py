@@ -19,6 +19,7 @@ from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.stack import martians
+from tunflow.stack.budget import RESERVE, MemoryBudget
 from tunflow.stack.icmp import ICMP, ErrorReport, Reason
 from tunflow.stack.ip_input import Arrival, IPInput
 from tunflow.stack.tcp.connection import TCPConnection
@@ -34,6 +35,9 @@ RECEIVE_LIMIT = 256 * 1024
 SEND_LIMIT = 256 * 1024
 """Bytes a connection buffers in each direction at most: four super-segments, which a hop inside one host never
 drains faster than they are refilled."""
+
+FRAGMENTS_LIMIT = 1 << 20
+"""Bytes of incomplete packets, or of a budget that is small the part that connections leave."""
 
 HALF_OPEN_LIMIT = 4096
 """SYNs held or answered but not yet acknowledged, at most. Beyond it a SYN is dropped, as a full backlog does; the
@@ -51,10 +55,16 @@ class Stack:
     """One device's stack. `secret` keys the initial sequence numbers (RFC 6528); `mtu` is the device's, in bytes.
 
     `own` are the tunnel's own addresses, packed: packets to them have arrived, and time exceeded comes from them.
+    `budget` bounds what all connections buffer together.
     """
 
-    def __init__(self, mtu: int, secret: bytes, own: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self, mtu: int, secret: bytes, own: frozenset[bytes] = frozenset(), budget: MemoryBudget | None = None
+    ) -> None:
         self.mtu = mtu
+        self.budget = budget if budget is not None else MemoryBudget()
+        self.postponed = 0
+        """SYNs dropped because the budget has no room for new connections; clients send them again."""
         self.own = own
         self.receive_limit = RECEIVE_LIMIT
         self.send_limit = SEND_LIMIT
@@ -83,7 +93,7 @@ class Stack:
         """The connection wants to be called at that time."""
         self.watch_idle: Callable[[float], None] = self._timers.watch_idle
         """Some connection may have been idle for too long by then."""
-        self._ip = IPInput()
+        self._ip = IPInput(int(min(FRAGMENTS_LIMIT, self.budget.limit / RESERVE)))
         self.now = 0.0
         """When the packets in hand arrived, or the timers fired."""
 
@@ -288,6 +298,9 @@ class Stack:
                 return
             if self._half_open >= HALF_OPEN_LIMIT:
                 self.dropped += 1
+                return
+            if not self.budget.admits:
+                self.postponed += 1
                 return
             options = tcp.parse_options(packet[at + 20 : at + header_size])
             is_local = bool(offset and packet[0] & virtio_net.NEEDS_CSUM)

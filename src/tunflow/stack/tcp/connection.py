@@ -93,8 +93,8 @@ class TCPConnection(Lifecycle):
         receiver = self.receiver
         pieces = receiver.take(limit)
         if receiver.advertised - receiver.next < LOW_WINDOW and not self.ack_due:
-            gain = receiver.next + receiver.limit - receiver.queued - receiver.advertised
-            if gain >= receiver.limit >> 2:
+            window = receiver.window
+            if receiver.next + window - receiver.advertised >= (window + receiver.queued) >> 2:
                 # RFC 9293 §3.8.6.2.2: tell of an opened window only when it is worth a packet.
                 self._want_ack()
         return pieces
@@ -143,6 +143,7 @@ class TCPConnection(Lifecycle):
         if self.state is not State.SYN_SENT:  # §3.10.5: nothing is there to reset yet
             self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
         self._finish()
+        self.receiver.drop()
 
     # What arrives.
 
@@ -232,7 +233,7 @@ class TCPConnection(Lifecycle):
             self._move(State.SYN_RECEIVED)  # simultaneous open: §3.5, figure 8
             self._offer(SYN | ACK, self._our_options(options, now), now)
             return
-        receiver.advertised += min(receiver.limit, 65535)
+        receiver.advertised += min(receiver.window, 65535)
         self._want_ack()
         self._establish(window, receiver.next, sender.next, now)
         if end > payload_at:

@@ -119,7 +119,7 @@ class Lifecycle(Outbound):
         """Send our SYN or SYN,ACK, and repeat it until it is answered."""
         host = self.host
         receiver = self.receiver
-        window = min(receiver.limit, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
+        window = min(receiver.window, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
         receiver.advertised = receiver.next + window
         acked = receiver.next if flags & ACK else 0
         self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, _encoded(options))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.flight import SentSegment
 from tunflow.stack.tcp.header import HeaderTemplate
@@ -44,6 +45,7 @@ class Host(Protocol):
     receive_limit: int
     send_limit: int
     mtu: int
+    budget: MemoryBudget
     now: float
     """When the packets in hand arrived, or the timers fired."""
     schedule: Callable[[Any, float], None]
@@ -130,8 +132,8 @@ class Outbound:
         assert isinstance(client.host, bytes)
         assert isinstance(target.host, bytes)
         self.template = HeaderTemplate(target.host, target.port, client.host, client.port, self.mss)
-        self.receiver = Receiver(seq + 1, host.receive_limit)
-        self.sender = Sender(0, self.mss, host.send_limit, _LARGEST_PACKET - self._header_size)
+        self.receiver = Receiver(seq + 1, host.receive_limit, host.budget)
+        self.sender = Sender(0, self.mss, host.send_limit, _LARGEST_PACKET - self._header_size, host.budget)
 
     @property
     def _header_size(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from tunflow.endpoint import Buffer
+from tunflow.stack.budget import MemoryBudget
 
 SMALL = 1024
 """Pieces smaller than this are joined with a small neighbour: a client that sends single bytes to an owner who does
@@ -27,9 +28,10 @@ Block = tuple[int, int]
 class Receiver:
     """Bytes from the client, up to `limit` of them held for an owner who has not taken them yet."""
 
-    __slots__ = ("_arrivals", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued")
+    __slots__ = ("_arrivals", "_budget", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued")
 
-    def __init__(self, start: int, limit: int) -> None:
+    def __init__(self, start: int, limit: int, budget: MemoryBudget) -> None:
+        self._budget = budget
         self.next = start
         """RCV.NXT, unwrapped: the sequence number expected next."""
         self.limit = limit
@@ -47,7 +49,8 @@ class Receiver:
     @property
     def window(self) -> int:
         """How many bytes beyond `next` may arrive: what the owner left free, and never less than was promised."""
-        free = self.limit - self.queued
+        budget = self._budget
+        free = (self.limit if budget.used <= budget.ample else budget.share(self.limit)) - self.queued
         promised = self.advertised - self.next
         if promised > free:
             free = promised
@@ -63,6 +66,12 @@ class Receiver:
         excess = start + len(payload) - self.next - self.window
         if excess > 0:
             payload = payload[: max(0, len(payload) - excess)]
+        budget = self._budget
+        if budget.used > budget.ample:
+            size = budget.acceptable(len(payload), self.queued)
+            if size < len(payload):
+                # A copy, so that the rest of the packet does not stay in memory with it.
+                payload = memoryview(bytes(payload[:size]))
         if not payload:
             return False
         if start > self.next:
@@ -79,10 +88,12 @@ class Receiver:
         if self.queued <= limit:
             taken: list[Buffer] = list(pieces)
             pieces.clear()
+            self._budget.used -= self.queued
             self.queued = 0
             return taken
         taken = []
         self.queued -= limit
+        self._budget.used -= limit
         whole = 0
         for piece in pieces:
             if len(piece) > limit:
@@ -121,7 +132,10 @@ class Receiver:
     def drop(self) -> None:
         """Forget all that is held: nobody will take it any more."""
         self.pieces.clear()
+        for start, end, _ in self.early or ():
+            self._budget.used -= end - start
         self.early = None
+        self._budget.used -= self.queued
         self.queued = 0
 
     def _append(self, payload: memoryview) -> None:
@@ -133,6 +147,7 @@ class Receiver:
             pieces.append(payload)
         self.queued += size
         self.next += size
+        self._budget.used += size
 
     def _join_early(self, early: list[tuple[int, int, memoryview]]) -> None:
         """Move what is early no more behind what is in order."""
@@ -141,6 +156,7 @@ class Receiver:
             if begin > self.next:
                 break
             done += 1
+            self._budget.used -= end - begin
             if end > self.next:
                 self._append(payload[self.next - begin :])
         del early[:done]
@@ -172,3 +188,4 @@ class Receiver:
             # A copy: a small early piece must not pin the large packet it came in.
             held = memoryview(bytes(payload[start - first : end - first]))
             early.insert(index, (start, end, held))
+            self._budget.used += end - start

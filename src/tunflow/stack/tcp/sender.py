@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import inf
 
 from tunflow.endpoint import Buffer
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.tcp.congestion import Cubic
 from tunflow.stack.tcp.flight import SentSegment, split, trim
 from tunflow.stack.tcp.rtt import CLOCK_GRANULARITY, RTT
@@ -33,12 +34,13 @@ class Sender:
     """Bytes for the client."""
 
     __slots__ = (
-        "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window", "limit",
-        "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt", "sacks", "sent_at",
-        "step", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "_budget", "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window",
+        "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt", "sacks",
+        "sent_at", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
-    def __init__(self, start: int, mss: int, limit: int, largest_segment: int) -> None:
+    def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
+        self._budget = budget
         self.una = start
         """SND.UNA: the oldest sequence number not acknowledged."""
         self.next = start
@@ -83,7 +85,14 @@ class Sender:
     @property
     def room(self) -> int:
         """How many more bytes the owner may queue: everything not acknowledged counts."""
-        return self.limit - self.unsent_size - (self.next - self.una)
+        budget = self._budget
+        limit = self.limit if budget.used <= budget.ample else budget.share(self.limit)
+        return limit - self.unsent_size - (self.next - self.una)
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait or are not acknowledged."""
+        return self.unsent_size + self.next - self.una - (self.fin_sent and self.una < self.next)
 
     def queue(self, pieces: Sequence[Buffer]) -> None:
         """Take bytes to send after those already queued; the pieces must not change afterwards."""
@@ -94,6 +103,7 @@ class Sender:
             elif size:
                 self._unsent.append(piece)
             self.unsent_size += size
+            self._budget.used += size
 
     def next_segment(self, now: float, more: bool, override: bool) -> SentSegment | None:
         """The next segment that the windows allow, counted as in flight; None when there is none.
@@ -124,6 +134,7 @@ class Sender:
         in_flight = self.next - self.una
         size = ack - self.una
         self.una = ack
+        self._budget.used -= size - (self.fin_sent and ack == self.next)
         flight = self.flight
         newest: SentSegment | None = None
         is_ambiguous = False
@@ -329,6 +340,8 @@ class Sender:
 
     def drop(self) -> None:
         """Forget everything: the connection is gone."""
+        self._budget.used -= self.held
+        self.una = self.next
         self._unsent.clear()
         self.flight.clear()
         self.losses = None

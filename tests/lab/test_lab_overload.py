@@ -1,0 +1,38 @@
+"""Too much of everything: bytes that nobody takes, and bulk beside small requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bench.netlab.namespaces import SITE4
+from bench.netlab.processes import rss_mib
+from lab_support import FIRE_HOSE, NEVER_READS, Contents, Held, Tunnel, client, log_lines
+
+pytestmark = pytest.mark.lab
+
+CROWD = 60
+LIMIT_MIB = 8
+SLACK_MIB = 8
+"""What so many flows cost beside their bytes, and what a heap wobbles by."""
+
+
+def rss(held: Held) -> float:
+    return sum(map(rss_mib, held.pids()))
+
+
+@pytest.mark.parametrize("server", [None, "direct://"])
+def test_the_memory_limit_holds_and_everybody_goes_on(tunnel: Tunnel, contents: Contents, server: str | None) -> None:
+    """Without the limit the crowd holds some 30 MiB."""
+    with tunnel.held(server=server, options=["--memory-limit", f"{LIMIT_MIB}M"]) as held:
+        assert held.run(["curl", "-sSf", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
+        before = rss(held)
+        crowd = held.open(client("crowd", SITE4, FIRE_HOSE, NEVER_READS, CROWD))
+        assert crowd.stdout is not None
+        assert json.loads(crowd.stdout.readline())["sent"] > 0
+        assert rss(held) - before < LIMIT_MIB + SLACK_MIB
+        small = held.run(["curl", "-sSf", "-m", "20", "-o", "/dev/null", f"http://{SITE4}/1k"])
+        assert small.returncode == 0, (small, log_lines(held.process.output()))
+        out, _ = crowd.communicate(timeout=120)
+        assert json.loads(out) == {"served": CROWD}
+        assert rss(held) - before < LIMIT_MIB + SLACK_MIB

@@ -1,0 +1,142 @@
+"""The memory budget: however many clients send what nobody takes, or take nothing, it holds, and all go on."""
+
+from __future__ import annotations
+
+import pytest
+from pair_rig import Rig
+
+from tunflow.stack.budget import FLOOR, RESERVE, SHARES, MemoryBudget
+from tunflow.stack.stack import Stack
+from tunflow.testing.link import Conditions
+from tunflow.testing.packet_script import ScriptedClient
+from tunflow.wire.tcp import ACK, RST, SYN, Options
+
+MEBIBYTE = 1 << 20
+OPTIONS = Options(mss=1460, window_scale=7)
+
+
+def clients_of(stack, count):
+    """As many established clients, each with its connection, whose owner never takes anything."""
+    made = []
+    for number in range(count):
+        client = ScriptedClient(stack, source_port=1000 + number)
+        client.establish(options=OPTIONS)
+        made.append(client)
+    return made
+
+
+def push(client, sent):
+    """Send a packet at `sent` if the window allows it; how far it was acknowledged."""
+    window = client.connection.receiver.advertised - client.connection.receiver.next
+    size = min(1460, window)
+    if size > 0:
+        client.send(ACK, seq=1 + sent, ack=1, payload=bytes(size))
+        client.receive()
+    return client.connection.receiver.next - (client.isn + 1)
+
+
+def test_without_a_limit_everybody_gets_what_they_ask_for():
+    budget = MemoryBudget()
+    budget.used = 1 << 40
+    assert budget.share(256 * 1024) == 256 * 1024
+    assert budget.admits
+
+
+def test_a_share_is_a_sixteenth_of_what_is_free_beside_the_reserve_and_never_below_the_floor():
+    budget = MemoryBudget(4 * MEBIBYTE)
+    assert budget.share(MEBIBYTE) == (4 * MEBIBYTE - 4 * MEBIBYTE // RESERVE) // SHARES
+    assert budget.share(1000) == 1000
+    budget.used = 4 * MEBIBYTE - FLOOR
+    assert budget.share(MEBIBYTE) == FLOOR
+    budget.used = 4 * MEBIBYTE
+    assert budget.share(MEBIBYTE) == 0
+
+
+def test_what_nobody_takes_stays_within_the_limit_and_windows_open_again():
+    budget = MemoryBudget(MEBIBYTE)
+    stack = Stack(1500, b"secret", budget=budget)
+    clients = clients_of(stack, 100)
+    sent = [0] * len(clients)
+    for _ in range(200):
+        for number, client in enumerate(clients):
+            sent[number] = push(client, sent[number])
+        assert budget.used <= budget.limit
+    assert budget.used > budget.limit / 2
+    assert all(size >= 1460 for size in sent), "somebody got nothing"
+    for client in clients:
+        client.connection.take(MEBIBYTE)
+        client.receive()
+    assert budget.used == 0
+    before = list(sent)
+    for number, client in enumerate(clients):
+        client.send(ACK, seq=sent[number], ack=1)  # a probe of a window that may be closed
+        client.receive()
+        sent[number] = push(client, sent[number])
+    assert all(now > then for now, then in zip(sent, before, strict=True))
+
+
+def test_bytes_beyond_the_limit_are_dropped_though_they_were_asked_for():
+    # RFC 9293 §3.8.6: a window once offered is not taken back; that memory is short looks like a loss.
+    budget = MemoryBudget(MEBIBYTE)
+    stack = Stack(1500, b"secret", budget=budget)
+    (client,) = clients_of(stack, 1)
+    budget.used = MEBIBYTE - MEBIBYTE // RESERVE
+    for number in range(4):
+        client.send(ACK, seq=1 + 1460 * number, ack=1, payload=bytes(1460))
+    assert client.connection.readable == FLOOR
+    budget.used -= 50_000
+    client.send(ACK, seq=1 + FLOOR, ack=1, payload=bytes(1460))
+    assert client.connection.readable == FLOOR + 1460
+    budget.used = MEBIBYTE
+    client.connection.take(MEBIBYTE)
+    budget.used = MEBIBYTE - 100
+    client.send(ACK, seq=1 + FLOOR + 1460, ack=1, payload=bytes(1460))
+    assert client.connection.readable == 100
+
+
+def test_new_connections_wait_near_the_limit():
+    budget = MemoryBudget(MEBIBYTE)
+    stack = Stack(1500, b"secret", budget=budget)
+    budget.used = MEBIBYTE - MEBIBYTE // RESERVE**2 + 1
+    client = ScriptedClient(stack)
+    client.send(SYN, seq=0, options=OPTIONS)
+    assert (stack.requests, stack.postponed, client.receive()) == ([], 1, [])
+    budget.used = 0
+    client.send(SYN, seq=0, options=OPTIONS)
+    assert len(stack.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["reset", "abort", "abandon", "read"])
+def test_what_a_connection_held_is_free_when_it_is_over(end):
+    budget = MemoryBudget(MEBIBYTE)
+    stack = Stack(1500, b"secret", budget=budget)
+    (client,) = clients_of(stack, 1)
+    connection = client.connection
+    client.send(ACK, seq=1, ack=1, payload=bytes(1000))
+    client.send(ACK, seq=3001, ack=1, payload=bytes(1000))  # early
+    connection.send([bytes(5000)], client.now)
+    assert budget.used == 7000
+    if end == "reset":
+        client.send(RST, seq=1001)
+    elif end == "abort":
+        connection.abort()
+    elif end == "abandon":
+        connection.abandon(client.now)
+    else:
+        client.send(ACK, seq=1001, ack=1, payload=bytes(2000))
+        connection.take(MEBIBYTE)
+        connection.close_write(client.now)
+        client.send(ACK, seq=4001, ack=5002)
+    assert budget.used == 0
+
+
+def test_many_flows_share_a_small_budget_and_all_arrive():
+    rig = Rig(Conditions(delay=0.005, rate=50e6, buffer=1 << 20))
+    for stack in rig.stacks:
+        stack.budget.__init__(MEBIBYTE)
+    flows = [rig.connect() for _ in range(16)]
+    for flow in flows:
+        flow.opener.to_send, flow.opener.closes = 500_000, True
+    assert rig.pair.run(lambda: all(flow.answerer is not None and flow.answerer.saw_end for flow in flows), 120)
+    most = max(stack.budget.used for stack in rig.stacks)
+    assert most <= MEBIBYTE
