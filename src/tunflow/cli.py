@@ -31,6 +31,12 @@ DNS_HELP = (
 )
 
 
+PROVIDER_HELP = (
+    "a provider of your own that takes the program's flows or packets: module:Class, file.py:Class, or the name of an "
+    "installed one (docs/extension-points.md); what it leaves goes through --server, or straight out"
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and leaves the exit to `main`."""
 
@@ -78,6 +84,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _perform(options: argparse.Namespace) -> int:
     """Run the command that was named; the imports of the others are nobody's to wait for."""
     # ruff: noqa: PLC0415
+    if options.name == "run" and options.provider is not None:
+        from tunflow.commands.run_provider import run_provider
+
+        return run_provider(options)
     if options.name == "run":
         from tunflow.commands.run import run
 
@@ -126,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run a program with all its traffic through the servers",
         description="Run CMD with all its traffic (TCP, UDP, DNS, ICMP, IPv4 and IPv6) through the servers and nothing "
         "around them. Needs no root. Exit status, signals, terminal, stdin and stdout are CMD's.",
-        usage="tunflow run [--server URL]... [--profile PROFILE] [--dns MODE] [--pcap FILE] [--memory-limit SIZE] "
-        "[--stats] [-v] -- CMD [ARGS...]",
+        usage="tunflow run [--server URL]... [--profile PROFILE] [--provider CLASS [--config KEY=VALUE]...] "
+        "[--dns MODE] [--pcap FILE] [--memory-limit SIZE] [--stats] [-v] -- CMD [ARGS...]",
     )
     _add_flow_options(run)
     run.add_argument(
@@ -136,6 +146,10 @@ def _parser() -> argparse.ArgumentParser:
         help="instead of --server: a saved profile's name or a file, whose rules decide where each flow goes",
     )
     run.add_argument("--dns", metavar="MODE", help=DNS_HELP)
+    run.add_argument("--provider", metavar="CLASS", help=PROVIDER_HELP)
+    run.add_argument(
+        "--config", metavar="KEY=VALUE", action="append", default=[], help="a setting for the provider; may be repeated"
+    )
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
     attach = commands.add_parser(

@@ -60,6 +60,24 @@ def test_what_a_coroutine_left_is_flushed_before_the_next_wait(reactor, loop):
     assert loop.run_until_complete(main()) == ["packet"]
 
 
+def test_what_a_flush_gives_the_loop_is_done_at_once(reactor, loop):
+    future = loop.create_future()
+    waiting = []
+
+    def flush():
+        if waiting:
+            waiting.pop().set_result("flushed")
+
+    reactor.at_round_end(flush)
+
+    async def main():
+        await asyncio.sleep(0)
+        waiting.append(future)
+        return await asyncio.wait_for(future, 5)
+
+    assert loop.run_until_complete(main()) == "flushed"
+
+
 def test_asyncio_streams_servers_and_subprocesses_work(loop):
     async def serve(reader, writer):
         writer.write((await reader.readexactly(1 << 20))[::-1])

@@ -87,7 +87,7 @@ def test_secrets_of_every_kind_are_hidden(home: Path, capsys: pytest.CaptureFixt
     (home / "all.toml").write_text(
         "[provider_configuration]\nhost='SECRET'\nports=['SECRET', 5]\n"
         f"[servers.a]\nchain=['{LINK}', '{LINK}']\n"
-        "[rule_sets.b]\nurl='https://SECRET:SECRET@host/path?token=SECRET'\n"
+        "[rule_sets.b]\nbehavior='domain'\nurl='https://SECRET:SECRET@host/path?token=SECRET'\n"
     )
     assert main(["profile", "show", "all", "--json"]) == 0
     shown = capsys.readouterr().out

@@ -135,6 +135,7 @@ class Daemon:
             self._make_driver,
             self._say,
             self._status_changed,
+            takes_over=self._runtime.state.exists(),
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)

@@ -42,7 +42,8 @@ def routed(name_or_path: str) -> Routed:
 
 def default_dialer(routing: Routing) -> Dialer:
     """Where flows go that no special rule is about."""
-    target = routing.table.verdict(len(routing.table) - 1).target if len(routing.table) else routing.default.target
+    last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
+    target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
     way = routing.ways[routing.groups.way(target, "")[-1]]
     if isinstance(way, Refuse):
         way = routing.ways[DIRECT]

@@ -26,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and leave as it left. Raises LocalError for what keeps it from starting."""
     if not options.command:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
+    if options.config:
+        raise LocalError("--config configures a provider: name one with --provider")
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(options)

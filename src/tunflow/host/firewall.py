@@ -23,9 +23,9 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
-from pathlib import Path
 
 from tunflow.errors import LocalError
+from tunflow.host.control_group import ControlGroup
 from tunflow.host.policy_routes import PRIVATE
 from tunflow.host.prefixes import covered
 from tunflow.host.settings import AppScope, HostSettings, Network
@@ -33,7 +33,6 @@ from tunflow.host.settings import AppScope, HostSettings, Network
 TABLE = "tunflow"
 _NFT = "nft"
 _SECONDS = 30
-_CGROUPS = "/sys/fs/cgroup"
 _LOCAL: tuple[Network, ...] = (
     *PRIVATE,
     ip_network("224.0.0.0/4"),  # RFC 5771
@@ -57,10 +56,15 @@ _REFUSE = "counter reject with icmpx admin-prohibited"
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """What the table says of this host beside the settings: `inside` interfaces, and the networks of the `lan`."""
+    """What the table says of this host beside the settings.
 
-    inside: tuple[str, ...]
-    lan: tuple[Network, ...]
+    `inside` are the interfaces that lead to something in this machine, `lan` the networks that the uplinks are
+    attached to, `behind` those that we are the gateway of.
+    """
+
+    inside: tuple[str, ...] = ()
+    lan: tuple[Network, ...] = ()
+    behind: tuple[Network, ...] = ()
 
 
 def is_needed(settings: HostSettings) -> bool:
@@ -68,27 +72,30 @@ def is_needed(settings: HostSettings) -> bool:
     return settings.kill_switch or bool(settings.cgroups)
 
 
-def ruleset(settings: HostSettings, near: Neighbourhood, cgroup_prefix: str = "") -> str:
+def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[ControlGroup] = ()) -> str:
     """The text that makes our table what `settings` want, in one transaction, whatever it was before.
 
-    `cgroup_prefix` is where the unified hierarchy is mounted below /sys/fs/cgroup, as nft(8) wants it.
+    `groups` are the settings' `cgroups`, found in the file system.
     """
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
-    if settings.cgroups:
-        lines += _marks(settings, cgroup_prefix)
+    if groups:
+        lines += _marks(settings, groups)
     if settings.kill_switch:
         lines += _sets(settings)
-        lines += _chain("output", _output(settings, near))
-        lines += _chain("forward", _forward(settings, near))
+        if settings.scope is AppScope.ONLY:
+            lines += _chain("postrouting", _only(settings, near))
+        else:
+            lines += _chain("output", _output(settings, near))
+            lines += _chain("forward", _forward(settings, near))
     return "\n".join([*lines, "}", ""])
 
 
 def apply(settings: HostSettings, near: Neighbourhood) -> None:
     """Put our table in place. Raises LocalError."""
-    prefix = cgroup_prefix(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
-    if settings.cgroups:
-        check_cgroups(settings.cgroups, prefix)
-    _run(ruleset(settings, near, prefix or ""))
+    groups = [ControlGroup(path) for path in settings.cgroups]
+    for group in groups:
+        group.check()
+    _run(ruleset(settings, near, groups))
 
 
 def remove() -> None:
@@ -104,29 +111,6 @@ def check_available() -> None:
         raise LocalError("the kill switch and per-program rules need nft(8): install nftables")
 
 
-def cgroup_prefix(mountinfo: str) -> str | None:
-    """Where below /sys/fs/cgroup the unified hierarchy is: "" for itself, "unified/"; None for nowhere there.
-
-    proc_pid_mountinfo(5): the mount point is field 5, the type follows the "-".
-    """
-    for line in mountinfo.splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4]
-        if rest.startswith("cgroup2 ") and (point == _CGROUPS or point.startswith(_CGROUPS + "/")):
-            below = point[len(_CGROUPS) + 1 :]
-            return f"{below}/" if below else ""
-    return None
-
-
-def check_cgroups(groups: Sequence[str], prefix: str | None) -> None:
-    """Raise LocalError unless all `groups` exist: a rule for one that does not would match nothing, for ever."""
-    if prefix is None:
-        raise LocalError(f"per-program rules need the unified control group hierarchy (cgroup2) below {_CGROUPS}")
-    for group in groups:
-        if not Path(f"{_CGROUPS}/{prefix}{group.lstrip('/')}").is_dir():
-            raise LocalError(f"control group {group!r} does not exist below {_CGROUPS}/{prefix}")
-
-
 def _run(text: str) -> None:
     check_available()
     done = subprocess.run(
@@ -137,14 +121,12 @@ def _run(text: str) -> None:
         raise LocalError(f"nft refuses the table inet {TABLE}: {reason.strip()}")
 
 
-def _marks(settings: HostSettings, prefix: str) -> list[str]:
+def _marks(settings: HostSettings, groups: Sequence[ControlGroup]) -> list[str]:
     mark = settings.only_mark if settings.scope is AppScope.ONLY else settings.bypass_mark
-    rules = []
-    for group in settings.cgroups:
-        path = group.strip("/")
-        level = path.count("/") + 1
-        rules.append(f'meta mark 0 socket cgroupv2 level {level} "{prefix}{path}" meta mark set {mark:#x}')
-    return _chain("mark", rules, "type route hook output priority mangle; policy accept;")
+    rules = [
+        f'meta mark 0 socket cgroupv2 level {group.level} "{group.name}" meta mark set {mark:#x}' for group in groups
+    ]
+    return _chain("programs", rules, "type route hook output priority mangle; policy accept;")
 
 
 def _sets(settings: HostSettings) -> list[str]:
@@ -173,14 +155,18 @@ def _forward(settings: HostSettings, near: Neighbourhood) -> list[str]:
     return [*through, *_common(settings, near), _REFUSE]
 
 
+def _only(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    """For the marked programs alone. Behind the routing, which the mark has changed: `output` still has the old way."""
+    rules = [f"meta mark != {settings.only_mark:#x} accept", f'oifname {{ "lo", "{settings.device}" }} accept']
+    return [*rules, *_common(settings, near), "counter drop"]  # no "reject" here: nft(8), reject statement
+
+
 def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
     rules = []
-    if settings.scope is AppScope.ONLY:
-        rules.append(f"meta mark != {settings.only_mark:#x} accept")
     if near.inside:
         rules.append(f"oifname {_names(near.inside)} accept")
     if settings.gateways:
-        rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations(_LOCAL)]
+        rules += [f"oifname {_names(settings.gateways)} {rule}" for rule in _destinations((*_LOCAL, *near.behind))]
     if settings.exclude_lan:
         rules += _other_resolvers(settings)
         rules += _destinations((*_LOCAL, *near.lan))

@@ -31,7 +31,7 @@ from tunflow.errors import LocalError
 from tunflow.host import firewall, resolver_file, resolvers, sysctls
 from tunflow.host.links import configure_tunnel, inside_links, list_links
 from tunflow.host.netlink import RouteSocket
-from tunflow.host.policy_routes import Surroundings, lan_networks, plan_routes, plan_rules
+from tunflow.host.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules
 from tunflow.host.policy_rules import set_rules
 from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
 from tunflow.host.routes import PROTOCOL, list_routes, set_table
@@ -76,12 +76,17 @@ class HostNetwork:
             raise
         self._settings = settings
 
-    def undo(self) -> None:
+    def undo(self, *, keep_kill_switch: bool = False) -> None:
         """Leave the host as it was found. Harmless where nothing was applied. Raises LocalError at the end for what
-        could not be undone; the record of it stays, and the call can be repeated."""
+        could not be undone; the record of it stays, and the call can be repeated.
+
+        With `keep_kill_switch` one that a killed process had left stays: who could not replace that process does not
+        open what it had closed.
+        """
         if self._record is None:
             return
-        _undo(self._record, self._state, self._close_device)
+        keep = keep_kill_switch and self._inherited_kill_switch
+        _undo(self._record, self._state, self._close_device, keep_kill_switch=keep)
         self._record = self._settings = None
 
     def _take_over(self, settings: HostSettings) -> Record:
@@ -102,6 +107,7 @@ class HostNetwork:
         with RouteSocket() as route:
             around = _look_around(route, settings)
             _check_table(settings, around, record)
+            _check_gateways(settings, around)
             self._set_firewall(settings, record, around, tighten=True)
             self._set_device(route, settings, record)
             around = _look_around(route, settings)
@@ -118,10 +124,7 @@ class HostNetwork:
             firewall.check_available()
             record.has_firewall, record.kill_switch = True, settings.kill_switch or record.kill_switch
             save(record, self._state)
-            lan = tuple(lan_networks(around))
-            firewall.apply(
-                settings, firewall.Neighbourhood(inside_links(around.links, around.uplinks | {around.tunnel}), lan)
-            )
+            firewall.apply(settings, _neighbourhood(around))
         elif record.has_firewall:
             firewall.remove()
             record.has_firewall = False
@@ -198,7 +201,17 @@ def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
     links = list_links(route)
     tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
     routes = [each for version in _VERSIONS for each in list_routes(route, version)]
-    return Surroundings(links, routes, tunnel)
+    gateways = frozenset(link.index for link in links.values() if link.name in settings.gateways)
+    return Surroundings(links, routes, tunnel, gateways)
+
+
+def _neighbourhood(around: Surroundings) -> firewall.Neighbourhood:
+    uplinks = around.uplinks
+    return firewall.Neighbourhood(
+        inside=inside_links(around.links, uplinks | {around.tunnel}),
+        lan=tuple(attached_networks(around, uplinks)),
+        behind=tuple(attached_networks(around, around.gateways)),
+    )
 
 
 def _check_table(settings: HostSettings, around: Surroundings, record: Record) -> None:
@@ -207,6 +220,13 @@ def _check_table(settings: HostSettings, around: Surroundings, record: Record) -
         return
     if any(route.table == settings.table and route.protocol != PROTOCOL for route in around.routes):
         raise LocalError(f"routing table {settings.table} has routes of something else: choose another table")
+
+
+def _check_gateways(settings: HostSettings, around: Surroundings) -> None:
+    names = {link.name for link in around.links.values()} - {"lo"}
+    for name in settings.gateways:
+        if name not in names:
+            raise LocalError(f"gateway {name!r}: no such interface; there are {', '.join(sorted(names))}")
 
 
 def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep_kill_switch: bool = False) -> None:

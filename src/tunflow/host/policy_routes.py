@@ -68,6 +68,8 @@ class Surroundings:
     routes: Sequence[Route]
     tunnel: int
     """Index of the tunnel device."""
+    gateways: frozenset[int] = frozenset()
+    """Indexes of the interfaces that we are the gateway of."""
 
     @property
     def uplinks(self) -> frozenset[int]:
@@ -91,17 +93,12 @@ def is_private(network: Network) -> bool:
     return any(_is_within(network, private) for private in PRIVATE)
 
 
-def lan_networks(around: Surroundings) -> set[Network]:
-    """The networks that the uplinks are attached to; never so large as to be a default route."""
-    uplinks = around.uplinks
+def attached_networks(around: Surroundings, devices: frozenset[int]) -> set[Network]:
+    """The networks that `devices` are attached to; never so large as to be a default route."""
     return {
         route.destination
         for route in around.routes
-        if route.table == TABLE_MAIN
-        and route.is_connected
-        and not is_default(route.destination)
-        and not route.destination.is_link_local
-        and uplinks.intersection(route.way.devices)
+        if _is_specific(route) and route.is_connected and devices.intersection(route.way.devices)
     }
 
 
@@ -155,18 +152,21 @@ def _tunnel_networks(settings: HostSettings, version: int) -> set[Network]:
 
 def _uplink_networks(around: Surroundings, version: int) -> set[Network]:
     """The private networks that are routed through an uplink, which P+5 would leave outside."""
-    uplinks = around.uplinks
-    return {
+    routed = {
         route.destination
         for route in around.routes
-        if route.table == TABLE_MAIN
+        if _is_specific(route)
         and route.destination.version == version
-        and not route.destination.is_link_local
-        and not is_default(route.destination)
         and is_private(route.destination)
-        and uplinks.issuperset(route.way.devices)
-        and route.way.devices
+        and around.uplinks.intersection(route.way.devices)
     }
+    return routed - attached_networks(around, around.gateways)
+
+
+def _is_specific(route: Route) -> bool:
+    """Whether it is a route of the main table to some other place than everywhere or the link itself."""
+    to = route.destination
+    return route.table == TABLE_MAIN and not is_default(to) and not to.is_link_local
 
 
 def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -> Iterable[Network]:
@@ -181,8 +181,8 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
             continue  # P+5 leaves it to the main table
         if not uplinks.intersection(route.way.devices):
             yield route.destination
-    if settings.exclude_lan:
-        yield from (network for network in lan_networks(around) if network.version == version)
+    attached = attached_networks(around, around.gateways | (uplinks if settings.exclude_lan else frozenset()))
+    yield from (network for network in attached if network.version == version)
 
 
 def _is_within(network: Network, other: Network) -> bool:

@@ -1,4 +1,4 @@
-"""The system calls that Python 3.11 lacks: `unshare`, `mount` and `umount2`, through the C library.
+"""The system calls that Python 3.11 lacks: `unshare`, `setns`, `mount` and `umount2`, through the C library.
 
 Every call raises OSError whose `filename` says in words what was tried, so that the one line a user gets names the
 step. Constants: Linux include/uapi/linux/sched.h and include/uapi/linux/mount.h. Read first: unshare(2), mount(2).
@@ -36,6 +36,11 @@ _libc.mount.argtypes = (
 def unshare(flags: int) -> None:
     """Move this process into new namespaces. Raises OSError."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move this process into the namespace behind `fd`, of the given kind (`CLONE_NEW…`). Raises OSError."""
+    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:

@@ -170,6 +170,12 @@ class TunDevice:
             self.offload = wanted
             return
 
+    def forgo_offload(self) -> None:
+        """Have the kernel cut packets to the MTU and put checksums in, for a reader that wants plain packets."""
+        with contextlib.suppress(OSError):  # a socket, or a kernel without offload: there is nothing to forgo
+            ioctl(self._fd, TUNSETOFFLOAD, 0)
+            self.offload = Offload.NONE
+
     @property
     def mtu(self) -> int:
         """The largest plain packet in bytes, as the interface had it when first asked."""

@@ -37,14 +37,43 @@ class DatagramFlows:
 
     def decide(self, flow: UDPFlow, decision: Decision, runs: Sequence[UDPRun] = ()) -> None:
         """What becomes of a flow that waits, or whose owner gives it back with the `runs` that it kept."""
-        waiting = flow.user
+        holder = flow.user
+        filtered = holder if hasattr(holder, "give_to") else None  # a content filter stands before whoever serves it
+        waiting = filtered.next if filtered is not None else holder
         if isinstance(waiting, WaitingFlow):
             runs = [*waiting.runs, *runs]
         flow.user = None
         owner = self._decide(flow, decision)
+        if filtered is not None:
+            filtered.give_to(owner)
         if owner is not None:
             for run in runs:
                 owner.send(run)
+
+    def route(self, info: FlowInfo, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
+        """Have the policy, if there is one, say what becomes of a flow; who serves it."""
+        driver = self._driver
+        if driver.policy is None:
+            return self._carry(flow, driver.dialer, flow.target)
+        decision = driver.policy.datagrams(info, run)
+        if decision is not None:
+            return self._decide(flow, decision)
+        waiting = flow.user = WaitingFlow()
+        return waiting
+
+    def refuse(self, flow: UDPFlow, how: Refuse) -> DatagramOwner:
+        """Let nothing of a flow through."""
+        refused = flow.user = RefusedFlow(self._driver, _TOLD[how])
+        return refused
+
+    def own(self, flow: UDPFlow, owner: DatagramOwner, whole_socket: bool = False) -> DatagramOwner:
+        """Give a flow to an owner, which hears of the end of the client's socket."""
+        flow.user = owner
+        socket = self._socket(flow)
+        socket.owners.append(owner)
+        if whole_socket:
+            socket.owner = owner
+        return owner
 
     def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
         """Bring a client's socket one datagram from `source`, or several in one packet (`UDPTable.datagrams`).
@@ -80,14 +109,10 @@ class DatagramFlows:
         if socket.owner is not None:
             flow.user = socket.owner
             return socket.owner
-        if driver.policy is None:
-            return self._carry(flow, driver.dialer, target)
         info = FlowInfo(UDP, flow.mapping.client, target, hostname, driver.find_process)
-        decision = driver.policy.datagrams(info, run)
-        if decision is not None:
-            return self._decide(flow, decision)
-        waiting = flow.user = WaitingFlow()
-        return waiting
+        if driver.filter is not None:
+            return driver.filter.own_datagrams(info, flow, run)
+        return self.route(info, flow, run)
 
     def _own_inside(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
         """A flow to one of the tunnel's own addresses, where only names are served."""
@@ -111,15 +136,9 @@ class DatagramFlows:
         if isinstance(decision, Carry):
             return self._carry(flow, decision.dialer, decision.target)
         if isinstance(decision, Refuse):
-            refused = flow.user = RefusedFlow(self._driver, _TOLD[decision])
-            return refused
+            return self.refuse(flow, decision)
         assert decision.datagrams is not None, "datagrams were handed to an owner of streams"
-        owner = flow.user = decision.datagrams(self._driver, flow)
-        socket = self._socket(flow)
-        socket.owners.append(owner)
-        if decision.whole_socket:
-            socket.owner = owner
-        return owner
+        return self.own(flow, decision.datagrams(self._driver, flow), decision.whole_socket)
 
     def _carry(self, flow: UDPFlow, dialer: Dialer, target: Endpoint) -> DatagramOwner | None:
         names = self._driver.name_server

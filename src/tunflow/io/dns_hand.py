@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from tunflow.dns.messages import Deframer, frame
 from tunflow.endpoint import Buffer
 from tunflow.flow import TCP, UDP, FlowInfo
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
     from tunflow.io.name_server import NameServer
+    from tunflow.io.policy import Stream
 
 ONE_SHOT = 4
 """Datagrams from a socket up to which it is taken for a stub resolver's, which asks for a name (A and AAAA, perhaps
@@ -68,7 +68,7 @@ class StreamQueries:
 
     __slots__ = ("_asked", "_connection", "_deframer", "_driver", "_info", "_names", "_replies", "_serving", "_used_at")
 
-    def __init__(self, names: NameServer, driver: Driver, connection: TCPConnection) -> None:
+    def __init__(self, names: NameServer, driver: Driver, connection: Stream) -> None:
         self._names = names
         self._driver = driver
         self._connection = connection

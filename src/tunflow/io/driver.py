@@ -39,7 +39,9 @@ from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
+    from tunflow.io.flow_filter import FlowFilter
     from tunflow.io.name_server import NameServer
+    from tunflow.io.policy import Stream
 
 FEW = 4
 MANY = 32
@@ -111,6 +113,8 @@ class Driver:
         self.policy = policy
         self.find_process = find_process
         self.name_server = name_server
+        self.filter: FlowFilter | None = None
+        """Who sees every flow before the policy does."""
         self._descriptors = descriptors
         self.associations = 0
         """UDP relays."""
@@ -314,15 +318,26 @@ class Driver:
                 connection.reject(reset=True)
                 return
             target = self.names.resolver
-        elif self.policy is not None:
+            self._carry_stream(connection, self.dialer, target)
+        elif self.filter is None and self.policy is None:
+            self._carry_stream(connection, self.dialer, target)
+        else:
             flow = FlowInfo(TCP, connection.client, target, hostname, self.find_process)
-            decision = self.policy.stream(flow, connection)
-            if decision is not None:
-                self.decide_stream(connection, decision)
-            return
-        self._carry_stream(connection, self.dialer, target)
+            if self.filter is not None:
+                self.filter.open_stream(flow, connection)
+            else:
+                self.route_stream(flow, connection)
 
-    def decide_stream(self, connection: TCPConnection, decision: Decision) -> None:
+    def route_stream(self, flow: FlowInfo, connection: Stream) -> None:
+        """Have the policy, if there is one, say what becomes of a connection that may begin."""
+        if self.policy is None:
+            self._carry_stream(connection, self.dialer, flow.target)
+            return
+        decision = self.policy.stream(flow, connection)
+        if decision is not None:
+            self.decide_stream(connection, decision)
+
+    def decide_stream(self, connection: Stream, decision: Decision) -> None:
         """What becomes of a connection that nobody owns yet, or whose owner gives it back."""
         if connection.closed:
             return
@@ -335,7 +350,7 @@ class Driver:
             assert decision.stream is not None, "a stream was handed to an owner of datagrams"
             connection.user = decision.stream(self, connection)
 
-    def _carry_stream(self, connection: TCPConnection, dialer: Dialer, target: Endpoint) -> None:
+    def _carry_stream(self, connection: Stream, dialer: Dialer, target: Endpoint) -> None:
         if self.name_server is not None:
             outside = self.name_server.outside(target, dialer, lambda found: self._resolved(connection, dialer, found))
             if outside is None:
@@ -358,7 +373,7 @@ class Driver:
             if dialer.is_proxy:
                 self.servers.asked(dialer.label)
 
-    def _resolved(self, connection: TCPConnection, dialer: Dialer, target: Endpoint | None) -> None:
+    def _resolved(self, connection: Stream, dialer: Dialer, target: Endpoint | None) -> None:
         """The address of a stream's target is known now, or that there is none."""
         if connection.closed:
             return
@@ -369,7 +384,7 @@ class Driver:
             self.stack.unreachable(connection.syn, Reason.HOST, self.reactor.now)
         self._refuse_stream(connection, Refuse.DROP)
 
-    def _refuse_stream(self, connection: TCPConnection, how: Refuse) -> None:
+    def _refuse_stream(self, connection: Stream, how: Refuse) -> None:
         if not connection.held:
             connection.abort()  # it was let in already, so all that is left is a reset
             return

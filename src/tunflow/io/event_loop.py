@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunflow.io.reactor import READ, READ_HANGUP, WRITE, Reactor
@@ -24,6 +24,7 @@ class _ReactorSelector(selectors.BaseSelector):
     """What `selectors` asks of a selector, on a reactor."""
 
     def __init__(self, reactor: Reactor) -> None:
+        self.loop_has_work: Callable[[], bool] = lambda: False
         self._reactor = reactor
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._ready: list[tuple[selectors.SelectorKey, int]] = []
@@ -50,6 +51,8 @@ class _ReactorSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._reactor.end_round()  # what coroutines did since the last wait
+        if self.loop_has_work():
+            timeout = 0  # which `end_round` has just given it
         self._reactor.run_once(timeout if timeout is None or timeout > 0 else 0)
         ready, self._ready = self._ready, []
         return ready
@@ -91,7 +94,9 @@ class ReactorLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        super().__init__(_ReactorSelector(reactor))
+        selector = _ReactorSelector(reactor)
+        super().__init__(selector)
+        selector.loop_has_work = lambda: bool(self._ready)  # type: ignore[attr-defined]
 
 
 def _descriptor(fileobj: FileDescriptorLike) -> int:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from tunflow.errors import BadPacket
 from tunflow.filter.first_bytes import LARGEST, sniff_untrusted
 from tunflow.filter.quic import SMALLEST_DATAGRAM, InitialSniffer
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.policy import Stream
 
 PATIENCE = 0.3
 """Seconds."""
@@ -35,7 +35,7 @@ SERVER_SPEAKS_FIRST = frozenset({21, 22, 23, 25, 110, 143, 587, 3306, 5900})
 class StreamSniffer:
     """Owns a TCP connection until its name is known; `found(name)` is called once, with None where there is none."""
 
-    def __init__(self, driver: Driver, connection: TCPConnection, found: Callable[[str | None], None]) -> None:
+    def __init__(self, driver: Driver, connection: Stream, found: Callable[[str | None], None]) -> None:
         self._connection = connection
         self._found: Callable[[str | None], None] | None = found
         self._seen = 0

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.io.dialers import Dialer
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.filtered_connection import FilteredConnection
+    from tunflow.stack.tcp.connection import TCPConnection
+
+    Stream: TypeAlias = TCPConnection | FilteredConnection
+    """A client's connection, bare or with a content filter before it; to its owner both are the same."""
 
 
 class Refuse(Enum):
@@ -44,7 +48,7 @@ class Carry(NamedTuple):
 
 
 class StreamOwner(Protocol):
-    """Who holds the client's side of a TCP flow (`TCPConnection.user`)."""
+    """Who holds the client's side of a TCP flow (`user` of the connection)."""
 
     def service(self) -> None:
         """The connection changed: bytes, room, end of file, or its end."""
@@ -64,7 +68,7 @@ class Hand(NamedTuple):
     """To an owner, made by whichever of the two the flow is. Whoever takes a stream that is not `open` yet answers
     its SYN: `connection.accept(now)` or `connection.reject(…)`."""
 
-    stream: Callable[[Driver, TCPConnection], StreamOwner] | None = None
+    stream: Callable[[Driver, Stream], StreamOwner] | None = None
     datagrams: Callable[[Driver, UDPFlow], DatagramOwner] | None = None
     whole_socket: bool = False
     """UDP: the owner gets all that the client's socket sends, to whomever, and is not made again."""
@@ -76,7 +80,7 @@ Decision = Carry | Refuse | Hand
 class Policy(Protocol):
     """Decides what becomes of flows."""
 
-    def stream(self, flow: FlowInfo, connection: TCPConnection) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """For a new TCP connection, whose SYN waits for an answer."""
 
     def datagrams(self, flow: FlowInfo, run: UDPRun) -> Decision | None:

@@ -115,6 +115,13 @@ class Reactor:
         """Serve a machine's own timers: `handle(now)` runs once `next_timeout()` has passed."""
         self._deadlines.append((next_timeout, handle))
 
+    def forget_machine(
+        self, end_round: Callable[[], None], next_timeout: Callable[[], float | None] | None = None
+    ) -> None:
+        """Take back what `at_round_end` and `add_deadline` were given."""
+        self._round_end = [call for call in self._round_end if call != end_round]
+        self._deadlines = [pair for pair in self._deadlines if pair[0] != next_timeout]
+
     def stop(self) -> None:
         """Leave `run` at the end of this round."""
         self._running = False

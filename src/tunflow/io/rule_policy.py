@@ -23,11 +23,11 @@ from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Groups
 from tunflow.rules.syntax import PRIVATE
 from tunflow.rules.table import RuleTable, Verdict
-from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.policy import Stream
 
 
 class KnownNames(Protocol):
@@ -63,7 +63,7 @@ class RulePolicy:
         self.driver: Driver | None = None
         self.names = names
 
-    def stream(self, flow: FlowInfo, connection: TCPConnection) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """For a new TCP connection."""
         return self._advance(flow, self._facts(flow), _Stream(self._running, connection))
 
@@ -189,7 +189,7 @@ class _Case(Protocol):
 class _Stream:
     """A TCP connection."""
 
-    def __init__(self, driver: Driver, connection: TCPConnection) -> None:
+    def __init__(self, driver: Driver, connection: Stream) -> None:
         self._driver = driver
         self._connection = connection
 

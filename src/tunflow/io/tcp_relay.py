@@ -23,10 +23,10 @@ from tunflow.io.dialer import StreamRoute
 from tunflow.io.moving import Path, path_of
 from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Timer
 from tunflow.stack.icmp import Reason
-from tunflow.stack.tcp.connection import TCPConnection
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.policy import Stream
 
 SEAL_SIZE = 128 * 1024
 """Bytes sealed at a time."""
@@ -78,8 +78,8 @@ class TCPRelay:
         "_writable", "connection", "done_up",
     )  # fmt: skip
 
-    def __init__(self, driver: Driver, connection: TCPConnection, route: StreamRoute) -> None:
-        self.connection = connection
+    def __init__(self, driver: Driver, connection: Stream, route: StreamRoute) -> None:
+        self.connection: Stream = connection
         self._driver = driver
         self._budget = driver.stack.budget
         self._route = route

@@ -55,8 +55,8 @@ class Host(Protocol):
     def apply(self, settings: HostSettings) -> None:
         """Make the host as `settings` say. Raises LocalError, and then what was before is in force."""
 
-    def undo(self) -> None:
-        """Put everything back as it was. Raises LocalError."""
+    def undo(self, *, keep_kill_switch: bool = False) -> None:
+        """Put everything back as it was; or not a kill switch that was found there. Raises LocalError."""
 
 
 MakeDriver = Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
@@ -65,7 +65,8 @@ MakeDriver = Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
 class Engine:
     """One tunnel. `say` is told what happens, in lines for people; `changed` when the status changes.
 
-    `outer_nameservers` gives the name servers that the network outside the tunnel has.
+    `outer_nameservers` gives the name servers that the network outside the tunnel has. It `takes_over` where another
+    process left its settings on the host: they may lead into a tunnel that is gone, or let nothing out.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Engine:
         make_driver: MakeDriver,
         say: Callable[[str], None],
         changed: Callable[[Status], None] = lambda _: None,
+        *,
+        takes_over: bool = False,
     ) -> None:
         self.plan = plan
         self.state = Status.DISCONNECTED
@@ -85,6 +88,7 @@ class Engine:
         self._make_driver = make_driver
         self._say = say
         self._changed = changed
+        self._takes_over = takes_over
         self._sockets = SocketOptions(mark=plan.host.mark)
         self._names = ServerNames(self._sockets, outer_nameservers)
         self._outer_nameservers = outer_nameservers
@@ -109,7 +113,7 @@ class Engine:
             try:
                 await self._start()
             except BaseException:
-                self._take_down()
+                self._take_down(failed=True)
                 self._enter(Status.DISCONNECTED)
                 raise
             self._enter(Status.CONNECTED)
@@ -188,16 +192,19 @@ class Engine:
 
     async def _start(self) -> None:
         plan = self.plan
-        self._addresses = await self._find(plan, within=False)
+        self._addresses = await self._find(plan, within=self._takes_over)
         dialer = self._dialer(plan, self._addresses)
-        await probe(self._addresses, self._sockets)
+        if not self._takes_over:
+            await probe(self._addresses, self._sockets)
         self._host.apply(self._settings(plan, self._addresses))
+        if self._takes_over:
+            await probe(self._addresses, self._sockets)  # until now a kill switch may have let nothing but the old out
         assert self._host.device is not None
         self._driver = self._make_driver(self._host.device, dialer, plan, self._sockets)
         self._monitor = NetworkMonitor(self.network_changed, self.woke)
         self._path = self._look()
 
-    def _take_down(self, *, keep: bool = False) -> None:
+    def _take_down(self, *, keep: bool = False, failed: bool = False) -> None:
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
@@ -206,7 +213,7 @@ class Engine:
             self._driver.close()
         try:
             if not keep:
-                self._host.undo()
+                self._host.undo(keep_kill_switch=failed)
         finally:
             self._query.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from tunflow.errors import LocalError
@@ -15,6 +16,7 @@ from tunflow.io.dialers import Dialer, DirectDialer, make_dialer
 from tunflow.io.policy import Refuse
 from tunflow.io.rule_policy import Routing
 from tunflow.manager import rule_data
+from tunflow.manager.app_rules import app_rules
 from tunflow.manager.profile import Profile
 from tunflow.manager.rule_data import Countries
 from tunflow.proxies.link import parse_server
@@ -43,7 +45,8 @@ def make_routing(profile: Profile, health: Health, make: MakeDialer = dial) -> R
     """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, health)
-    table = RuleTable(rules_of(profile, {*chains, *groups.all, *BUILT_IN}))
+    apps = app_rules(profile, {"direct": DIRECT, "block": REJECT})
+    table = RuleTable(chain(apps, rules_of(profile, {*chains, *groups.all, *BUILT_IN})))
     ways: dict[str, Dialer | Refuse] = {**dialers(chains, make)}
     ways |= {DIRECT: DirectDialer(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))

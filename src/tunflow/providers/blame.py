@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 _OURS = str(Path(__file__).parent.parent)
 _STANDARD = str(Path(sys.modules["pathlib"].__file__ or "").parent)
@@ -26,19 +26,21 @@ def where_raised(trace: TracebackType | None) -> str | None:
     while trace is not None:
         frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    return _innermost(frames[::-1])
+    return innermost(frames[::-1])
 
 
-def where_running(frame: FrameType | None) -> str | None:
-    """`file:line` of the innermost frame of a stack that is the user's; None when all is ours."""
+def where_waiting(work: object) -> str | None:
+    """`file:line` where a coroutine waits, in the user's code as far in as can be seen."""
     frames = []
-    while frame is not None:
-        frames.append((frame.f_code.co_filename, frame.f_lineno))
-        frame = frame.f_back
-    return _innermost(frames)
+    while work is not None:
+        frame = getattr(work, "cr_frame", None)
+        if frame is not None:
+            frames.append((frame.f_code.co_filename, frame.f_lineno))
+        work = getattr(work, "cr_await", None)
+    return innermost(frames[::-1])
 
 
-def _innermost(frames: list[tuple[str, int]]) -> str | None:
+def innermost(frames: list[tuple[str, int]]) -> str | None:
     """Of frames, innermost first: the first in the user's own code, or else in an installed package."""
     theirs = [
         (file, line)

@@ -58,6 +58,11 @@ class TCPConnection(Lifecycle):
         return self.receiver.queued
 
     @property
+    def ended(self) -> bool:
+        """Whether the client closed its side; there may be bytes from before that."""
+        return self._fin_received
+
+    @property
     def at_eof(self) -> bool:
         """Whether the client closed its side and everything before that was taken."""
         return self._fin_received and not self.receiver.queued

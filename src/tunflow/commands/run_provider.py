@@ -1,0 +1,182 @@
+"""`tunflow run --provider`: one program with its traffic through a provider of the user's."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+
+from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, say, with_pcap
+from tunflow.commands.provider_options import configuration_of, provider_class
+from tunflow.commands.run import DEFAULT_DNS
+from tunflow.errors import LocalError
+from tunflow.host.exit_result import ExitResult, leave
+from tunflow.host.fd import from_fd
+from tunflow.host.private_network import PrivateNetwork
+from tunflow.host.program import Program
+from tunflow.host.settle import Wanted, settle
+from tunflow.host.tun import TunDevice
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.driver import Driver
+from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
+from tunflow.io.hosting.watchdog import Watchdog
+from tunflow.io.reactor import READ, Reactor
+from tunflow.providers.dns_proxy import DNSProxyProvider
+from tunflow.providers.dns_settings import DNSProtocol
+from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.provider import Provider
+from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+T = TypeVar("T", bound=Provider)
+
+
+def run_provider(options: argparse.Namespace) -> int:
+    """Run the command and leave as it left. Raises LocalError, or ProviderFailed when the provider does not start."""
+    if not options.command:
+        raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
+    if options.profile is not None:
+        raise LocalError("--profile names its own provider; --provider cannot be given too")
+    chosen = provider_class(options.provider)
+    network = PrivateNetwork()
+    is_packets = issubclass(chosen, PacketTunnelProvider)
+    nameserver = network.resolver4 if is_packets or options.dns != "off" else None
+    try:
+        provider = chosen()
+    except Exception as error:
+        raise LocalError(f"--provider {options.provider}: cannot be made without arguments: {error}") from error
+    with Program.start(options.command, network=network, nameserver=nameserver) as program:
+        device = from_fd(program.tun_fd, program.mtu)
+        run = _Run(options, provider, program, network, device)
+        with asyncio.Runner(loop_factory=run.loop) as runner:
+            result = runner.get_loop().run_until_complete(run.serve())
+        device.close()
+    leave(result)
+
+
+class _Run:
+    """One program and its provider."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        provider: Provider,
+        program: Program,
+        network: PrivateNetwork,
+        device: TunDevice,
+    ) -> None:
+        self._options = options
+        self._provider = provider
+        self._program = program
+        self._network = network
+        self._reactor = Reactor()
+        if isinstance(provider, PacketTunnelProvider) and not provider.super_packets:
+            device.forgo_offload()
+        self._device = with_pcap(device, options.pcap)
+        self._driver: Driver | None = None
+        self._host_resolv_conf = _read(RESOLV_CONF)
+
+    def loop(self) -> ReactorLoop:
+        """The loop of all of it. Its threads take no signals: those are the program's."""
+        loop = ReactorLoop(self._reactor)
+        block = signal.valid_signals()
+        executor = ThreadPoolExecutor(initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block))
+        loop.set_default_executor(executor)
+        return loop
+
+    async def serve(self) -> ExitResult:
+        """Start the provider, let the program go, and serve until it ends."""
+        reactor, program = self._reactor, self._program
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        surroundings = Surroundings(
+            reactor=reactor,
+            log=CauseLog(say, lambda: reactor.now),
+            apply=self._apply,
+            configuration=configuration_of(self._options.config),
+            straight=dialer_of(self._options) if self._options.server else DirectDialer(),
+        )
+        session = ProviderSession(self._provider, surroundings, on_end=self._tell_end)
+        if session.policy is not None:
+            self._driver = self._make_driver(session, surroundings.straight)
+            session.attach_driver(self._driver)
+        watchdog = Watchdog(reactor, say)
+        try:
+            await session.start(None)
+            if session.policy is None:
+                if session.settings is None:
+                    await session.stop(ProviderStopReason.CONFIGURATION_FAILED)
+                    raise ProviderFailed(f"provider {session.name}: start_tunnel set no network settings")
+                session.attach_device(self._device)
+            reactor.add(program.exit_fd, READ, lambda _: _settle(ended))
+            program.release()
+            await ended
+        finally:
+            watchdog.close()
+        reactor.remove(program.exit_fd)
+        result = program.result()
+        if self._driver is not None:
+            self._driver.drain()
+            finish(self._driver, self._options)
+        await session.stop(ProviderStopReason.USER_INITIATED)
+        return result
+
+    def _tell_end(self, _: str | None) -> None:
+        if isinstance(self._provider, PacketTunnelProvider):
+            say("the tunnel is over: the program runs on without a network")
+
+    def _make_driver(self, session: ProviderSession, straight: Dialer) -> Driver:
+        network = self._network
+        inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
+        names = name_service(self._options.dns or DEFAULT_DNS)
+        if isinstance(self._provider, DNSProxyProvider):
+            inside, names = frozenset(), None  # the resolver inside is the provider
+        return make_driver(self._reactor, self._device, straight, self._options, names, inside, policy=session.policy)
+
+    async def _apply(self, settings: TunnelNetworkSettings | None) -> None:
+        """A packet tunnel's settings, in the program's network. A proxy has none that a private network could show."""
+        if not isinstance(settings, PacketTunnelNetworkSettings):
+            return
+        wanted = self._wanted(settings)
+        await asyncio.get_running_loop().run_in_executor(None, settle, self._program.pid, wanted)
+
+    def _wanted(self, settings: PacketTunnelNetworkSettings) -> Wanted:
+        families = [family for family in (settings.ipv4_settings, settings.ipv6_settings) if family is not None]
+        dns = settings.dns_settings
+        if dns is not None and dns.dns_protocol is not DNSProtocol.CLEARTEXT:
+            raise LocalError("dns_settings: `tunflow run` gives the program a plain resolver only: use DNSSettings")
+        resolv_conf = self._host_resolv_conf
+        if dns is not None:
+            search = list(dns.search_domains)
+            if dns.match_domains and not dns.match_domains_no_search:
+                search += [domain for domain in dns.match_domains if domain]
+            lines = [f"nameserver {server}" for server in dns.servers]
+            lines += [f"search {' '.join(search)}"] if search else []
+            resolv_conf = "\n".join(lines) + "\n"
+        return Wanted(
+            device=self._network.device,
+            mtu=settings.mtu_on(1500),
+            addresses=tuple(str(address) for family in families for address in family.addresses),
+            included=tuple(str(route.destination) for family in families for route in family.included_routes),
+            excluded=tuple(str(route.destination) for family in families for route in family.excluded_routes),
+            resolv_conf=resolv_conf,
+        )
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _read(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    return ""

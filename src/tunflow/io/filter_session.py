@@ -1,0 +1,198 @@
+"""One flow under a content filter: asks the provider, takes its verdicts, and follows `on_failure` where there is none.
+
+A session knows no bytes of its own: `FilteredConnection` and `FilteredDatagrams` hold them, and ask it how many may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from tunflow.endpoint import Buffer
+from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
+from tunflow.providers.filter_provider import FilterDataProvider
+from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, Action, DataVerdict, NewFlowVerdict
+from tunflow.providers.filter_window import FilterWindow
+
+Verdict = NewFlowVerdict | DataVerdict
+_V = TypeVar("_V")
+
+
+class Keeper(Protocol):
+    """What the sessions of a filter share."""
+
+    provider: FilterDataProvider
+
+    def failed(self, flow: FilterFlow, error: BaseException) -> bool:
+        """The provider raised or did not answer: told to the log; whether the flow may pass all the same."""
+
+    def ask_control(self, session: FilterSession) -> None:
+        """The provider wants the control provider to decide; it calls `session.conclude` when it has."""
+
+    def page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+        """What a client that speaks HTTP is shown when the flow is refused; None for a reset."""
+
+    def report(self, report: FilterReport) -> None:
+        """Pass a report on."""
+
+    def ended(self, session: FilterSession) -> None:
+        """The session is over."""
+
+
+class FilterSession:
+    """See the module. `changed` is called when a verdict came from outside a call of ours."""
+
+    def __init__(self, keeper: Keeper, flow: FilterFlow) -> None:
+        self._keeper = keeper
+        self.flow = flow
+        self.outgoing: FilterWindow | None = None
+        self.incoming: FilterWindow | None = None
+        self.open = False
+        """Whether everything passes, both ways, unseen."""
+        self.refused = False
+        self.page: bytes | None = None
+        """For a refused flow: what its client is shown first."""
+        self.paused = False
+        self.changed: Callable[[], None] = _nothing
+        self.bytes_out = 0
+        self.bytes_in = 0
+        self._reporting = False
+
+    def begin(self) -> None:
+        """Ask about the new flow."""
+        self.conclude(self._guarded(lambda: self._keeper.provider.handle_new_flow(self.flow)))
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Take a verdict about the whole flow."""
+        action = verdict.action
+        self.paused = False
+        self._reporting = self._reporting or verdict.should_report
+        if action is Action.ALLOW or action is Action.URL_APPEND:
+            self.open = True
+        elif action is Action.DROP or action is Action.REMEDIATE:
+            self.refused = True
+            self.page = self._keeper.page(self.flow, verdict)
+        elif action is Action.FILTER_DATA and isinstance(verdict, NewFlowVerdict):
+            self._watch(verdict)
+        elif action is Action.PAUSE:
+            self.paused = True
+        elif action is Action.NEED_RULES:
+            self.paused = True
+            self._keeper.ask_control(self)
+        self._report(action, ReportEvent.NEW_FLOW if isinstance(verdict, NewFlowVerdict) else ReportEvent.DATA_DECISION)
+
+    def resume(self, verdict: Verdict) -> None:
+        """Go on after a pause, as if the handler that paused had said so."""
+        if isinstance(verdict, DataVerdict) and verdict.action is Action.DATA:
+            self.paused = False
+            for window in (self.outgoing, self.incoming):
+                if window is not None and window.paused:
+                    window.apply(verdict)
+        else:
+            for window in (self.outgoing, self.incoming):
+                if window is not None:
+                    window.paused = False
+            self.conclude(verdict)
+        self.changed()
+
+    def again(self) -> None:
+        """The rules changed: the flow is judged as if it were new, and what has passed stays passed."""
+        if self.refused:
+            return
+        self.open = self.paused = False
+        self.outgoing = self.incoming = None
+        self.begin()
+        self.changed()
+
+    def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
+        """How many of the bytes that wait for the far side may go."""
+        return self._judge(self.outgoing, waiting, size, ended)
+
+    def judge_incoming(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
+        """How many of the bytes that wait for the client may go."""
+        return self._judge(self.incoming, waiting, size, ended)
+
+    def judge_datagram(self, payload: Buffer) -> bool:
+        """Whether a client's datagram may go; when it may not, the session is paused, refused, or said to drop it."""
+        if self.paused or self.refused:
+            return False
+        if self.open or self.outgoing is None:
+            return True
+        provider, offset = self._keeper.provider, self.bytes_out
+        verdict = self._guarded(lambda: provider.handle_outbound_data(self.flow, offset, bytes(payload)))
+        if verdict.action is not Action.DATA:
+            self.conclude(verdict)
+            return self.open
+        if verdict.pass_bytes == FILTER_FLOW_BYTES_MAX:
+            self.outgoing = None
+        if verdict.pass_bytes:
+            self.bytes_out += len(payload)
+        return verdict.pass_bytes > 0
+
+    def close(self) -> None:
+        """The flow is over."""
+        if self._reporting:
+            action = ReportAction.DROP if self.refused else ReportAction.ALLOW
+            self._keeper.report(FilterReport(self.flow, action, ReportEvent.FLOW_CLOSED, self.bytes_in, self.bytes_out))
+        self._keeper.ended(self)
+
+    def _judge(self, window: FilterWindow | None, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
+        if self.open or (window is None and not self.paused and not self.refused):
+            return size
+        if window is None or self.paused or self.refused:
+            return 0
+        passed = 0
+
+        def ask() -> DataVerdict | None:
+            nonlocal passed
+            passed, verdict = window.judge(waiting, size, ended)
+            return verdict
+
+        verdict = self._guarded(ask)
+        if verdict is not None:
+            self.conclude(verdict)
+            if self.open:
+                return size
+        return passed
+
+    def _watch(self, verdict: NewFlowVerdict) -> None:
+        """Show the directions that the verdict wants to see; the others pass."""
+        provider, flow = self._keeper.provider, self.flow
+        if verdict.filter_outbound:
+            self.outgoing = FilterWindow(
+                lambda offset, data: provider.handle_outbound_data(flow, offset, data),
+                lambda: provider.handle_outbound_data_complete(flow),
+                verdict.peek_outbound_bytes,
+            )
+        if verdict.filter_inbound:
+            self.incoming = FilterWindow(
+                lambda offset, data: provider.handle_inbound_data(flow, offset, data),
+                lambda: provider.handle_inbound_data_complete(flow),
+                verdict.peek_inbound_bytes,
+            )
+        self.open = self.outgoing is None and self.incoming is None
+
+    def _guarded(self, call: Callable[[], _V]) -> _V | DataVerdict:
+        """What the provider answers, or what `on_failure` says where it fails."""
+        try:
+            return call()
+        except Exception as error:
+            may_pass = self._keeper.failed(self.flow, error)
+            return DataVerdict.allow() if may_pass else DataVerdict.drop()
+
+    def _report(self, action: Action, event: ReportEvent) -> None:
+        told = _REPORTED.get(action)
+        if self._reporting and told is not None:
+            self._keeper.report(FilterReport(self.flow, told, event))
+
+
+_REPORTED = {
+    Action.ALLOW: ReportAction.ALLOW,
+    Action.DROP: ReportAction.DROP,
+    Action.REMEDIATE: ReportAction.REMEDIATE,
+    Action.FILTER_DATA: ReportAction.FILTER_DATA,
+}
+
+
+def _nothing() -> None:
+    """Until somebody waits for a change."""

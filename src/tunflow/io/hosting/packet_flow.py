@@ -1,0 +1,210 @@
+"""The packets of a packet tunnel (`providers.packet_flow`), on a device.
+
+The device is edge-triggered: nothing is read before the provider asks, so what it does not take waits in the device's
+queue and is dropped there. Packets of connections "through the tunnel" (`hosting.through`) join those of the device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from tunflow.device import VNET_SIZE, Device
+from tunflow.device import Packet as GatherList
+from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.io.reactor import EDGE, READ, Reactor
+from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
+from tunflow.providers.packet_flow import PacketTunnelFlow
+from tunflow.wire import virtio_net
+from tunflow.wire.offload import segment
+
+BATCH = 128
+"""Packets that one read gives at most, super-packets `SUPER_BATCH`."""
+SUPER_BATCH = 16
+
+TURNS = 8
+"""Reads that are answered at once, without letting others run between."""
+
+INJECTED = 512
+"""Packets of our own connections that wait to be read; more are dropped, as a device's queue would."""
+
+_GSO_NONE = 0
+
+
+class DevicePacketFlow(PacketTunnelFlow):
+    """See `PacketTunnelFlow`. Without a device yet, reading waits and writing fails."""
+
+    def __init__(self, reactor: Reactor, super_packets: bool) -> None:
+        self._reactor = reactor
+        self._super_packets = super_packets
+        self._device: Device | None = None
+        self._offset = 0
+        self._readable = False
+        self._closed = False
+        self._reading = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._turns = 0
+        self._injected: deque[GatherList] = deque()
+        self.intercept: Callable[[bytes], bool] | None = None
+        """Takes a packet for one of our own connections; says whether it was one."""
+        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = self.refused = 0
+        """Read from programs and written to them; what the device did not take."""
+
+    def attach(self, device: Device) -> None:
+        """Use a device, which the caller closes."""
+        self._device = device
+        self._offset = device.vnet_offset
+        self._reactor.add(device.fileno(), READ | EDGE, lambda _: self._on_device())
+        self._readable = True
+        self._wake()
+
+    def close(self) -> None:
+        """Stop: whoever reads gets EOFError."""
+        if self._device is not None and not self._closed:
+            with suppress(OSError, ValueError):
+                self._reactor.remove(self._device.fileno())
+        self._closed = True
+        self._wake()
+
+    def inject(self, packet: GatherList) -> None:
+        """A packet of a connection of our own, behind its virtio-net header, for the provider to read."""
+        if len(self._injected) < INJECTED:
+            self._injected.append(packet)
+            self._wake()
+
+    # What the provider does.
+
+    async def read_packets(self) -> list[bytes]:
+        """Plain packets."""
+        while True:
+            packets: list[bytes] = []
+            while self._injected:
+                packets += _plain(self._injected.popleft())
+            if not packets:
+                for packet in await self._read(BATCH):
+                    self._unwrap(packet, packets)
+            if packets:
+                self.packets_in += len(packets)
+                self.bytes_in += sum(map(len, packets))
+                return packets
+
+    async def read_super_packets(self) -> list[bytes]:
+        """Packets as the device has them."""
+        if not self._super_packets:
+            raise AppProxyFlowError(
+                AppProxyFlowErrorCode.INVALID_ARGUMENT,
+                "read_super_packets needs super_packets = True in the provider's class",
+            )
+        packets: list[bytes] = []
+        while not packets:
+            if self._injected:
+                packets = [b"".join(packet) for packet in self._injected]
+                self._injected.clear()
+            else:
+                packets = await self._read(SUPER_BATCH)
+                if not self._offset:
+                    packets = [virtio_net.PLAIN + packet for packet in packets]
+        self.packets_in += len(packets)
+        self.bytes_in += sum(map(len, packets)) - VNET_SIZE * len(packets)
+        return packets
+
+    def write_packets(self, packets: Sequence[Buffer]) -> bool:
+        """Plain packets."""
+        plain = virtio_net.PLAIN
+        intercept = self.intercept
+        if intercept is not None:
+            packets = [packet for packet in packets if not intercept(bytes(packet))]
+        self.bytes_out += sum(map(len, packets))
+        return self._write([(plain, packet) for packet in packets])
+
+    def write_super_packets(self, packets: Sequence[GatherList]) -> bool:
+        """Packets behind virtio-net headers."""
+        if self.intercept is not None:
+            packets = [packet for packet in packets if not self._intercepted(packet)]
+        self.bytes_out += sum(len(piece) for packet in packets for piece in packet) - VNET_SIZE * len(packets)
+        return self._write(packets)
+
+    def _write(self, packets: Sequence[GatherList]) -> bool:
+        device = self._device
+        if device is None or self._closed:
+            return False
+        try:
+            refused = device.write(packets)
+        except EOFError:
+            self.close()
+            return False
+        self.packets_out += len(packets) - refused
+        self.refused += refused
+        return not refused
+
+    def _intercepted(self, packet: GatherList) -> bool:
+        assert self.intercept is not None
+        try:
+            plain = _plain(packet)
+        except BadPacket:
+            return False
+        taken = [self.intercept(each) for each in plain]
+        return bool(taken) and all(taken)
+
+    # Reading the device.
+
+    async def _read(self, limit: int) -> list[bytes]:
+        """What the device has; empty when something else is there to be read."""
+        if self._reading:
+            raise AppProxyFlowError(AppProxyFlowErrorCode.READ_ALREADY_PENDING)
+        self._reading = True
+        try:
+            if self._turns >= TURNS:
+                self._turns = 0
+                await asyncio.sleep(0)
+            while True:
+                if self._closed:
+                    raise EOFError("the tunnel's device is gone")
+                if self._readable and self._device is not None:
+                    try:
+                        packets = self._device.read(limit)
+                    except EOFError:
+                        self.close()
+                        continue
+                    self._readable = len(packets) == limit
+                    if packets:
+                        self._turns += 1
+                        return packets
+                self._turns = 0
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+                if self._injected:
+                    return []
+        finally:
+            self._reading = False
+
+    def _on_device(self) -> None:
+        self._readable = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unwrap(self, packet: bytes, into: list[bytes]) -> None:
+        """A packet of the device without its virtio-net header, cut and with its checksum where that was left out."""
+        offset = self._offset
+        if not offset:
+            into.append(packet)
+        elif packet[1] == _GSO_NONE and not packet[0] & virtio_net.NEEDS_CSUM:
+            into.append(packet[offset:])
+        else:
+            view = memoryview(packet)
+            with suppress(BadPacket):
+                into += _plain((view[:offset], view[offset:]))
+
+
+def _plain(packet: GatherList) -> list[bytes]:
+    """The plain packets that a packet behind a virtio-net header stands for. Raises BadPacket."""
+    return [b"".join(pieces) for pieces in segment(packet)]

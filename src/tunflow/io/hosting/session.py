@@ -1,0 +1,390 @@
+"""One running provider: its life, what it may ask for, and what happens when it fails.
+
+Whoever runs it (`tunflow run --provider`, the daemon of `up`) makes the object, gives it what it needs from the system
+as functions, and calls it in this order: `start`, then `attach_device` (packets) or the `policy` (flows), `stop`. All
+on one asyncio loop, which is a `ReactorLoop`.
+
+Rules, Apple's as far as they say:
+- what `start_…` raises, or does not return in time, is why the tunnel did not come up;
+- a failed task of a packet tunnel ends it: packets would go nowhere. A failed flow of a proxy ends alone;
+- `cancel_…` ends the tunnel, and `stop_…` is not called then;
+- when it is over, its tasks are cancelled, and late calls fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tunflow.device import Device
+from tunflow.endpoint import Endpoint
+from tunflow.errors import LocalError, RemoteError, TunflowError
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import Dialer, DirectDialer, make_dialer
+from tunflow.io.hosting import outside
+from tunflow.io.hosting.flow_policy import ProviderPolicy
+from tunflow.io.hosting.packet_flow import DevicePacketFlow
+from tunflow.io.hosting.through import ThroughTunnel
+from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import UNMARKED, SocketOptions
+from tunflow.providers.app_proxy import AppProxyProvider
+from tunflow.providers.app_rule import AppRule
+from tunflow.providers.blame import describe, where_waiting
+from tunflow.providers.configuration import TunnelProviderProtocol
+from tunflow.providers.connections import TCPConnection, UDPSession
+from tunflow.providers.dns_proxy import DNSProxyProvider
+from tunflow.providers.dns_settings import DNSSettings
+from tunflow.providers.errors import AppProxyFlowError, TunnelProviderError, TunnelProviderErrorCode
+from tunflow.providers.network_path import NetworkPath
+from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.provider import Provider
+from tunflow.providers.status import ConnectionStatus
+from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.providers.tunnel_settings import (
+    PacketTunnelNetworkSettings,
+    TransparentProxyNetworkSettings,
+    TunnelNetworkSettings,
+)
+from tunflow.proxies.link import parse_server
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tunflow.io.driver import Driver
+
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 10.0
+SLEEP_TIMEOUT = 5.0
+MESSAGE_TIMEOUT = 10.0
+"""Seconds that a provider may take to start, to stop, to get ready for sleep, and to answer a message."""
+
+GRACE = 1.0
+"""Seconds that a cancelled call has to end; then it is left behind."""
+
+Applier = Callable[[TunnelNetworkSettings | None], Awaitable[None]]
+
+
+class ProviderFailed(RemoteError):
+    """The provider did not do its part; one line with its file and line."""
+
+
+async def _nothing(_: TunnelNetworkSettings | None) -> None:
+    """Settings that change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a provider's host gives it of the system."""
+
+    reactor: Reactor
+    log: CauseLog
+    apply: Applier = _nothing
+    """Makes the system as settings say. Raises LocalError or OSError."""
+    configuration: TunnelProviderProtocol = field(default_factory=TunnelProviderProtocol)
+    path: NetworkPath = field(default_factory=NetworkPath)
+    sockets: SocketOptions = UNMARKED
+    straight: Dialer = field(default_factory=DirectDialer)
+    """Where flows go that no provider takes."""
+    app_rules: Sequence[AppRule] | None = None
+    system_dns: tuple[DNSSettings, ...] = ()
+    start_timeout: float = START_TIMEOUT
+
+
+class ProviderSession:
+    """See the module. `on_status` hears every new status, `on_end` once why a tunnel ended by itself (None: it said
+    so without an error)."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        surroundings: Surroundings,
+        *,
+        on_status: Callable[[ConnectionStatus], None] = lambda _: None,
+        on_end: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self.provider = provider
+        self.name = f"{type(provider).__module__}:{type(provider).__qualname__}"
+        self.status = ConnectionStatus.DISCONNECTED
+        self.settings: TunnelNetworkSettings | None = None
+        self.reasserting = False
+        self.configuration = surroundings.configuration
+        self.path = surroundings.path
+        self.system_dns = surroundings.system_dns
+        self._surroundings = surroundings
+        self._on_status = on_status
+        self._on_end = on_end
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._watchers: set[asyncio.Queue[NetworkPath]] = set()
+        self._dialers: dict[tuple[str, ...], Dialer] = {}
+        self._through: ThroughTunnel | None = None
+        self._packets: DevicePacketFlow | None = None
+        self.policy: ProviderPolicy | None = None
+        """Decides about flows, for the driver; None for a packet tunnel."""
+        if isinstance(provider, PacketTunnelProvider):
+            self._packets = DevicePacketFlow(surroundings.reactor, provider.super_packets)
+        elif isinstance(provider, AppProxyProvider | DNSProxyProvider):
+            self.policy = ProviderPolicy(self, provider, surroundings.straight, surroundings.app_rules)
+        else:
+            raise LocalError(f"{self.name} is no packet tunnel, app proxy, transparent proxy or DNS proxy provider")
+        provider._provider_host = self
+
+    # What whoever runs it does.
+
+    @property
+    def serves_flows(self) -> bool:
+        """Whether the provider is to be asked about flows."""
+        return self.status in {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
+
+    async def start(self, options: Mapping[str, Any] | None = None) -> None:
+        """Start the provider. Raises ProviderFailed; then it is over."""
+        self._move(ConnectionStatus.CONNECTING)
+        method = "start_tunnel" if self._packets is not None else "start_proxy"
+        try:
+            await self._call(method, self._surroundings.start_timeout, options)
+        except BaseException:
+            await self._end()
+            raise
+        if self.status is ConnectionStatus.CONNECTING:  # else it cancelled itself meanwhile
+            self._move(ConnectionStatus.CONNECTED)
+
+    def attach_device(self, device: Device) -> None:
+        """The tunnel's packets come from here; the caller closes the device after `stop`."""
+        assert self._packets is not None
+        self._packets.attach(device)
+
+    def attach_driver(self, driver: Driver) -> None:
+        """Flows come from here."""
+        assert self.policy is not None
+        self.policy.driver = driver
+
+    async def stop(self, reason: ProviderStopReason) -> None:
+        """Stop the provider; whatever it does, it is over then."""
+        if self.status in {ConnectionStatus.DISCONNECTED, ConnectionStatus.DISCONNECTING}:
+            return
+        self._move(ConnectionStatus.DISCONNECTING)
+        method = "stop_tunnel" if self._packets is not None else "stop_proxy"
+        try:
+            await self._call(method, STOP_TIMEOUT, reason)
+        except ProviderFailed as error:
+            self._surroundings.log.tell(str(error), str(error))
+        await self._end()
+
+    async def send_message(self, data: bytes) -> bytes | None:
+        """A message of the controlling program's; the answer. Raises ProviderFailed and LocalError."""
+        if not self.serves_flows:
+            raise LocalError("the tunnel is not connected: nobody answers messages")
+        answer = await self._call("handle_app_message", MESSAGE_TIMEOUT, data)
+        if answer is not None and not isinstance(answer, bytes | bytearray | memoryview):
+            raise ProviderFailed(
+                f"provider {self.name}: handle_app_message answered {answer!r}: expected bytes or None"
+            )
+        return None if answer is None else bytes(answer)
+
+    async def sleep(self) -> None:
+        """The system is about to sleep."""
+        with suppress(ProviderFailed):
+            await self._call("sleep", SLEEP_TIMEOUT)
+
+    def wake(self) -> None:
+        """The system woke up."""
+        try:
+            self.provider.wake()
+        except BaseException as error:
+            self.blame("wake", error)
+
+    def path_changed(self, path: NetworkPath) -> None:
+        """The way to the network is another one."""
+        if path == self.path:
+            return
+        self.path = path
+        for queue in self._watchers:
+            if queue.full():
+                queue.get_nowait()  # only the last one counts
+            queue.put_nowait(path)
+
+    @property
+    def statistics(self) -> dict[str, int]:
+        """Packets and bytes of a packet tunnel."""
+        flow = self._packets
+        if flow is None:
+            return {}
+        return {
+            "packets_in": flow.packets_out,
+            "bytes_in": flow.bytes_out,
+            "packets_out": flow.packets_in,
+            "bytes_out": flow.bytes_in,
+            "refused": flow.refused,
+        }
+
+    # What the provider asks for (providers.host).
+
+    async def paths(self) -> AsyncIterator[NetworkPath]:
+        """Changes of the path, the last one if several came meanwhile."""
+        queue: asyncio.Queue[NetworkPath] = asyncio.Queue(1)
+        self._watchers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.discard(queue)
+
+    def create_task(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
+        """A task that ends with the provider."""
+        task = asyncio.get_running_loop().create_task(self._contained(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def connect(
+        self, remote: Endpoint, tls: ssl.SSLContext | None, server_name: str | None, through: bool
+    ) -> TCPConnection:
+        """A stream."""
+        if through:
+            return await self.tunnel().connect(remote, tls, server_name)
+        return await outside.connect(remote, tls, server_name, self._surroundings.sockets)
+
+    async def open_udp(self, remote: Endpoint, local: Endpoint | None, through: bool) -> UDPSession:
+        """A datagram session."""
+        if through:
+            return await self.tunnel().open_udp(remote, local)
+        return await outside.open_udp(remote, local, self._surroundings.sockets)
+
+    async def dialer(self, links: Sequence[str]) -> Dialer:
+        """A dialer, made once for the same links."""
+        key = tuple(links)
+        if key not in self._dialers:
+            servers = [parse_server(link) for link in links]
+            made = await asyncio.get_running_loop().run_in_executor(None, make_dialer, servers)
+            self._dialers.setdefault(key, made)
+        return self._dialers[key]
+
+    async def apply_settings(self, settings: TunnelNetworkSettings | None) -> None:
+        """Have the settings applied. Raises TunnelProviderError."""
+        wanted = TunnelNetworkSettings if self._packets is None else PacketTunnelNetworkSettings
+        if settings is not None and not isinstance(settings, wanted):
+            raise TunnelProviderError(
+                TunnelProviderErrorCode.NETWORK_SETTINGS_INVALID, f"{settings!r} is not {wanted.__name__}"
+            )
+        try:
+            # A transparent proxy's settings only say which flows it wants.
+            if not isinstance(settings, TransparentProxyNetworkSettings):
+                await self._surroundings.apply(settings)
+        except (LocalError, OSError) as error:
+            raise TunnelProviderError(TunnelProviderErrorCode.NETWORK_SETTINGS_INVALID, str(error)) from error
+        self.settings = settings
+
+    def set_reasserting(self, value: bool) -> None:
+        """Only while connected."""
+        if not self.serves_flows:
+            return
+        self.reasserting = bool(value)
+        self._move(ConnectionStatus.REASSERTING if value else ConnectionStatus.CONNECTED)
+
+    def cancel(self, error: BaseException | None) -> None:
+        """The provider ends the tunnel."""
+        line = None if error is None else f"provider {self.name} ended the tunnel: {describe(error)}"
+        if line is not None:
+            self._surroundings.log.tell(line, line)
+        self._fail(line)
+
+    @property
+    def packets(self) -> DevicePacketFlow:
+        """The packets."""
+        assert self._packets is not None
+        return self._packets
+
+    def blame(self, what: str, error: BaseException) -> str:
+        """Log the provider's failure; the line."""
+        line = f"provider {self.name}: {what} failed: {describe(error)}"
+        self._surroundings.log.tell(line, line)
+        return line
+
+    # Inside.
+
+    def _move(self, status: ConnectionStatus) -> None:
+        if status is not self.status:
+            self.status = status
+            self._on_status(status)
+
+    def tunnel(self) -> ThroughTunnel:
+        """What carries connections through the tunnel, made when it is first needed."""
+        if self._through is None:
+            self._through = ThroughTunnel(self, self._surroundings.reactor)
+        return self._through
+
+    async def _call(self, method: str, patience: float, *arguments: object) -> Any:
+        """Call one of the provider's methods. Raises ProviderFailed."""
+        try:
+            work = getattr(self.provider, method)(*arguments)
+        except BaseException as error:
+            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+        if not isinstance(work, Coroutine):
+            raise ProviderFailed(f"provider {self.name}: {method} must be an `async def`")
+        task = asyncio.ensure_future(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=patience)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            place = where_waiting(work)
+            task.cancel()
+            await asyncio.wait({task}, timeout=GRACE)
+            raise ProviderFailed(
+                f"provider {self.name}: {method} has not returned in {patience:g} s"
+                + (f"; it waits at {place}" if place else "")
+            )
+        try:
+            return task.result()
+        except asyncio.CancelledError:
+            raise ProviderFailed(f"provider {self.name}: {method} was cancelled") from None
+        except BaseException as error:
+            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+
+    async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:
+        """A task's work; its failure is the provider's."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            over = self.status in {ConnectionStatus.DISCONNECTING, ConnectionStatus.DISCONNECTED}
+            if over and isinstance(error, EOFError):
+                return None  # it was reading packets
+            if self._packets is None and isinstance(error, AppProxyFlowError):
+                return None  # a program that goes away is nobody's failure
+            line = self.blame(name, error)
+            traceback.clear_frames(error.__traceback__)  # they hold flows that nobody serves any more
+            if self._packets is not None:
+                self._fail(line)
+            return None
+
+    def _fail(self, line: str | None) -> None:
+        """The tunnel is over, by the provider's doing."""
+        if self.status in {ConnectionStatus.DISCONNECTING, ConnectionStatus.DISCONNECTED}:
+            return
+        self._move(ConnectionStatus.DISCONNECTING)
+        ending = asyncio.get_running_loop().create_task(self._end())
+        ending.add_done_callback(lambda _: self._on_end(line))
+
+    async def _end(self) -> None:
+        """Nothing of it runs any more."""
+        if self._packets is not None:
+            self._packets.close()
+        if self._through is not None:
+            self._through.close()
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)
+        if self.settings is not None:
+            with suppress(TunflowError, OSError):
+                await self._surroundings.apply(None)
+            self.settings = None
+        self._move(ConnectionStatus.DISCONNECTED)

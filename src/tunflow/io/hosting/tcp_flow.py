@@ -1,0 +1,323 @@
+"""A program's TCP connection as a provider sees it (`providers.flows` has the rules), on a connection of the stack.
+
+The connection's owner is `_Owner`, which holds the flow weakly: a flow that its provider forgot is gone, and its
+connection with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, cast
+
+from tunflow.endpoint import Buffer, Endpoint, endpoint
+from tunflow.flow import FlowInfo
+from tunflow.io.hosting.splice import splice
+from tunflow.io.policy import Carry, Decision
+from tunflow.providers.connections import TCPConnection as OutsideConnection
+from tunflow.providers.dialers import FlowDialer
+from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode, flow_error
+from tunflow.providers.flow_metadata import FlowMetaData
+from tunflow.providers.flows import TCPFlow
+from tunflow.stack.icmp import Reason
+
+if TYPE_CHECKING:
+    from tunflow.io.dialers import Dialer
+    from tunflow.io.policy import Stream
+    from tunflow.io.reactor import Reactor
+    from tunflow.io.statistics import Statistics
+    from tunflow.stack.stack import Stack
+
+READ_SIZE = 256 * 1024
+"""Bytes that one read gives at most: a connection's whole buffer."""
+
+Code = AppProxyFlowErrorCode
+
+
+class FlowPlane(Protocol):
+    """What a flow needs of a driver."""
+
+    @property
+    def reactor(self) -> Reactor:
+        """The clock."""
+
+    @property
+    def stack(self) -> Stack:
+        """The connections' stack."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts bytes."""
+
+    def decide_stream(self, connection: Stream, decision: Decision, /) -> None:
+        """Take a connection back."""
+
+
+class StackTCPFlow(TCPFlow):
+    """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer."""
+
+    def __init__(self, driver: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._info = info
+        self._straight = straight
+        self._meta_data = FlowMetaData(info)
+        self._opened = self._given_away = False
+        self._read_closed = self._write_closed = False
+        self._connecting = False
+        """Whether the SYN is ours and not answered yet."""
+        self._ended = False
+        """Whether the provider is done with both directions."""
+        self._reader: asyncio.Future[None] | None = None
+        self._writers: deque[tuple[memoryview, asyncio.Future[None]]] = deque()
+        self.owner = _Owner(weakref.ref(self))
+
+    @classmethod
+    def opened_by_us(cls, plane: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> StackTCPFlow:
+        """A flow on a connection whose SYN is ours; see `until_open`."""
+        flow = cls(plane, connection, info, straight)
+        flow._opened = flow._connecting = True
+        connection.user = flow.owner
+        return flow
+
+    async def until_open(self) -> None:
+        """Wait until the far end of a connection of ours has answered. Raises OSError."""
+        connection = self._connection
+        while not connection.open:
+            if connection.closed:
+                number = errno.ECONNREFUSED if connection.was_reset else errno.ETIMEDOUT
+                raise OSError(number, f"{self.remote_endpoint}: {os.strerror(number)}")
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        self._connecting = False
+
+    @property
+    def meta_data(self) -> FlowMetaData:
+        """Whose flow it is."""
+        return self._meta_data
+
+    @property
+    def remote_hostname(self) -> str | None:
+        """The name, where it is known."""
+        return self._info.hostname
+
+    @property
+    def remote_endpoint(self) -> Endpoint:
+        """Where the program wants to go."""
+        target = self._info.target
+        return target if self._info.hostname is None else Endpoint(self._info.hostname, target.port)
+
+    @property
+    def is_given_away(self) -> bool:
+        """Whether tunflow carries the flow itself."""
+        return self._given_away
+
+    async def open(self, local_endpoint: Endpoint | None = None) -> None:  # noqa: ARG002
+        """Answer the program's SYN."""
+        if self._opened or self._given_away or self._write_closed:
+            raise AppProxyFlowError(Code.INVALID_ARGUMENT, "the flow is open or over already")
+        if self._connection.closed:
+            raise AppProxyFlowError(Code.PEER_RESET, "the program gave up before the flow was opened")
+        self._opened = True
+        self._connection.user = self.owner
+        self._connection.accept(self._driver.reactor.now)
+
+    async def read(self) -> bytes:
+        """What the program sent."""
+        return b"".join(await self.read_pieces())
+
+    async def read_pieces(self) -> list[Buffer]:
+        """The same without a copy; empty at the end."""
+        if self._reader is not None:
+            raise AppProxyFlowError(Code.READ_ALREADY_PENDING)
+        connection = self._connection
+        while True:
+            if not self._opened or self._read_closed:
+                raise AppProxyFlowError(Code.ABORTED if self._read_closed and self._opened else Code.NOT_CONNECTED)
+            if connection.readable:
+                pieces = connection.take(READ_SIZE)
+                self._driver.statistics.tcp_bytes_up += sum(map(len, pieces))
+                return pieces
+            if connection.at_eof:
+                return []
+            if connection.closed:
+                raise AppProxyFlowError(Code.PEER_RESET)
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+
+    async def write(self, data: Buffer) -> None:
+        """Queue data for the program, waiting for room."""
+        if not self._opened or self._write_closed:
+            raise AppProxyFlowError(Code.NOT_CONNECTED)
+        if self._connection.closed:
+            raise AppProxyFlowError(Code.PEER_RESET)
+        # What is queued must not change any more.
+        view = memoryview(data if isinstance(data, bytes) else bytes(data))
+        if not self._writers:
+            view = self._send(view)
+        if not view:
+            return
+        done = asyncio.get_running_loop().create_future()
+        entry = (view, done)
+        self._writers.append(entry)
+        try:
+            await done
+        finally:
+            if done.cancelled():
+                with contextlib.suppress(ValueError):
+                    self._writers.remove(entry)
+
+    def _send(self, view: memoryview) -> memoryview:
+        """Queue as much as there is room for; the rest."""
+        connection = self._connection
+        room = min(connection.send_room, len(view))
+        if room > 0:
+            connection.send([view[:room]], self._driver.reactor.now)
+            self._driver.statistics.tcp_bytes_down += room
+        return view[max(0, room) :]
+
+    def close_read(self, error: BaseException | None = None) -> None:
+        """Discard what the program sends."""
+        if self._read_closed or self._given_away:
+            return
+        self._read_closed = True
+        self._wake_reader()
+        if error is not None and self._opened:
+            self._abort()
+            return
+        self.service()
+        self._end_if_done()
+
+    def close_write(self, error: BaseException | None = None) -> None:
+        """The end of the stream, or a failure."""
+        if self._write_closed or self._given_away:
+            return
+        self._write_closed = True
+        if not self._opened:
+            self._refuse(flow_error(error) if error is not None else None)
+        elif error is not None:
+            self._abort()
+        else:
+            if not self._writers:
+                self._connection.close_write(self._driver.reactor.now)
+            self._end_if_done()
+
+    async def carry(self, dialer: FlowDialer | None = None, target: Endpoint | None = None) -> None:
+        """Hand the connection back to the driver."""
+        if self._given_away or self._read_closed or self._write_closed:
+            raise AppProxyFlowError(Code.NOT_CONNECTED, "the flow is over, or given away already")
+        if self._reader is not None or self._writers:
+            raise AppProxyFlowError(Code.READ_ALREADY_PENDING, "the flow is being read or written")
+        way = cast("Dialer", dialer) if dialer is not None else self._straight
+        if target is None:
+            target = self.remote_endpoint if way.is_proxy else self._info.target
+        if not way.is_proxy and isinstance(target.host, str):
+            target = await _resolved(target)
+        self.give_away(Carry(way, target))
+
+    def give_away(self, decision: Decision) -> None:
+        """The flow is the provider's no more: the driver does with it as `decision` says."""
+        self._given_away = True
+        self._driver.decide_stream(self._connection, decision)
+
+    async def splice(self, connection: OutsideConnection) -> None:
+        """Pump both ways."""
+        await splice(self, connection)
+
+    # What the connection tells.
+
+    def service(self) -> None:
+        """The connection changed."""
+        connection = self._connection
+        if self._read_closed:
+            while connection.readable:
+                connection.take(READ_SIZE)
+        elif self._reader is not None and (
+            connection.readable or connection.at_eof or connection.closed or self._connecting
+        ):
+            self._wake_reader()
+        while self._writers:
+            if connection.closed:
+                _, done = self._writers.popleft()
+                if not done.done():
+                    done.set_exception(AppProxyFlowError(Code.PEER_RESET))
+                continue
+            view, done = self._writers[0]
+            rest = self._send(view)
+            if rest:
+                self._writers[0] = (rest, done)
+                return
+            self._writers.popleft()
+            if not done.done():
+                done.set_result(None)
+            if not self._writers and self._write_closed:
+                connection.close_write(self._driver.reactor.now)
+                self._end_if_done()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # Ends.
+
+    def _refuse(self, error: AppProxyFlowError | None) -> None:
+        """The program's SYN still waits: tell it in the network's own way."""
+        self._read_closed = self._ended = True
+        connection, driver = self._connection, self._driver
+        connection.user = None
+        code = None if error is None else error.code
+        if connection.held:
+            if code is Code.HOST_UNREACHABLE:
+                driver.stack.unreachable(connection.syn, Reason.HOST, driver.reactor.now)
+            connection.reject(reset=code not in {Code.HOST_UNREACHABLE, Code.TIMED_OUT})
+
+    def _abort(self) -> None:
+        self._read_closed = self._write_closed = self._ended = True
+        self._connection.user = None
+        self._wake_reader()
+        self._connection.abort()
+        self.service()  # whoever still writes hears of it
+
+    def _end_if_done(self) -> None:
+        if self._read_closed and self._write_closed and not self._writers and not self._ended and self._opened:
+            self._ended = True
+            self._connection.abandon(self._driver.reactor.now)
+
+    def __del__(self) -> None:
+        if not self._ended and not self._given_away and not self._connection.closed:
+            # Not here: whatever runs now may be in the middle of the stack.
+            self._driver.reactor.call_soon(self._connection.abort)
+
+
+class _Owner:
+    """What the stack's connection holds."""
+
+    __slots__ = ("_flow",)
+
+    def __init__(self, flow: weakref.ref[StackTCPFlow]) -> None:
+        self._flow = flow
+
+    def service(self) -> None:
+        """Tell the flow, if there still is one."""
+        flow = self._flow()
+        if flow is not None:
+            flow.service()
+
+
+async def _resolved(target: Endpoint) -> Endpoint:
+    """The address of a name, by the system's resolver. Raises AppProxyFlowError."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port)
+    except OSError as error:
+        raise AppProxyFlowError(Code.HOST_UNREACHABLE, f"{target}: {error.strerror}") from error
+    return endpoint(str(found[0][4][0]), target.port)

@@ -1,0 +1,103 @@
+"""The flow that a content filter judges: NEFilterFlow and NEFilterSocketFlow; and what is reported of it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID, uuid4
+
+from tunflow.endpoint import Endpoint
+from tunflow.flow import TCP, FlowInfo, ProcessInfo
+from tunflow.providers.network_rule import TrafficDirection
+
+
+class FilterFlow:
+    """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
+
+    __slots__ = ("_info", "identifier", "url")
+
+    def __init__(self, info: FlowInfo) -> None:
+        self._info = info
+        self.identifier: UUID = uuid4()
+        self.url: str | None = None
+
+    @property
+    def remote_endpoint(self) -> Endpoint:
+        """Where the flow goes, as its packets say."""
+        return self._info.target
+
+    @property
+    def local_endpoint(self) -> Endpoint:
+        """The client's end."""
+        return self._info.client
+
+    @property
+    def remote_hostname(self) -> str | None:
+        """The name that the client asked for; None when unknown."""
+        return self._info.hostname
+
+    @property
+    def direction(self) -> TrafficDirection:
+        """A tunnel's flows are all the client's own."""
+        return TrafficDirection.OUTBOUND
+
+    @property
+    def socket_family(self) -> int:
+        """`socket.AF_INET` or `socket.AF_INET6`."""
+        return socket.AF_INET if len(self._info.target.host) == 4 else socket.AF_INET6
+
+    @property
+    def socket_type(self) -> int:
+        """`socket.SOCK_STREAM` or `socket.SOCK_DGRAM`."""
+        return socket.SOCK_STREAM if self._info.protocol == TCP else socket.SOCK_DGRAM
+
+    @property
+    def socket_protocol(self) -> int:
+        """`socket.IPPROTO_TCP` or `socket.IPPROTO_UDP`."""
+        return socket.IPPROTO_TCP if self._info.protocol == TCP else socket.IPPROTO_UDP
+
+    @property
+    def process(self) -> ProcessInfo | None:
+        """The program; None when unknown."""
+        return self._info.process
+
+    @property
+    def source_app_identifier(self) -> str:
+        """The path of the program's executable; "" when unknown."""
+        process = self._info.process
+        return (process.executable if process is not None else None) or ""
+
+    def __repr__(self) -> str:
+        name = self.remote_hostname or self.remote_endpoint.host_text
+        return f"<FilterFlow {self._info.protocol} {name}:{self.remote_endpoint.port}>"
+
+
+class ReportAction(IntEnum):
+    """NEFilterAction."""
+
+    INVALID = 0
+    ALLOW = 1
+    DROP = 2
+    REMEDIATE = 3
+    FILTER_DATA = 4
+
+
+class ReportEvent(IntEnum):
+    """NEFilterReportEvent."""
+
+    NEW_FLOW = 1
+    DATA_DECISION = 2
+    FLOW_CLOSED = 3
+    STATISTICS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """NEFilterReport. The byte counts are known when a flow is closed and in statistics; 0 before."""
+
+    flow: FilterFlow
+    action: ReportAction
+    event: ReportEvent
+    bytes_inbound_count: int = 0
+    bytes_outbound_count: int = 0

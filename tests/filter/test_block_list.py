@@ -1,0 +1,165 @@
+"""Block lists: each syntax, precedence, and speed."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunflow.filter.block_list import BlockList
+from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ("", []),
+        ("# a comment", []),
+        ("! a comment", []),
+        ("[Adblock Plus 2.0]", []),
+        ("0.0.0.0 ads.example", [DomainRule("ads.example", below=False)]),
+        (
+            "::1 ads.example  tracker.example # both",
+            [DomainRule(n, below=False) for n in ("ads.example", "tracker.example")],
+        ),
+        ("127.0.0.1 localhost", []),
+        ("Example.COM.", [DomainRule("example.com")]),
+        ("example.com # why", [DomainRule("example.com")]),
+        ("*.example.com", [DomainRule("example.com", itself=False)]),
+        ("bücher.example", [DomainRule("xn--bcher-kva.example")]),
+        ("||example.com^", [DomainRule("example.com")]),
+        ("||example.com^$important", [DomainRule("example.com", IMPORTANT)]),
+        ("||example.com^$all", [DomainRule("example.com")]),
+        ("@@||example.com^", [DomainRule("example.com", EXCEPT)]),
+        ("@@||example.com^$important", [DomainRule("example.com", EXCEPT | IMPORTANT)]),
+        ("example.com/path", [URLRule("||example.com/path")]),
+        ("http://example.com/x", [URLRule("|http://example.com/x")]),
+        ("||example.com/a*b", [URLRule("||example.com/a*b")]),
+        ("-banner-", [URLRule("-banner-")]),
+        ("/ads[0-9]+/", [URLRule("/ads[0-9]+/")]),
+        ("-Banner-$match-case", [URLRule("-Banner-", match_case=True)]),
+    ],
+)
+def test_lines(line, rules):
+    assert parse_line(line) == rules
+
+
+@pytest.mark.parametrize(
+    "line", ["example.com##.ad", "##.ad", "example.com#@#.ad", "||a.example^$third-party",
+             "||a.example^$domain=b.example", "-x-y-$script,image", "example.com#?#div:has(.ad)", "example.com$$script"]
+)  # fmt: skip
+def test_rules_that_need_what_a_tunnel_cannot_see_are_said_to_be_unsupported(line):
+    (rule,) = parse_line(line)
+    assert isinstance(rule, Unsupported)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0.0.0.0 exa,mple.com", "||" + "a" * 64 + ".com^", "/(/", "*", "||^", "exa mple", "a..b"],
+)
+def test_broken_lines(line):
+    assert all(isinstance(rule, Broken) for rule in parse_line(line))
+    assert parse_line(line)
+
+
+def blocked(lines, host, url=None):
+    finding = BlockList("test", lines).find(host, url)
+    return finding is not None and finding.blocked
+
+
+@pytest.mark.parametrize(
+    ("lines", "host", "verdict"),
+    [
+        (["example.com"], "example.com", True),
+        (["example.com"], "www.example.com", True),
+        (["example.com"], "badexample.com", False),
+        (["0.0.0.0 example.com"], "www.example.com", False),
+        (["*.example.com"], "example.com", False),
+        (["*.example.com"], "a.b.example.com", True),
+        (["||example.com^", "@@||good.example.com^"], "good.example.com", False),
+        (["||example.com^", "@@||good.example.com^"], "bad.example.com", True),
+        (["||example.com^$important", "@@||good.example.com^"], "good.example.com", True),
+        (["||example.com^$important", "@@||good.example.com^$important"], "good.example.com", False),
+        (["example.com", "0.0.0.0 example.com"], "example.com", True),
+        (["@@||example.com^", "example.com"], "example.com", False),
+        (["||ads.*^"], "ads.example.com", True),
+        (["||example.com/path"], "example.com", False),  # a host alone is not that page
+    ],
+)
+def test_hosts(lines, host, verdict):
+    assert blocked(lines, host) is verdict
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "verdict"),
+    [
+        ("||example.com/ads/", "http://www.example.com/ads/x.png", True),
+        ("||example.com/ads/", "http://example.com.evil.example/ads/", False),
+        ("||example.com/ads/", "http://evil.example/?u=//example.com/ads/", False),
+        ("example.com/ads", "http://example.com/ads?x=1", True),
+        ("-banner-", "http://h.example/x-banner-1.png", True),
+        ("-banner-", "http://h.example/x-BANNER-1.png", True),
+        ("-banner-$match-case", "http://h.example/x-BANNER-1.png", False),
+        ("|http://h.example/x|", "http://h.example/x", True),
+        ("|http://h.example/x|", "http://h.example/xy", False),
+        ("/track^", "http://h.example/track?id", True),
+        ("/track^", "http://h.example/track", True),
+        ("/track^", "http://h.example/tracker", False),
+        ("/a*z/", "http://h.example/a-to-z/", True),
+        (r"/ba[dn]{1}\d/", "http://h.example/BAD7", True),
+        ("&adid=", "http://h.example/?x&adid=7", True),
+        ("ban*ner", "http://h.example/ban-and-ner", True),
+    ],
+)
+def test_urls(pattern, url, verdict):
+    assert blocked([pattern], url.split("/")[2], url) is verdict
+
+
+def test_the_line_that_decides_is_named_and_broken_lines_are_shown():
+    made = BlockList("test", ["! head", "a.example", "b..example", "||c.example^$script", "c.example"])
+    finding = made.find("x.c.example")
+    assert finding is not None
+    assert finding.line == 5
+    assert [(complaint.line, complaint.text) for complaint in made.complaints] == [(3, "b..example")]
+    assert (made.broken, made.unsupported, len(made)) == (1, 1, 2)
+
+
+NAMES = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
+RULES = st.lists(
+    st.tuples(NAMES, st.sampled_from(["{}.x", "||{}.x^", "@@||{}.x^", "||{}.x^$important", "0.0.0.0 {}.x", "*.{}.x"])),
+    max_size=12,
+)
+
+
+@given(RULES, NAMES)
+def test_against_a_naive_twin(rules, host):
+    host += ".x"
+    lines = [shape.format(name) for name, shape in rules]
+    hits = []
+    for name, shape in rules:
+        itself, below = host == name + ".x", host.endswith(f".{name}.x")
+        if (itself and shape[0] != "*") or (below and shape[0] != "0"):
+            hits.append(2 if "important" in shape else 1 if shape[0] == "@" else 0)
+    expected = None if not hits else max(hits) != 1
+    finding = BlockList("test", lines).find(host)
+    assert (None if finding is None else finding.blocked) == expected
+
+
+@given(st.text(max_size=80))
+def test_no_line_raises(text):
+    parse_line(text)
+
+
+def test_a_large_list_is_quick():
+    """A loose bound; the figures are the bench's."""
+    names = [f"h{number}.d{number % 977}.example" for number in range(100_000)]
+    start = time.process_time()
+    made = BlockList("large", [f"||{name}^" for name in names])
+    assert time.process_time() - start < 2
+    start = time.process_time()
+    for first, _ in pairwise(names[:10_000]):
+        assert made.find(first) is not None
+    assert time.process_time() - start < 0.5

@@ -1,0 +1,117 @@
+"""Every request on a connection, however it is cut and whatever a client tries."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunflow.errors import BadPacket
+from tunflow.filter.http_requests import ALL, LARGEST_HEAD, Ambiguous, HTTPRequests
+
+GET = b"GET /a?b HTTP/1.1\r\nHost: one.example\r\n\r\n"
+POST = b"POST /up HTTP/1.1\r\nHost: Two.Example.:8080\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = (
+    b"POST /c HTTP/1.1\r\nHost: three.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    b"5;ext=1\r\nGET /\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
+)
+ABSOLUTE = b"GET http://user@four.example:81/p HTTP/1.1\r\nHost: four.example\r\n\r\n"
+STREAM = GET + POST + CHUNKED + ABSOLUTE + b"\r\n" + GET
+HOSTS = ["one.example", "two.example", "three.example", "four.example", "one.example"]
+
+
+def walk(stream, cuts=()):
+    """All requests, the machine being shown what has arrived and not passed, up to each cut in turn."""
+    machine, found, at, passed = HTTPRequests(), [], 0, 0
+    for end in [*cuts, len(stream)]:
+        at = max(at, end)
+        while at > passed:
+            step = machine.look_untrusted(stream[passed:at])
+            found += step.requests
+            if not step.passed:
+                break
+            passed += step.passed
+    return found, passed
+
+
+def test_all_requests_of_a_pipeline():
+    found, passed = walk(STREAM)
+    assert [request.hosts for request in found] == [(host,) for host in HOSTS]
+    assert [request.url for request in found[:2]] == ["http://one.example/a?b", "http://two.example/up"]
+    assert found[3].target == "/p"
+    assert passed == len(STREAM)
+
+
+def test_byte_by_byte():
+    assert walk(STREAM, range(1, len(STREAM))) == walk(STREAM)
+
+
+@given(st.lists(st.integers(1, len(STREAM) - 1), max_size=9).map(sorted))
+def test_cut_anywhere(cuts):
+    assert walk(STREAM, cuts) == walk(STREAM)
+
+
+@pytest.mark.parametrize(
+    ("head", "hosts"),
+    [
+        (b"GET / HTTP/1.1\nHost: lf.example\n\n", ("lf.example",)),
+        (b"GET / HTTP/1.1\r\nHost : space.example\r\n\r\n", ("space.example",)),
+        (b"GET / HTTP/1.1\r\nHost:\r\n folded.example\r\n\r\n", ("folded.example",)),
+        (b"GET / HTTP/1.1\r\nhOsT: UPPER.example\r\n\r\n", ("upper.example",)),
+        (b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n\r\n", ("a.example", "b.example")),
+        (b"GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n", ("b.example", "a.example")),
+        (b"get / HTTP/1.0\r\n\r\n", ()),
+        (b"GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n", ("2001:db8::1",)),
+        (b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n", ("192.0.2.1",)),
+    ],
+)
+def test_names_in_every_disguise(head, hosts):
+    (request,) = walk(head)[0]
+    assert request.hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"CONNECT x.example:443 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x.example\r\nUpgrade: websocket\r\n\r\n"],
+)
+def test_what_follows_another_protocol_is_not_http(head):
+    step = HTTPRequests().look_untrusted(head + b"\x16\x03\x01")
+    assert step.passed == ALL
+    assert step.requests[0].hosts == ("x.example",)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 5, 6\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+)
+def test_smuggling_is_refused(head):
+    with pytest.raises(Ambiguous):
+        walk(head)
+
+
+@pytest.mark.parametrize(
+    "stream", [b"\x16\x03\x01\x02\x00", b"SSH-2.0-x\r\n", b"GET / HTTP/9\r\n\r\n\r\n", b"GET /" + b"a" * LARGEST_HEAD]
+)
+def test_what_is_not_http(stream):
+    with pytest.raises(BadPacket):
+        walk(stream + b"\r\n\r\n")
+
+
+def test_a_body_of_any_size_is_not_held():
+    step = HTTPRequests().look_untrusted(b"PUT / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n")
+    assert step.passed > 1_000_000_000_000
+
+
+@given(st.binary(max_size=300))
+def test_anything_else_is_bad_packet(data):
+    with contextlib.suppress(BadPacket):
+        HTTPRequests().look_untrusted(data)

@@ -1,0 +1,78 @@
+"""Real programs go different ways, by which program they are: the site's log says by whom each was carried."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import CLIENT4, SITE4, Lab
+from bench.netlab.tunnel import run_command, shadowsocks_url
+from lab_support import DNS, Contents, Tunnel
+
+pytestmark = pytest.mark.lab
+CURL = "curl -s -m 5 -o /dev/null"
+WGET = "wget -q -t 1 -T 5 -O /dev/null"
+
+
+def run_with(lab: Lab, profile: str, command: str) -> subprocess.CompletedProcess[str]:
+    """A shell in a tunnel with that profile."""
+    file = lab.directory / "apps.toml"
+    file.write_text(f'server = "{shadowsocks_url()}"\n{profile}')
+    file.chmod(0o600)
+    argv = run_command(["sh", "-c", command], server=None, dns=DNS, options=["--profile", str(file)])
+    return lab.client.run(argv, check=False, timeout=60)
+
+
+class Visits:
+    """Who fetched what, as the site saw it since this was made."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._file: Path = lab.directory / "nginx" / "access.log"
+        self._before = len(self._file.read_text().splitlines()) if self._file.exists() else 0
+
+    def of(self, agent: str) -> list[str]:
+        """Where the visits of one kind of program came from: "direct" or "carried"."""
+        lines = [line for line in self._file.read_text().splitlines()[self._before :] if agent in line]
+        return ["direct" if line.startswith((f"{CLIENT4} ", "fd66::1 ")) else "carried" for line in lines]
+
+
+def test_one_app_in_the_tunnel_and_the_rest_direct(tunnel: Tunnel, contents: Contents) -> None:
+    visits = Visits(tunnel.lab)
+    done = run_with(
+        tunnel.lab,
+        '[[apps]]\npath = "/usr/bin/curl"\n',
+        f"{CURL} http://{SITE4}/1k && {WGET} http://{SITE4}/1k && {CURL} http://site.lab/1k && {WGET} http://[fd77::1]/1k",
+    )
+    assert done.returncode == 0, done.stderr
+    assert visits.of("curl/") == ["carried", "carried"]
+    assert visits.of("Wget/") == ["direct", "direct"]
+
+
+def test_programs_that_live_for_a_moment(tunnel: Tunnel, contents: Contents) -> None:
+    """Twenty of each at once: every one goes its way."""
+    visits = Visits(tunnel.lab)
+    each = f"{CURL} http://{SITE4}/1k & {WGET} http://{SITE4}/1k & "
+    done = run_with(tunnel.lab, '[[apps]]\npath = "/usr/bin/wget"\n', f"{each * 20} wait")
+    assert done.returncode == 0, done.stderr
+    assert visits.of("curl/") == ["direct"] * 20
+    assert visits.of("Wget/") == ["carried"] * 20
+
+
+def test_block_and_all_but_one(tunnel: Tunnel, contents: Contents) -> None:
+    visits = Visits(tunnel.lab)
+    apps = 'other_apps = "tunnel"\n[[apps]]\npath = "/usr/bin/wget"\naction = "block"\n'
+    done = run_with(tunnel.lab, apps, f"{CURL} http://{SITE4}/1k; echo $?; {WGET} http://{SITE4}/1k; echo $?")
+    assert done.stdout.split() == ["0", "4"]
+    assert visits.of("curl/") == ["carried"]
+    assert visits.of("Wget/") == []
+
+
+def test_by_domain_within_an_app(tunnel: Tunnel, contents: Contents) -> None:
+    """The name is only known from the request; the other program is not looked at."""
+    visits = Visits(tunnel.lab)
+    apps = 'other_apps = "direct"\n[[apps]]\npath = "/usr/bin/curl"\ndomains = ["site.lab"]\n'
+    command = f"{CURL} http://site.lab/1k && {CURL} http://four.lab/1k && {WGET} http://site.lab/1k"
+    assert run_with(tunnel.lab, apps, command).returncode == 0
+    assert visits.of("curl/") == ["carried", "direct"]
+    assert visits.of("Wget/") == ["direct"]

@@ -1,0 +1,80 @@
+"""Which app's flows go where: the first entry counts, and what cannot be told is another app's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunflow.flow import ProcessInfo
+from tunflow.manager.profile_file import parse
+from tunflow.manager.routing import make_routing
+from tunflow.rules.conditions import Facts, Need
+from tunflow.rules.groups import Health
+
+CURL = ProcessInfo(10, "/usr/bin/curl", "curl", 1000, "/user.slice/app")
+WGET = ProcessInfo(11, "/usr/bin/wget", "wget", 0, "/system.slice")
+APPS = """
+other_apps = "OTHER"
+server = "direct://"
+rules = ["DOMAIN-SUFFIX,plain.example,DIRECT"]
+[[apps]]
+path = "/usr/bin/c*"
+domains = ["blocked.example"]
+action = "block"
+[[apps]]
+path = "/usr/bin/curl"
+[[apps]]
+cgroup = "/system.slice"
+uid = 0
+action = "direct"
+"""
+
+
+def target(process: ProcessInfo | None, name: str | None, other: str = "direct") -> str | Need:
+    routing = make_routing(parse(APPS.replace("OTHER", other), "p.toml"), Health(lambda: 0.5))
+    known = name != ""
+    facts = Facts(
+        "tcp", bytes(4), 1, 443, bytes(4), name if known else None, name_sought=known, find_process=lambda: process
+    )
+    found = routing.table.match(facts)
+    return found if isinstance(found, Need) else (found or routing.default).target
+
+
+@pytest.mark.parametrize(
+    ("process", "name", "expected"),
+    [
+        (CURL, "x.example", "PROXY"),
+        (CURL, "www.blocked.example", "REJECT"),
+        (CURL, "plain.example", "DIRECT"),  # an app in the tunnel is still subject to the rules
+        (CURL, "", Need.NAME),  # only its name tells whether it is blocked
+        (WGET, "x.example", "DIRECT"),
+        (WGET, "", "DIRECT"),  # no name is looked for where it makes no difference
+        (None, "x.example", "DIRECT"),
+        (ProcessInfo(uid=1000), "x.example", "DIRECT"),
+    ],
+)
+def test_where_it_goes(process: ProcessInfo | None, name: str, expected: str | Need) -> None:
+    assert target(process, name) == expected
+
+
+@pytest.mark.parametrize(("other", "expected"), [("direct", "DIRECT"), ("block", "REJECT"), ("tunnel", "PROXY")])
+def test_other_apps(other: str, expected: str) -> None:
+    assert target(None, "x.example", other) == expected
+
+
+def test_the_entry_is_named_with_its_line() -> None:
+    routing = make_routing(parse(APPS.replace("OTHER", "direct"), "p.toml"), Health(lambda: 0.5))
+    facts = Facts("tcp", bytes(4), 1, 443, bytes(4), "x.example", find_process=lambda: WGET)
+    found = routing.table.match(facts)
+    assert not isinstance(found, Need)
+    assert found is not None
+    assert (found.file, found.line, found.text) == ("p.toml", 11, "apps[2] uid 0, cgroup /system.slice")
+
+
+def test_without_apps_nothing_is_asked_of_processes() -> None:
+    routing = make_routing(parse('server="direct://"\nother_apps="block"', "p.toml"), Health(lambda: 0.5))
+
+    def find() -> ProcessInfo | None:
+        pytest.fail("nobody needs to know")
+
+    facts = Facts("tcp", bytes(4), 1, 443, bytes(4), "x.example", find_process=find)
+    assert routing.table.match(facts) is None
