@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tunflow.commands.flows import dialer_of, finish, make_driver, say, with_pcap
+from tunflow.commands.flows import dialer_of, finish, make_driver, with_pcap
+from tunflow.commands.saying import say
 from tunflow.commands.serve import stop_on_signals
 from tunflow.device import Device
 from tunflow.host.fd import from_fd

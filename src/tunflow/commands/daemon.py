@@ -15,8 +15,9 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-from tunflow.commands.flows import make_driver, name_service, say
+from tunflow.commands.flows import make_driver, name_service
 from tunflow.commands.instructions import Instructions
+from tunflow.commands.saying import say
 from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event, Request
 from tunflow.control.server import ControlServer
@@ -26,6 +27,7 @@ from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
 from tunflow.host.network import HostNetwork
 from tunflow.host.outer_resolvers import OuterResolvers
+from tunflow.host.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
@@ -61,6 +63,7 @@ def serve_spawned() -> int:
 
 
 def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
+    require_net_admin()
     runtime = RuntimeDirectory.own()
     runtime.make()
     plan = make_plan(instructions.make_profile(), name_service)
@@ -76,6 +79,8 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
     try:
         daemon = Daemon(reactor, runtime, plan, instructions, log, report)
         return loop.run_until_complete(daemon.run())
+    except OSError as error:
+        raise LocalError(f"the tunnel cannot be made: {error.strerror or error}") from error
     finally:
         loop.close()
         reactor.close()
@@ -184,7 +189,7 @@ class Daemon:
             say(line)
 
     def _status_changed(self, status: Status) -> None:
-        self._say(status.value)
+        self._log.say(status.value)
         self._control.tell(Event("status", {"status": status.value}))
 
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:

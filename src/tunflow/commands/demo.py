@@ -9,7 +9,8 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from tunflow.commands.flows import SERVER_VARIABLE, say
+from tunflow.commands.flows import SERVER_VARIABLE
+from tunflow.commands.saying import say
 from tunflow.demo.children import Child
 from tunflow.demo.client import NEW_CONNECTIONS, Plan
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6

@@ -8,7 +8,7 @@ import socket
 from dataclasses import asdict
 from ipaddress import ip_address
 
-from tunflow.commands.flows import say
+from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.manager.explain import Explanation, parse_destination

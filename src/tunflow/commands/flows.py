@@ -6,12 +6,12 @@ import argparse
 import gc
 import os
 import resource
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
+from tunflow.commands.saying import say
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
@@ -33,12 +33,6 @@ DNS_PORT = 53
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors that no flow gets: our own, inherited ones, names and pings."""
-
-
-def say(line: str) -> None:
-    """One line on stderr, for people. A stderr that is gone must not end the tunnel."""
-    with suppress(OSError, ValueError):
-        print(f"tunflow: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def dialer_of(options: argparse.Namespace) -> Dialer:

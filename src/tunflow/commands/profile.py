@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunflow.commands.flows import SERVER_VARIABLE, say
+from tunflow.commands.flows import SERVER_VARIABLE
+from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.manager import profile_file
 from tunflow.manager.profile import Profile, is_profile_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from tunflow.commands.flows import say
+from tunflow.commands.saying import say
 from tunflow.host.process import ProcessTable
 from tunflow.host.socket_diag import SocketDiag
 from tunflow.io.dialers import Dialer

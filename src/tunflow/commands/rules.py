@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from tunflow.commands.flows import say
+from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.manager import rule_data
 from tunflow.manager.profile_store import load_profile

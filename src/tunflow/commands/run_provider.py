@@ -11,9 +11,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, say, with_pcap
+from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, with_pcap
 from tunflow.commands.provider_options import configuration_of, provider_class
 from tunflow.commands.run import DEFAULT_DNS
+from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.host.exit_result import ExitResult, leave
 from tunflow.host.fd import from_fd

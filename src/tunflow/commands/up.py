@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunflow.commands.flows import SERVER_VARIABLE, say
-from tunflow.commands.instructions import Instructions
+from tunflow.commands.instructions import SERVER_VARIABLE, Instructions
+from tunflow.commands.saying import say
 from tunflow.control.client import NotRunning, Refused, ask, watch
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
