@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -74,6 +76,56 @@ def test_without_an_ipv6_address_ipv6_is_unreachable(tmp_path: Path) -> None:
     network.apply(replace(SETTINGS, addresses=ADDRESSES[:1]))
     assert "No route to host" in way("2600::1")  # EHOSTUNREACH
     assert way("8.8.8.8") == "tunflow0"
+    network.undo()
+
+
+@host()
+def test_where_ipv6_is_switched_off_it_stays_off(tmp_path: Path) -> None:
+    run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
+    before = snapshot()
+    network = HostNetwork(tmp_path / "state")
+    network.apply(WITH_ALL)
+    assert run("ip -6 addr") == ""
+    assert way("8.8.8.8") == "tunflow0"
+    assert "dev" not in way("2600::1")
+    with pytest.raises(LocalError, match="IPv6 is switched off on this host"):
+        network.apply(replace(SETTINGS, addresses=ADDRESSES[1:]))
+    network.undo()
+    assert snapshot() == before
+
+
+@host()
+def test_tcp_into_the_tunnel_is_not_paced(tmp_path: Path) -> None:
+    network = HostNetwork(tmp_path / "state")
+    network.apply(SETTINGS)
+    assert "congctl cubic" in run("ip route show table 10048 default")
+    assert "congctl cubic" in run("ip -6 route show table 10048 default")
+    network.undo()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+        for act in (lambda: HostNetwork(tmp_path / "state").apply(SETTINGS), lambda: undo_recorded(tmp_path / "state")):
+            with pytest.raises(LocalError, match=r"changing the host's network needs root \(CAP_NET_ADMIN\)"):
+                act()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+@host()
+def test_eight_thousand_excluded_networks_take_less_than_two_seconds(tmp_path: Path) -> None:
+    excluded = tuple(ip_network(((20 << 24) + number * 4096, 24)) for number in range(8000))
+    excluded += tuple(ip_network(((0x2A00 << 112) + (number << 96), 48)) for number in range(2000))
+    network = HostNetwork(tmp_path / "state")
+    start = time.monotonic()
+    network.apply(replace(SETTINGS, excluded=excluded, kill_switch=True))
+    assert time.monotonic() - start < 2
+    assert way("20.0.0.7") == way("2a00:5::1") == "eth0"
+    assert way("20.0.1.7") == "tunflow0"
     network.undo()
 
 

@@ -113,9 +113,11 @@ def check_available() -> None:
 
 def _run(text: str) -> None:
     check_available()
-    done = subprocess.run(
-        [_NFT, "-f", "-"], input=text, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
-    )
+    command = [_NFT, "-f", "-"]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise LocalError(f"nft has not answered for {_SECONDS} s") from None
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}")
         raise LocalError(f"nft refuses the table inet {TABLE}: {reason.strip()}")

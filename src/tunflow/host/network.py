@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tunflow.errors import LocalError
@@ -40,6 +41,8 @@ from tunflow.host.state_file import STATE_FILE, Record, load, new_record, remove
 from tunflow.host.tun import Offload, TunDevice
 
 _VERSIONS = (4, 6)
+_NEEDS_ROOT = "changing the host's network needs root (CAP_NET_ADMIN)"
+_CAP_NET_ADMIN = 12
 
 
 class HostNetwork:
@@ -66,11 +69,12 @@ class HostNetwork:
         Call it again with the same settings when interfaces, addresses or routes have changed: the exceptions for
         LANs, bridges and other VPNs follow what is there.
         """
+        _check_privilege()
         if self._record is None:
             self._record = self._take_over(settings)
         try:
             with _explained():
-                self._apply(settings, self._record)
+                self._apply(_for_this_host(settings), self._record)
         except BaseException:
             self._fall_back(self._record)
             raise
@@ -154,9 +158,9 @@ class HostNetwork:
     def _set_routes(self, route: RouteSocket, settings: HostSettings, record: Record, around: Surroundings) -> None:
         before, record.table, record.has_routes = record.table, settings.table, True
         save(record, self._state)
-        for version in _VERSIONS:
+        for version in _versions():
             set_table(route, version, settings.table, plan_routes(settings, version, around))
-        for version in _VERSIONS:
+        for version in _versions():
             set_rules(route, version, plan_rules(settings, version, around))
             if before != settings.table:
                 set_table(route, version, before, {})
@@ -172,7 +176,7 @@ class HostNetwork:
         """After a failed `apply`: to the settings in force, or else to nothing but a kill switch that was there."""
         if self._settings is not None:
             with _explained():
-                self._apply(self._settings, record)
+                self._apply(_for_this_host(self._settings), record)
             return
         self._record = None
         _undo(record, self._state, self._close_device, keep_kill_switch=self._inherited_kill_switch)
@@ -188,6 +192,7 @@ def undo_recorded(state: Path = STATE_FILE) -> bool:
 
     A process that is still there is asked to do it itself: then this refuses, and changes nothing.
     """
+    _check_privilege()
     record = load(state)
     if record is None:
         return resolver_file.restore_unrecorded(resolver_file.RESOLV_CONF)
@@ -197,10 +202,33 @@ def undo_recorded(state: Path = STATE_FILE) -> bool:
     return True
 
 
+def _check_privilege() -> None:
+    """Raise LocalError without CAP_NET_ADMIN, before anything is touched."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    words = next((line.split() for line in status.splitlines() if line.startswith("CapEff:")), ["", "0"])
+    if not int(words[1], 16) >> _CAP_NET_ADMIN & 1:
+        raise LocalError(_NEEDS_ROOT)
+
+
+def _for_this_host(settings: HostSettings) -> HostSettings:
+    """Without IPv6 addresses where the host has IPv6 switched off: then it stays off, and unreachable."""
+    if sysctls.read("ipv6/conf/default/disable_ipv6") == "0":
+        return settings
+    kept = tuple(address for address in settings.addresses if address.version == 4)
+    if not kept:
+        raise LocalError("IPv6 is switched off on this host: expected an IPv4 address for the tunnel")
+    return replace(settings, addresses=kept)
+
+
+def _versions() -> tuple[int, ...]:
+    """The IP versions that this kernel has at all."""
+    return _VERSIONS if sysctls.read("ipv6/conf/all/disable_ipv6") is not None else (4,)
+
+
 def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
     links = list_links(route)
     tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
-    routes = [each for version in _VERSIONS for each in list_routes(route, version)]
+    routes = [each for version in _versions() for each in list_routes(route, version)]
     gateways = frozenset(link.index for link in links.values() if link.name in settings.gateways)
     return Surroundings(links, routes, tunnel, gateways)
 
@@ -258,9 +286,9 @@ def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep
 
 def _remove_routes(table: int) -> None:
     with RouteSocket() as route:
-        for version in _VERSIONS:
+        for version in _versions():
             set_rules(route, version, [])
-        for version in _VERSIONS:
+        for version in _versions():
             set_table(route, version, table, {})
 
 
@@ -271,7 +299,5 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
-            raise LocalError(
-                f"cannot {error.filename or 'change the network'}: it needs root (CAP_NET_ADMIN)"
-            ) from None
+            raise LocalError(f"cannot {error.filename or 'change the network'}: {_NEEDS_ROOT}") from None
         raise LocalError(f"cannot {error.filename or 'change the network'}: {error.strerror}") from None

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 
 from tunflow.host.netlink import (
     NLM_F_CREATE,
@@ -32,7 +33,9 @@ RTM_GETROUTE = 26
 RTA_DST = 1
 RTA_GATEWAY = 5
 RTA_MULTIPATH = 9
+RTA_METRICS = 8
 RTA_TABLE = 15
+RTAX_CC_ALGO = 16
 RTN_UNREACHABLE = 7
 RTN_THROW = 9
 RT_SCOPE_NOWHERE = 255
@@ -48,6 +51,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 """struct rtmsg: family, length of destination and source, TOS, table, protocol, scope, type, flags."""
 _NEXTHOP = struct.Struct("=HBBi")
 """struct rtnexthop: length, flags, hops, interface."""
+_CONGESTION_CONTROLS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 _GONE = frozenset((errno.ESRCH, errno.ENOENT))
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -125,9 +129,10 @@ def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
 def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, Way]) -> None:
     """Make our routes in `table` exactly `wanted`. What is new comes before what is old goes. Raises OSError."""
     there = {each.destination: each.way for each in list_routes(route, version, table) if each.protocol == PROTOCOL}
+    metrics = _local_hop_metrics()
     route.send(
         [
-            _request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table)
+            _request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table, metrics)
             for destination, way in wanted.items()
             if there.get(destination) != way
         ]
@@ -142,7 +147,20 @@ def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Netw
     )
 
 
-def _request(kind: int, flags: int, destination: Network, way: Way, table: int) -> Request:
+def _local_hop_metrics() -> bytes:
+    """Have TCP use CUBIC on the way into the device, whatever the host's default.
+
+    That hop is local and lossless, so the pacing of BBR would only cost time there. The real path belongs to our own
+    sockets, which keep the host's.
+    """
+    try:
+        available = _CONGESTION_CONTROLS.read_text(encoding="ascii").split()
+    except OSError:
+        return b""
+    return attribute(RTA_METRICS, attribute(RTAX_CC_ALGO, b"cubic\0")) if "cubic" in available else b""
+
+
+def _request(kind: int, flags: int, destination: Network, way: Way, table: int, metrics: bytes = b"") -> Request:
     version, length = destination.version, destination.prefixlen
     scope = RT_SCOPE_LINK if version == 4 and way.devices else RT_SCOPE_UNIVERSE
     if kind == RTM_DELROUTE:
@@ -151,6 +169,6 @@ def _request(kind: int, flags: int, destination: Network, way: Way, table: int) 
     body += attribute(RTA_TABLE, struct.pack("=I", table))
     body += attribute(RTA_DST, destination.network_address.packed)
     if way.devices:
-        body += attribute(RTA_OIF, struct.pack("=i", way.devices[0]))
+        body += attribute(RTA_OIF, struct.pack("=i", way.devices[0])) + metrics
     tried = "add" if kind == RTM_NEWROUTE else "remove"
     return Request(kind, flags, body, f"{tried} the route to {destination} in table {table}")
