@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks import address
+from tunflow.proxies import address
 from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, MAX_PAYLOAD, Sealer
 from tunflow.proxies.shadowsocks.datagram import Datagrams
 from tunflow.proxies.shadowsocks.keys import master_key, subkey

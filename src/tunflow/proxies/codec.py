@@ -3,33 +3,82 @@
 A `StreamCodec` stands between a flow's bytes and the bytes on the socket to the server; a `DatagramCodec` does the
 same for datagrams. Codecs nest: the wire bytes of one are the flow bytes of the next, which is how a chain of
 servers is made. They do no I/O and keep no copy of what passes.
+
+Some servers answer before they carry anything, and may refuse (SOCKS, HTTP CONNECT, TLS); others are never asked
+(Shadowsocks). The difference is one attribute, `established`, and one way to drive both:
+
+1. connected: send `seal([])` if the codec is not established; the flow itself waits;
+2. whatever arrives goes through `open_untrusted`; while the codec is not established, send `seal([])` after it;
+3. once established, flow bytes may be sealed. A refusal is `ProxyRefused`, from `open_untrusted`.
+
+A codec that starts out established takes flow bytes at once, and learns of a refusal later, if ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import BadPacket
+
+
+class Refusal(Enum):
+    """What became of a request, in the terms in which a client's own connection attempt can fail."""
+
+    REFUSED = "the target refused the connection"
+    NET_UNREACHABLE = "the target's network is unreachable"
+    HOST_UNREACHABLE = "the target is unreachable"
+    TIMED_OUT = "the target did not answer"
+    PROHIBITED = "the server's rules forbid the target"
+    UNSUPPORTED = "the server cannot do this"
+    CREDENTIALS = "the server does not accept the user name and password"
+    CERTIFICATE = "the server's certificate is not valid"
+    FAILED = "the server failed"
+
+    @property
+    def is_servers_fault(self) -> bool:
+        """Whether it says something about the server or our use of it, and not about the target."""
+        return self in {Refusal.UNSUPPORTED, Refusal.CREDENTIALS, Refusal.CERTIFICATE}
+
+
+class ProxyRefused(BadPacket):
+    """The server answered, and the answer is no. Who does not care why takes it for the end of the flow."""
+
+    def __init__(self, refusal: Refusal, detail: str) -> None:
+        super().__init__(f"{refusal.value} ({detail})" if detail else refusal.value)
+        self.refusal = refusal
 
 
 class StreamCodec(Protocol):
     """One flow's half of a stream proxy protocol (client or server side; the class says which)."""
 
-    def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
-        """Flow bytes to wire bytes.
+    @property
+    def established(self) -> bool:
+        """Whether flow bytes may be sealed; never goes back to False."""
 
-        The first call also carries what must come first (salt, target address), even when `pieces` is empty:
-        that is how a flow whose server speaks first is opened.
+    @property
+    def transparent(self) -> bool:
+        """Whether wire bytes are flow bytes from here on, both ways: then the codec may be left out."""
+
+    def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
+        """Flow bytes to wire bytes; also what the protocol itself has to say by now.
+
+        The first call carries what must come first (salt, target address), even when `pieces` is empty: that is how a
+        flow whose server speaks first is opened. While not established, `pieces` must be empty.
         """
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """Wire bytes to flow bytes, and how many bytes of `data` were used up.
 
         What was not used up (the start of an unfinished record) must be presented again at the front of the next
-        `data`. What is returned does not refer to `data`, which the caller may overwrite. Raises BadPacket, after
-        which the codec is of no more use.
+        `data`. What is returned does not refer to `data`, which the caller may overwrite. Raises BadPacket, or
+        ProxyRefused, after which the codec is of no more use.
         """
+
+    def finish(self) -> list[Buffer]:
+        """The wire bytes that end this direction, for protocols that have such; mostly the connection's end says it."""
 
 
 class DatagramCodec(Protocol):

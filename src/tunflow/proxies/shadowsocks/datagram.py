@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks import address
+from tunflow.proxies import address
 from tunflow.proxies.shadowsocks.keys import subkey
 from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Method, invalid_tag
 from tunflow.proxies.shadowsocks.replay import ReplayFilter

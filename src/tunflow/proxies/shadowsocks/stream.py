@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.proxies.shadowsocks import address
+from tunflow.proxies import address
 from tunflow.proxies.shadowsocks.chunks import MAX_RECORD, Opener, Sealer
 from tunflow.proxies.shadowsocks.methods import Method
 from tunflow.proxies.shadowsocks.replay import ReplayFilter
@@ -34,6 +34,10 @@ class ClientStream:
         self._sealer = Sealer(method, key, salt)
         self._opener = Opener(method, key, lambda theirs: theirs != salt)
 
+    established = True
+    """The server is never asked: the address goes out with the first bytes, and no answer comes back."""
+    transparent = False
+
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """Flow bytes to wire bytes; the first call starts with the salt and the target's address."""
         if self._address:
@@ -44,6 +48,10 @@ class ClientStream:
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """Wire bytes to flow bytes, as `StreamCodec.open_untrusted`. Raises BadPacket."""
         return self._opener.open_untrusted(data)
+
+    def finish(self) -> list[Buffer]:
+        """Nothing: the format has no mark for an end."""
+        return []
 
 
 class ServerStream:
@@ -66,6 +74,9 @@ class ServerStream:
         self.target: Endpoint | None = None
         """Where the client wants to go; None until it has said so."""
 
+    established = True
+    transparent = False
+
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """Flow bytes to wire bytes, the first of them behind the salt; nothing for no bytes."""
         sealed = self._sealer.seal(pieces)
@@ -80,6 +91,10 @@ class ServerStream:
         if self.target is None and pieces:
             pieces = self._take_address_untrusted(pieces)
         return pieces, used
+
+    def finish(self) -> list[Buffer]:
+        """Nothing: the format has no mark for an end."""
+        return []
 
     def _take_address_untrusted(self, pieces: list[Buffer]) -> list[Buffer]:
         # An address may be cut into chunks anywhere; less than address.MAX_SIZE bytes ever wait for the rest.

@@ -1,6 +1,6 @@
-"""The target address in front of a stream or datagram.
+"""The target address in a SOCKS5 message, and in front of a Shadowsocks stream or datagram.
 
-Read first: RFC 1928 section 5, whose ATYP, address and port these are ("Addressing", shadowsocks.org).
+Read first: RFC 1928 section 5; Shadowsocks took its ATYP, address and port over ("Addressing", shadowsocks.org).
 
     +------+----------+----------+
     | ATYP | address  | port     |

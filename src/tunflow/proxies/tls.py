@@ -1,0 +1,66 @@
+"""TLS to a proxy, as a stream codec: OpenSSL between two buffers in memory.
+
+Read first: RFC 8446; Python's ssl module, "Memory BIO Support". The context is an argument: reading certificates of
+authorities from disk, and the choice of what to trust, is not ours. OpenSSL draws its randomness and reads the clock
+for itself, which docs/adr/0031 argues.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.proxies.codec import ProxyRefused, Refusal
+
+_READ = 64 * 1024
+
+
+class TLSClient:
+    """The client's end of one TLS connection to `host` (a name or an address, as its certificate has it)."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "established")
+
+    transparent = False
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=False, server_hostname=host)
+        self.established = False
+        with suppress(ssl.SSLWantReadError):
+            self._object.do_handshake()  # makes the ClientHello
+
+    def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
+        """As `StreamCodec.seal`."""
+        for piece in pieces:
+            if len(piece):
+                self._object.write(piece)
+        wire = self._outgoing.read()
+        return [wire] if wire else []
+
+    def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
+        """As `StreamCodec.open_untrusted`. Raises BadPacket and, for a certificate, ProxyRefused."""
+        self._incoming.write(data)
+        pieces: list[Buffer] = []
+        try:
+            if not self.established:
+                self._object.do_handshake()
+                self.established = True
+            while piece := self._object.read(_READ):  # empty behind close_notify: the connection's end follows
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLCertVerificationError as error:
+            raise ProxyRefused(Refusal.CERTIFICATE, error.verify_message) from error
+        except ssl.SSLError as error:
+            raise BadPacket(f"TLS: {error.reason or error}") from error
+        return pieces, len(data)
+
+    def finish(self) -> list[Buffer]:
+        """The close_notify alert (RFC 8446 §6.1)."""
+        with suppress(ssl.SSLError):  # it waits for the other side's, which is for `open_untrusted`
+            self._object.unwrap()
+        return self.seal(())

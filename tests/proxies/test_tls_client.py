@@ -1,0 +1,128 @@
+"""TLS as a codec, against OpenSSL's server side in memory."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from talk import hear, said
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket
+from tunflow.proxies.chain import ChainedStream
+from tunflow.proxies.codec import ProxyRefused, Refusal
+from tunflow.proxies.http_connect import HTTPConnectClient
+from tunflow.proxies.tls import TLSClient
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A file with a key and a certificate for `proxy.example`, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "proxy.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("proxy.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    file.write_bytes(plain + made.public_bytes(pem))
+    return file
+
+
+class Server:
+    """OpenSSL's server side."""
+
+    def __init__(self, certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.shaken = False
+
+    def take(self, wire):
+        """Bytes from the client; the application's bytes in them. `answer` has what goes back."""
+        self.incoming.write(wire)
+        got = b""
+        try:
+            if not self.shaken:
+                self.tls.do_handshake()
+                self.shaken = True
+            while piece := self.tls.read(65536):
+                got += piece
+        except ssl.SSLWantReadError:
+            pass
+        return got
+
+    def answer(self):
+        return self.outgoing.read()
+
+
+def client(certificate, host="proxy.example"):
+    return TLSClient(ssl.create_default_context(cafile=certificate), host)
+
+
+@pytest.mark.parametrize("step", [None, 1, 100])
+def test_handshake_flow_and_end(certificate, step):
+    codec, server = client(certificate), Server(certificate)
+    while not codec.established:
+        assert server.take(said(codec)) == b""
+        assert hear(codec, server.answer(), step) == b""
+    big = bytes(range(256)) * 1000
+    assert server.take(b"".join(codec.seal([b"hello ", big]))) == b"hello " + big
+    server.tls.write(big)
+    assert hear(codec, server.answer(), step and 1000) == big
+    assert not codec.transparent
+    with pytest.raises(ssl.SSLWantReadError):
+        server.tls.read(1)
+    server.incoming.write(b"".join(codec.finish()))
+    assert server.tls.read(1) == b""
+    server.tls.write(b"still answering")  # RFC 8446 §6.1: each side closes its own direction
+    assert hear(codec, server.answer()) == b"still answering"
+
+
+def test_connect_inside_tls_speaks_once_tls_stands(certificate):
+    inner = HTTPConnectClient(Endpoint("site.example", 443))
+    codec, server = ChainedStream(client(certificate), inner), Server(certificate)
+    heard = b""
+    while not heard:
+        heard = server.take(said(codec))
+        if not heard:
+            hear(codec, server.answer())
+            assert not codec.established
+    assert heard.startswith(b"CONNECT site.example:443 HTTP/1.1\r\n")
+    server.tls.write(b"HTTP/1.1 200 OK\r\n\r\nflow")
+    assert hear(codec, server.answer()) == b"flow"
+    assert codec.established
+    assert server.take(b"".join(codec.seal([b"up"]))) == b"up"
+
+
+@pytest.mark.parametrize(("trusted", "host"), [(False, "proxy.example"), (True, "other.example")])
+def test_a_certificate_that_is_not_valid_is_refused(certificate, trusted, host):
+    context = ssl.create_default_context(cafile=certificate if trusted else None)
+    codec, server = TLSClient(context, host), Server(certificate)
+    server.take(said(codec))
+    with pytest.raises(ProxyRefused, match="certificate is not valid") as caught:
+        hear(codec, server.answer())
+    assert caught.value.refusal is Refusal.CERTIFICATE
+    assert caught.value.refusal.is_servers_fault
+
+
+def test_what_does_not_speak_tls(certificate):
+    with pytest.raises(BadPacket, match="TLS"):
+        hear(client(certificate), b"HTTP/1.1 400 Bad Request\r\n\r\n")
