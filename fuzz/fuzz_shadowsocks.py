@@ -9,10 +9,10 @@ from __future__ import annotations
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, MAX_PAYLOAD, Sealer
+from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, Sealer
 from tunflow.proxies.shadowsocks.datagram import Datagrams
 from tunflow.proxies.shadowsocks.keys import master_key, subkey
-from tunflow.proxies.shadowsocks.methods import METHODS, TAG_SIZE
+from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE
 from tunflow.proxies.shadowsocks.replay import ReplayFilter
 from tunflow.proxies.shadowsocks.stream import ClientStream, ServerStream
 

@@ -18,6 +18,7 @@ from tunflow.proxies.link import (
 from tunflow.proxies.shadowsocks.methods import METHODS
 
 SECRET = "S3CRET"
+KEY_16 = "AAECAwQFBgcICQoLDA0ODw=="
 
 
 def b64(text: str) -> str:
@@ -42,13 +43,14 @@ def test_published_sample_with_a_plugin_is_refused():
         parse_server(url)
 
 
-def test_published_sample_of_the_2022_edition_is_refused():
+def test_published_sample_of_the_2022_edition_and_back():
     url = (
         "ss://2022-blake3-aes-256-gcm:YctPZ6U7xPPcU%2Bgp3u%2B0tx%2FtRizJN9K8y%2BuKlW2qjlI%3D"
         "@192.168.100.1:8888#Example3"
     )
-    with pytest.raises(LocalError, match="2022 edition, which is not supported yet; accepted are aes-128-gcm"):
-        parse_server(url)
+    key = "YctPZ6U7xPPcU+gp3u+0tx/tRizJN9K8y+uKlW2qjlI="
+    assert ss(url) == ShadowsocksServer("192.168.100.1", 8888, "2022-blake3-aes-256-gcm", key, "Example3")
+    assert format_server(ss(url)) == url  # SIP002: never base64
 
 
 @pytest.mark.parametrize(
@@ -139,15 +141,10 @@ def test_label_and_repr_hide_the_password():
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "a server is a link that starts with one of ss://, direct://, block://"),
+        ("", "a server is a link that starts with one of ss://, socks5://, socks4://, socks4a://, http://"),
         (f"aes-256-gcm:{SECRET}@host:1", "a server is a link"),
         (f"{SECRET}%://x", "a server is a link"),
-        (f"vmess://{SECRET}@host:1", "unknown server scheme vmess://; accepted are ss://, direct://, block://"),
-        (f"socks5://u:{SECRET}@host:1", "socks5:// is not supported yet; accepted are ss://"),
-        ("socks4://host:1", "not supported yet"),
-        ("socks4a://host:1", "not supported yet"),
-        ("http://host:1", "not supported yet"),
-        ("tor://", "not supported yet"),
+        (f"vmess://{SECRET}@host:1", "unknown server scheme vmess://; accepted are ss://, socks5://"),
         (f"shadowvpn://{SECRET}@host:1", "not supported yet"),
         ("direct://host", "direct:// takes nothing after it"),
         ("block://x", "block:// takes nothing after it"),
@@ -166,6 +163,9 @@ def test_label_and_repr_hide_the_password():
         (f"ss://rc4-md5:{SECRET}@host:1", "the method rc4-md5 is a stream cipher"),
         (f"ss://none:{SECRET}@host:1", "the method none is not supported"),
         (f"ss://{SECRET}:AES-256-GCM@host:1", "method and password swapped"),
+        (f"ss://2022-blake3-aes-128-gcm:{SECRET}@host:1", "16 bytes in base64"),
+        (f"ss://2022-blake3-aes-256-gcm:{KEY_16}@host:1", "has 16 bytes; it must have 32"),
+        (f"ss://2022-blake3-chacha20-poly1305:{KEY_16}:{KEY_16}@host:1", "takes one key only"),
         (f"ss://aes-256-gcm:{SECRET}@host", "names no port"),
         (f"ss://aes-256-gcm:{SECRET}@host:", "names no port"),
         (f"ss://aes-256-gcm:{SECRET}@[::1]", "names no port"),
@@ -208,7 +208,7 @@ SERVERS = st.builds(
     ShadowsocksServer,
     host=st.sampled_from(["a.example", "::1", "192.0.2.1", "fe80::1%25", "fe80::1%eth0", "b%41r", "bücher.example"]),
     port=st.integers(1, 65535),
-    method=st.sampled_from(sorted(METHODS)),
+    method=st.sampled_from(sorted(name for name, method in METHODS.items() if not method.is_2022)),
     password=TEXT.filter(bool),
     tag=st.none() | TEXT,
 )

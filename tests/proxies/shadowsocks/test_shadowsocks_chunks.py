@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, MAX_PAYLOAD, MAX_RECORD, Opener, Sealer
+from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, Opener, Sealer
 from tunflow.proxies.shadowsocks.keys import master_key, subkey
-from tunflow.proxies.shadowsocks.methods import METHODS, TAG_SIZE, Method
+from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE, Method
 
 AES = METHODS["aes-128-gcm"]
 KEY = master_key("test", AES.key_size)
 SALT = bytes(range(AES.salt_size))
 OVERHEAD = LENGTH_RECORD + TAG_SIZE
+MAX_RECORD = OVERHEAD + MAX_PAYLOAD
 
 
 def always(salt: bytes) -> bool:

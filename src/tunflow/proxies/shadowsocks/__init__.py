@@ -1,1 +1,1 @@
-"""The Shadowsocks AEAD edition (SIP004, SIP007): stream and datagram codecs for both sides; pure."""
+"""Shadowsocks, the AEAD edition (SIP004, SIP007) and that of 2022 (SIP022, SIP023): codecs for both sides; pure."""

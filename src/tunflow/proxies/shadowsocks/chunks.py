@@ -20,16 +20,12 @@ from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.keys import subkey
-from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Method, invalid_tag
-
-MAX_PAYLOAD = 0x3FFF
-"""SIP004, "TCP": the upper two bits of the length are reserved and zero."""
+from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD_2022, TAG_SIZE, Method, invalid_tag
 
 LENGTH_RECORD = 2 + TAG_SIZE
 """Bytes of a sealed length."""
 
-MAX_RECORD = LENGTH_RECORD + MAX_PAYLOAD + TAG_SIZE
+MAX_RECORD = LENGTH_RECORD + MAX_PAYLOAD_2022 + TAG_SIZE
 """The largest chunk on the wire; with a receive buffer of this size or more a stream always gets on."""
 
 _JOINED = 4096
@@ -39,19 +35,23 @@ Decrypt = Callable[[Buffer, Buffer, Buffer | None], bytes]
 
 
 class Sealer:
-    """Flow bytes to wire bytes, under the subkey of one salt."""
+    """Flow bytes to wire bytes, under the subkey of one salt.
 
-    __slots__ = ("_counter", "_encrypt", "_nonce_size", "_prefix")
+    With `behind_header` the salt is the caller's to send, with what stands between it and the chunks.
+    """
 
-    def __init__(self, method: Method, key: bytes, salt: bytes) -> None:
-        self._encrypt = method.aead(subkey(key, salt)).encrypt
+    __slots__ = ("_counter", "_encrypt", "_largest", "_nonce_size", "_prefix")
+
+    def __init__(self, method: Method, key: bytes, salt: bytes, *, behind_header: bool = False) -> None:
+        self._encrypt = method.aead(method.subkey(key, salt)).encrypt
         self._nonce_size = method.nonce_size
+        self._largest = method.largest_chunk
         self._counter = 0
-        self._prefix: list[Buffer] = [salt]
+        self._prefix: list[Buffer] = [] if behind_header else [salt]
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """The chunks of `pieces`, behind the salt if they are the first; nothing for no bytes."""
-        chunks = _cut(pieces)
+        chunks = cut(pieces, self._largest)
         if not chunks:
             return []
         wire = self._prefix
@@ -65,6 +65,12 @@ class Sealer:
             counter += 2
         self._counter = counter
         return wire
+
+    def record(self, plain: Buffer) -> bytes:
+        """One AEAD operation: what the 2022 edition's headers are sealed with."""
+        sealed = self._encrypt(self._counter.to_bytes(self._nonce_size, "little"), plain, None)
+        self._counter += 1
+        return sealed
 
 
 class Opener:
@@ -87,18 +93,23 @@ class Opener:
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """As `StreamCodec.open_untrusted`. Raises BadPacket."""
-        decrypt = self._decrypt
         at = 0
-        if decrypt is None:
-            at = self._method.salt_size
-            if len(data) < at:
-                return [], 0
-            self._salt = bytes(data[:at])
-            decrypt = self._decrypt = self._method.aead(subkey(self._key, self._salt)).decrypt
         try:
-            return self._open_chunks_untrusted(decrypt, data, at)
+            if self._decrypt is None:
+                at = self._begin_untrusted(data)
+                if self._decrypt is None:
+                    return [], 0
+            return self._open_chunks_untrusted(self._decrypt, data, at)
         except invalid_tag() as error:  # evaluated only when something was raised
             raise BadPacket("a Shadowsocks record does not authenticate") from error
+
+    def _begin_untrusted(self, data: memoryview) -> int:
+        """Take what stands before the chunks, if it is whole, and set `_decrypt`; its size in bytes."""
+        size = self._method.salt_size
+        if len(data) >= size:
+            self._salt = bytes(data[:size])
+            self._decrypt = self._method.aead(self._method.subkey(self._key, self._salt)).decrypt
+        return size
 
     def _open_chunks_untrusted(self, decrypt: Decrypt, data: memoryview, at: int) -> tuple[list[Buffer], int]:
         size = len(data)
@@ -135,13 +146,13 @@ class Opener:
         """
         if counter == 0 and not self._admit(self._salt):
             raise BadPacket("a Shadowsocks salt was seen before")
-        if not 0 < length <= MAX_PAYLOAD:
-            raise BadPacket(f"a Shadowsocks chunk of {length} bytes is not within 1 to {MAX_PAYLOAD}")
+        if not 0 < length <= self._method.largest_chunk:
+            raise BadPacket(f"a Shadowsocks chunk of {length} bytes is not within 1 to {self._method.largest_chunk}")
         return length
 
 
-def _cut(pieces: Sequence[Buffer]) -> list[Buffer]:
-    """The pieces in chunks: small neighbours joined, a big piece cut without a copy."""
+def cut(pieces: Sequence[Buffer], largest: int) -> list[Buffer]:
+    """The pieces in chunks of at most `largest` bytes: small neighbours joined, a big piece cut without a copy."""
     chunks: list[Buffer] = []
     small: list[Buffer] = []
     joined = 0
@@ -154,10 +165,10 @@ def _cut(pieces: Sequence[Buffer]) -> list[Buffer]:
                 chunks.append(b"".join(small))
                 small = []
                 joined = 0
-            chunks.append(view[at : at + MAX_PAYLOAD])
-            at += MAX_PAYLOAD
+            chunks.append(view[at : at + largest])
+            at += largest
         if at < size:
-            if joined + size - at > MAX_PAYLOAD:
+            if joined + size - at > largest:
                 chunks.append(b"".join(small))
                 small = []
                 joined = 0

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.keys import subkey
 from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Method, invalid_tag
 from tunflow.proxies.shadowsocks.replay import ReplayFilter
 
@@ -38,7 +37,7 @@ class Datagrams:
         salt = self._new_salt(method.salt_size)
         self._replay.admit(salt)
         plain = b"".join((address.encode(peer), payload))
-        return salt + method.aead(subkey(self._key, salt)).encrypt(self._nonce, plain, None)
+        return salt + method.aead(method.subkey(self._key, salt)).encrypt(self._nonce, plain, None)
 
     def open_untrusted(self, datagram: Buffer) -> tuple[Endpoint, memoryview]:
         """The peer that a wire datagram is from (client side) or for (server side), and its payload.
@@ -52,7 +51,7 @@ class Datagrams:
         if len(sealed) < TAG_SIZE:
             raise BadPacket("a Shadowsocks datagram is too short")
         try:
-            plain = method.aead(subkey(self._key, salt)).decrypt(self._nonce, sealed, None)
+            plain = method.aead(method.subkey(self._key, salt)).decrypt(self._nonce, sealed, None)
         except invalid_tag() as error:
             raise BadPacket("a Shadowsocks datagram does not authenticate") from error
         if not self._replay.admit(salt):

@@ -1,9 +1,9 @@
-"""The table of AEAD methods: their names, sizes and ciphers.
+"""The table of methods: their names, sizes and ciphers.
 
-Read first: SIP004 and SIP007 (shadowsocks-org, docs/doc/aead.md). `xchacha20-ietf-poly1305` and `aes-192-gcm`
-are not in that document but in shadowsocks-libev and its kin. The ciphers are those of `cryptography`
-(OpenSSL), and of PyNaCl (libsodium) for XChaCha20; both are imported when a key is first made, so that naming
-a method costs nothing.
+Read first: SIP004 and SIP007 (shadowsocks-org, docs/doc/aead.md), SIP022 for those of the 2022 edition.
+`xchacha20-ietf-poly1305` and `aes-192-gcm` are in neither but in shadowsocks-libev and its kin. The ciphers
+are those of `cryptography` (OpenSSL), and of PyNaCl (libsodium) for XChaCha20; both are imported when a key is first
+made, so that naming a method costs nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tunflow.endpoint import Buffer
+from tunflow.proxies.shadowsocks import keys, keys2022
+
+MAX_PAYLOAD = 0x3FFF
+"""SIP004, "TCP": the upper two bits of a chunk's length are reserved and zero."""
+
+MAX_PAYLOAD_2022 = 0xFFFF
+"""SIP022 §3.1.2 has no reserved bits."""
 
 TAG_SIZE = 16
 """Bytes that sealing adds; the same for every method (SIP004, "AEAD ciphers")."""
@@ -38,11 +45,27 @@ class Method:
     name: str
     key_size: int
     nonce_size: int
+    is_2022: bool = False
+    """Whether it is of the 2022 edition (SIP022), whose keys, headers and datagrams are others."""
+
+    @property
+    def largest_chunk(self) -> int:
+        """Bytes of payload in a chunk at most."""
+        return MAX_PAYLOAD_2022 if self.is_2022 else MAX_PAYLOAD
 
     @property
     def salt_size(self) -> int:
         """Bytes of salt in front of a stream or datagram: as many as the key has (SIP004)."""
         return self.key_size
+
+    @property
+    def has_identities(self) -> bool:
+        """Whether several keys may be given, for servers with many users (SIP023: AES only)."""
+        return self.is_2022 and "-aes-" in self.name
+
+    def subkey(self, key: bytes, salt: bytes) -> bytes:
+        """The key of the stream or datagram with this salt."""
+        return keys2022.session_subkey(key, salt) if self.is_2022 else keys.subkey(key, salt)
 
     def aead(self, key: bytes) -> Aead:
         """The method's cipher under a key of `key_size` bytes."""
@@ -51,11 +74,11 @@ class Method:
 
 @cache
 def _cipher(name: str) -> Callable[[bytes], Aead]:
-    if name.startswith("aes-"):
+    if "aes-" in name:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
         return AESGCM
-    if name.startswith("chacha20-"):
+    if name.startswith(("chacha20-", "2022-blake3-chacha20-")):
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # noqa: PLC0415
 
         return ChaCha20Poly1305
@@ -80,6 +103,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("aes-256-gcm", 32, 12),
             Method("chacha20-ietf-poly1305", 32, 12),
             Method("xchacha20-ietf-poly1305", 32, 24),
+            Method("2022-blake3-aes-128-gcm", 16, 12, is_2022=True),
+            Method("2022-blake3-aes-256-gcm", 32, 12, is_2022=True),
+            Method("2022-blake3-chacha20-poly1305", 32, 12, is_2022=True),
         )
     }
 )
@@ -94,7 +120,10 @@ _STREAM_CIPHER = re.compile(
     r"(aes|camellia)-(128|192|256)-(cfb|cfb1|cfb8|ofb|ctr)|chacha20(-ietf)?|salsa20|rc4(-md5(-6)?)?|table"
     r"|(bf|cast5|idea|rc2|des|seed)-cfb"
 )
-_OTHER_METHOD = re.compile(r"none|plain|aes-(128|256)-(ccm|gcm-siv)|sm4-(gcm|ccm)")
+_OTHER_METHOD = re.compile(
+    r"none|plain|aes-(128|256)-(ccm|gcm-siv)|sm4-(gcm|ccm)"
+    r"|2022-blake3-(aes-(128|256)-ccm|chacha(8|12)-poly1305)"
+)
 
 
 def canonical_name(name: str) -> str:
@@ -109,8 +138,6 @@ def canonical_name(name: str) -> str:
 
 def why_refused(name: str) -> str | None:
     """What is wrong with a method that is known but not in `METHODS`; None if it is not known."""
-    if name.startswith("2022-"):
-        return "belongs to the 2022 edition, which is not supported yet"
     if _STREAM_CIPHER.fullmatch(name):
         return "is a stream cipher without integrity, deprecated and not supported"
     return "is not supported" if _OTHER_METHOD.fullmatch(name) else None

@@ -1,7 +1,8 @@
 """Which salts have been seen: the defence against replayed streams and datagrams.
 
 An observer can send a recorded request again, and a server that answers gives itself away (SIP004 leaves the
-defence to implementations; SIP022 later demanded an exact one). The memory is exact: a fresh salt is never
+defence to implementations; SIP022 later demanded an exact one, `TimedReplayFilter` here). The memory is
+exact: a fresh salt is never
 refused. It is bounded by two generations: new salts go into the younger one, and when that is full the older
 is forgotten. So at least the last `capacity` salts are remembered and never more than twice as many. The
 default takes about 4 MB a generation once full, and nothing before.
@@ -44,3 +45,34 @@ class ReplayFilter:
     def __len__(self) -> int:
         """How many salts are remembered."""
         return len(self._younger) + len(self._older)
+
+
+KEPT_SECONDS = 60.0
+"""SIP022 §3.1.4: a server must store all incoming salts for 60 seconds. With a timestamp that may be 30 seconds off
+either way, an older request is refused for its time."""
+
+
+class TimedReplayFilter:
+    """Remembers every salt for at least `KEPT_SECONDS`, and none for more than twice as long.
+
+    Two generations again, turned over by time: only who holds the key can add to them, so their size is the holders'
+    own rate of connections.
+    """
+
+    __slots__ = ("_older", "_since", "_younger")
+
+    def __init__(self) -> None:
+        self._younger: set[bytes] = set()
+        self._older: set[bytes] = set()
+        self._since = 0.0
+
+    def admit(self, salt: bytes, now: float) -> bool:
+        """Remember an authenticated salt at the time `now` in seconds; False if it was known."""
+        if now - self._since >= KEPT_SECONDS:
+            self._older = self._younger if now - self._since < 2 * KEPT_SECONDS else set()
+            self._younger = set()
+            self._since = now
+        if salt in self._younger or salt in self._older:
+            return False
+        self._younger.add(salt)
+        return True

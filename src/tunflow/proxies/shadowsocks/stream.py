@@ -13,11 +13,9 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.chunks import MAX_RECORD, Opener, Sealer
+from tunflow.proxies.shadowsocks.chunks import Opener, Sealer
 from tunflow.proxies.shadowsocks.methods import Method
 from tunflow.proxies.shadowsocks.replay import ReplayFilter
-
-__all__ = ["MAX_RECORD", "ClientStream", "ServerStream"]
 
 
 class ClientStream:

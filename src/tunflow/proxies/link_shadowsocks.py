@@ -1,0 +1,140 @@
+"""`ss://` links.
+
+Read first: SIP002 (shadowsocks-org, docs/doc/sip002.md). All forms that are about are taken: the userinfo as
+base64 (either alphabet, padded or not) or percent-encoded, and the older link that is base64 as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import parse_qsl, quote
+
+from tunflow.errors import LocalError
+from tunflow.proxies.link_parts import (
+    Parts,
+    cut,
+    format_tag,
+    format_where,
+    label,
+    parse_where,
+    printable,
+    unquoted,
+)
+from tunflow.proxies.shadowsocks.keys2022 import parse_keys
+from tunflow.proxies.shadowsocks.methods import METHODS, canonical_name, why_refused
+
+_SHAPE = "ss://METHOD:PASSWORD@HOST:PORT#TAG, METHOD:PASSWORD in base64 or percent-encoded"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowsocksServer:
+    """A Shadowsocks server: an address or name (IPv6 without brackets), a port, a method and a password.
+
+    An empty `host` means every local address; only a server's own link has that. `tag` is what the user calls
+    it. The password of a 2022 method is its key, or several with ':' between them, in base64.
+    """
+
+    scheme: ClassVar[str] = "ss"
+
+    host: str
+    port: int
+    method: str
+    password: str = field(repr=False)
+    tag: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The server as logs name it; without the password."""
+        return label("ss", self.host, self.port, self.tag, self.method)
+
+
+def parse(rest: str, listening: bool) -> ShadowsocksServer:
+    """The server in a link behind `ss://`. Raises LocalError."""
+    parts = cut(rest)
+    if parts.user is None:
+        method, password, where = _parse_legacy(parts, rest)
+    else:
+        _refuse_plugin(parts.query)
+        method, password = _parse_user(parts.user)
+        where = parts.where
+    if not method:
+        raise LocalError(f"the ss:// link names no method; accepted are {_methods()}")
+    if not password:
+        raise LocalError(f"the ss:// link has no password; it reads {_SHAPE}")
+    name = _accepted_method(method, password)
+    host, port = parse_where("ss", where, _SHAPE, listening=listening)
+    if METHODS[name].is_2022:
+        parse_keys(password, METHODS[name].key_size, many=METHODS[name].has_identities)
+    return ShadowsocksServer(host, port, name, password, parts.tag)
+
+
+def format_link(server: ShadowsocksServer) -> str:
+    """The link; it holds the password. SIP002: the userinfo of 2022 methods must not be base64."""
+    if METHODS[server.method].is_2022:
+        user = f"{server.method}:{quote(server.password, safe='')}"
+    else:
+        user = urlsafe_b64encode(f"{server.method}:{server.password}".encode()).decode().rstrip("=")
+    return f"ss://{user}@{format_where(server.host, server.port)}{format_tag(server.tag)}"
+
+
+def _parse_user(user: str) -> tuple[str, str]:
+    """Method and password from the part in front of '@'."""
+    method, colon, password = user.partition(":")
+    if colon:
+        return unquoted("ss", method), unquoted("ss", password)
+    user = unquoted("ss", user)
+    text = user if ":" in user else _from_base64(user)
+    if text is None or ":" not in text:
+        raise LocalError(f"the ss:// link's part before '@' is not METHOD:PASSWORD; it reads {_SHAPE}")
+    method, _, password = text.partition(":")
+    return method, password
+
+
+def _parse_legacy(parts: Parts, rest: str) -> tuple[str, str, str]:
+    """Method, password and HOST:PORT from a link without '@' outside its base64."""
+    _refuse_plugin(parts.query)
+    body = unquoted("ss", rest.partition("#")[0].partition("?")[0])
+    text = _from_base64(body)
+    if text is None:
+        text = _from_base64(body.removesuffix("/"))  # '/' is also a letter of base64
+    if text is None or ":" not in text or "@" not in text:
+        raise LocalError(f"the ss:// link names no server; it reads {_SHAPE} ('#', '@', '/' percent-encoded)")
+    method, _, text = text.partition(":")
+    password, _, where = text.rpartition("@")
+    return method, password, where
+
+
+def _from_base64(text: str) -> str | None:
+    """UTF-8 text from base64 in either alphabet, padded or not; None if it is not that."""
+    digits = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return b64decode(digits + "=" * (-len(digits) % 4), validate=True).decode()
+    except (Base64Error, ValueError):
+        return None
+
+
+def _accepted_method(method: str, password: str) -> str:
+    """The canonical name of an accepted method. Raises LocalError."""
+    name = canonical_name(method)
+    if name in METHODS:
+        return name
+    if reason := why_refused(name):
+        raise LocalError(f"the method {printable(name)} {reason}; accepted are {_methods()}")
+    if canonical_name(password) in METHODS:
+        raise LocalError(f"the ss:// link has its method and password swapped; it reads {_SHAPE}")
+    raise LocalError(f"unknown method {printable(name)!r}; accepted are {_methods()}")
+
+
+def _refuse_plugin(query: str) -> None:
+    for key, value in parse_qsl(query):
+        if key == "plugin":
+            name = printable(re.split(r"[;\\]", value)[0])
+            raise LocalError(f"the plugin {name!r} is not supported yet; use a server without plugin")
+
+
+def _methods() -> str:
+    return ", ".join(METHODS)
