@@ -18,8 +18,9 @@ from tunflow.errors import LocalError, RemoteError
 DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
 
 SERVER_HELP = (
-    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), direct:// or block://; given several times it is a "
-    "chain, first hop first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps "
+    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), socks5://, socks4://, socks4a://, http:// or "
+    "https://[USER:PASSWORD@]HOST:PORT, tor://, direct:// or block://; given several times it is a chain, first hop "
+    "first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps "
     "the password out of the process list"
 )
 DNS_HELP = (

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from tunflow.endpoint import Endpoint
+from tunflow.io.hops import make_hop
 from tunflow.io.reactor import Reactor
 from tunflow.io.server import ShadowsocksServer
 from tunflow.proxies import link
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
+from tunflow.proxies.codec import DatagramCodec
 from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 
@@ -26,9 +25,7 @@ class Client:
     """A Shadowsocks client on a non-blocking socket."""
 
     def __init__(self, rig: Rig, target: Endpoint, password: str) -> None:
-        method = METHODS[rig.spec.method]
-        key = master_key(password, method.key_size)
-        self.codec = ClientStream(method, key, target, os.urandom(method.salt_size))
+        self.codec = make_hop(replace(rig.spec, password=password)).stream(target, None)
         self.socket = socket.create_connection(("127.0.0.1", rig.port))
         self.socket.setblocking(False)
         self.received = bytearray()
@@ -62,13 +59,19 @@ class Client:
             return True
 
 
+def password_for(method: str) -> str:
+    """A password, or a key for a 2022 method."""
+    known = METHODS[method]
+    return b64encode(bytes(range(known.key_size))).decode() if known.is_2022 else "secret"
+
+
 class Rig:
     """A running server and its log."""
 
     def __init__(self, method: str = "aes-128-gcm", **options: Any) -> None:
         self.reactor = Reactor()
         self.lines: list[str] = []
-        self.spec = link.ShadowsocksServer("127.0.0.1", 0, method, "secret")
+        self.spec = link.ShadowsocksServer("127.0.0.1", 0, method, password_for(method))
         self.server = ShadowsocksServer(self.reactor, self.spec, log=self.lines.append, **options)
         self.port = self.server.addresses[0].port
 
@@ -84,14 +87,13 @@ class Rig:
         for _ in range(10):
             self.reactor.run_once(0.005)
 
-    def client(self, target: Endpoint, password: str = "secret") -> Client:
+    def client(self, target: Endpoint, password: str | None = None) -> Client:
         """A client that is connected to the server."""
-        return Client(self, target, password)
+        return Client(self, target, password or self.spec.password)
 
-    def datagrams(self, password: str = "secret") -> Datagrams:
+    def datagrams(self, password: str | None = None) -> DatagramCodec:
         """The client's side of UDP."""
-        method = METHODS[self.spec.method]
-        return Datagrams(method, master_key(password, method.key_size), os.urandom, ReplayFilter())
+        return make_hop(replace(self.spec, password=password or self.spec.password)).datagrams()
 
     def accept(self, listening: socket.socket) -> socket.socket:
         """What the server connects to `listening`, non-blocking."""

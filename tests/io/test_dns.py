@@ -99,6 +99,9 @@ class FakeResolver:
 class Toy:
     """A codec: an opening, then records of one byte of length and the bytes turned over."""
 
+    established = True
+    transparent = False
+
     def __init__(self) -> None:
         self.opened = False
 

@@ -34,6 +34,7 @@ class Named:
     """Stands for a proxy: takes names, and goes to one socket whatever it is asked for."""
 
     is_proxy = True
+    wants_flow = False
     label = "named"
 
     def __init__(self, peer: Endpoint) -> None:

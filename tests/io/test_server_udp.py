@@ -14,6 +14,7 @@ from tunflow.io import reactor as reactor_module
 from tunflow.io import server_udp
 from tunflow.io.server_budget import KEPT_FREE
 from tunflow.io.server_udp import endpoint_of
+from tunflow.proxies.shadowsocks.methods import METHODS
 
 DATAGRAM = socket.SOCK_DGRAM
 
@@ -52,6 +53,26 @@ def test_a_datagram_goes_and_its_answer_comes_from_where_it_went(host: str) -> N
         target.sendto(b"answer", back)
         source, payload = codec.open_untrusted(receive(rig, client)[0])
         assert (source, bytes(payload)) == (where, b"answer")
+
+
+@pytest.mark.parametrize("method", [name for name, known in METHODS.items() if known.is_2022])
+def test_a_session_of_the_2022_edition_moves_with_its_client(method: str) -> None:
+    with running(method) as rig, target_socket(DATAGRAM) as (target, where):
+        codec = rig.datagrams()
+        outer = set()
+        for _ in range(2):
+            with client_socket(rig) as client:  # SIP022 §3.2.3: a client may change its address
+                client.send(codec.seal(where, b"question"))
+                data, back = receive(rig, target)
+                assert data == b"question"
+                outer.add(back)
+                target.sendto(b"answer", back)
+                assert codec.open_untrusted(receive(rig, client)[0]) == (where, b"answer")
+        assert len(outer) == 1
+        other = rig.datagrams()
+        with client_socket(rig) as client:
+            client.send(other.seal(where, b"another session"))
+            assert receive(rig, target)[1] not in outer
 
 
 def test_full_cone_anybody_may_answer() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.io.dialers import BlockDialer, DirectDialer, ShadowsocksDialer
+from tunflow.io.dialers import BlockDialer, DirectDialer, ProxyDialer
 from tunflow.io.policy import Refuse
 from tunflow.manager.profile_file import load, parse
 from tunflow.manager.routing import make_routing
@@ -68,7 +68,7 @@ def test_a_profile_becomes_rules_groups_and_dialers(tmp_path, data):
     assert routing.groups.way("auto", "x") == ["auto", "two"]
     kinds = {name: type(way) for name, way in routing.ways.items()}
     assert kinds["two"] is kinds["DIRECT"] is DirectDialer
-    assert kinds["PROXY"] is ShadowsocksDialer
+    assert kinds["PROXY"] is ProxyDialer
     assert routing.ways["REJECT"] is Refuse.RESET
     assert routing.ways["REJECT-DROP"] is Refuse.DROP
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.flow import UDP, FlowInfo
-from tunflow.io.dialer import Blocked
+from tunflow.io.dialer import Blocked, NoDatagrams
 from tunflow.io.dialers import Dialer
 from tunflow.io.policy import Carry, DatagramOwner, Decision, Refuse
 from tunflow.io.udp_flows import RefusedFlow, UDPSocket, WaitingFlow
@@ -151,6 +151,8 @@ class DatagramFlows:
             target = outside
         try:
             carried = flow.user = self._socket(flow).carried(dialer, target, flow.target)
+        except NoDatagrams:
+            return RefusedFlow(self._driver, Reason.PORT)  # so that QUIC falls back to TCP at once
         except Blocked:
             return RefusedFlow(self._driver, Reason.ADMIN_PROHIBITED)
         except OSError as error:

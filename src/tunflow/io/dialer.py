@@ -8,10 +8,12 @@ resolved here, once, before any flow.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import RemoteError
+from tunflow.flow import FlowInfo
 from tunflow.proxies.codec import DatagramCodec, StreamCodec
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
@@ -34,22 +36,45 @@ class StreamRoute(NamedTuple):
 
 
 class DatagramRoute(NamedTuple):
-    """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself."""
+    """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself.
+
+    With an `association` there is no way yet, but one to ask for it.
+    """
 
     addresses: tuple[Address, ...]
     codec: DatagramCodec | None
     label: str
+    association: Association | None = None
+
+
+class Association(NamedTuple):
+    """A way for datagrams that servers give on request, and only as long as a stream to each of them stands."""
+
+    controls: tuple[StreamRoute, ...]
+    settle: Callable[[Address], DatagramRoute]
+    """Makes the route once all of `controls` stand, the first of them to this address. Raises BadPacket when a server
+    gave no place to send to."""
 
 
 class Blocked(RemoteError):
     """The dialer refuses the target by policy."""
 
 
+class NoDatagrams(Blocked):
+    """The dialer carries no datagrams at all."""
+
+
 class StreamDialer(Protocol):
     """Plans streams."""
 
-    def route(self, target: Endpoint) -> StreamRoute:
-        """The way to `target`. Raises Blocked."""
+    wants_flow: bool = False
+    """Whether `route` should be told the flow."""
+
+    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:
+        """The way to `target`; `flow` tells whose it is, where that matters (`wants_flow`).
+
+        Raises Blocked, and ProxyRefused where the server is known to refuse.
+        """
 
 
 class DatagramDialer(Protocol):

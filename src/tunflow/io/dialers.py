@@ -1,4 +1,4 @@
-"""The dialers: straight to the target, through Shadowsocks servers, or nowhere.
+"""The dialers: straight to the target, through proxies of any kinds, or nowhere.
 
 A chain of servers is one dialer: the socket goes to the first, the codecs nest, and each server is asked for the next
 one by name. So a flow through three servers still costs one descriptor.
@@ -6,21 +6,27 @@ one by name. So a flow through three servers still costs one descriptor.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Sequence
 
-from tunflow.endpoint import Endpoint, endpoint
-from tunflow.errors import LocalError
-from tunflow.io.dialer import Address, Blocked, DatagramDialer, DatagramRoute, StreamDialer, StreamRoute, address_of
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket, LocalError
+from tunflow.flow import FlowInfo
+from tunflow.io.dialer import (
+    Address,
+    Association,
+    Blocked,
+    DatagramDialer,
+    DatagramRoute,
+    StreamDialer,
+    StreamRoute,
+    address_of,
+)
+from tunflow.io.hops import ProxyServer, TorHop, make_hop
 from tunflow.proxies.chain import ChainedDatagrams, ChainedStream
 from tunflow.proxies.codec import DatagramCodec, StreamCodec
-from tunflow.proxies.link import BlockServer, DirectServer, Server, ShadowsocksServer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream
+from tunflow.proxies.link import BlockServer, DirectServer, Server
+from tunflow.proxies.socks.client5 import Socks5Client
 
 
 class DirectDialer(StreamDialer, DatagramDialer):
@@ -28,8 +34,11 @@ class DirectDialer(StreamDialer, DatagramDialer):
 
     label = DirectServer.label
     is_proxy = False
+    wants_flow = False
+    tor = None
+    addresses = ()
 
-    def route(self, target: Endpoint) -> StreamRoute:
+    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:  # noqa: ARG002
         """The target itself."""
         return StreamRoute((address_of(target),), None, self.label)
 
@@ -43,8 +52,11 @@ class BlockDialer(StreamDialer, DatagramDialer):
 
     label = BlockServer.label
     is_proxy = False
+    wants_flow = False
+    tor = None
+    addresses = ()
 
-    def route(self, target: Endpoint) -> StreamRoute:
+    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:  # noqa: ARG002
         """Raises Blocked."""
         raise Blocked(f"{target} is blocked by block://")
 
@@ -53,48 +65,84 @@ class BlockDialer(StreamDialer, DatagramDialer):
         raise Blocked("blocked by block://")
 
 
-class ShadowsocksDialer(StreamDialer, DatagramDialer):
-    """Through one Shadowsocks server, or several in the order given; `addresses` are the first one's."""
+class ProxyDialer(StreamDialer, DatagramDialer):
+    """Through one server, or several in the order given; `addresses` are the first one's."""
 
     is_proxy = True
 
-    def __init__(self, servers: Sequence[ShadowsocksServer], addresses: tuple[Address, ...]) -> None:
+    def __init__(self, servers: Sequence[ProxyServer], addresses: tuple[Address, ...]) -> None:
         self.label = " -> ".join(server.label for server in servers)
-        self._addresses = addresses
-        self._hops = [_Hop(server) for server in servers]
+        self.addresses = addresses
+        self._hops = [make_hop(server) for server in servers]
+        tor = self._hops[-1]
+        self.tor = tor if isinstance(tor, TorHop) else None
+        """The last server if it is Tor, which looks names up by itself."""
+        self.wants_flow = any(isinstance(hop, TorHop) and hop.wants_flow for hop in self._hops)
 
-    def route(self, target: Endpoint) -> StreamRoute:
+    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:
         """The first server's addresses, and a codec that asks the last one for `target`."""
-        if len(self._hops) == 1:
-            return StreamRoute(self._addresses, self._hops[0].stream(target), self.label)
+        hops = self._hops
+        if len(hops) == 1:
+            return StreamRoute(self.addresses, hops[0].stream(target, flow), self.label)
+        return self.through(len(hops) - 1, hops[-1].stream(target, flow), flow)
+
+    def through(self, hop: int, last: StreamCodec, flow: FlowInfo | None = None) -> StreamRoute:
+        """A stream to the server of number `hop`, on which `last` speaks."""
         codec: StreamCodec | None = None
-        for hop, asked in zip(self._hops, [*(hop.endpoint for hop in self._hops[1:]), target], strict=True):
-            inner = hop.stream(asked)
+        for index in range(hop):
+            inner = self._hops[index].stream(self._hops[index + 1].endpoint, flow)
             codec = inner if codec is None else ChainedStream(codec, inner)
-        return StreamRoute(self._addresses, codec, self.label)
+        return StreamRoute(self.addresses, last if codec is None else ChainedStream(codec, last), self.label)
+
+    def resolution(self, question: Socks5Client) -> StreamRoute:
+        """A stream to Tor that asks `question` (`TorHop.resolve`)."""
+        return self.through(len(self._hops) - 1, question)
 
     def datagram_route(self) -> DatagramRoute:
-        """The first server's addresses, and a codec for datagrams to any target."""
-        codec: DatagramCodec = self._hops[0].datagrams
-        for hop in self._hops[1:]:
-            codec = ChainedDatagrams(codec, hop.datagrams, hop.endpoint)
-        return DatagramRoute(self._addresses, codec, self.label)
+        """The first server's addresses, and a codec for datagrams to any target. Raises NoDatagrams."""
+        associations = [hop.associate() for hop in self._hops]
+        controls = tuple(self.through(index, asks) for index, asks in enumerate(associations) if asks is not None)
+        if not controls:
+            return DatagramRoute(self.addresses, self._datagram_codec([hop.endpoint for hop in self._hops]), self.label)
+
+        def settle(reached: Address) -> DatagramRoute:
+            first = _endpoint_of(reached)
+            places = [
+                hop.endpoint if asks is None else _relay(asks, hop.endpoint if index else first)
+                for index, (hop, asks) in enumerate(zip(self._hops, associations, strict=True))
+            ]
+            address = address_of(places[0]) if associations[0] is not None else reached
+            return DatagramRoute((address,), self._datagram_codec(places), self.label)
+
+        return DatagramRoute((), None, self.label, Association(controls, settle))
+
+    def _datagram_codec(self, places: Sequence[Endpoint]) -> DatagramCodec:
+        """A codec through all servers, whose datagrams go to `places`."""
+        codec = self._hops[0].datagrams()
+        for hop, place in zip(self._hops[1:], places[1:], strict=True):
+            codec = ChainedDatagrams(codec, hop.datagrams(), place)
+        return codec
 
 
-class _Hop:
-    """One server of a chain with its key."""
+def _relay(asked: Socks5Client, server: Endpoint) -> Endpoint:
+    """Where a SOCKS5 server wants datagrams. Raises BadPacket.
 
-    def __init__(self, server: ShadowsocksServer) -> None:
-        self.endpoint = endpoint(server.host, server.port)
-        self._method = METHODS[server.method]
-        self._key = master_key(server.password, self._method.key_size)
-        self.datagrams = Datagrams(self._method, self._key, os.urandom, ReplayFilter())
+    An address of zeros, as servers behind a translator give it, means the server's own.
+    """
+    bound = asked.bound
+    if bound is None or not bound.port:
+        raise BadPacket("the SOCKS5 server names no place for datagrams")
+    host = server.host if isinstance(bound.host, bytes) and not any(bound.host) else bound.host
+    if isinstance(host, str) and not isinstance(server.host, str):
+        raise BadPacket(f"the SOCKS5 server wants datagrams at a name, {host}")
+    return Endpoint(host, bound.port)
 
-    def stream(self, target: Endpoint) -> ClientStream:
-        return ClientStream(self._method, self._key, target, os.urandom(self._method.salt_size))
+
+def _endpoint_of(address: Address) -> Endpoint:
+    return Endpoint(socket.inet_pton(address.family, address.sockaddr[0].partition("%")[0]), address.sockaddr[1])
 
 
-Dialer = DirectDialer | BlockDialer | ShadowsocksDialer
+Dialer = DirectDialer | BlockDialer | ProxyDialer
 
 
 Resolve = Callable[[str, int], tuple[Address, ...]]
@@ -117,9 +165,9 @@ def make_dialer(servers: Sequence[Server], find: Resolve | None = None) -> Diale
         raise LocalError("direct:// can only be the first server of a chain")
     if any(isinstance(server, BlockServer) for server in hops):
         return BlockDialer()
-    chain = [server for server in hops if isinstance(server, ShadowsocksServer)]
+    chain = [server for server in hops if not isinstance(server, DirectServer | BlockServer)]
     first = chain[0]
-    return ShadowsocksDialer(chain, (find or resolve)(first.host, first.port))
+    return ProxyDialer(chain, (find or resolve)(first.host, first.port))
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:

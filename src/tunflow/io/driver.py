@@ -32,6 +32,7 @@ from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.statistics import Statistics
 from tunflow.io.tcp_relay import TCPRelay
+from tunflow.proxies.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
@@ -358,9 +359,18 @@ class Driver:
             target = outside
         try:
             self.claim_descriptor()
-            connection.user = TCPRelay(self, connection, dialer.route(target))
+            if dialer.wants_flow:
+                flow = FlowInfo(TCP, connection.client, connection.target, find=self.find_process)
+                route = dialer.route(target, flow)
+            else:
+                route = dialer.route(target)
+            connection.user = TCPRelay(self, connection, route)
         except Blocked:
             self._refuse_stream(connection, Refuse.PROHIBITED)
+        except ProxyRefused as refused:
+            self.statistics.tcp_failed += 1
+            self.log.tell(f"cannot {dialer.label} {refused.refusal}", f"{dialer.label}: some targets: {refused}")
+            self._refuse_stream(connection, Refuse.RESET)
         except OSError as error:
             self.statistics.tcp_failed += 1
             if error.errno in _NO_DESCRIPTOR:

@@ -15,7 +15,8 @@ import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tunflow.io.dialer import Address, Blocked
+from tunflow.io.dialer import Address
+from tunflow.io.dialers import BlockDialer
 from tunflow.io.reactor import ERROR, HANGUP, READ, WRITE
 from tunflow.io.socket_error import read_errors, want_errors
 from tunflow.stack.icmp import EchoRequest, Reason
@@ -51,13 +52,11 @@ class Pinger:
         if driver.is_inside(request.dst):
             self.answer(request)
             return
-        try:
-            addresses = driver.dialer.datagram_route().addresses
-        except Blocked:
+        dialer = driver.dialer
+        if isinstance(dialer, BlockDialer):
             self._unreachable(request, Reason.ADMIN_PROHIBITED)
-            return
-        if addresses:
-            self._try_server(request, addresses[0])
+        elif dialer.addresses:
+            self._try_server(request, dialer.addresses[0])
         elif driver.name_server is not None and driver.name_server.is_fake(request.dst):
             self._unreachable(request, Reason.HOST)  # it is nobody's address out there
         else:

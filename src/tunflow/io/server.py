@@ -1,6 +1,6 @@
 """A Shadowsocks server: TCP and UDP on one port, relayed to whatever target the client names.
 
-Read first: SIP004 (shadowsocks-org, docs/doc/aead.md). The parts, one noun a file: `Listener` accepts,
+Read first: SIP004 (shadowsocks-org, docs/doc/aead.md), SIP022. The parts, one noun a file: `Listener` accepts,
 `Relay` carries one stream, `UDPListener` and `UDPAssociation` carry datagrams, `SilentPeers` keeps those
 who do not know the key, `Resolver` and `Connecting` reach the targets, `DescriptorBudget` and `CauseLog`
 keep them all within bounds.
@@ -20,6 +20,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
 from tunflow.io.server_budget import DescriptorBudget
+from tunflow.io.server_codecs import ServerCodecs
 from tunflow.io.server_listen import Listener, listening_sockets
 from tunflow.io.server_pipe import READ_SIZE
 from tunflow.io.server_relay import Counters, Relay, Surroundings
@@ -27,11 +28,6 @@ from tunflow.io.server_resolver import Resolver
 from tunflow.io.server_silence import SilentPeers
 from tunflow.io.server_udp import UDPListener, endpoint_of
 from tunflow.proxies import link
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ServerStream
 
 DESCRIPTORS = 1024
 """The usual soft limit of open files."""
@@ -56,10 +52,7 @@ class ShadowsocksServer:
         descriptors: int = DESCRIPTORS,
         rewrite: Mapping[Endpoint, Endpoint] | None = None,
     ) -> None:
-        self._method = METHODS[spec.method]
-        self._key = master_key(spec.password, self._method.key_size)
-        self._stream_salts = ReplayFilter()
-        self._rng = rng
+        self._codecs = ServerCodecs(spec, rng)
         pairs = listening_sockets(spec.host, spec.port)
         self.addresses = [endpoint_of(stream.getsockname()) for stream, _ in pairs]
         """Where the server listens, TCP and UDP."""
@@ -76,9 +69,8 @@ class ShadowsocksServer:
             rewrite=rewrite or {},
         )
         self._relays: set[Relay] = set()
-        datagrams = Datagrams(self._method, self._key, rng, ReplayFilter())
         self._listeners = [Listener(self._shared, stream, self._welcome) for stream, _ in pairs]
-        self._udp_listeners = [UDPListener(self._shared, bound, datagrams) for _, bound in pairs]
+        self._udp_listeners = [UDPListener(self._shared, bound, self._codecs.datagrams) for _, bound in pairs]
 
     @property
     def counters(self) -> Counters:
@@ -102,5 +94,4 @@ class ShadowsocksServer:
         self._shared.resolver.close()
 
     def _welcome(self, client: socket.socket, peer: str) -> None:
-        codec = ServerStream(self._method, self._key, self._rng(self._method.salt_size), self._stream_salts)
-        self._relays.add(Relay(self._shared, client, peer, codec, self._relays.discard))
+        self._relays.add(Relay(self._shared, client, peer, self._codecs.stream(), self._relays.discard))

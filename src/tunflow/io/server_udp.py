@@ -1,7 +1,8 @@
 """UDP: a socket that clients send to, and an association with its own outward socket for each client.
 
-Rules: full cone (RFC 4787 endpoint-independent mapping and filtering): a client address has one outward
-socket, any target may be sent to from it and anybody may answer; an association ends 300 s after its last
+Rules: full cone (RFC 4787 endpoint-independent mapping and filtering): a client has one outward socket, any
+target may be sent to from it and anybody may answer; who a client is says the codec (its session, which may move
+from address to address), or else its address; an association ends 300 s after its last
 datagram (RFC 4787 REQ-5 recommends five minutes); their number is bounded, the one unused longest goes
 first; a datagram that cannot be sent now is lost, as datagrams are.
 """
@@ -12,6 +13,7 @@ import contextlib
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.errors import BadPacket
@@ -19,7 +21,10 @@ from tunflow.io.dialer import SocketAddress, address_of
 from tunflow.io.reactor import READ, Timer
 from tunflow.io.server_relay import Surroundings
 from tunflow.io.server_resolver import Addresses
-from tunflow.proxies.codec import DatagramCodec
+
+if TYPE_CHECKING:
+    from tunflow.io.server_codecs import ServerDatagramCodec
+    from tunflow.proxies.shadowsocks.datagram2022 import ServerSession
 
 IDLE_SECONDS = 300.0
 
@@ -40,16 +45,19 @@ V4_IN_V6 = bytes(10) + b"\xff\xff"
 class UDPAssociation:
     """One client address and the socket that its datagrams leave from."""
 
-    __slots__ = ("_family", "_reply", "_shared", "_source_of", "_waiting", "client", "outward", "used")
+    __slots__ = ("_family", "_reply", "_shared", "_source_of", "_waiting", "client", "outward", "session", "used")
 
     def __init__(
         self,
         shared: Surroundings,
         client: SocketAddress,
+        session: ServerSession | None,
         reply: Callable[[UDPAssociation, Endpoint, memoryview], None],
     ) -> None:
         self._shared = shared
         self.client = client
+        """Where the last datagram came from."""
+        self.session = session
         self._reply = reply
         self._source_of: dict[Endpoint, Endpoint] = {}
         self._waiting = 0
@@ -118,11 +126,11 @@ class UDPAssociation:
 class UDPListener:
     """The socket that clients send to, and their associations."""
 
-    def __init__(self, shared: Surroundings, listening: socket.socket, codec: DatagramCodec) -> None:
+    def __init__(self, shared: Surroundings, listening: socket.socket, codec: ServerDatagramCodec) -> None:
         self._shared = shared
         self._socket = listening
         self._codec = codec
-        self._associations: OrderedDict[SocketAddress, UDPAssociation] = OrderedDict()
+        self._associations: OrderedDict[SocketAddress | ServerSession, UDPAssociation] = OrderedDict()
         self._timer: Timer | None = None
         with contextlib.suppress(OSError):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -150,31 +158,34 @@ class UDPListener:
             except OSError:
                 continue
             try:
-                target, payload = self._codec.open_untrusted(scratch[:size])
+                session, target, payload = self._codec.open_untrusted(scratch[:size])
             except BadPacket as error:
                 self._shared.counters.refused += 1
                 self._shared.log.tell(f"udp: {error}", f"{endpoint_of(client)} (UDP): {error}; dropped")
                 continue
-            association = self._association(client)
+            association = self._association(client, session)
             if association is not None:
                 association.send(target, payload)
+            elif session is not None:
+                self._codec.forget(session)
 
-    def _association(self, client: SocketAddress) -> UDPAssociation | None:
+    def _association(self, client: SocketAddress, session: ServerSession | None) -> UDPAssociation | None:
         """The association of a client, made if it has none; None when no descriptor is left."""
         associations = self._associations
-        association = associations.get(client)
+        association = associations.get(session or client)
         if association is None:
-            association = self._open(client)
+            association = self._open(client, session)
             if association is None:
                 return None
-            associations[client] = association
+            associations[session or client] = association
             if self._timer is None:
                 self._timer = self._shared.reactor.call_later(IDLE_SECONDS, self._sweep)
         else:
+            association.client = client  # SIP022 §3.2.3: answers go where the last valid datagram came from
             self._touch(association)
         return association
 
-    def _open(self, client: SocketAddress) -> UDPAssociation | None:
+    def _open(self, client: SocketAddress, session: ServerSession | None) -> UDPAssociation | None:
         shared = self._shared
         if len(self._associations) >= ASSOCIATIONS_AT_MOST:
             self._drop_oldest()
@@ -182,7 +193,7 @@ class UDPListener:
             shared.log.tell("udp descriptors", "no descriptor left for a UDP client; its datagrams are dropped")
             return None
         try:
-            association = UDPAssociation(shared, client, self._send_back)
+            association = UDPAssociation(shared, client, session, self._send_back)
         except OSError as error:
             shared.budget.give(1)
             shared.log.tell(f"udp socket {error.errno}", f"no socket for a UDP client: {error.strerror}")
@@ -192,18 +203,20 @@ class UDPListener:
 
     def _touch(self, association: UDPAssociation) -> None:
         association.used = self._shared.reactor.now
-        self._associations.move_to_end(association.client)
+        self._associations.move_to_end(association.session or association.client)
 
     def _send_back(self, association: UDPAssociation, source: Endpoint, payload: memoryview) -> None:
         self._touch(association)
         with contextlib.suppress(OSError):  # a full buffer, or too long once sealed: the datagram is lost
-            self._socket.sendto(self._codec.seal(source, payload), association.client)
+            self._socket.sendto(self._codec.seal(association.session, source, payload), association.client)
 
     def _drop_oldest(self) -> bool:
         if not self._associations:
             return False
         _, association = self._associations.popitem(last=False)
         association.close()
+        if association.session is not None:
+            self._codec.forget(association.session)
         self._shared.budget.give(1)
         return True
 

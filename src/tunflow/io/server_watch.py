@@ -11,6 +11,7 @@ from tunflow.errors import BadPacket
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
 from tunflow.io.statistics import Statistics
+from tunflow.proxies.codec import ProxyRefused
 
 SILENCE = 10.0
 """Seconds after which a proxy that has not sent a byte is mentioned."""
@@ -26,6 +27,8 @@ class ServerWatch:
         self._answered: set[str] = set()
         """Those that sent something that decodes: password and method are right."""
         self._watched: set[str] = set()
+        self._spoken_to: set[str] = set()
+        """Those that owe an answer before they carry anything."""
 
     def asked(self, label: str) -> None:
         """A flow goes through it."""
@@ -36,6 +39,16 @@ class ServerWatch:
     def answered(self, label: str) -> None:
         """It sent something that decodes."""
         self._answered.add(label)
+
+    def spoken_to(self, label: str) -> None:
+        """It was asked for something and will answer, if it understands."""
+        self._spoken_to.add(label)
+
+    def refused(self, label: str, refused: ProxyRefused) -> None:
+        """It will not do as we ask. What it says of targets is the clients' to hear and not told here."""
+        self.answered(label)
+        if refused.refusal.is_servers_fault:
+            self._log.tell(f"refused {label} {refused}", f"the server {label} refuses: {refused}")
 
     def failed(self, label: str, error: int) -> None:
         """It could not be reached."""
@@ -56,7 +69,7 @@ class ServerWatch:
 
     def _check_silence(self, label: str) -> None:
         self._watched.discard(label)
-        if label not in self._answered and self._statistics.tcp_bytes_up:
+        if label not in self._answered and (self._statistics.tcp_bytes_up or label in self._spoken_to):
             self._advise(label, f"took connections but has sent nothing for {SILENCE:.0f} s")
 
     def _advise(self, label: str, what: str) -> None:

@@ -67,8 +67,9 @@ class StreamClient:
 
     @property
     def established(self) -> bool:
-        """Whether the connection stands, and with it TLS."""
-        return self._connected and (self._tls is None or self._tls.established)
+        """Whether the connection stands, the proxies agreed, and TLS stands on it."""
+        codec, tls = self._codec, self._tls
+        return self._connected and (codec is None or codec.established) and (tls is None or tls.established)
 
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Send bytes, as soon as it is possible."""
@@ -164,11 +165,14 @@ class StreamClient:
 
     def _write(self, sock: socket.socket) -> None:
         """Seal what waits and write what the socket takes. Raises OSError."""
-        pieces, self._waiting = self._waiting, []
-        if self._tls is not None:
-            pieces = self._tls.seal(pieces)
-        if pieces:
-            self._outgoing += pieces if self._codec is None else self._codec.seal(pieces)
+        if self._codec is not None and not self._codec.established:
+            self._outgoing += self._codec.seal(())  # the proxy must agree first; the rest waits
+        else:
+            pieces, self._waiting = self._waiting, []
+            if self._tls is not None:
+                pieces = self._tls.seal(pieces)
+            if pieces:
+                self._outgoing += pieces if self._codec is None else self._codec.seal(pieces)
         if self._outgoing:
             sent = sock.sendmsg(self._outgoing[:_WRITE_PIECES])
             done = 0
@@ -190,6 +194,8 @@ class StreamClient:
         pieces: list[Buffer] = [data]
         if self._codec is not None:
             data = self._tail + data
+            if not self._codec.established:
+                self._watch(READ | WRITE)  # there is more to say
             pieces, used = self._codec.open_untrusted(memoryview(data))
             self._tail = data[used:]
         if self._tls is not None and pieces:

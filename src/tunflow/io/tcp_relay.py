@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.io.dialer import StreamRoute
+from tunflow.io.give_up import errno_of, give_up
 from tunflow.io.moving import Path, path_of
 from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Timer
-from tunflow.stack.icmp import Reason
+from tunflow.proxies.codec import ProxyRefused, StreamCodec
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
@@ -54,17 +55,16 @@ FIRST_PAYLOAD_DELAY = 0.01
 NEXT_ADDRESS_AFTER = 3.0
 """Seconds until a server's next address is tried."""
 
+HANDSHAKE_SIZE = 16 * 1024
+"""Bytes read at a time of a proxy's answers."""
+
+HANDSHAKE_PATIENCE = 60.0
+"""Seconds for a proxy to say whether the target is reached: Tor builds circuits in some, and gives up after 120
+(SocksTimeout); clients give up after 60 to 130."""
+
 KEEPALIVE_IDLE = 60
 """Seconds of silence before the far side is probed: the shortest time-outs of NATs for TCP are a few minutes."""
 
-_UNREACHABLE = {
-    errno.ENETUNREACH: Reason.NET,
-    errno.EHOSTUNREACH: Reason.HOST,
-    errno.EHOSTDOWN: Reason.HOST,
-    errno.EADDRNOTAVAIL: Reason.NET,
-    errno.EACCES: Reason.ADMIN_PROHIBITED,
-    errno.EPERM: Reason.ADMIN_PROHIBITED,
-}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _WAIT = {errno.EAGAIN, errno.EINPROGRESS}
 
@@ -73,9 +73,9 @@ class TCPRelay:
     """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
-        "_address", "_asked_at", "_budget", "_codec", "_connected", "_done_down", "_driver", "_heard", "_hung_up",
-        "_kept_alive", "_opening", "_pending", "_readable", "_route", "_socket", "_spoke", "_tail", "_timer",
-        "_writable", "connection", "done_up",
+        "_address", "_asked_at", "_budget", "_codec", "_connected", "_done_down", "_driver", "_finishing", "_heard",
+        "_hung_up", "_kept_alive", "_opening", "_pending", "_readable", "_route", "_shaking", "_socket", "_spoke",
+        "_tail", "_timer", "_writable", "connection", "done_up",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: Stream, route: StreamRoute) -> None:
@@ -85,6 +85,7 @@ class TCPRelay:
         self._route = route
         self._codec = route.codec
         self._connected = self._readable = self._writable = self._hung_up = False
+        self._shaking = self._finishing = False
         self.done_up = False
         """Whether the client closed its side and the far side was told."""
         self._done_down = self._heard = self._spoke = self._kept_alive = False
@@ -113,6 +114,9 @@ class TCPRelay:
             self.cut()
             return True
         self._close_socket(reset=False)
+        if self._shaking:  # the codec is used up
+            give_up(self._driver, self.connection, errno.ECONNRESET)
+            return True
         self._address = 0
         try:
             self._socket = self._dial()
@@ -170,25 +174,76 @@ class TCPRelay:
             else:
                 self._driver.add_relay(self)
                 return
-        self._driver.statistics.tcp_failed += 1
         self._trace(f"failed: {os.strerror(error)}")
         if self._codec is not None:
             self._driver.servers.failed(self._route.label, error)
-        connection = self.connection
-        connection.user = None
-        now = self._driver.reactor.now
-        if not connection.held:
-            connection.abort()  # somebody let it in to see what it wants; now it can only be reset
-        elif error in _UNREACHABLE:
-            self._driver.stack.unreachable(connection.syn, _UNREACHABLE[error], now)
-            connection.reject(reset=False)
-        else:
-            # A time-out stays one: the client's own SYN has been waiting just as long.
-            connection.reject(reset=error != errno.ETIMEDOUT)
+        give_up(self._driver, self.connection, error)
 
     def _on_connected(self) -> None:
-        self._connected = True
+        """The socket stands; the flow too, unless a proxy must agree first."""
         self._cancel_timer()
+        codec = self._codec
+        if codec is None or codec.established:
+            self._on_flow()
+            return
+        self._shaking = self._writable = True
+        self._timer = self._driver.reactor.call_later(HANDSHAKE_PATIENCE, self._on_no_answer)
+        self._driver.servers.spoken_to(self._route.label)
+        self._shake_hands(codec, READ)
+
+    def _shake_hands(self, codec: StreamCodec, events: int) -> None:
+        """Say what the proxy must hear, hear what it says, until it agrees or the client can be told why not."""
+        first: list[Buffer] = []
+        try:
+            self._say(codec)
+            while events & ~WRITE and not codec.established:
+                if not self._receive_sealed(HANDSHAKE_SIZE, first):
+                    raise ConnectionResetError(errno.ECONNRESET, "closed by the proxy")
+                self._say(codec)
+        except BlockingIOError:
+            pass
+        except BadPacket as error:
+            self._not_agreed(error)
+            return
+        except OSError as error:
+            self._trace(f"failed: {error.strerror}")
+            self._close_socket(reset=False)
+            give_up(self._driver, self.connection, errno.ECONNREFUSED)
+            return
+        if codec.established:
+            self._shaking = False
+            self._readable = True  # the rest of what came, if there is any
+            self._cancel_timer()
+            self._on_flow()
+            if first:
+                self.connection.send(first, self._driver.reactor.now)
+
+    def _say(self, codec: StreamCodec) -> None:
+        words = [*self._pending, *codec.seal(())]
+        self._budget.used -= sum(map(len, self._pending))
+        self._pending = []
+        if words:
+            self._send(words)
+
+    def _not_agreed(self, error: BadPacket) -> None:
+        """The proxy refused, or is none."""
+        self._trace(f"refused: {error}")
+        self._close_socket(reset=True)
+        if isinstance(error, ProxyRefused):
+            self._driver.servers.refused(self._route.label, error)
+            give_up(self._driver, self.connection, errno_of(error.refusal))
+        else:
+            self._driver.servers.garbled(self._route.label, error, heard=True)
+            give_up(self._driver, self.connection, errno.ECONNREFUSED)
+
+    def _on_no_answer(self) -> None:
+        self._trace("failed: the proxy did not answer")
+        self._close_socket(reset=True)
+        give_up(self._driver, self.connection, errno.ETIMEDOUT)
+
+    def _on_flow(self) -> None:
+        """What the client sends from now on arrives."""
+        self._connected = True
         driver = self._driver
         now = driver.reactor.now
         driver.statistics.connected(now - self._asked_at)
@@ -196,8 +251,15 @@ class TCPRelay:
             self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
         if self.connection.held:
             self.connection.accept(now)
+        self._leave_codec_out()
         if self._codec is not None:
             driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
+
+    def _leave_codec_out(self) -> None:
+        """Once a proxy only passes bytes on, so do we."""
+        if self._codec is not None and self._codec.transparent and not self._tail:
+            self._codec = None
+            self._opening = False
 
     def keep_alive(self) -> None:
         """The flow has lasted a while: have the kernel probe the far side when it is silent for long.
@@ -222,7 +284,12 @@ class TCPRelay:
     # Events.
 
     def _on_event(self, events: int) -> None:
-        if not self._connected:
+        if self._shaking:
+            assert self._codec is not None
+            self._shake_hands(self._codec, events)
+            if not self._connected:
+                return
+        elif not self._connected:
             if events & (ERROR | HANGUP):
                 sock = self._socket
                 self._dial_failed(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNREFUSED, sock)
@@ -230,6 +297,8 @@ class TCPRelay:
             if not events & WRITE:
                 return
             self._on_connected()
+            if not self._connected:
+                return
         if events & WRITE:
             self._writable = True
         if events & (READ | READ_HANGUP | HANGUP | ERROR):
@@ -251,6 +320,10 @@ class TCPRelay:
                 self._pump_up()
             if self._readable and not self._done_down:
                 self._pump_down()
+        except ProxyRefused as refused:
+            self._trace(f"refused: {refused}")  # too late to tell the client how
+            self._driver.servers.refused(self._route.label, refused)
+            self._abort()
         except BadPacket as error:
             self._driver.servers.garbled(self._route.label, error, self._heard)
             self._abort()
@@ -286,6 +359,11 @@ class TCPRelay:
             if self._opening:
                 self.open_without_payload()
                 if self._pending:
+                    return
+            if codec is not None and not self._finishing:
+                self._finishing = True
+                last = codec.finish()
+                if last and not self._send(last):
                     return
             if not self._done_down:  # else the socket is closed right away, which says the same
                 self._socket.shutdown(socket.SHUT_WR)
@@ -379,6 +457,7 @@ class TCPRelay:
                 if not self._heard:
                     self._heard = True
                     self._driver.servers.answered(self._route.label)
+                    self._driver.reactor.call_soon(self._leave_codec_out)
                 into += pieces
         return received
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
+from tunflow.io.dialer import NoDatagrams
 from tunflow.io.dialers import Dialer
 from tunflow.io.moving import Path
 from tunflow.io.policy import DatagramOwner
@@ -46,8 +47,11 @@ class UDPSocket:
         key: Any = (dialer, target, seen) if named else dialer
         relay = self._relays.get(key)
         if relay is None:
+            route = dialer.datagram_route()
+            if route.association is not None:
+                raise NoDatagrams(f"{route.label}: UDP through SOCKS5 is not supported yet")
             self._driver.claim_descriptor()
-            relay = UDPRelay(self._driver, self._mapping, dialer.datagram_route(), seen if named else None)
+            relay = UDPRelay(self._driver, self._mapping, route, seen if named else None)
             self._relays[key] = relay
             self._driver.associations += 1
             self._driver.statistics.udp_flows += 1

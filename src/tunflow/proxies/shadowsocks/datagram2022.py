@@ -125,8 +125,9 @@ class ServerDatagrams2022:
         session.window.add(ids.packet)
         return session, body.peer, body.payload
 
-    def seal(self, session: ServerSession, peer: Endpoint, payload: Buffer) -> bytes:
+    def seal(self, session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
         """A datagram from `peer` to the session's client."""
+        assert session is not None
         ids = Ids(session.server, session.next_packet)
         session.next_packet += 1
         body = answer_body(session.client, peer, payload, self._clock(), padding(peer, self._rng))
