@@ -28,8 +28,7 @@ class Routed(NamedTuple):
 
     def serve(self, driver: Driver, socket_diag_fd: int) -> None:
         """Decide the driver's flows; the descriptor asks about sockets in the program's network."""
-        self.policy.driver = driver
-        self.policy.names = driver.name_server
+        self.policy.serve(driver)
         driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd)).find
 
 

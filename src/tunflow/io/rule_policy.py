@@ -18,6 +18,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.io.dialers import Dialer
 from tunflow.io.first_bytes import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
+from tunflow.io.health_checks import HealthChecks
 from tunflow.io.policy import Carry, Decision, Hand, Refuse
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Groups
@@ -56,12 +57,39 @@ class Routing:
 
 
 class RulePolicy:
-    """Decides by `routing`. `driver` is set once the driver is there, before the first flow."""
+    """Decides by `routing`; `serve` a driver before its first flow."""
 
     def __init__(self, routing: Routing, names: KnownNames | None = None) -> None:
         self.routing = routing
         self.driver: Driver | None = None
         self.names = names
+        self._checks: HealthChecks | None = None
+
+    def serve(self, driver: Driver) -> None:
+        """Decide this driver's flows."""
+        self.driver, self.names = driver, driver.name_server or self.names
+        self._watch(driver)
+
+    def reload(self, routing: Routing) -> None:
+        """Decide new flows by another routing; what users chose in groups stays chosen."""
+        routing.groups.keep(self.routing.groups)
+        self.routing = routing
+        if self.driver is not None:
+            self._watch(self.driver)
+
+    def close(self) -> None:
+        """Ask no server any more."""
+        if self._checks is not None:
+            self._checks.close()
+
+    def _watch(self, driver: Driver) -> None:
+        """Have servers asked how they do."""
+        self.close()
+        self._checks = HealthChecks(driver.reactor, self.routing.groups.health, self._dialer_of, driver.sockets)
+
+    def _dialer_of(self, server: str) -> Dialer | None:
+        way = self.routing.ways.get(server)
+        return None if way is None or isinstance(way, Refuse) else way
 
     def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """For a new TCP connection."""
@@ -140,7 +168,10 @@ class RulePolicy:
             return found
         verdict = found or routing.default
         path = routing.groups.way(verdict.target, facts.name or str(facts.address))
-        routing.groups.used(verdict.target, self._running.reactor.now)
+        if verdict.target in routing.groups:
+            routing.groups.used(verdict.target, self._running.reactor.now)
+            if self._checks is not None:
+                self._checks.arm()
         way = routing.ways[path[-1]]
         decision: Decision
         if isinstance(way, Refuse):

@@ -173,6 +173,18 @@ class Groups:
         """The groups by name."""
         return self._groups
 
+    @property
+    def health(self) -> Health:
+        """What is known of the servers."""
+        return self._health
+
+    def keep(self, before: Groups) -> None:
+        """What was chosen before a reload stays so, where it can."""
+        for name, group in self._groups.items():
+            old = before._groups.get(name)
+            if old is not None and old.kind == group.kind and old.chosen in group.members:
+                group.chosen = old.chosen
+
     def select(self, name: str, member: str) -> None:
         """The user's choice. Raises LocalError."""
         group = self._groups.get(name)

@@ -1,0 +1,125 @@
+"""Asks servers how they do, when `rules.groups.Health` says so: one small HTTP request through each.
+
+Any HTTP answer counts: it proves that the server takes the password, reaches the Internet, and how long that takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.io.dialer import Blocked
+from tunflow.io.dialers import Dialer
+from tunflow.io.reactor import Reactor, Timer
+from tunflow.io.sockets import SocketOptions
+from tunflow.io.stream_client import StreamClient
+from tunflow.rules.groups import Health
+
+PATIENCE = 5.0
+"""Seconds until a server counts as one that does not work."""
+
+TARGET = Endpoint("cp.cloudflare.com", 80)
+PATH = "/generate_204"
+
+
+class HealthChecks:
+    """Serves one `Health` on a reactor until closed; `dialer_of` gives a server's dialer, None if it has none."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        health: Health,
+        dialer_of: Callable[[str], Dialer | None],
+        sockets: SocketOptions,
+        target: Endpoint = TARGET,
+    ) -> None:
+        self._reactor = reactor
+        self._health = health
+        self._dialer_of = dialer_of
+        self._sockets = sockets
+        self._target = target
+        self._request = f"GET {PATH} HTTP/1.1\r\nHost: {target.host_text}\r\nConnection: close\r\n\r\n".encode()
+        self._timer: Timer | None = None
+        self._closed = False
+
+    def arm(self) -> None:
+        """Flows made somebody want to know how servers do: see to it that they are asked in time."""
+        when = self._health.next_timeout()
+        if when is None or self._closed:
+            return
+        if self._timer is not None:
+            if self._timer.call is not None and self._timer.when <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._reactor.call_at(when, self._due)
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _due(self) -> None:
+        self._health.handle_timeout(self._reactor.now)
+        self._ask()
+        self.arm()
+
+    def _ask(self) -> None:
+        while self._health.due:
+            _Check(self, self._health.due.pop(0))
+
+    def dial(
+        self, server: str, received: Callable[[Buffer], None], lost: Callable[[str, bool], None]
+    ) -> StreamClient | None:
+        """Open a connection through a server and ask; None when there is no way."""
+        dialer = self._dialer_of(server)
+        if dialer is None or (not dialer.is_proxy and isinstance(self._target.host, str)):
+            return None
+        with suppress(Blocked, OSError):
+            client = StreamClient(self._reactor, dialer.route(self._target), received, lost, self._sockets)
+            client.send([self._request])
+            return client
+        return None
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
+        """As the reactor's."""
+        return self._reactor.call_later(delay, call)
+
+    @property
+    def now(self) -> float:
+        """The reactor's time."""
+        return self._reactor.now
+
+    def over(self, server: str, delay: float | None) -> None:
+        """What a check found; None for a failure."""
+        if delay is None:
+            self._health.failed(server, self._reactor.now)
+        else:
+            self._health.succeeded(server, delay, self._reactor.now)
+        if not self._closed:
+            self._ask()
+            self.arm()
+
+
+class _Check:
+    """One question to one server."""
+
+    def __init__(self, checks: HealthChecks, server: str) -> None:
+        self._checks = checks
+        self._server = server
+        self._began = checks.now
+        self._timer = checks.call_later(PATIENCE, lambda: self._end(None))
+        self._client = checks.dial(server, self._received, lambda _why, _established: self._end(None))
+        if self._client is None:
+            self._timer.cancel()
+            self._timer = checks.call_later(0, lambda: self._end(None))  # not from within the one that asks
+
+    def _received(self, data: Buffer) -> None:
+        self._end(self._checks.now - self._began if bytes(data[:5]) == b"HTTP/" else None)
+
+    def _end(self, delay: float | None) -> None:
+        self._timer.cancel()
+        if self._client is not None:
+            self._client.close()
+        self._checks.over(self._server, delay)

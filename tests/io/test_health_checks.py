@@ -1,0 +1,127 @@
+"""Servers are asked how they do, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from test_policy import Bench, here
+from test_rule_policy import Named, routing
+
+from tunflow.endpoint import endpoint
+from tunflow.io import health_checks
+from tunflow.io.dialers import BlockDialer, DirectDialer
+from tunflow.io.health_checks import HealthChecks
+from tunflow.io.reactor import Reactor
+from tunflow.io.rule_policy import RulePolicy
+from tunflow.io.sockets import UNMARKED
+from tunflow.rules.groups import Group, Health
+from tunflow.testing.packet_script import ScriptedClient
+from tunflow.wire.tcp import SYN
+
+
+class Web:
+    """Takes connections, and answers what it is told to."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.asked: list[bytes] = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.peer = here(self._listener)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self.asked.append(connection.recv(1000))
+                connection.sendall(self._answer)
+                if not self._answer:
+                    connection.recv(1)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def web():
+    made = Web(b"HTTP/1.1 204 No Content\r\n\r\n")
+    yield made
+    made.close()
+
+
+def until(reactor, condition):
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        reactor.run_once(0.05)
+
+
+def check(server, target=health_checks.TARGET):
+    """What comes of one check."""
+    reactor, health = Reactor(), Health(lambda: 0.0)
+    checks = HealthChecks(reactor, health, lambda name: server, UNMARKED, target)
+    health.used("a", reactor.now)
+    checks.arm()
+    until(reactor, lambda: health.delay("a") is not None or not health.works("a"))
+    reactor.close()
+    return health
+
+
+def test_any_http_answer_counts_and_its_time_is_known(web):
+    health = check(Named(web.peer))
+    assert 0 < health.delay("a") < 2
+    assert web.asked == [b"GET /generate_204 HTTP/1.1\r\nHost: cp.cloudflare.com\r\nConnection: close\r\n\r\n"]
+
+
+def test_what_goes_straight_out_is_asked_by_address(web):
+    assert check(DirectDialer(), web.peer).works("a")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"\0"])
+def test_another_answer_is_a_failure(answer):
+    web = Web(answer)
+    assert not check(Named(web.peer)).works("a")
+    web.close()
+
+
+def test_a_server_that_refuses_has_no_dialer_or_says_nothing_fails(monkeypatch):
+    assert not check(Named(endpoint("127.0.0.1", 1))).works("a")
+    assert not check(None).works("a")
+    assert not check(BlockDialer()).works("a")
+    monkeypatch.setattr(health_checks, "PATIENCE", 0.05)
+    silent = Web(b"")
+    assert not check(Named(silent.peer)).works("a")
+    silent.close()
+
+
+def test_flows_move_away_from_a_server_that_fails(web):
+    dead, alive = Named(endpoint("127.0.0.1", 1)), Named(web.peer)
+    policy = RulePolicy(routing(["MATCH,auto"], {"a": dead, "b": alive}, [Group("auto", "fallback", ("a", "b"))]))
+    bench = Bench(policy)
+    policy.serve(bench.driver)
+    bench.send(SYN, seq=0)
+    assert dead.asked  # not asked yet counts as working
+    bench.until(lambda: not policy.routing.groups.health.works("a"))
+    bench.client = ScriptedClient(bench.driver.stack, target_port=444)
+    before = len(alive.asked)
+    bench.send(SYN, seq=0)
+    assert len(alive.asked) > before
+    policy.close()
+    bench.close()
+
+
+def test_a_reload_keeps_what_was_chosen():
+    def made():
+        ways = {"a": DirectDialer(), "b": DirectDialer()}
+        return routing(["MATCH,g"], ways, [Group("g", "select", ("a", "b"))])
+
+    policy = RulePolicy(made())
+    policy.routing.groups.select("g", "b")
+    policy.reload(made())
+    assert policy.routing.groups.way("g", "x") == ["g", "b"]
