@@ -110,7 +110,7 @@ def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
         os.setgid(65534)
         os.setuid(65534)
         for act in (lambda: HostNetwork(tmp_path / "state").apply(SETTINGS), lambda: undo_recorded(tmp_path / "state")):
-            with pytest.raises(LocalError, match=r"changing the host's network needs root \(CAP_NET_ADMIN\)"):
+            with pytest.raises(LocalError, match="run it as root"):
                 act()
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7

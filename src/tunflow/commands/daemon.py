@@ -25,10 +25,10 @@ from tunflow.device import Device
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
-from tunflow.host.network import HostNetwork
 from tunflow.host.outer_resolvers import OuterResolvers
 from tunflow.host.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
+from tunflow.host.system import open_network
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
@@ -135,7 +135,7 @@ class Daemon:
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
         self._engine = Engine(
             self._plan,
-            HostNetwork(self._runtime.state),
+            open_network(self._runtime.state),
             OuterResolvers([str(ip_address(own)) for own in self._plan.inside]).find,
             self._make_driver,
             self._say,

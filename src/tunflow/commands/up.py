@@ -153,7 +153,7 @@ def _fail(line: str, exit_status: int) -> NoReturn:
 
 def _undo(runtime: RuntimeDirectory) -> bool:
     """Take back what a tunnel's process left when it was killed; whether there was anything. Raises LocalError."""
-    from tunflow.host.network import undo_recorded  # noqa: PLC0415
+    from tunflow.host.system import undo_recorded  # noqa: PLC0415
 
     with suppress(FileNotFoundError):
         lock = InstanceLock(runtime.lock)

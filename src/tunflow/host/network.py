@@ -35,14 +35,13 @@ from tunflow.host.netlink import RouteSocket
 from tunflow.host.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules
 from tunflow.host.policy_rules import set_rules
 from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
+from tunflow.host.privileges import require_net_admin
 from tunflow.host.routes import PROTOCOL, list_routes, set_table
 from tunflow.host.settings import HostSettings
 from tunflow.host.state_file import STATE_FILE, Record, load, new_record, remove, save
 from tunflow.host.tun import Offload, TunDevice
 
 _VERSIONS = (4, 6)
-_NEEDS_ROOT = "changing the host's network needs root (CAP_NET_ADMIN)"
-_CAP_NET_ADMIN = 12
 
 
 class HostNetwork:
@@ -69,7 +68,7 @@ class HostNetwork:
         Call it again with the same settings when interfaces, addresses or routes have changed: the exceptions for
         LANs, bridges and other VPNs follow what is there.
         """
-        _check_privilege()
+        require_net_admin()
         if self._record is None:
             self._record = self._take_over(settings)
         try:
@@ -192,7 +191,7 @@ def undo_recorded(state: Path = STATE_FILE) -> bool:
 
     A process that is still there is asked to do it itself: then this refuses, and changes nothing.
     """
-    _check_privilege()
+    require_net_admin()
     record = load(state)
     if record is None:
         return resolver_file.restore_unrecorded(resolver_file.RESOLV_CONF)
@@ -200,14 +199,6 @@ def undo_recorded(state: Path = STATE_FILE) -> bool:
         raise LocalError(f"the tunnel is still up (process {record.pid}): ask that process to take it down")
     _undo(record, state, lambda: None)
     return True
-
-
-def _check_privilege() -> None:
-    """Raise LocalError without CAP_NET_ADMIN, before anything is touched."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-    words = next((line.split() for line in status.splitlines() if line.startswith("CapEff:")), ["", "0"])
-    if not int(words[1], 16) >> _CAP_NET_ADMIN & 1:
-        raise LocalError(_NEEDS_ROOT)
 
 
 def _for_this_host(settings: HostSettings) -> HostSettings:
@@ -298,6 +289,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        tried = error.filename or "change the network"
         if error.errno in (errno.EPERM, errno.EACCES):
-            raise LocalError(f"cannot {error.filename or 'change the network'}: {_NEEDS_ROOT}") from None
-        raise LocalError(f"cannot {error.filename or 'change the network'}: {error.strerror}") from None
+            raise LocalError(f"cannot {tried}: it needs root (CAP_NET_ADMIN)") from None
+        raise LocalError(f"cannot {tried}: {error.strerror}") from None

@@ -24,8 +24,8 @@ class Network(Protocol):
     def apply(self, settings: HostSettings) -> None:
         """Make the host what `settings` say; again after a change of the network. Raises LocalError."""
 
-    def undo(self) -> None:
-        """Leave the host as it was found. Raises LocalError."""
+    def undo(self, *, keep_kill_switch: bool = False) -> None:
+        """Leave the host as it was found, or with the kill switch that was found on it. Raises LocalError."""
 
 
 def open_network(state: Path | None = None, system: str = sys.platform) -> Network:

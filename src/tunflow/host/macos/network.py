@@ -74,7 +74,7 @@ class MacNetwork:
             raise
         self._settings = settings
 
-    def undo(self) -> None:
+    def undo(self, *, keep_kill_switch: bool = False) -> None:  # noqa: ARG002 - there is none here
         """Leave the Mac as it was found. Raises LocalError at the end for what could not be undone."""
         self._undo(self._done)
         self._settings = None
