@@ -22,12 +22,16 @@ from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event, Request
 from tunflow.control.server import ControlServer
 from tunflow.device import Device
+from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError, RemoteError
+from tunflow.flow import ProcessInfo
 from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
 from tunflow.host.outer_resolvers import OuterResolvers
 from tunflow.host.privileges import require_net_admin
+from tunflow.host.process import ProcessTable
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
+from tunflow.host.socket_diag import SocketDiag
 from tunflow.host.system import open_network
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
@@ -120,6 +124,7 @@ class Daemon:
         self._instructions = instructions
         self._log = log
         self._report = report
+        self._processes: ProcessTable | None = None
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "stop": self._stop,
@@ -193,7 +198,16 @@ class Daemon:
         self._control.tell(Event("status", {"status": status.value}))
 
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
-        return make_driver(self._reactor, device, dialer, self._options, plan.names, plan.inside, sockets, self._say)
+        options = self._options
+        driver = make_driver(self._reactor, device, dialer, options, plan.names, plan.inside, sockets, self._say)
+        driver.find_process = self._find_process
+        return driver
+
+    def _find_process(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:
+        """Whose a flow is; the table is made for the first rule that asks."""
+        if self._processes is None:
+            self._processes = ProcessTable(SocketDiag())
+        return self._processes.find(protocol, client, target)
 
     # What clients ask.
 

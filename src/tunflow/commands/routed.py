@@ -10,11 +10,10 @@ from tunflow.host.process import ProcessTable
 from tunflow.host.socket_diag import SocketDiag
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
-from tunflow.io.policy import Refuse
-from tunflow.io.rule_policy import Routing, RulePolicy
+from tunflow.io.rule_policy import RulePolicy
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_store import load_profile
-from tunflow.manager.routing import DIRECT, make_routing
+from tunflow.manager.routing import default_dialer, make_routing
 from tunflow.rules.groups import Health
 
 
@@ -37,14 +36,3 @@ def routed(name_or_path: str) -> Routed:
     profile = load_profile(name_or_path, say)
     routing = make_routing(profile, Health(random.random))
     return Routed(profile, RulePolicy(routing), default_dialer(routing))
-
-
-def default_dialer(routing: Routing) -> Dialer:
-    """Where flows go that no special rule is about."""
-    last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
-    target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
-    way = routing.ways[routing.groups.way(target, "")[-1]]
-    if isinstance(way, Refuse):
-        way = routing.ways[DIRECT]
-    assert not isinstance(way, Refuse)
-    return way

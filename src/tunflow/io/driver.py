@@ -140,9 +140,9 @@ class Driver:
         reactor.add_deadline(self.openings.next_timeout, self.openings.handle_timeout)
         reactor.at_round_end(self._end_of_round)
 
-    def use(self, dialer: Dialer, names: NameService | None) -> None:
+    def use(self, dialer: Dialer, names: NameService | None, policy: Policy | None = None) -> None:
         """Take new flows and queries there from now on; those that are under way go on as they began."""
-        self.dialer, self.names = dialer, names
+        self.dialer, self.names, self.policy = dialer, names, policy
         old, self.dns = self.dns, self._forwarder()
         if old is not None:
             self.reactor.call_later(QUERY_TIMEOUT, old.close)

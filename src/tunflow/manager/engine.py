@@ -30,13 +30,14 @@ from tunflow.host.settings import HostSettings
 from tunflow.host.tun import TunDevice
 from tunflow.io import moving
 from tunflow.io.dialer import Address
-from tunflow.io.dialers import Dialer, make_dialer
+from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.sockets import SocketOptions
 from tunflow.manager.plan import Plan, with_addresses
 from tunflow.manager.probe import probe
-from tunflow.manager.server_names import NoAddress, ServerNames, literal
+from tunflow.manager.server_names import ServerNames, literal
 from tunflow.manager.status import Status, StopReason
+from tunflow.manager.ways import Find, Found, Ways, find_hops, make_ways
 
 RETRY_AT_MOST = 15.0
 """Seconds between two tries to reach the server again; the first wait is half a second, each next twice as long."""
@@ -92,7 +93,7 @@ class Engine:
         self._sockets = SocketOptions(mark=plan.host.mark)
         self._names = ServerNames(self._sockets, outer_nameservers)
         self._outer_nameservers = outer_nameservers
-        self._addresses: tuple[Address, ...] = ()
+        self._found: Found = {}
         self._since: float | None = None
         self._driver: Driver | None = None
         self._monitor: NetworkMonitor | None = None
@@ -144,13 +145,13 @@ class Engine:
                 raise LocalError("the tunnel is not up")
             if plan.host.addresses != self.plan.host.addresses or plan.host.mtu != self.plan.host.mtu:
                 raise LocalError("the tunnel's own addresses and MTU cannot change while it is up: use up --replace")
-            addresses = await self._find(plan, within=True)
-            dialer = self._dialer(plan, addresses)
-            await probe(addresses, self._sockets)
+            found = await self._find(plan, self._names.within)
+            ways = make_ways(plan, found)
+            await probe(_all(found), self._sockets)
             # Flows that began under the old plan go on to the old servers.
-            self._host.apply(self._settings(plan, (*addresses, *self._addresses)))
-            self.plan, self._addresses = plan, addresses
-            driver.use(dialer, plan.names)
+            self._host.apply(self._settings(plan, (*_all(found), *_all(self._found))))
+            self.plan, self._found = plan, found
+            self._use(driver, ways)
             self._say(f"reloaded: {', '.join(plan.labels)}")
 
     def status(self) -> dict[str, Any]:
@@ -192,15 +193,17 @@ class Engine:
 
     async def _start(self) -> None:
         plan = self.plan
-        self._addresses = await self._find(plan, within=self._takes_over)
-        dialer = self._dialer(plan, self._addresses)
+        found = await self._find(plan, self._names.within if self._takes_over else self._names.before)
+        ways = make_ways(plan, found)
         if not self._takes_over:
-            await probe(self._addresses, self._sockets)
-        self._host.apply(self._settings(plan, self._addresses))
+            await probe(_all(found), self._sockets)
+        self._host.apply(self._settings(plan, _all(found)))
         if self._takes_over:
-            await probe(self._addresses, self._sockets)  # until now a kill switch may have let nothing but the old out
+            await probe(_all(found), self._sockets)  # until now a kill switch may have let nothing but the old out
         assert self._host.device is not None
-        self._driver = self._make_driver(self._host.device, dialer, plan, self._sockets)
+        self._found = found
+        self._driver = self._make_driver(self._host.device, ways.dialer, plan, self._sockets)
+        self._use(self._driver, ways)
         self._monitor = NetworkMonitor(self.network_changed, self.woke)
         self._path = self._look()
 
@@ -227,21 +230,23 @@ class Engine:
 
     # Servers.
 
-    async def _find(self, plan: Plan, *, within: bool) -> tuple[Address, ...]:
-        """The first hop's addresses; none where there is no such hop. Raises LocalError or RemoteError."""
-        if plan.first_hop is None:
-            return ()
-        resolve = self._names.within if within else self._names.before
-        return await resolve(*plan.first_hop)
+    async def _find(self, plan: Plan, find: Find) -> Found:
+        """The first hops' addresses. Raises LocalError or RemoteError when there are some and none is found."""
+        found, failures = await find_hops(plan, find, self._found)
+        for failure in failures:
+            self._say(failure)
+        return found
 
-    def _dialer(self, plan: Plan, addresses: tuple[Address, ...]) -> Dialer:
-        return make_dialer(plan.servers, lambda _host, _port: addresses)
+    def _use(self, driver: Driver, ways: Ways) -> None:
+        if ways.policy is not None:
+            ways.policy.driver = driver
+        driver.use(ways.dialer, self.plan.names, ways.policy)
 
     def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
         if plan.goes_direct:
             return with_addresses(plan.host, None)
         servers = [str(address.sockaddr[0]) for address in addresses]
-        if plan.first_hop is not None and not literal(plan.first_hop[0]):
+        if not all(literal(host) for host, _ in plan.first_hops):
             servers += self._outer_nameservers()
         return with_addresses(plan.host, tuple(servers))
 
@@ -281,7 +286,7 @@ class Engine:
             return 0
         path = self._look()
         if path == self._path and self.state is Status.CONNECTED:
-            self._host.apply(self._settings(self.plan, self._addresses))
+            self._host.apply(self._settings(self.plan, _all(self._found)))
             self._reset_lost(driver)
             return 0
         if path != self._path or self.state is Status.CONNECTED:
@@ -310,19 +315,14 @@ class Engine:
 
     async def _reassert(self, driver: Driver) -> None:
         plan = self.plan
-        self._host.apply(self._settings(plan, self._addresses))
+        self._host.apply(self._settings(plan, _all(self._found)))
         self._reset_lost(driver)
-        if plan.first_hop is not None:
-            try:
-                found = await self._find(plan, within=True)
-            except NoAddress as error:
-                self._say(f"{error}; its old address is used")
-                found = self._addresses
-            if found != self._addresses:
-                self._host.apply(self._settings(plan, found))
-                self._addresses = found
-                driver.use(self._dialer(plan, found), plan.names)
-        await probe(self._addresses, self._sockets)
+        found = await self._find(plan, self._names.within)
+        if found != self._found:
+            self._host.apply(self._settings(plan, _all(found)))
+            self._found = found
+            self._use(driver, make_ways(plan, found))
+        await probe(_all(found), self._sockets)
 
     def _reset_lost(self, driver: Driver) -> None:
         """Reset the flows that will not hear from their far side again."""
@@ -335,10 +335,14 @@ class Engine:
             self._say(f"{ended} flows were reset: their path is gone")
 
     def _look(self) -> NetworkPath:
-        return self._finder().look([_packed(address) for address in self._addresses])
+        return self._finder().look([_packed(address) for address in _all(self._found)])
 
     def _finder(self) -> PathFinder:
         return PathFinder(self._query, self.plan.host.mark, self.plan.host.device)
+
+
+def _all(found: Found) -> tuple[Address, ...]:
+    return tuple(dict.fromkeys(address for addresses in found.values() for address in addresses))
 
 
 def _packed(address: Address) -> bytes:

@@ -12,6 +12,7 @@ from tunflow.host.private_network import PrivateNetwork
 from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
 from tunflow.io.driver import NameService
 from tunflow.manager.profile import Profile
+from tunflow.manager.routing import DIRECT, PROXY, server_chains
 from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
 
 T = TypeVar("T")
@@ -20,12 +21,17 @@ ParseDNS = Callable[[str], NameService | None]
 """What a DNS mode means (`tcp`, `udp://9.9.9.9`, `off` …). Raises LocalError."""
 
 
+Hop = tuple[str, int]
+"""Host and port of a server that the tunnel's own sockets connect to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the engine runs."""
 
     profile: Profile
-    servers: tuple[Server, ...]
+    chains: dict[str, tuple[Server, ...]]
+    """Every server or chain of servers by name."""
     names: NameService | None
     host: HostSettings
     """Without the servers' addresses, which are known once they are found."""
@@ -33,35 +39,60 @@ class Plan:
     """The tunnel's own addresses that the stack answers for, packed."""
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The servers as people may see them."""
-        return tuple(server.label for server in self.servers)
+    def has_rules(self) -> bool:
+        """Whether rules decide where flows go, and not the one server alone."""
+        profile = self.profile
+        return bool(profile.rules or profile.servers or profile.groups or profile.apps)
 
     @property
-    def first_hop(self) -> tuple[str, int] | None:
-        """Host and port that the tunnel's sockets connect to; None when they go to each target itself, or nowhere."""
-        for server in self.servers:
-            if isinstance(server, BlockServer):
-                return None
-            if not isinstance(server, DirectServer):
-                return server.host, server.port
-        return None
+    def labels(self) -> tuple[str, ...]:
+        """The servers as people may see them."""
+        if not self.has_rules:
+            return tuple(server.label for server in self.chains[PROXY])
+        return tuple(f"{name}: {' -> '.join(each.label for each in chain)}" for name, chain in self.chains.items())
+
+    @property
+    def first_hops(self) -> tuple[Hop, ...]:
+        """The servers that the tunnel's sockets connect to; none when they go to each target itself, or nowhere."""
+        hops = (_first_hop(chain) for chain in self.chains.values())
+        return tuple(dict.fromkeys(hop for hop in hops if hop is not None))
 
     @property
     def goes_direct(self) -> bool:
-        """Whether flows leave for their targets themselves."""
-        return all(isinstance(server, DirectServer) for server in self.servers)
+        """Whether flows may leave for their targets themselves."""
+        profile = self.profile
+        if any(all(isinstance(server, DirectServer) for server in chain) for chain in self.chains.values()):
+            return True
+        targets = [word for rule in profile.rules for word in rule.split(",")]
+        targets += [name for group in profile.groups.values() for name in group.servers]
+        return DIRECT in map(str.strip, targets) or bool(profile.apps)
 
 
 def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
     """The plan that a profile makes. Raises LocalError that names the file, the line and the key."""
     network = PrivateNetwork()
     names = _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
-    servers = tuple(_at(profile, ("server",), parse_server, link) for link in profile.server)
-    if not servers:
+    chains = {
+        name: tuple(_at(profile, _key(profile, name), parse_server, link) for link in links)
+        for name, links in server_chains(profile).items()
+    }
+    if not chains and not profile.rules:
         raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    return Plan(profile, servers, names, _host_settings(profile, network, names is not None), inside)
+    return Plan(profile, chains, names, _host_settings(profile, network, names is not None), inside)
+
+
+def _key(profile: Profile, name: str) -> tuple[str, ...]:
+    return ("servers", name) if name in profile.servers else ("server",)
+
+
+def _first_hop(chain: tuple[Server, ...]) -> Hop | None:
+    for server in chain:
+        if isinstance(server, BlockServer):
+            return None
+        if not isinstance(server, DirectServer):
+            return server.host, server.port
+    return None
 
 
 def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -> HostSettings:

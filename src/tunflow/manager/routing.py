@@ -52,6 +52,17 @@ def make_routing(profile: Profile, health: Health, make: MakeDialer = dial) -> R
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))
 
 
+def default_dialer(routing: Routing) -> Dialer:
+    """Where flows go that no special rule is about."""
+    last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
+    target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
+    way = routing.ways[routing.groups.way(target, "")[-1]]
+    if isinstance(way, Refuse):
+        way = routing.ways[DIRECT]
+    assert not isinstance(way, Refuse)
+    return way
+
+
 def server_chains(profile: Profile) -> dict[str, tuple[str, ...]]:
     """Every server's links by its name."""
     chains = {name: (section.url,) if section.url else section.chain for name, section in profile.servers.items()}

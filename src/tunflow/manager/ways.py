@@ -1,0 +1,69 @@
+"""Where a plan's flows go: its servers' addresses found, a dialer for each, and the policy that its rules make."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from tunflow.errors import LocalError, RemoteError
+from tunflow.io.dialer import Address
+from tunflow.io.dialers import Dialer, make_dialer
+from tunflow.io.rule_policy import RulePolicy
+from tunflow.manager.plan import Hop, Plan
+from tunflow.manager.routing import default_dialer, make_routing
+from tunflow.proxies.link import parse_server
+from tunflow.rules.groups import Health
+
+Find = Callable[[str, int], Awaitable[tuple[Address, ...]]]
+"""Finds the addresses of a host and port. Raises LocalError or RemoteError."""
+Found = dict[Hop, tuple[Address, ...]]
+
+
+class Ways(NamedTuple):
+    """What a driver is given."""
+
+    dialer: Dialer
+    """For what no policy is asked about: names, pings, and everything where there is no policy."""
+    policy: RulePolicy | None
+
+
+async def find_hops(plan: Plan, find: Find, known: Found | None = None) -> tuple[Found, list[str]]:
+    """The addresses of all first hops, and what went wrong with some; `known` ones are kept where that is so.
+
+    Raises LocalError or RemoteError when none is found although there are some.
+    """
+    results = await asyncio.gather(*(find(*hop) for hop in plan.first_hops), return_exceptions=True)
+    found: Found = {}
+    failures: list[LocalError | RemoteError] = []
+    for hop, result in zip(plan.first_hops, results, strict=True):
+        if isinstance(result, LocalError | RemoteError):
+            failures.append(result)
+            if known is not None and hop in known:
+                found[hop] = known[hop]
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            found[hop] = result
+    if failures and not found:
+        raise failures[0]
+    return found, [str(failure) for failure in failures]
+
+
+def make_ways(plan: Plan, found: Found) -> Ways:
+    """Dialers and policy. A server that was not found refuses its flows. Raises LocalError."""
+
+    def find(host: str, port: int) -> tuple[Address, ...]:
+        try:
+            return found[host, port]
+        except KeyError:
+            raise LocalError(f"the server's name {host!r} cannot be resolved") from None
+
+    def make(links: Sequence[str]) -> Dialer:
+        return make_dialer([parse_server(link) for link in links], find)
+
+    if not plan.has_rules:
+        return Ways(make(plan.profile.server), None)
+    routing = make_routing(plan.profile, Health(random.random), make)
+    return Ways(default_dialer(routing), RulePolicy(routing))
