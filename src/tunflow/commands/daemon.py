@@ -15,9 +15,10 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-from tunflow.commands.flows import make_driver, name_service
+from tunflow.commands.flows import make_driver
 from tunflow.commands.instructions import Instructions
 from tunflow.commands.saying import say
+from tunflow.commands.system_names import parse_dns, serve_names
 from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event, Request
 from tunflow.control.server import ControlServer
@@ -70,7 +71,7 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
     require_net_admin()
     runtime = RuntimeDirectory.own()
     runtime.make()
-    plan = make_plan(instructions.make_profile(), name_service)
+    plan = make_plan(instructions.make_profile(), parse_dns)
     lock = InstanceLock(runtime.lock)
     _take_lock(lock, runtime, instructions.replace)
     log = LogFile(runtime.log)
@@ -143,6 +144,7 @@ class Daemon:
             open_network(self._runtime.state),
             OuterResolvers([str(ip_address(own)) for own in self._plan.inside]).find,
             self._make_driver,
+            serve_names,
             self._say,
             self._status_changed,
             takes_over=self._runtime.state.exists(),
@@ -199,7 +201,7 @@ class Daemon:
 
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
         options = self._options
-        driver = make_driver(self._reactor, device, dialer, options, plan.names, plan.inside, sockets, self._say)
+        driver = make_driver(self._reactor, device, dialer, options, plan.resolver, plan.inside, sockets, self._say)
         driver.find_process = self._find_process
         return driver
 
@@ -231,7 +233,7 @@ class Daemon:
         return {}
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        plan = make_plan(Instructions.from_data(arguments).make_profile(), name_service)
+        plan = make_plan(Instructions.from_data(arguments).make_profile(), parse_dns)
         await self._engine.reload(plan)
         return self._engine.status()
 

@@ -76,6 +76,7 @@ class Engine:
         host: Host,
         outer_nameservers: Callable[[], Sequence[str]],
         make_driver: MakeDriver,
+        serve_names: Callable[[Driver, Plan], None],
         say: Callable[[str], None],
         changed: Callable[[Status], None] = lambda _: None,
         *,
@@ -87,6 +88,7 @@ class Engine:
         """Done with a line that says why, when the tunnel cannot go on."""
         self._host = host
         self._make_driver = make_driver
+        self._serve_names = serve_names
         self._say = say
         self._changed = changed
         self._takes_over = takes_over
@@ -240,7 +242,10 @@ class Engine:
     def _use(self, driver: Driver, ways: Ways) -> None:
         if ways.policy is not None:
             ways.policy.driver = driver
-        driver.use(ways.dialer, self.plan.names, ways.policy)
+        driver.use(ways.dialer, self.plan.resolver, ways.policy)
+        self._serve_names(driver, self.plan)
+        if ways.policy is not None:
+            ways.policy.names = driver.name_server
 
     def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
         if plan.goes_direct:

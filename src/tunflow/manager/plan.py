@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TypeVar
 
+from tunflow.dns.config import DNSConfig
 from tunflow.errors import LocalError
 from tunflow.host.private_network import PrivateNetwork
 from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
@@ -17,8 +18,10 @@ from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
 
 T = TypeVar("T")
 
-ParseDNS = Callable[[str], NameService | None]
-"""What a DNS mode means (`tcp`, `udp://9.9.9.9`, `off` …). Raises LocalError."""
+Names = NameService | DNSConfig | None
+"""Who answers names: a resolver behind the small forwarder, the full name server, or nobody."""
+ParseDNS = Callable[[str], Names]
+"""What a DNS mode means (`tcp`, `udp://9.9.9.9`, `fake`, `off` …). Raises LocalError."""
 
 
 Hop = tuple[str, int]
@@ -32,11 +35,16 @@ class Plan:
     profile: Profile
     chains: dict[str, tuple[Server, ...]]
     """Every server or chain of servers by name."""
-    names: NameService | None
+    names: Names
     host: HostSettings
     """Without the servers' addresses, which are known once they are found."""
     inside: frozenset[bytes]
     """The tunnel's own addresses that the stack answers for, packed."""
+
+    @property
+    def resolver(self) -> NameService | None:
+        """What the small forwarder asks, where that is who answers names."""
+        return self.names if isinstance(self.names, NameService) else None
 
     @property
     def has_rules(self) -> bool:

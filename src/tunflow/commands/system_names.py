@@ -1,0 +1,38 @@
+"""How names are answered in a system-wide tunnel: by the small forwarder or by the full name server."""
+
+from __future__ import annotations
+
+from tunflow.commands.dns_modes import dns_config, name_server
+from tunflow.commands.flows import name_service
+from tunflow.dns.config import DNSConfig
+from tunflow.dns.upstream import DIRECT, TUNNEL
+from tunflow.errors import LocalError
+from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.driver import Driver
+from tunflow.manager.plan import Names, Plan
+
+
+def parse_dns(mode: str) -> Names:
+    """What a mode means, of either kind. Raises LocalError."""
+    return dns_config(mode) or name_service(mode)
+
+
+def serve_names(driver: Driver, plan: Plan) -> None:
+    """Have a driver's names answered as a plan says, also in place of what answered them. Raises LocalError."""
+    before, config = driver.name_server, plan.names
+    if not isinstance(config, DNSConfig):
+        driver.name_server = None
+        if before is not None:
+            before.close()
+    elif before is None:
+        driver.name_server = name_server(driver, config)
+    else:
+        before.reconfigure(config, lambda via: _dialer(driver, via))
+
+
+def _dialer(driver: Driver, via: str) -> Dialer:
+    if via == TUNNEL:
+        return driver.dialer
+    if via == DIRECT:
+        return DirectDialer()
+    raise LocalError(f"--dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")
