@@ -67,6 +67,14 @@ def test_the_program_counts():
     assert told("www.example.com", process=ProcessInfo(name="curl")).rule.line == 4
 
 
+def test_app_rules_stand_in_front():
+    text = PROFILE + "[[apps]]\npath = '/usr/bin/ssh'\naction = 'block'\n"
+    profile = parse(text.replace("rules = [", "other_apps = 'tunnel'\nrules = [", 1), "home.toml")
+    ssh = ProcessInfo(executable="/usr/bin/ssh")
+    assert explain(profile, parse_destination("www.example.com"), lambda _: [], process=ssh).path == ("REJECT",)
+    assert explain(profile, parse_destination("www.example.com"), lambda _: []).path == ("auto", "two")
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [

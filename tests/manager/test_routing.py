@@ -11,7 +11,7 @@ from tunflow.io.dialers import BlockDialer, DirectDialer, ProxyDialer
 from tunflow.io.policy import Refuse
 from tunflow.manager.profile_file import load, parse
 from tunflow.manager.routing import make_routing
-from tunflow.manager.rule_data import DATA_VARIABLE, Countries, directories, rule_set_path
+from tunflow.manager.rule_data import DATA_VARIABLE, Countries, directories, networks, rule_set_path
 from tunflow.rules.conditions import Facts
 from tunflow.rules.groups import Health
 from tunflow.rules.table import Verdict
@@ -134,6 +134,14 @@ def test_country_data_that_is_missing_or_broken_is_told(tmp_path):
     (tmp_path / "delegated" / "apnic.txt").write_text("<html>")
     with pytest.raises(LocalError, match=r"apnic\.txt: line 1: not the version line.*fetches it again"):
         Countries(places=[tmp_path]).addresses("cn")
+
+
+def test_routes_name_networks_and_countries(data):
+    found = networks(["10.0.0.0/8", "cn", "fd00::/8"])
+    assert len(found) == 5422 + 1908 + 2
+    assert str(found[0]) == "10.0.0.0/8"
+    with pytest.raises(LocalError, match=r"'10\.0\.0\.1/8' is neither a network nor a country"):
+        networks(["10.0.0.1/8"])
 
 
 def test_data_has_its_place():

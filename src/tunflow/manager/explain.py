@@ -11,12 +11,12 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.manager.profile import Profile
-from tunflow.manager.routing import BUILT_IN, PROXY, default_verdict, make_groups, rules_of, server_chains
+from tunflow.manager.routing import BUILT_IN, PROXY, default_verdict, make_groups, make_table, server_chains
 from tunflow.proxies.link import parse_server
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.domains import normalise
 from tunflow.rules.groups import Health
-from tunflow.rules.table import RuleTable, Verdict
+from tunflow.rules.table import Verdict
 
 PORTS = {"http": 80, "https": 443, "ssh": 22, "ftp": 21}
 BUILT_IN_MEANS = {
@@ -84,7 +84,7 @@ def explain(
     """What would happen to such a flow now. Raises LocalError for what is wrong with the profile."""
     chains = server_chains(profile)
     groups = make_groups(profile, chains, Health(lambda: 0.0))
-    table = RuleTable(rules_of(profile, {*chains, *groups.all, *BUILT_IN}))
+    table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
     default = default_verdict(profile, PROXY in chains or PROXY in groups)
     name = destination.host if isinstance(destination.host, str) else None
     address = destination.host if isinstance(destination.host, bytes) else None

@@ -45,8 +45,7 @@ def make_routing(profile: Profile, health: Health, make: MakeDialer = dial) -> R
     """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, health)
-    apps = app_rules(profile, {"direct": DIRECT, "block": REJECT})
-    table = RuleTable(chain(apps, rules_of(profile, {*chains, *groups.all, *BUILT_IN})))
+    table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
     ways: dict[str, Dialer | Refuse] = {**dialers(chains, make)}
     ways |= {DIRECT: DirectDialer(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))
@@ -84,6 +83,12 @@ def make_groups(profile: Profile, servers: Iterable[str], health: Health) -> Gro
         return Groups(made, tuple(servers), health, BUILT_IN)
     except LocalError as error:
         raise LocalError(f"{profile.at('groups')}: {error}") from None
+
+
+def make_table(profile: Profile, targets: set[str]) -> RuleTable:
+    """The profile's app rules and rules. Raises LocalError that names the rule's line."""
+    apps = app_rules(profile, {"direct": DIRECT, "block": REJECT})
+    return RuleTable(chain(apps, rules_of(profile, targets)))
 
 
 def rules_of(profile: Profile, targets: set[str]) -> Iterable[Rule]:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.rules.cidr import CIDRSet
+from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import AddressTest
 from tunflow.rules.delegated import parse_delegated_untrusted
 
@@ -108,6 +109,21 @@ class Countries:
         return found
 
 
+def networks(texts: Iterable[str]) -> tuple[IPNetwork, ...]:
+    """The networks that a profile's routes name: prefixes, and countries by two letters. Raises LocalError."""
+    countries = Countries()
+    found: list[IPNetwork] = []
+    for text in texts:
+        if len(text) == 2 and text.isalpha():
+            found += countries.addresses(text).networks()
+        else:
+            try:
+                found.append(ip_network(text))
+            except ValueError as error:
+                raise LocalError(f"{text!r} is neither a network nor a country: {error}") from None
+    return tuple(found)
+
+
 def _checked(code: str) -> str:
     if not (len(code) == 2 and code.isascii() and code.isalpha()):
         raise LocalError(f"{code!r} is not a country: two letters like CN are")
@@ -130,8 +146,6 @@ class _Database:
 
     def country(self, packed: bytes) -> str | None:
         """The code of the country that an address is in."""
-        from ipaddress import ip_address  # noqa: PLC0415
-
         try:
             found = self._reader.get(ip_address(packed))
         except (ValueError, self._broken):  # no IPv6 in it, or it is broken there
