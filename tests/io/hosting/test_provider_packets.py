@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+from tunflow.testing.provider_rig import play
 
 from tunflow.endpoint import endpoint
 from tunflow.providers import (
@@ -18,7 +19,6 @@ from tunflow.providers import (
     PacketTunnelNetworkSettings,
     PacketTunnelProvider,
 )
-from tunflow.testing.provider_rig import play
 from tunflow.wire.checksum import checksum, transport_checksum
 
 SETTINGS = PacketTunnelNetworkSettings(
