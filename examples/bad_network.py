@@ -1,6 +1,6 @@
 """Makes the network slow and lossy for one program, to see how it copes.
 
-    tunflow run --provider examples/bad_network.py:BadNetwork --config latency=0.2 --config loss=0.05 -- curl example.com
+    tunflow run --provider examples/bad_network.py:BadNetwork --config latency=0.2 --config loss=0.05 -- CMD
 
 Datagrams come late, and some not at all. A TCP stream comes late as well; what would have been lost of it comes later
 still, as it would after a retransmission.

@@ -1,7 +1,7 @@
 """Logs every connection of a program, and whose it is, as a line of JSON; everything goes out as usual.
 
-    tunflow run --provider examples/flow_log.py:FlowLog -- curl https://example.com/
-    tunflow run --provider examples/flow_log.py:FlowLog --config file=flows.jsonl -- firefox
+tunflow run --provider examples/flow_log.py:FlowLog -- curl https://example.com/
+tunflow run --provider examples/flow_log.py:FlowLog --config file=flows.jsonl -- firefox
 """
 
 import json

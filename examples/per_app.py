@@ -1,7 +1,7 @@
 """Sends one program through Tor, or another proxy, and the rest straight out.
 
-    tunflow run --provider examples/per_app.py:PerApp --config program=/usr/bin/curl -- bash
-    (with --config proxy=socks5://127.0.0.1:1080 for another proxy; the default is Tor's port)
+tunflow run --provider examples/per_app.py:PerApp --config program=/usr/bin/curl -- bash
+(with --config proxy=socks5://127.0.0.1:1080 for another proxy; the default is Tor's port)
 """
 
 from tunflow.providers import AppProxyProvider

@@ -1,10 +1,8 @@
-"""A VPN in under 100 lines: IP packets over one TLS connection. docs/tutorial.md builds it step by step.
+r"""A VPN in under 100 lines: IP packets over one TLS connection. docs/tutorial.md builds it step by step.
 
-Server (root): python toy_vpn.py PORT CERTIFICATE KEY SECRET
-               nft add table ip toy; nft 'add chain ip toy out { type nat hook postrouting priority srcnat; }'
-               nft add rule ip toy out ip saddr 10.99.0.0/24 masquerade; sysctl net.ipv4.ip_forward=1
-Client:        tunflow run --provider toy_vpn.py:ToyVPN --config server=HOST:PORT --config ca=CERTIFICATE
-               --config secret=SECRET -- CMD
+Server, as root, with 10.99.0.0/24 masqueraded: python toy_vpn.py PORT CERTIFICATE KEY SECRET
+Client: tunflow run --provider toy_vpn.py:ToyVPN --config server=HOST:PORT --config ca=CERTIFICATE \
+        --config secret=SECRET -- CMD
 """
 
 import asyncio
@@ -17,8 +15,7 @@ from tunflow.host.tun import TunDevice
 from tunflow.providers import DNSSettings, IPv4Route, IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
 from tunflow.wire.virtio_net import PLAIN
 
-MTU = 1400
-NAME = "toy-vpn"  # what the server's certificate is for
+MTU, NAME = 1400, "toy-vpn"  # the server's certificate is for that name
 
 
 def frame(packets):
@@ -26,28 +23,27 @@ def frame(packets):
     return b"".join(part for packet in packets for part in (len(packet).to_bytes(2, "big"), packet))
 
 
-async def read_frame(stream_read):
-    return await stream_read(int.from_bytes(await stream_read(2), "big"))
+async def unframe(read_exactly):
+    return await read_exactly(int.from_bytes(await read_exactly(2), "big"))
 
 
 class ToyVPN(PacketTunnelProvider):
     """The client's end."""
 
     async def start_tunnel(self, options):
-        configuration = self.protocol_configuration.provider_configuration
-        host, _, port = configuration["server"].rpartition(":")
-        tls = ssl.create_default_context(cafile=configuration["ca"])
+        config = self.protocol_configuration.provider_configuration
+        host, _, port = config["server"].rpartition(":")
+        tls = ssl.create_default_context(cafile=config["ca"])
         self.server = await self.create_tcp_connection(host, int(port), tls=tls, server_name=NAME)
-        await self.server.write(frame([configuration["secret"].encode()]))
-        address = (await read_frame(self.server.read_exactly)).decode()
-        await self.set_tunnel_network_settings(
-            PacketTunnelNetworkSettings(
-                tunnel_remote_address=host,
-                mtu=MTU,
-                ipv4_settings=IPv4Settings([address], included_routes=[IPv4Route.default()]),
-                dns_settings=DNSSettings([configuration.get("dns", "1.1.1.1")]),
-            )
+        await self.server.write(frame([config["secret"].encode()]))
+        address = (await unframe(self.server.read_exactly)).decode()
+        settings = PacketTunnelNetworkSettings(
+            tunnel_remote_address=host,
+            mtu=MTU,
+            ipv4_settings=IPv4Settings([address], included_routes=[IPv4Route.default()]),
+            dns_settings=DNSSettings([config.get("dns", "1.1.1.1")]),
         )
+        await self.set_tunnel_network_settings(settings)
         self.create_task(self.send())
         self.create_task(self.receive())
 
@@ -60,7 +56,7 @@ class ToyVPN(PacketTunnelProvider):
 
     async def receive(self):
         while True:
-            self.packet_flow.write_packets([await read_frame(self.server.read_exactly)])
+            self.packet_flow.write_packets([await unframe(self.server.read_exactly)])
 
 
 async def serve(port, certificate, key, secret):
@@ -80,16 +76,15 @@ async def serve(port, certificate, key, secret):
     async def client(reader, writer):
         address = b""
         try:
-            free = [n for n in range(2, 255) if bytes([10, 99, 0, n]) not in clients]
-            if hmac.compare_digest(await read_frame(reader.readexactly), secret.encode()) and free:
-                address = bytes([10, 99, 0, free[0]])
+            if hmac.compare_digest(await unframe(reader.readexactly), secret.encode()):
+                address = next(bytes([10, 99, 0, n]) for n in range(2, 255) if bytes([10, 99, 0, n]) not in clients)
                 clients[address] = writer
-                writer.write(frame([f"10.99.0.{free[0]}/24".encode()]))
-            while packet := address and await read_frame(reader.readexactly):
+                writer.write(frame([f"10.99.0.{address[3]}/24".encode()]))
+            while packet := address and await unframe(reader.readexactly):
                 if packet[12:16] == address:  # nobody sends in another's name
                     tun.write([(PLAIN, packet)])
-        except (EOFError, OSError):
-            pass
+        except (EOFError, OSError) as error:
+            print(f"a client left: {error}", file=sys.stderr)
         finally:
             clients.pop(address, None)
             writer.close()

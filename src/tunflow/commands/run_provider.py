@@ -19,8 +19,10 @@ from tunflow.errors import LocalError
 from tunflow.host.exit_result import ExitResult, leave
 from tunflow.host.fd import from_fd
 from tunflow.host.private_network import PrivateNetwork
+from tunflow.host.process import ProcessTable
 from tunflow.host.program import Program
 from tunflow.host.settle import Wanted, settle
+from tunflow.host.socket_diag import SocketDiag
 from tunflow.host.tun import TunDevice
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
@@ -109,6 +111,7 @@ class _Run:
         if session.policy is not None:
             self._driver = self._make_driver(session, surroundings.straight)
             session.attach_driver(self._driver)
+            self._driver.find_process = ProcessTable(SocketDiag.from_fd(program.socket_diag_fd)).find
         watchdog = Watchdog(reactor, say)
         try:
             await session.start(None)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from tunflow.endpoint import endpoint
+from tunflow.io.dialers import BlockDialer, DirectDialer
 from tunflow.providers import (
     AppProxyFlowError,
     AppProxyFlowErrorCode,
@@ -342,10 +343,9 @@ class Transparent(TransparentProxyProvider):
 
 
 def test_a_transparent_proxy_is_asked_only_about_what_it_wants():
-    class Nowhere:
+    class Nowhere(DirectDialer):
         """A way out that notes what is sent there."""
 
-        label, is_proxy = "nowhere", False
         went: ClassVar[list[str]] = []
 
         def route(self, target):
@@ -363,14 +363,42 @@ def test_a_transparent_proxy_is_asked_only_about_what_it_wants():
     assert straight.went == ["192.0.2.1", "192.0.2.9", "198.51.100.1"]  # declined goes straight out, as Apple has it
 
 
+class To(DirectDialer):
+    """A way out that leads to one place, whatever is asked for."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def route(self, target):
+        return super().route(self.place)
+
+
+class Late(Transparent):
+    async def handle_new_flow(self, flow):
+        return False
+
+
+@pytest.mark.parametrize("kind", [Transparent, Late])
+def test_what_a_transparent_proxy_declines_arrives(kind):
+    async def scene(rig):
+        server, straight.place = await echo_server()
+        stream = await rig.connect(TARGET)
+        await stream.write(b"hello")
+        stream.write_close()
+        assert await stream.read_exactly(5) == b"hello"
+        assert await stream.read() == b""
+        server.close()
+
+    straight = To(None)
+    play(kind(), scene, straight=straight)
+
+
 def test_app_rules_keep_other_programs_out():
     async def scene(rig):
         rig.driver.find_process = lambda *_: None
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(rig.connect(endpoint("198.51.100.1", 80)), 0.2)
         assert rig.provider.flows.empty()
-
-    from tunflow.io.dialers import BlockDialer
 
     play(Keep(), scene, app_rules=[AppRule("/usr/bin/curl")], straight=BlockDialer())
 
@@ -428,8 +456,6 @@ class Names(DNSProxyProvider):
 
 
 def test_a_dns_proxy_gets_port_53_and_nothing_else():
-    from tunflow.io.dialers import BlockDialer
-
     async def scene(rig):
         udp = await rig.open_udp(endpoint("192.0.2.1", 53))
         await udp.write_datagrams([b"query"])

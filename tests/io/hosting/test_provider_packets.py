@@ -6,7 +6,6 @@ import asyncio
 import socket
 
 import pytest
-from tunflow.testing.provider_rig import play
 
 from tunflow.endpoint import endpoint
 from tunflow.providers import (
@@ -19,6 +18,7 @@ from tunflow.providers import (
     PacketTunnelNetworkSettings,
     PacketTunnelProvider,
 )
+from tunflow.testing.provider_rig import play
 from tunflow.wire.checksum import checksum, transport_checksum
 
 SETTINGS = PacketTunnelNetworkSettings(

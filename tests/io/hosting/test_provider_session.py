@@ -6,14 +6,13 @@ import asyncio
 import time
 
 import pytest
-from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
-from tunflow.io.hosting.watchdog import ProviderHung, Watchdog
-from tunflow.testing.provider_rig import ProviderRig, play
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
+from tunflow.io.hosting.watchdog import ProviderHung, Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.providers import (
     AppProxyProvider,
@@ -29,6 +28,7 @@ from tunflow.providers import (
     TunnelProviderErrorCode,
     TunnelProviderProtocol,
 )
+from tunflow.testing.provider_rig import ProviderRig, play
 
 SETTINGS = PacketTunnelNetworkSettings(tunnel_remote_address="x", ipv4_settings=IPv4Settings(["10.0.0.2/24"]))
 

@@ -56,7 +56,10 @@ class ProviderPolicy(Policy):
         theirs = StackTCPFlow(driver, connection, flow, self._straight)
         answer = self._ask("handle_new_flow", lambda: self._provider.handle_new_flow(theirs))
         if isinstance(answer, bool):
-            return Hand(stream=lambda *_: theirs.owner) if answer else self._declined(flow.target)
+            if answer:
+                return Hand(stream=lambda *_: theirs.owner)
+            theirs.let_go()
+            return self._declined(flow.target)
 
         def decline() -> None:
             if not theirs.is_given_away and connection.held:
@@ -75,7 +78,10 @@ class ProviderPolicy(Policy):
         owner = theirs.owner
         hand = Hand(datagrams=lambda _driver, _flow: owner, whole_socket=True)
         if isinstance(answer, bool):
-            return hand if answer else self._declined(flow.target)
+            if answer:
+                return hand
+            theirs.let_go()
+            return self._declined(flow.target)
 
         def decline() -> None:
             if not theirs.is_given_away:

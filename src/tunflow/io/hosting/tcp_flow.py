@@ -225,6 +225,10 @@ class StackTCPFlow(TCPFlow):
             target = await _resolved(target)
         self.give_away(Carry(way, target))
 
+    def let_go(self) -> None:
+        """The flow was declined before it was anybody's: it does nothing any more."""
+        self._given_away = True
+
     def give_away(self, decision: Decision) -> None:
         """The flow is the provider's no more: the driver does with it as `decision` says."""
         self._given_away = True

@@ -140,6 +140,10 @@ class StackUDPFlow(UDPFlow):
         way = cast("Dialer", dialer) if dialer is not None else self._straight
         self.give_away(lambda run: Carry(way, run.flow.target))
 
+    def let_go(self) -> None:
+        """The flow was declined before it was anybody's: it does nothing any more."""
+        self._gone = True
+
     def give_away(self, decide: Callable[[UDPRun], Decision]) -> None:
         """The flow is the provider's no more: `decide` says what becomes of what waits and what comes."""
         self.owner.decide = decide
