@@ -4,6 +4,7 @@ fake                      fake addresses; what needs a real one is looked up ove
 fake,RESOLVER             the same with a resolver of your own
 cache,RESOLVER            no fake addresses, but a cache, for every query to port 53 whomever it is for
 tls://… or https://…      the same
+tor                       Tor's own resolution, and fake addresses for .onion; the default where the last server is Tor
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import OneGroup
-from tunflow.dns.upstream import DIRECT, TUNNEL, parse_upstream
+from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.io.dialers import Dialer, DirectDialer
 from tunflow.io.driver import Driver
@@ -23,6 +24,9 @@ DEFAULT_RESOLVER = "tcp://1.1.1.1"
 
 def dns_config(mode: str) -> DNSConfig | None:
     """The configuration that `mode` asks for; None where the small forwarder does. Raises LocalError."""
+    if mode == "tor":
+        plan = Plan(OneGroup(SERVERS), must_be_real=lambda name: not name.endswith(".onion"))
+        return DNSConfig({SERVERS: Group((TOR,))}, plan, FakeIP())
     kind, comma, resolver = mode.partition(",")
     fake = kind == "fake"
     if not fake and not mode.startswith(("tls://", "https://", "cache,")):

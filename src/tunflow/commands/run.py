@@ -31,10 +31,12 @@ def run(options: argparse.Namespace) -> int:
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(options)
-    mode = options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS)
+    dialer = routed.dialer if routed else dialer_of(options)
+    mode = options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS if dialer.tor is None else "tor")
+    if mode == "tor" and dialer.tor is None:
+        raise LocalError("--dns tor: the last server is not tor://")
     dns = _configured(mode)
     names = name_service(mode) if dns is None else None
-    dialer = routed.dialer if routed else dialer_of(options)
     nameserver = network.resolver4 if names is not None or dns is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
@@ -69,7 +71,7 @@ def _routed(options: argparse.Namespace) -> Routed | None:
 
 def _configured(mode: str) -> DNSConfig | None:
     """What `--dns` asks of the full name server, whose parts are loaded for who wants it only. Raises LocalError."""
-    if not mode.startswith(("fake", "cache", "tls://", "https://")):
+    if not mode.startswith(("fake", "cache", "tls://", "https://", "tor")):
         return None
     from tunflow.commands.dns_modes import dns_config  # noqa: PLC0415
 

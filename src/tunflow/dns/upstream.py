@@ -19,7 +19,7 @@ from typing import Literal
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 
-Transport = Literal["udp", "tcp", "tls", "https"]
+Transport = Literal["udp", "tcp", "tls", "https", "tor"]
 PORTS: dict[str, int] = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}
 """RFC 1035 §4.2, RFC 7858 §3.1, RFC 8484 §4.1 (that of HTTPS)."""
 DEFAULT_PATH = "/dns-query"
@@ -51,6 +51,10 @@ class Upstream:
         host = f"[{host}]" if ":" in host else host
         name = "" if self.name == self.target.host_text else f"{self.name}@"
         return f"{self.transport}://{name}{host}{port}{path}"
+
+
+TOR = Upstream("tor", Endpoint("tor", 0), "tor")
+"""Tor itself, at the end of the servers: it has no link of its own."""
 
 
 def parse_upstream(text: str, default: Transport = "udp") -> Upstream:

@@ -53,6 +53,11 @@ def _make(
     draw: Callable[[int], int],
     mutation: bool,
 ) -> Upstreams:
+    if upstream.transport == "tor":
+        from tunflow.io.dns_tor import TorResolver  # noqa: PLC0415 (which few need)
+
+        return TorResolver(reactor, dialer, sockets)
+
     def stream(open_session: OpenSession) -> StreamResolver:
         return StreamResolver(reactor, upstream.label, lambda: dialer().route(target), open_session, draw)
 

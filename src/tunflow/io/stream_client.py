@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import StreamRoute
+from tunflow.io.dialer import Address, StreamRoute
 from tunflow.io.reactor import READ, WRITE, Reactor, Timer
 from tunflow.io.sockets import SocketOptions
+from tunflow.proxies.codec import ProxyRefused, Refusal
 
 if TYPE_CHECKING:
     from tunflow.io.tls_layer import TLSLayer
@@ -33,7 +34,8 @@ _WRITE_PIECES = 64
 
 class StreamClient:
     """Dials at once. `received` is called with bytes of the flow; `lost` once, with the reason in words and whether the
-    connection had stood. Neither is called from within `send` or the constructor, nor after `close`.
+    connection had stood; `opened` once, when it stands. None is called from within `send` or the constructor, nor after
+    `close`.
     """
 
     def __init__(
@@ -44,7 +46,13 @@ class StreamClient:
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,
         tls: TLSLayer | None = None,
+        opened: Callable[[], None] | None = None,
     ) -> None:
+        self.refusal: Refusal | None = None
+        """What a proxy answered, where that was no."""
+        self.address: Address | None = None
+        """Where the socket goes."""
+        self._opened = opened
         self.heard_at: float | None = None
         """When bytes last came, in the reactor's time."""
         self._reactor = reactor
@@ -88,7 +96,7 @@ class StreamClient:
         """Start on the next address; with none left, it ends with `error`, that of the one before."""
         self._drop_socket()
         while self._addresses:
-            address = self._addresses.pop(0)
+            address = self.address = self._addresses.pop(0)
             try:
                 sock = self._sockets.open(address.family, socket.SOCK_STREAM)
             except OSError as failure:
@@ -135,10 +143,16 @@ class StreamClient:
                 self._write(sock)
             if events & ~WRITE:
                 self._read(sock)
+            if self._opened is not None and self.established and not self.closed:
+                opened, self._opened = self._opened, None
+                opened()
         except BlockingIOError:
             return
         except OSError as error:
             self._end(error.strerror or str(error))
+        except ProxyRefused as refused:
+            self.refusal = refused.refusal
+            self._end(str(refused))
         except BadPacket as error:
             self._end(str(error))
 

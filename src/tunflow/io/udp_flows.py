@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
-from tunflow.io.dialer import NoDatagrams
 from tunflow.io.dialers import Dialer
 from tunflow.io.moving import Path
 from tunflow.io.policy import DatagramOwner
@@ -17,7 +16,10 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 
 if TYPE_CHECKING:
+    from tunflow.io.associated_relay import AssociatedRelay
     from tunflow.io.driver import Driver
+
+    Relay = UDPRelay | AssociatedRelay
 
 WAITING = 32
 """Runs of datagrams kept while a flow waits for its decision; more are dropped, as a full queue would."""
@@ -31,7 +33,7 @@ class UDPSocket:
     def __init__(self, driver: Driver, mapping: UDPMapping) -> None:
         self._driver = driver
         self._mapping = mapping
-        self._relays: dict[Any, UDPRelay] = {}
+        self._relays: dict[Any, Relay] = {}
         self.owners: list[DatagramOwner] = []
         """Owners to close with the socket."""
         self.owner: DatagramOwner | None = None
@@ -47,17 +49,22 @@ class UDPSocket:
         key: Any = (dialer, target, seen) if named else dialer
         relay = self._relays.get(key)
         if relay is None:
-            route = dialer.datagram_route()
-            if route.association is not None:
-                raise NoDatagrams(f"{route.label}: UDP through SOCKS5 is not supported yet")
             self._driver.claim_descriptor()
-            relay = UDPRelay(self._driver, self._mapping, route, seen if named else None)
-            self._relays[key] = relay
+            relay = self._relays[key] = self._relay(dialer, seen if named else None)
             self._driver.associations += 1
             self._driver.statistics.udp_flows += 1
         if not named and target != seen:
             relay.translate(seen, target)
         return CarriedFlow(relay, target)
+
+    def _relay(self, dialer: Dialer, seen: Endpoint | None) -> Relay:
+        route = dialer.datagram_route()
+        if route.association is None:
+            return UDPRelay(self._driver, self._mapping, route, seen)
+        # Imported by the first that needs it: most servers do without.
+        from tunflow.io.associated_relay import AssociatedRelay  # noqa: PLC0415
+
+        return AssociatedRelay(self._driver, self._mapping, dialer.datagram_route, seen)
 
     def paths(self) -> set[Path | None]:
         """The paths of its relays."""
@@ -90,7 +97,7 @@ class CarriedFlow:
 
     __slots__ = ("relay", "target", "way")
 
-    def __init__(self, relay: UDPRelay, target: Endpoint) -> None:
+    def __init__(self, relay: Relay, target: Endpoint) -> None:
         self.relay = relay
         self.target = target
         self.way: Way | None = None

@@ -1,0 +1,150 @@
+"""A UDP relay whose way servers give on request (SOCKS5's UDP ASSOCIATE): the streams that it hangs on, and itself.
+
+Rules: datagrams wait, few of them, while the servers are asked; the association ends with any of its streams (RFC 1928
+§7: "A UDP association terminates when the TCP connection that the UDP ASSOCIATE request arrived on terminates") and
+begins anew with the client's next datagram; servers that refused are left in peace for a while, and clients are told at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket
+from tunflow.io.dialer import Association, DatagramRoute
+from tunflow.io.moving import Path
+from tunflow.io.reactor import Timer
+from tunflow.io.stream_client import StreamClient
+from tunflow.io.udp_relay import UDPRelay
+from tunflow.stack.icmp import Reason
+from tunflow.stack.udp import UDPMapping, UDPRun
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+    from tunflow.io.udp_flows import CarriedFlow
+
+WAITING = 32
+"""Runs of datagrams kept while servers are asked; more are dropped, as a full queue would."""
+
+PATIENCE = 15.0
+"""Seconds for all of them to agree."""
+
+LEFT_IN_PEACE = 60.0
+"""Seconds after a refusal without asking again."""
+
+
+class AssociatedRelay:
+    """Stands in for a `UDPRelay`; `plan` makes a new route whenever the old one was used up."""
+
+    def __init__(
+        self, driver: Driver, mapping: UDPMapping, plan: Callable[[], DatagramRoute], seen: Endpoint | None
+    ) -> None:
+        self._driver = driver
+        self._mapping = mapping
+        self._plan = plan
+        self._seen = seen
+        self._label = ""
+        self._streams: list[StreamClient] = []
+        self._waiting: list[tuple[UDPRun, CarriedFlow]] = []
+        self._translated: dict[Endpoint, Endpoint] = {}
+        self._relay: UDPRelay | None = None
+        self._refused_at: float | None = None
+        self._timer: Timer | None = None
+        self._ask()
+
+    @property
+    def path(self) -> Path | None:
+        """As `UDPRelay.path`."""
+        return None if self._relay is None else self._relay.path
+
+    def translate(self, inside: Endpoint, outside: Endpoint) -> None:
+        """As `UDPRelay.translate`."""
+        self._translated[inside] = outside
+        if self._relay is not None:
+            self._relay.translate(inside, outside)
+
+    def send(self, run: UDPRun, flow: CarriedFlow) -> None:
+        """As `UDPRelay.send`."""
+        if self._relay is not None:
+            self._relay.send(run, flow)
+            return
+        if self._refused_at is not None:
+            if self._driver.reactor.now < self._refused_at + LEFT_IN_PEACE:
+                self._drop(run)
+                return
+            self._refused_at = None
+        if not self._streams:
+            self._ask()
+        if len(self._waiting) < WAITING:
+            self._waiting.append((run, flow))
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._waiting.clear()
+        self._leave()
+
+    # The servers.
+
+    def _ask(self) -> None:
+        route = self._plan()
+        association = route.association
+        assert association is not None
+        driver = self._driver
+        self._label = route.label
+        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._lost("no answer", False))
+        agreed = partial(self._agreed, association)
+        self._streams = [
+            StreamClient(driver.reactor, control, lambda _: None, self._lost, driver.sockets, opened=agreed)
+            for control in association.controls
+        ]
+        driver.associations += len(self._streams)
+
+    def _agreed(self, association: Association) -> None:
+        """One more server agreed; the last of them opens the way."""
+        if not all(stream.established for stream in self._streams):
+            return
+        first = self._streams[0].address
+        assert first is not None
+        try:
+            self._relay = UDPRelay(self._driver, self._mapping, association.settle(first), self._seen)
+        except (BadPacket, OSError) as error:
+            self._lost(str(error), False)
+            return
+        self._cancel_timer()
+        for inside, outside in self._translated.items():
+            self._relay.translate(inside, outside)
+        waiting, self._waiting = self._waiting, []
+        for run, flow in waiting:
+            self._relay.send(run, flow)
+
+    def _lost(self, why: str, _established: bool) -> None:
+        """A server refused, or ended the association."""
+        waiting, self._waiting = self._waiting, []
+        if self._relay is None:
+            self._refused_at = self._driver.reactor.now
+            self._driver.log.tell(f"no udp {self._label} {why}", f"{self._label} carries no UDP: {why}")
+        self._leave()
+        for run, _ in waiting:
+            self._drop(run)
+
+    def _leave(self) -> None:
+        self._cancel_timer()
+        for stream in self._streams:
+            stream.close()
+        self._driver.associations -= len(self._streams)
+        self._streams = []
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
+
+    def _drop(self, run: UDPRun) -> None:
+        self._driver.statistics.udp_dropped += 1
+        self._driver.undelivered(run, Reason.PORT)  # so that QUIC falls back to TCP at once
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
