@@ -20,7 +20,8 @@ DNS = f"tcp://{SITE4}:53"
 
 PICTURE = (
     "ip -d addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; nft list ruleset; "
-    "ls -l /etc/resolv.conf; cat /etc/resolv.conf; sysctl -a --pattern '^net\\.ipv[46]\\.(conf|ip_forward)' 2>/dev/null"
+    "ls -l --time-style=+ /etc/resolv.conf; cat /etc/resolv.conf; "
+    "sysctl -a --pattern '^net\\.ipv[46]\\.(conf|ip_forward)' 2>/dev/null"
 )
 _CHANGING = re.compile(r"valid_lft \w+|preferred_lft \w+|expires \w+|age \w+|\bqlen \d+|.*stable_secret.*")
 """What moves by itself."""

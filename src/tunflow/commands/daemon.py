@@ -15,6 +15,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
+from tunflow.commands.demanded import DemandedTunnel
 from tunflow.commands.flows import make_driver
 from tunflow.commands.instructions import Instructions
 from tunflow.commands.saying import say
@@ -33,6 +34,7 @@ from tunflow.host.privileges import require_net_admin
 from tunflow.host.process import ProcessTable
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
 from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.socket_owners import open_owners
 from tunflow.host.system import open_network
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
@@ -139,26 +141,52 @@ class Daemon:
         self._down: asyncio.Future[str | None] = loop.create_future()
         self._control = ControlServer(self._runtime.control, os.geteuid(), self._handle)
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
-        self._engine = Engine(
-            self._plan,
+        self._outer = OuterResolvers([str(ip_address(own)) for own in self._plan.inside])
+        self._tunnel: Engine | DemandedTunnel
+        if self._plan.profile.on_demand.enabled:
+            self._tunnel = DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
+        else:
+            self._tunnel = self._make_engine(self._plan)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)
+        await self._control.start()
+        try:
+            if isinstance(self._tunnel, DemandedTunnel):
+                return await self._run_on_demand(self._tunnel)
+            return await self._run(self._tunnel)
+        finally:
+            await self._control.close()
+
+    def _make_engine(self, plan: Plan) -> Engine:
+        return Engine(
+            plan,
             open_network(self._runtime.state),
-            OuterResolvers([str(ip_address(own)) for own in self._plan.inside]).find,
+            self._outer.find,
             self._make_driver,
             serve_names,
             self._say,
             self._status_changed,
             takes_over=self._runtime.state.exists(),
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)
-        await self._control.start()
-        try:
-            return await self._run()
-        finally:
-            await self._control.close()
 
-    async def _run(self) -> int:
-        engine = self._engine
+    async def _run_on_demand(self, tunnel: DemandedTunnel) -> int:
+        following = asyncio.create_task(tunnel.run())
+        settled = asyncio.create_task(tunnel.settled.wait())
+        await asyncio.wait((following, settled, self._over), return_when=asyncio.FIRST_COMPLETED)
+        if settled.done():
+            if self._report is not None:
+                self._report.ready(tunnel.status())
+            _tell_systemd("READY=1")
+            await asyncio.wait((following, self._over), return_when=asyncio.FIRST_COMPLETED)
+        settled.cancel()
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        reason, keep = self._over.result()
+        _tell_systemd("STOPPING=1")
+        return await self._stopped(tunnel.disconnect(reason, keep=keep))
+
+    async def _run(self, engine: Engine) -> int:
         starting = asyncio.create_task(engine.start())
         await asyncio.wait((starting, self._over), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -177,14 +205,18 @@ class Daemon:
             self._say(engine.ended.result())
         reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
         _tell_systemd("STOPPING=1")
+        return await self._stopped(engine.stop(reason, keep=keep)) or int(failed)
+
+    async def _stopped(self, stopping: Awaitable[None]) -> int:
+        """The exit status of a tunnel that goes down; who asked for it is told."""
         try:
-            await engine.stop(reason, keep=keep)
+            await stopping
         except LocalError as error:
             self._say(str(error))
             self._down.set_result(str(error))
             return 1
         self._down.set_result(None)
-        return 1 if failed else 0
+        return 0
 
     def _end(self, reason: StopReason, keep: bool = False) -> None:
         if not self._over.done():
@@ -208,7 +240,7 @@ class Daemon:
     def _find_process(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:
         """Whose a flow is; the table is made for the first rule that asks."""
         if self._processes is None:
-            self._processes = ProcessTable(SocketDiag())
+            self._processes = ProcessTable(SocketDiag(), open_owners())
         return self._processes.find(protocol, client, target)
 
     # What clients ask.
@@ -221,7 +253,7 @@ class Daemon:
         return await operation(request.arguments)
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        return self._engine.status()
+        return self._tunnel.status()
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._end(
@@ -234,8 +266,8 @@ class Daemon:
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
         plan = make_plan(Instructions.from_data(arguments).make_profile(), parse_dns)
-        await self._engine.reload(plan)
-        return self._engine.status()
+        await self._tunnel.reload(plan)
+        return self._tunnel.status()
 
 
 def _tell_systemd(state: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 _LISTS = ("servers", "gateways")
-_SWITCHES = ("kill_switch", "exclude_lan", "replace", "verbose")
+_SWITCHES = ("kill_switch", "exclude_lan", "on_demand", "replace", "verbose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Instructions:
     kill_switch: bool | None = None
     exclude_lan: bool | None = None
     gateways: tuple[str, ...] = ()
+    on_demand: bool | None = None
     replace: bool = False
     verbose: bool = False
 
@@ -57,6 +58,7 @@ class Instructions:
             options.kill_switch,
             options.exclude_lan,
             tuple(options.gateway or ()),
+            options.on_demand,
             options.replace,
             options.verbose,
         )
@@ -101,6 +103,8 @@ class Instructions:
         changes: dict[str, Any] = {"tunnel": profile.tunnel.model_copy(update=tunnel)} if tunnel else {}
         if self.servers:
             changes["server"] = self.servers
+        if self.on_demand is not None:
+            changes["on_demand"] = profile.on_demand.model_copy(update={"enabled": self.on_demand})
         if self.dns is not None:
             changes["dns"] = profile.dns.model_copy(update={"mode": self.dns})
         return profile.model_copy(update=changes)

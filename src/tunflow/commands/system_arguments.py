@@ -16,6 +16,11 @@ def add_commands(commands: Any, server_help: str, dns_help: str) -> None:
     )
     _add_profile_options(up, server_help, dns_help)
     up.add_argument("--foreground", action="store_true", help="stay, and serve the tunnel in this process")
+    up.add_argument(
+        "--on-demand",
+        action=argparse.BooleanOptionalAction,
+        help="come and go by the profile's on-demand rules as the network changes, whatever its key enabled says",
+    )
     up.add_argument("--replace", action="store_true", help="take down the tunnel that is up first")
     up.add_argument("--spawned", action="store_true", help=argparse.SUPPRESS)
 
@@ -36,7 +41,7 @@ def add_commands(commands: Any, server_help: str, dns_help: str) -> None:
         "changes nothing. Without PROFILE the one it was started with is read again.",
     )
     _add_profile_options(reload, server_help, dns_help)
-    reload.set_defaults(replace=False)
+    reload.set_defaults(replace=False, on_demand=None)
     for each in (down, status):
         each.add_argument("--json", action="store_true", help="print the facts as JSON")
     logs = commands.add_parser("logs", help="print what the tunnel said", description="Print the tunnel's log.")

@@ -52,7 +52,8 @@ def _start(instructions: Instructions, *, as_json: bool) -> int:
     if as_json:
         _print_json(facts)
     else:
-        say(f"connected: {facts['device']} through {' -> '.join(facts['servers'])} (process {facts['pid']})")
+        where = f"{facts['device']} through {' -> '.join(facts['servers'])}" if facts["device"] else "on demand"
+        say(f"{facts['status']}: {where} (process {facts['pid']})")
     return 0
 
 

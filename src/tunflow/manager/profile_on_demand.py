@@ -6,8 +6,27 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tunflow.manager.section import Many, Section
+from tunflow.manager.section import Many, Section, wrong_at
 from tunflow.manager.texts import Address, Domain, WebAddress
+from tunflow.providers.network_path import InterfaceType
+from tunflow.providers.on_demand import (
+    EvaluateConnectionAction,
+    EvaluateConnectionRule,
+    OnDemandAction,
+    OnDemandRule,
+    OnDemandRuleConnect,
+    OnDemandRuleDisconnect,
+    OnDemandRuleEvaluateConnection,
+    OnDemandRuleIgnore,
+    why_never,
+)
+
+_SIMPLE = {"connect": OnDemandRuleConnect, "disconnect": OnDemandRuleDisconnect, "ignore": OnDemandRuleIgnore}
+_EVALUATE = "evaluate-connection"
+_CONNECTION_ACTIONS = {
+    "connect-if-needed": EvaluateConnectionAction.CONNECT_IF_NEEDED,
+    "never-connect": EvaluateConnectionAction.NEVER_CONNECT,
+}
 
 
 class ConnectionRuleSection(Section):
@@ -17,9 +36,34 @@ class ConnectionRuleSection(Section):
     """These and what is below them."""
     action: Literal["connect-if-needed", "never-connect"]
     dns_servers: Many[Address] = ()
-    """Connect if these do not resolve the name."""
+    """Connect if these do not resolve the domains."""
     probe_url: WebAddress | None = None
     """Connect if this does not answer with status 200."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.action == "never-connect" and (self.dns_servers or self.probe_url):
+            raise ValueError("has dns_servers or probe_url, which go with the action connect-if-needed only")
+        return self
+
+    def rule(self) -> EvaluateConnectionRule:
+        """The rule that this is."""
+        return EvaluateConnectionRule(
+            match_domains=self.domains,
+            action=_CONNECTION_ACTIONS[self.action],
+            use_dns_servers=self.dns_servers,
+            probe_url=self.probe_url,
+        )
+
+    @classmethod
+    def of(cls, rule: EvaluateConnectionRule) -> ConnectionRuleSection:
+        """The table of a rule."""
+        action = next(name for name, action in _CONNECTION_ACTIONS.items() if action is rule.action)
+        return cls.model_validate(
+            _given(
+                domains=rule.match_domains, action=action, dns_servers=rule.use_dns_servers, probe_url=rule.probe_url
+            )
+        )
 
 
 class OnDemandRuleSection(Section):
@@ -41,9 +85,46 @@ class OnDemandRuleSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.action == "evaluate-connection") is not bool(self.connections):
-            raise ValueError("must have connections with the action evaluate-connection, and only then")
+        if (self.action == _EVALUATE) is not bool(self.connections):
+            raise ValueError(f"must have connections with the action {_EVALUATE}, and only then")
         return self
+
+    def rule(self) -> OnDemandRule:
+        """The rule that this is."""
+        interface = None if self.interface_type == "any" else InterfaceType(self.interface_type)
+        kind = _SIMPLE.get(self.action)
+        if kind is None:
+            return OnDemandRuleEvaluateConnection(
+                interface_type_match=interface,
+                ssid_match=self.ssid,
+                dns_server_address_match=self.dns_servers,
+                dns_search_domain_match=self.search_domains,
+                probe_url=self.probe_url,
+                connection_rules=tuple(each.rule() for each in self.connections),
+            )
+        return kind(
+            interface_type_match=interface,
+            ssid_match=self.ssid,
+            dns_server_address_match=self.dns_servers,
+            dns_search_domain_match=self.search_domains,
+            probe_url=self.probe_url,
+        )
+
+    @classmethod
+    def of(cls, rule: OnDemandRule) -> OnDemandRuleSection:
+        """The table of a rule."""
+        connections = rule.connection_rules if isinstance(rule, OnDemandRuleEvaluateConnection) else ()
+        return cls.model_validate(
+            _given(
+                action=OnDemandAction(rule.action).name.lower().replace("_", "-"),
+                interface_type=rule.interface_type_match and str(rule.interface_type_match),
+                ssid=rule.ssid_match,
+                dns_servers=rule.dns_server_address_match,
+                search_domains=rule.dns_search_domain_match,
+                probe_url=rule.probe_url,
+                connections=tuple(map(ConnectionRuleSection.of, connections)),
+            )
+        )
 
 
 class OnDemandSection(Section):
@@ -51,3 +132,20 @@ class OnDemandSection(Section):
 
     enabled: bool = False
     rules: Many[OnDemandRuleSection] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        never = why_never(self.made())
+        if never is not None:
+            number, reason = never
+            raise wrong_at(("rules", number), reason)
+        return self
+
+    def made(self) -> tuple[OnDemandRule, ...]:
+        """The rules, ready to be asked."""
+        return tuple(each.rule() for each in self.rules)
+
+
+def _given(**values: object) -> dict[str, object]:
+    """What says something: the rest stays unsaid in the file too."""
+    return {name: value for name, value in values.items() if value not in (None, ())}

@@ -23,6 +23,7 @@ Many = Annotated[tuple[T, ...], Field(strict=False)]
 """A TOML list of `T`, kept as a tuple."""
 
 _UNKNOWN_KEY = "unknown_key"
+_AT_KEY = "at_key"
 _EXPECTED = {
     "string_type": "must be a string in quotes",
     "int_type": "must be a whole number",
@@ -60,7 +61,7 @@ class Section(BaseModel):
                 if key not in accepted:
                     close = get_close_matches(str(key), accepted, 1)
                     hint = f"did you mean {close[0]}?" if close else f"accepted are {', '.join(accepted)}"
-                    raise PydanticCustomError(_UNKNOWN_KEY, "is not a key; {hint}", {"key": key, "hint": hint})
+                    raise PydanticCustomError(_UNKNOWN_KEY, "is not a key; {hint}", {"key": (key,), "hint": hint})
         return data
 
     @classmethod
@@ -72,13 +73,18 @@ class Section(BaseModel):
             raise LocalError(explain(error.errors(), data, where, lines or {})) from None
 
 
+def wrong_at(key: Key, reason: str) -> PydanticCustomError:
+    """For a validator of a whole table to raise: what is wrong with the `key` in it."""
+    return PydanticCustomError(_AT_KEY, "{reason}", {"key": key, "reason": reason})
+
+
 def explain(errors: Sequence[ErrorDetails], data: Mapping[str, Any], where: str, lines: Mapping[Key, int]) -> str:
     """One line about the first of `errors`: place, key, and what is accepted."""
     error = errors[0]
     context = error.get("ctx", {})
     key = _key_of(error["loc"], data, error["type"] == "missing")
-    if error["type"] == _UNKNOWN_KEY:
-        key = (*key, context["key"])
+    if error["type"] in {_UNKNOWN_KEY, _AT_KEY}:
+        key = (*key, *context["key"])
     wanted = _EXPECTED.get(error["type"])
     said = wanted.format(**context) if wanted else error["msg"].removeprefix("Value error, ")
     line = next((lines[key[:size]] for size in range(len(key), 0, -1) if key[:size] in lines), None)

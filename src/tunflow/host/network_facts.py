@@ -1,0 +1,123 @@
+"""What kind of network an interface is on: its type, Wi-Fi name, resolvers and search domains.
+
+The type is the kernel's (sysfs); the SSID nl80211's, or NetworkManager's where it runs and the kernel does not tell;
+the resolvers and search domains are those of the network, not the tunnel's own (`outer_resolvers`).
+
+Read first: Linux Documentation/ABI/testing/sysfs-class-net, org.freedesktop.NetworkManager (D-Bus), busctl(1).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from tunflow.host.network_path import NetworkPath as HostPath
+from tunflow.host.outer_resolvers import SOURCES
+from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
+
+ETHERNET = 1
+"""ARPHRD_ETHER, linux/if_arp.h"""
+_SECONDS = 3
+_NETWORK_MANAGER = "org.freedesktop.NetworkManager"
+_ROOT = "/org/freedesktop/NetworkManager"
+
+
+def describe(path: HostPath, nameservers: Sequence[str], sysfs: Path = Path("/sys/class/net")) -> NetworkPath:
+    """The way out as providers and on-demand rules see it; `nameservers` are the network's."""
+    if not path.is_satisfied:
+        return NetworkPath(PathStatus.UNSATISFIED)
+    uplink = path.uplinks[0]
+    kind = interface_type(uplink.interface, sysfs)
+    return NetworkPath(
+        PathStatus.SATISFIED,
+        uplink.interface,
+        kind,
+        tuple(ip_address(each.gateway) for each in path.uplinks if each.gateway),
+        ssid(uplink.interface) if kind is InterfaceType.WIFI else None,
+        tuple(ip_address(server.partition("%")[0]) for server in nameservers),
+        search_domains(),
+    )
+
+
+def interface_type(name: str, sysfs: Path = Path("/sys/class/net")) -> InterfaceType:
+    """What an interface is, by what its driver says of it."""
+    place = sysfs / name
+    if (place / "phy80211").exists() or (place / "wireless").exists():
+        return InterfaceType.WIFI
+    with suppress(OSError, ValueError):
+        if "DEVTYPE=wwan" in (place / "uevent").read_text().split():
+            return InterfaceType.CELLULAR
+        if int((place / "type").read_text()) == ETHERNET:
+            return InterfaceType.ETHERNET
+    return InterfaceType.OTHER
+
+
+def ssid(interface: str) -> str | None:
+    """The name of the Wi-Fi network that an interface is on; None when it is on none or nobody tells."""
+    return _kernels_ssid(interface) or network_managers_ssid(interface)
+
+
+def _kernels_ssid(interface: str) -> str | None:
+    from pyroute2.iwutil import IW  # noqa: PLC0415 - only where there is Wi-Fi
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    with suppress(OSError, NetlinkError, LookupError), IW() as wireless:
+        (found,) = wireless.get_interface_by_ifindex(socket.if_nametoindex(interface))
+        name = found.get_attr("NL80211_ATTR_SSID")
+        return name.decode(errors="replace") if isinstance(name, bytes) else name
+    return None
+
+
+def network_managers_ssid(interface: str) -> str | None:
+    """The SSID of an interface's active access point, as NetworkManager has it on the system bus."""
+    if shutil.which("busctl") is None:
+        return None
+    device = _call(_ROOT, _NETWORK_MANAGER, "GetDeviceByIpIface", "s", interface)
+    if not isinstance(device, list) or not device:
+        return None
+    point = _property(device[0], f"{_NETWORK_MANAGER}.Device.Wireless", "ActiveAccessPoint")
+    if not isinstance(point, str) or point == "/":
+        return None
+    name = _property(point, f"{_NETWORK_MANAGER}.AccessPoint", "Ssid")
+    return bytes(name).decode(errors="replace") if isinstance(name, list) else None
+
+
+def search_domains(sources: Sequence[Path] = SOURCES) -> tuple[str, ...]:
+    """The network's search domains, from the first list that has any."""
+    for source in sources:
+        with suppress(OSError):
+            lines = [line.split() for line in source.read_text(encoding="utf-8", errors="replace").splitlines()]
+            found = [words[1:] for words in lines if words and words[0] in {"search", "domain"}]
+            if found:
+                return tuple(word for word in found[-1] if word != ".")  # resolv.conf(5): the last instance wins
+    return ()
+
+
+def _call(path: str, interface: str, method: str, *arguments: str) -> Any:
+    return _busctl("call", _NETWORK_MANAGER, path, interface, method, *arguments)
+
+
+def _property(path: str, interface: str, name: str) -> Any:
+    return _busctl("get-property", _NETWORK_MANAGER, path, interface, name)
+
+
+def _busctl(*arguments: str) -> Any:
+    """What is answered, as JSON has it; None when nobody answers."""
+    try:
+        done = subprocess.run(
+            ["busctl", "--system", "--json=short", "--auto-start=no", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        return json.loads(done.stdout)["data"] if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,94 @@
+"""On-demand rules on a host that changes networks: the tunnel comes and goes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SERVER4, SITE4, ip
+from bench.netlab.tunnel import shadowsocks_url
+from lab_support import DNS
+from lab_system import System
+from lab_uplinks import UplinkLab, until
+
+pytestmark = pytest.mark.lab
+OFFICE = "10.99.0.1"
+"""Only the first router has it: a page there answers in "the office", where no tunnel is wanted."""
+PROFILE = f"""
+server = "{shadowsocks_url()}"
+[dns]
+mode = "{DNS}"
+[on_demand]
+rules = [
+  {{ action = "disconnect", interface_type = "ethernet", probe_url = "http://{OFFICE}:8099/" }},
+  {{ action = "connect" }},
+]
+"""
+
+
+@pytest.fixture
+def office(uplinks: UplinkLab) -> Iterator[None]:
+    router = uplinks.routers[0]
+    ip("-n", router.name, "addr", "add", OFFICE, "dev", "lo")
+    page = uplinks.directory / "office"
+    page.mkdir(exist_ok=True)
+    (page / "index.html").write_text("office")
+    server = uplinks.start(router, ["busybox", "httpd", "-f", "-p", f"{OFFICE}:8099", "-h", str(page)])
+    server.wait_listening(8099)
+    yield
+    server.stop()
+    ip("-n", router.name, "addr", "del", OFFICE, "dev", "lo")
+
+
+@pytest.fixture
+def profile(system: System) -> Path:
+    path = system.directory / "travel.toml"
+    path.write_text(PROFILE)
+    path.chmod(0o600)
+    return path
+
+
+def test_the_tunnel_follows_the_network(system: System, uplinks: UplinkLab, office: None, profile: Path) -> None:
+    before = system.snapshot()
+    system.ok("up", "--on-demand", str(profile))
+    status = system.status()
+    assert (status["status"], status["device"]) == ("disconnected", None)
+    assert status["on_demand"] == {"action": "disconnect", "rule": 1}
+    assert system.snapshot() == before
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+
+    for _ in range(2):
+        uplinks.use_uplink(2)
+        took = until(lambda: system.status()["status"] == "connected", 10, "connected away from the office")
+        assert took < 5
+        assert system.status()["device"] == "tunflow0"
+        with uplinks.spied() as leaks:
+            assert system.fetch("http://site.lab/1k") == 1024
+        assert leaks == []
+
+        uplinks.use_uplink(1)
+        until(lambda: system.status()["status"] == "disconnected", 10, "disconnected in the office")
+        assert system.snapshot() == before
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+def test_a_server_that_is_not_there_yet(system: System, uplinks: UplinkLab, profile: Path) -> None:
+    """The tunnel is wanted, its server does not answer: the process stays and goes on trying."""
+    router = uplinks.routers[0].name
+    ip("-n", router, "route", "add", "unreachable", SERVER4)
+    try:
+        system.ok("up", "--on-demand", str(profile))
+        assert system.status()["status"] != "connected"
+        assert system.status()["on_demand"] == {"action": "connect", "rule": 2}
+    finally:
+        ip("-n", router, "route", "del", "unreachable", SERVER4)
+    until(lambda: system.status()["status"] == "connected", 20, "connected once the server is there")
+
+
+def test_without_rules_there_is_nothing_to_follow(system: System) -> None:
+    refused = system.tunflow("up", "--on-demand")
+    assert refused.returncode == 2
+    assert "on_demand" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
