@@ -91,6 +91,12 @@ def _import(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.profile is not None and not is_profile_name(options.profile):
         raise LocalError(f"--name {options.profile!r} is no profile name: letters, digits and _ . + - are accepted")
     imported = import_profile(read_source(options.source), options.profile)
+    if imported.is_whole and imported.skipped and not options.partial:
+        for each in imported.skipped[:MOST_TOLD]:
+            say(f"{each.place}: {each.reason}")
+        raise LocalError(
+            f"{len(imported.skipped)} entries of {options.source} are not understood; --partial imports the rest"
+        )
     _saved(options, store, imported.profile, [each._asdict() for each in imported.skipped])
 
 

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a server link; a file, or - for stdin, or an https:// URL, with links, base64 of links, SIP008 JSON or "
         "Clash YAML",
     )
+    import_.add_argument(
+        "--partial",
+        action="store_true",
+        help="Clash YAML: leave out what is not understood, instead of refusing it all",
+    )
     import_.add_argument("--name", metavar="NAME", dest="profile", help="what to call it; default: by its source")
     for each in (add, import_):
         each.add_argument("--replace", action="store_true", help="replace a profile of that name")

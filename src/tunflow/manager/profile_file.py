@@ -27,7 +27,7 @@ def load(path: Path, warn: Callable[[str], None] = lambda _: None) -> Profile:
 
     `warn` is told when others than the owner may read a password in it.
     """
-    text = _read(path)
+    text = read(path)
     profile = parse(text, str(path), path.name.removesuffix(".toml"))
     if path.stat().st_mode & 0o077 and holds_secrets(profile):
         warn(f"{path} holds a password and others may read it: chmod 600 {path}")
@@ -56,7 +56,7 @@ def save(profile: Profile, path: Path) -> None:
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
     try:
-        document = tomlkit.parse(_read(path)) if path.exists() else tomlkit.document()
+        document = tomlkit.parse(read(path)) if path.exists() else tomlkit.document()
     except (TOMLKitError, LocalError):
         document = tomlkit.document()
     _update(document, as_data(profile))
@@ -98,7 +98,8 @@ def write_privately(path: Path, text: str) -> None:
         raise LocalError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A profile's text. Raises LocalError."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.manager import profile_file
+from tunflow.manager.clash import parse_clash
 from tunflow.manager.fetch import fetch
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_rules import GroupSection, ServerSection
@@ -32,6 +34,8 @@ class Imported(NamedTuple):
 
     profile: Profile
     skipped: list[Skipped]
+    is_whole: bool = False
+    """Whether it was one configuration, which means something else without what was skipped, and no list."""
 
 
 def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
@@ -59,6 +63,8 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
     """The profile that a source describes. Raises LocalError when nothing in it can be used."""
     if len(source.content) > profile_file.LARGEST:
         raise LocalError(f"{source.label}: more than {profile_file.LARGEST} bytes is no list of servers")
+    if is_clash(source.content):
+        return Imported(*parse_clash(source.content.decode("utf-8-sig"), source.label, name or source.name), True)
     try:
         links, skipped = server_list_untrusted(source.content)
     except BadPacket as error:
@@ -75,6 +81,18 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         rules=(f"MATCH,{group}",),
     )
     return Imported(profile, skipped)
+
+
+_CLASH = re.compile(rb"^(?:proxies|proxy-groups|rules|proxy-providers|rule-providers)[ \t]*:", re.MULTILINE)
+
+
+def is_clash(content: bytes) -> bool:
+    """Whether it looks like a Clash configuration."""
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return False
+    return _CLASH.search(content) is not None
 
 
 def _group_name(taken: dict[str, ServerSection]) -> str:

@@ -67,6 +67,8 @@ class ProfileStore:
 
     def load(self, name_or_path: str) -> Profile:
         """The profile that a user means by a name, or by a path (with `/` or `.toml` in it). Raises LocalError."""
+        if name_or_path.endswith((".yaml", ".yml")):
+            return load_clash(Path(name_or_path))
         is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
         return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
 
@@ -86,6 +88,18 @@ class ProfileStore:
         except OSError as error:
             raise LocalError(f"cannot remove {path}: {error.strerror}") from None
         return path
+
+
+def load_clash(path: Path) -> Profile:
+    """The profile that a Clash YAML makes. Raises LocalError, also for what is not understood."""
+    from tunflow.manager.clash import parse_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
+
+    profile, skipped = parse_clash(profile_file.read(path), str(path), path.stem)
+    if skipped:
+        first = skipped[0]
+        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+        raise LocalError(f"{first.place}: {first.reason}{more}; tunflow profile import --partial leaves that out")
+    return profile
 
 
 def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tunflow.cli import main
+from tunflow.errors import LocalError
+from tunflow.manager.clash import link_of, parse_clash
+from tunflow.manager.profile_import import is_clash
+from tunflow.manager.profile_store import load_profile
+from tunflow.manager.yaml_lines import YAMLDocument
+from tunflow.proxies.link import parse_server
+
+CLASH = """\
+mixed-port: 7890
+allow-lan: false
+mode: rule
+log-level: info
+common: &common
+  cipher: aes-256-gcm
+  password: 0123
+proxies:
+  - {name: "Tōkyō 1", type: ss, server: 192.0.2.1, port: 8388, cipher: aes-256-gcm, password: "p@ss:word", udp: true}
+  - name: two
+    type: ss
+    server: 2001:db8::1
+    port: 443
+    <<: *common
+  - {name: home, type: socks5, server: h.example, port: 1080, username: u, password: p}
+  - {name: office, type: http, server: o.example, port: 443, tls: true}
+proxy-groups:
+  - name: PROXY
+    type: select
+    proxies: [auto, "Tōkyō 1", DIRECT]
+  - name: auto
+    type: url-test
+    proxies:
+      - Tōkyō 1
+      - two
+    url: http://www.gstatic.com/generate_204
+    interval: 300
+  - {name: hops, type: relay, proxies: [home, two]}
+rule-providers:
+  ads: {type: http, behavior: domain, url: "https://l.example/ads.yaml", path: ./ads.yaml, interval: 86400}
+  mine: {type: file, behavior: classical, path: mine.yaml}
+rules:
+  - RULE-SET,ads,REJECT
+  - DOMAIN-SUFFIX,example.com,hops
+  - GEOIP,CN,DIRECT,no-resolve
+  - MATCH,PROXY
+"""
+
+
+def line_of(*parts: str) -> int:
+    lines = CLASH.splitlines(keepends=True)
+    return next(number for number, line in enumerate(lines, 1) if all(part in line for part in parts))
+
+
+def test_a_configuration_becomes_a_profile_that_names_its_lines():
+    profile, skipped = parse_clash(CLASH, "c.yaml", "c")
+    assert [(each.place, each.reason) for each in skipped] == [("c.yaml:5", "common is not supported")]
+    assert list(profile.servers) == ["Tōkyō 1", "two", "home", "office", "hops"]
+    tokyo = parse_server(profile.servers["Tōkyō 1"].url)
+    assert (tokyo.host, tokyo.port, tokyo.password, tokyo.tag) == ("192.0.2.1", 8388, "p@ss:word", "Tōkyō 1")
+    assert parse_server(profile.servers["two"].url).password == "0123"  # not what YAML would make of it
+    assert [parse_server(link).label for link in profile.servers["hops"].chain] == [
+        "socks5://h.example:1080#home",
+        "ss://aes-256-gcm@[2001:db8::1]:443#two",
+    ]
+    assert parse_server(profile.servers["office"].url).scheme == "https"
+    assert profile.groups["PROXY"].servers == ("auto", "Tōkyō 1", "DIRECT")
+    assert profile.groups["auto"].type == "url-test"
+    assert profile.rule_sets["ads"].url == "https://l.example/ads.yaml"
+    assert profile.rule_sets["mine"].file.endswith("/mine.yaml")
+    assert profile.rules[-1] == "MATCH,PROXY"
+    assert profile.at("rules", 1) == f"c.yaml:{line_of('DOMAIN-SUFFIX')}"
+    assert profile.at("servers", "two") == f"c.yaml:{line_of('- name: two')}"
+
+
+def told(text):
+    return {each.reason: each.place for each in parse_clash(text, "c.yaml", "c")[1]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("{name: v, type: vmess, server: a, port: 1, uuid: x}", "proxy 'v': type vmess is not supported; ss, socks5"),
+        ("{name: v, type: ss, server: a, port: 1, cipher: rc4-md5, password: x}", "proxy 'v': "),
+        (
+            "{name: v, type: ss, server: a, port: 1, cipher: aes-256-gcm, password: x, plugin: obfs}",
+            "proxy 'v': plugin is not supported for ss",
+        ),
+        ("{name: v, type: ss, server: a, cipher: aes-256-gcm, password: x}", "proxy 'v': server and port are missing"),
+        ("{name: v, type: ss, server: a, port: 99999, cipher: aes-256-gcm, password: x}", "proxy 'v': "),
+        ("{name: DIRECT, type: direct}", "proxy 'DIRECT': the name is taken"),
+        ("{name: 'a,b', type: direct}", "an entry of proxies is a mapping with a name that has no comma"),
+        ("[a]", "an entry of proxies is a mapping"),
+    ],
+)
+def test_a_proxy_that_we_do_not_have_is_told_with_its_line(entry, why):
+    text = f'proxies:\n  - {{name: ok, type: direct}}\n  - {entry}\nrules: ["MATCH,ok"]\n'
+    ((reason, place),) = told(text).items()
+    assert reason.startswith(why)
+    assert place == "c.yaml:3"
+
+
+def test_what_depends_on_what_is_left_out_is_told_too():
+    text = (
+        "proxies:\n- {name: v, type: vmess}\n- {name: ok, type: direct}\n"
+        "proxy-groups:\n- {name: a, type: select, proxies: [v, ok]}\n- {name: b, type: select, proxies: [v]}\n"
+        "- {name: c, type: fallback, proxies: [b]}\n- {name: d, type: smart, proxies: [ok]}\n"
+        "- {name: e, type: select, use: [x], proxies: [ok]}\n"
+        "rules:\n- DOMAIN,x.com,v\n- GEOSITE,cn,DIRECT\n- DOMAIN,x.com,c\n- MATCH,a\n"
+        "script: {}\nmode: global\n"
+    )
+    profile, skipped = parse_clash(text, "c.yaml", "c")
+    said = [f"{each.place} {each.reason}" for each in skipped]
+    for line, part in (
+        (2, "type vmess"),
+        (5, "group 'a': without v"),
+        (6, "group 'b' has no member"),
+        (8, "type 'smart'"),
+        (9, "use is not supported"),
+        (11, "there is no server or group 'v'"),
+        (12, "'GEOSITE' is not a rule type"),
+        (13, "there is no server or group 'c'"),
+        (15, "script is not supported"),
+        (16, "mode global"),
+    ):
+        assert any(each.startswith(f"c.yaml:{line} ") and part in each for each in said), (line, said)
+    assert profile.groups["a"].servers == ("ok",)
+    assert set(profile.groups) == {"a", "e"}
+    assert profile.rules == ("MATCH,a",)
+
+
+def test_flows_that_no_rule_is_about_go_direct_as_in_clash():
+    assert parse_clash("rules: ['DOMAIN,a.b,REJECT']\n", "c", "c")[0].rules[-1] == "MATCH,DIRECT"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [", "c.yaml:2: not valid YAML"),
+        ("a: b\n", "c.yaml: not a Clash configuration"),
+        ("- a\n", "c.yaml: not a Clash configuration"),
+        ("", "c.yaml: not a Clash configuration"),
+        ("rules: x\n", "c.yaml:1: rules must be a list"),
+        ("proxies: x\n", "c.yaml:1: proxies must be a list"),
+        ("? [a]\n: b\n", "c.yaml:1: a key must be a text"),
+        ("rules: " + "[" * 40 + "]" * 40, "too deep, or too much"),
+        ("rules: " + "[" * 5000, "not valid YAML|nested"),
+        ("x: &x [*x]\nrules: []\n", "too deep|not valid YAML"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line(text, why):
+    with pytest.raises(LocalError, match=why) as caught:
+        parse_clash(text, "c.yaml", "c")
+    assert "\n" not in str(caught.value)
+
+
+def test_aliases_cannot_blow_a_document_up():
+    """The "billion laughs": eight levels of ten aliases each."""
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(LocalError, match="too much"):
+        YAMLDocument("\n".join(lines), "c.yaml")
+
+
+def test_links_hide_nothing_and_quote_everything():
+    link = link_of(
+        {"name": "a/b", "type": "ss", "server": "h", "port": "1", "cipher": "aes-256-gcm", "password": "#@:/"}
+    )
+    assert parse_server(link).password == "#@:/"
+
+
+def test_the_command_refuses_the_whole_unless_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "c.yaml"
+    file.write_text("proxies:\n- {name: v, type: vmess}\n- {name: ok, type: direct}\nrules: ['MATCH,ok']\n")
+    assert main(["profile", "import", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}:2: proxy 'v': type vmess" in said
+    assert "1 entries of" in said
+    assert "--partial" in said
+    assert main(["profile", "import", "--partial", "--json", str(file)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["skipped"]) == 1
+    assert load_profile("c").rules == ("MATCH,ok",)
+    with pytest.raises(LocalError, match=r"c\.yaml:2: proxy 'v'.*--partial"):
+        load_profile(str(file))
+    file.write_text("proxies:\n- {name: ok, type: direct}\nrules: ['MATCH,ok']\n")
+    assert load_profile(str(file)).name == "c"
+    assert main(["explain", "x.org", "--profile", str(file)]) == 0
+    assert f"{file}:3: MATCH,ok" in capsys.readouterr().out
+
+
+def test_other_lists_are_not_taken_for_it():
+    assert not is_clash(b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1\n")
+    assert not is_clash(b"\xff\xfe")
