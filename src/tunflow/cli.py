@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before, command = _split(given)
     try:
         options = _parser().parse_args(before)
-        if options.name == "run":
+        if options.name in {"run", "exec"}:
             options.command = [*options.command, *command]
         elif command:
             raise LocalError(f"tunflow {options.name} takes nothing behind --")
@@ -108,6 +108,10 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.profile import profile
 
         return profile(options)
+    if options.name == "exec":
+        from tunflow.commands.exec import run_in_group
+
+        run_in_group(options)
     if options.name in {"up", "down", "status", "reload", "logs"}:
         from tunflow.commands import up
 

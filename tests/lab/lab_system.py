@@ -28,12 +28,16 @@ _CHANGING = re.compile(r"valid_lft \w+|preferred_lft \w+|expires \w+|age \w+|\bq
 
 
 class System:
-    """One host with its own runtime directory; leaving it takes the tunnel down, whatever state it is in."""
+    """One host with its own runtime directory; leaving it takes the tunnel down, whatever state it is in.
+
+    `prefix` is a command that stands in front of tunflow.
+    """
 
     processes = Path("/proc")
 
-    def __init__(self, lab: Lab, host: Namespace | None = None) -> None:
+    def __init__(self, lab: Lab, host: Namespace | None = None, prefix: Sequence[str] = ()) -> None:
         self.lab = lab
+        self.prefix = prefix
         self.host = host or lab.client
         self.url = shadowsocks_url()
         self.secret = self.url.partition("://")[2].partition("@")[0]
@@ -51,7 +55,7 @@ class System:
     def tunflow(self, *arguments: str, timeout: float = 30.0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a tunflow command on the host to its end."""
         return subprocess.run(
-            self.host.command([TUNFLOW, *arguments]),
+            self.host.command([*self.prefix, TUNFLOW, *arguments]),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -41,6 +41,7 @@ from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
+from tunflow.manager.app_groups import AppGroups
 from tunflow.manager.engine import Engine
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.status import Status, StopReason
@@ -128,10 +129,12 @@ class Daemon:
         self._log = log
         self._report = report
         self._processes: ProcessTable | None = None
+        self._groups = AppGroups()
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "stop": self._stop,
             "reload": self._reload,
+            "exec": self._exec,
         }
 
     async def run(self) -> int:
@@ -155,6 +158,7 @@ class Daemon:
                 return await self._run_on_demand(self._tunnel)
             return await self._run(self._tunnel)
         finally:
+            self._groups.remove()
             await self._control.close()
 
     def _make_engine(self, plan: Plan) -> Engine:
@@ -164,6 +168,7 @@ class Daemon:
             self._outer.find,
             self._make_driver,
             serve_names,
+            self._groups,
             self._say,
             self._status_changed,
             takes_over=self._runtime.state.exists(),
@@ -263,6 +268,12 @@ class Daemon:
         if failure is not None:
             raise RemoteError(failure)
         return {}
+
+    async def _exec(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        engine = self._tunnel if isinstance(self._tunnel, Engine) else self._tunnel.engine
+        if engine is None:
+            raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
+        return await engine.admit(bypass=arguments.get("bypass") is True)
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
         plan = make_plan(Instructions.from_data(arguments).make_profile(), parse_dns)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 _LISTS = ("servers", "gateways")
-_SWITCHES = ("kill_switch", "exclude_lan", "on_demand", "replace", "verbose")
+_SWITCHES = ("kill_switch", "exclude_lan", "per_app", "on_demand", "replace", "verbose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Instructions:
     dns: str | None = None
     kill_switch: bool | None = None
     exclude_lan: bool | None = None
+    per_app: bool | None = None
     gateways: tuple[str, ...] = ()
     on_demand: bool | None = None
     replace: bool = False
@@ -57,6 +58,7 @@ class Instructions:
             options.dns,
             options.kill_switch,
             options.exclude_lan,
+            options.per_app,
             tuple(options.gateway or ()),
             options.on_demand,
             options.replace,
@@ -98,6 +100,8 @@ class Instructions:
             tunnel["kill_switch"] = self.kill_switch
         if self.exclude_lan is not None:
             tunnel["exclude_lan"] = self.exclude_lan
+        if self.per_app is not None:
+            tunnel["per_app"] = self.per_app
         if self.gateways:
             tunnel["gateway"] = self.gateways
         changes: dict[str, Any] = {"tunnel": profile.tunnel.model_copy(update=tunnel)} if tunnel else {}

@@ -44,6 +44,15 @@ def add_commands(commands: Any, server_help: str, dns_help: str) -> None:
     reload.set_defaults(replace=False, on_demand=None)
     for each in (down, status):
         each.add_argument("--json", action="store_true", help="print the facts as JSON")
+    execute = commands.add_parser(
+        "exec",
+        help="run a program in the tunnel that is up, or around it",
+        description="Run CMD, and all that it starts, so that it uses the tunnel where only some programs do "
+        "(up --per-app), or goes around it (--bypass). Becomes CMD. Needs root.",
+        usage="tunflow exec [--bypass] -- CMD [ARGS...]",
+    )
+    execute.add_argument("--bypass", action="store_true", help="go around the tunnel")
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
     logs = commands.add_parser("logs", help="print what the tunnel said", description="Print the tunnel's log.")
     logs.add_argument("--follow", "-f", action="store_true", help="and go on with what it says from now on")
 
@@ -61,6 +70,11 @@ def _add_profile_options(parser: argparse.ArgumentParser, server_help: str, dns_
         "--exclude-lan",
         action=argparse.BooleanOptionalAction,
         help="leave the networks alone that this machine is in",
+    )
+    parser.add_argument(
+        "--per-app",
+        action=argparse.BooleanOptionalAction,
+        help="let only programs use the tunnel that tunflow exec starts",
     )
     parser.add_argument(
         "--gateway", metavar="IFACE", action="append", help="carry the traffic of the hosts behind this interface too"

@@ -61,7 +61,7 @@ def down(options: argparse.Namespace) -> int:
     """Take the tunnel down, also one whose process was killed. Raises LocalError or RemoteError."""
     runtime = RuntimeDirectory.running()
     try:
-        _ask(runtime, "stop")
+        request(runtime, "stop")
         was = "up"
     except NotRunning:
         was = "left behind" if _undo(runtime) else "down"
@@ -77,7 +77,7 @@ def status(options: argparse.Namespace) -> int:
     runtime = RuntimeDirectory.running()
     facts: dict[str, Any]
     try:
-        facts = _ask(runtime, "status")
+        facts = request(runtime, "status")
     except NotRunning:
         facts = {
             "status": "disconnected", "pid": None, "device": None, "servers": [], "since": None,
@@ -95,7 +95,7 @@ def reload(options: argparse.Namespace) -> int:
     from tunflow.manager.profile_store import ProfileStore  # noqa: PLC0415
 
     runtime = RuntimeDirectory.running()
-    before = _ask(runtime, "status")
+    before = request(runtime, "status")
     if options.profile is None and not options.server:
         options.profile = before["profile"]
     if options.profile is None and not options.server and not os.environ.get(SERVER_VARIABLE):
@@ -110,7 +110,7 @@ def reload(options: argparse.Namespace) -> int:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise LocalError(f"cannot read the profile {path}: {reason}") from None
         instructions = replace(instructions, profile=str(path), text=text)
-    facts = _ask(runtime, "reload", **asdict(instructions))
+    facts = request(runtime, "reload", **asdict(instructions))
     if options.json:
         _print_json(facts)
     else:
@@ -138,7 +138,8 @@ def logs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(runtime: RuntimeDirectory, operation: str, **arguments: Any) -> dict[str, Any]:
+def request(runtime: RuntimeDirectory, operation: str, **arguments: Any) -> dict[str, Any]:
+    """What the tunnel's process answers. Raises NotRunning, LocalError or RemoteError."""
     try:
         return ask(runtime.control, operation, **arguments)
     except Refused as error:

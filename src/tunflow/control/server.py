@@ -14,6 +14,7 @@ import asyncio
 import os
 import socket
 import struct
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -142,6 +143,9 @@ class ControlServer:
             return Answer(error=str(error), exit_status=error.exit_status)
         except RemoteError as error:
             return Answer(error=str(error))
+        except Exception:
+            traceback.print_exc()  # into the log; whoever asked shall not wait for ever
+            return Answer(error="the tunnel's process made a mistake: tunflow logs has it; it is a bug")
 
     def _may_speak(self, writer: asyncio.StreamWriter) -> bool:
         peer: socket.socket = writer.get_extra_info("socket")

@@ -128,7 +128,20 @@ def _marks(settings: HostSettings, groups: Sequence[ControlGroup]) -> list[str]:
     rules = [
         f'meta mark 0 socket cgroupv2 level {group.level} "{group.name}" meta mark set {mark:#x}' for group in groups
     ]
-    return _chain("programs", rules, "type route hook output priority mangle; policy accept;")
+    chain = _chain("programs", rules, "type route hook output priority mangle; policy accept;")
+    if settings.scope is AppScope.ONLY:
+        return chain
+    return chain + _chain("sources", _sources(settings), "type nat hook postrouting priority srcnat; policy accept;")
+
+
+def _sources(settings: HostSettings) -> list[str]:
+    """A socket takes its address where its packets would go at first: the tunnel's. Those that go around get another,
+    or no answer would come."""
+    return [
+        f'meta mark {settings.bypass_mark:#x} oifname != "{settings.device}" '
+        f"ip{'' if address.version == 4 else '6'} saddr {address.ip} masquerade"
+        for address in settings.addresses
+    ]
 
 
 def _sets(settings: HostSettings) -> list[str]:

@@ -19,20 +19,23 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.monitor import NetworkMonitor
 from tunflow.host.network_path import NetworkPath, PathFinder
 from tunflow.host.route_query import RouteQuery
-from tunflow.host.settings import HostSettings
+from tunflow.host.settings import AppScope, HostSettings
 from tunflow.host.tun import TunDevice
 from tunflow.io import moving
 from tunflow.io.dialer import Address
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.sockets import SocketOptions
+from tunflow.manager.app_groups import APPS, BYPASS, AppGroups
 from tunflow.manager.plan import Plan, with_addresses
 from tunflow.manager.probe import probe
 from tunflow.manager.server_names import ServerNames, literal
@@ -77,6 +80,7 @@ class Engine:
         outer_nameservers: Callable[[], Sequence[str]],
         make_driver: MakeDriver,
         serve_names: Callable[[Driver, Plan], None],
+        groups: AppGroups,
         say: Callable[[str], None],
         changed: Callable[[Status], None] = lambda _: None,
         *,
@@ -95,6 +99,8 @@ class Engine:
         self._sockets = SocketOptions(mark=plan.host.mark)
         self._names = ServerNames(self._sockets, outer_nameservers)
         self._outer_nameservers = outer_nameservers
+        self._groups = groups
+        self._has_bypass = False
         self._found: Found = {}
         self._since: float | None = None
         self._driver: Driver | None = None
@@ -156,6 +162,27 @@ class Engine:
             self._use(driver, ways)
             self._say(f"reloaded: {', '.join(plan.labels)}")
 
+    async def admit(self, *, bypass: bool) -> dict[str, Any]:
+        """How a program comes to use the tunnel, or to go around it: the control group to join, None for none, and the
+        name servers to ask. Raises LocalError."""
+        only = self.plan.host.scope is AppScope.ONLY
+        if bypass is only:
+            # It would be so without doing anything, but for the name servers.
+            return {"group": None, "nameservers": []}
+        self._groups.require()
+        if only:
+            resolvers = [str(ip_address(address)) for address in self.plan.inside] if self.plan.names else []
+            return {"group": APPS, "nameservers": sorted(resolvers)}
+        async with self._changing:
+            if not self._has_bypass:
+                self._has_bypass = True
+                try:
+                    self._host.apply(self._settings(self.plan, _all(self._found)))
+                except LocalError:
+                    self._has_bypass = False
+                    raise
+        return {"group": BYPASS, "nameservers": list(self._outer_nameservers()) if self.plan.names else []}
+
     def status(self) -> dict[str, Any]:
         """The facts of `status --json`; no secrets."""
         statistics = self._driver.statistics if self._driver is not None else None
@@ -195,6 +222,8 @@ class Engine:
 
     async def _start(self) -> None:
         plan = self.plan
+        if plan.host.cgroups:
+            self._groups.require()
         found = await self._find(plan, self._names.within if self._takes_over else self._names.before)
         ways = make_ways(plan, found)
         if not self._takes_over:
@@ -248,12 +277,13 @@ class Engine:
             ways.policy.names = driver.name_server
 
     def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
+        host = replace(plan.host, cgroups=(BYPASS,)) if self._has_bypass and not plan.host.cgroups else plan.host
         if plan.goes_direct:
-            return with_addresses(plan.host, None)
+            return with_addresses(host, None)
         servers = [str(address.sockaddr[0]) for address in addresses]
         if not all(literal(host) for host, _ in plan.first_hops):
             servers += self._outer_nameservers()
-        return with_addresses(plan.host, tuple(servers))
+        return with_addresses(host, tuple(servers))
 
     # Changes.
 

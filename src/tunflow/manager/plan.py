@@ -10,8 +10,9 @@ from typing import TypeVar
 from tunflow.dns.config import DNSConfig
 from tunflow.errors import LocalError
 from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
+from tunflow.host.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.io.driver import NameService
+from tunflow.manager.app_groups import APPS
 from tunflow.manager.profile import Profile
 from tunflow.manager.routing import DIRECT, PROXY, server_chains
 from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
@@ -110,7 +111,7 @@ def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -
         f"{network.address6}/{network.prefix6}",
     )
     dns = None
-    if has_names:
+    if has_names and not tunnel.per_app:
         match = tuple(profile.dns.match_domains) or None
         dns = HostDNS(tuple(map(ip_address, (network.resolver4, network.resolver6))), match=match)
     return HostSettings(
@@ -122,6 +123,8 @@ def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -
         dns=dns,
         kill_switch=tunnel.kill_switch,
         gateways=tuple(tunnel.gateway),
+        cgroups=(APPS,) if tunnel.per_app else (),
+        scope=AppScope.ONLY if tunnel.per_app else AppScope.BYPASS,
     )
 
 

@@ -39,5 +39,7 @@ class TunnelSection(Section):
     """Whether the networks that this host is in are left alone."""
     kill_switch: bool = False
     """Whether nothing may leave around the tunnel, also when tunflow is gone."""
+    per_app: bool = False
+    """Whether only programs that `tunflow exec` starts use the tunnel."""
     gateway: Many[str] = ()
     """Interfaces whose hosts' traffic is carried too."""
