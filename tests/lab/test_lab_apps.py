@@ -9,10 +9,16 @@ import pytest
 from bench.netlab.namespaces import CLIENT4, SITE4, Lab
 from bench.netlab.tunnel import run_command, shadowsocks_url
 from lab_support import DNS, Contents, Tunnel
+from lab_system import System
+from lab_uplinks import FIRST4, FIRST6
 
 pytestmark = pytest.mark.lab
 CURL = "curl -s -m 5 -o /dev/null"
 WGET = "wget -q -t 1 -T 5 -O /dev/null"
+
+
+OWN = (f"{CLIENT4} ", "fd66::1 ", f"{FIRST4} ", f"{FIRST6} ")
+"""C's addresses in both labs."""
 
 
 def run_with(lab: Lab, profile: str, command: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +40,7 @@ class Visits:
     def of(self, agent: str) -> list[str]:
         """Where the visits of one kind of program came from: "direct" or "carried"."""
         lines = [line for line in self._file.read_text().splitlines()[self._before :] if agent in line]
-        return ["direct" if line.startswith((f"{CLIENT4} ", "fd66::1 ")) else "carried" for line in lines]
+        return ["direct" if line.startswith(OWN) else "carried" for line in lines]
 
 
 def test_one_app_in_the_tunnel_and_the_rest_direct(tunnel: Tunnel, contents: Contents) -> None:
@@ -76,3 +82,42 @@ def test_by_domain_within_an_app(tunnel: Tunnel, contents: Contents) -> None:
     assert run_with(tunnel.lab, apps, command).returncode == 0
     assert visits.of("curl/") == ["carried", "direct"]
     assert visits.of("Wget/") == ["direct"]
+
+
+def up_with(system: System, profile: str) -> None:
+    """The whole host in a tunnel with that profile."""
+    file = system.directory / "apps.toml"
+    file.write_text(f'server = "{system.url}"\n{profile}')
+    file.chmod(0o600)
+    system.ok("up", "--dns", DNS, str(file))
+
+
+@pytest.mark.parametrize("kill_switch", [False, True])
+def test_programs_of_the_whole_system(system: System, kill_switch: bool) -> None:
+    """Nobody started them in any special way; a program that started before the tunnel counts too."""
+    visits = Visits(system.lab)
+    switch = "[tunnel]\nkill_switch = true\n" if kill_switch else ""
+    up_with(system, f'{switch}[[apps]]\npath = "/usr/bin/curl"\n')
+    for url in (f"http://{SITE4}/1k", "http://site.lab/1k", "http://[fd77::1]/1k"):
+        assert system.run(["sh", "-c", f"{CURL} {url} && {WGET} {url}"]).returncode == 0, url
+    assert visits.of("curl/") == ["carried"] * 3
+    assert visits.of("Wget/") == ["direct"] * 3
+
+
+def test_by_user_of_the_whole_system(system: System) -> None:
+    visits = Visits(system.lab)
+    up_with(system, 'other_apps = "tunnel"\n[[apps]]\nuid = "nobody"\naction = "direct"\n')
+    assert (
+        system.run(["setpriv", "--reuid=65534", "--clear-groups", *CURL.split(), f"http://{SITE4}/1k"]).returncode == 0
+    )
+    assert system.run([*WGET.split(), f"http://{SITE4}/1k"]).returncode == 0
+    assert (visits.of("curl/"), visits.of("Wget/")) == (["direct"], ["carried"])
+
+
+def test_moments_of_the_whole_system(system: System) -> None:
+    visits = Visits(system.lab)
+    up_with(system, '[[apps]]\npath = "/usr/bin/wget"\n')
+    each = f"{CURL} http://{SITE4}/1k & {WGET} http://{SITE4}/1k & "
+    assert system.run(["sh", "-c", f"{each * 20} wait"]).returncode == 0
+    assert visits.of("curl/") == ["direct"] * 20
+    assert visits.of("Wget/") == ["carried"] * 20

@@ -89,9 +89,9 @@ def open_owners() -> SocketOwners | None:
     if _NUMBER is None:
         return None
     for root in CGROUP_ROOTS:
-        if not Path(root, "cgroup.procs").exists():  # version 2's
-            continue
         with suppress(OSError):
+            if not Path(root, "cgroup.procs").exists():  # version 2's
+                continue
             owners = SocketOwners(root)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
                 (cookie,) = struct.unpack("=Q", ours.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))
