@@ -132,10 +132,12 @@ def test_a_bind_mount_is_rewritten_in_place(conf: Path, tmp_path: Path) -> None:
             unshare(CLONE_NEWNS)
             mount("", "/", "", MS_REC | MS_SLAVE)
             mount(str(source), str(conf), "", MS_BIND)
+            written = conf.stat().st_mtime_ns
             saved = _write(conf)
             assert _is_servers(conf, "198.18.0.2")
             resolver_file.restore(saved)
             assert conf.read_text() == HOST * 50
+            assert conf.stat().st_mtime_ns == written
             unmount(str(conf), MNT_DETACH)
             status = 0
         finally:

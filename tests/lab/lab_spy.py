@@ -29,7 +29,9 @@ class Spy:
 
     def __enter__(self) -> Spy:
         self.file = self.lab.directory / f"spy-{time.monotonic_ns()}.pcap"
+        # Each packet takes a slot of the snapshot's length in tcpdump's buffer: headers are enough, and many fit.
         argv = ["tcpdump", "-Z", "root", "-i", self.interface, "-n", "-p", "-Q", "out", "--immediate-mode", "-U"]
+        argv += ["-s", "256"]
         self.process = self.lab.start(self.lab.client, [*argv, "-w", str(self.file), self.filter])
         deadline = time.monotonic() + 10
         while "listening on" not in self.process.output():

@@ -23,7 +23,9 @@ PICTURE = (
     "ls -l --time-style=+ /etc/resolv.conf; cat /etc/resolv.conf; "
     "sysctl -a --pattern '^net\\.ipv[46]\\.(conf|ip_forward)' 2>/dev/null"
 )
-_CHANGING = re.compile(r"valid_lft \w+|preferred_lft \w+|expires \w+|age \w+|\bqlen \d+|.*stable_secret.*")
+_CHANGING = re.compile(
+    r"valid_lft \w+|preferred_lft \w+|expires \w+|age \w+|\bqlen \d+|\w+_timer +[\d.]+|.*stable_secret.*"
+)
 """What moves by itself."""
 
 

@@ -1,4 +1,4 @@
-"""Tells when the network around the tunnel changes: links, addresses and routes, by netlink, and sleep, by the clock.
+"""Tells when the network around the tunnel changes: links, addresses, routes and rules, by netlink, and sleep.
 
 Rules:
 1. Nothing is polled: the kernel wakes us. What it says is not read for its meaning, only as "something changed": the
@@ -20,8 +20,11 @@ from tunflow.host.clock_watch import ClockWatch
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE = 0x1, 0x10, 0x40
 RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x100, 0x400
+RTMGRP_IPV4_RULE, RTMGRP_IPV6_RULE = 0x80, 1 << 18
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
-"""linux/rtnetlink.h. No neighbours: they come and go all the time."""
+GROUPS |= RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE
+"""linux/rtnetlink.h. Rules: systemd-networkd removes those that it did not make when it starts. No neighbours: they
+come and go all the time."""
 
 SETTLE = 0.05
 """Seconds."""

@@ -41,12 +41,13 @@ def inspect(path: Path = RESOLV_CONF) -> dict[str, Any] | None:
     if _is_ours(path):
         return None
     text = _read(path)
-    saved: dict[str, Any] = {"path": str(path), "text": text, "mode": 0o644, "uid": 0, "gid": 0}
+    saved: dict[str, Any] = {"path": str(path), "text": text, "mode": 0o644, "uid": 0, "gid": 0, "mtime": 0}
     if path.is_symlink():
         saved["link"] = str(path.readlink())
     elif text is not None:
         status = path.stat()
         saved |= {"mode": status.st_mode & 0o7777, "uid": status.st_uid, "gid": status.st_gid}
+        saved["mtime"] = status.st_mtime_ns
     return saved
 
 
@@ -77,6 +78,7 @@ def restore(saved: dict[str, Any]) -> None:
             path.unlink()
         else:
             _put(path, saved["text"], saved["mode"], (saved["uid"], saved["gid"]))
+            os.utime(path, ns=(saved["mtime"], saved["mtime"]))
 
 
 def restore_unrecorded(path: Path = RESOLV_CONF) -> bool:
@@ -98,7 +100,7 @@ def is_sound(saved: object) -> bool:
     """Whether what a state file says could have come from `inspect`."""
     if not isinstance(saved, dict) or not isinstance(saved.get("path"), str) or not saved["path"].startswith("/"):
         return False
-    numbers = all(type(saved.get(name)) is int for name in ("mode", "uid", "gid"))
+    numbers = all(type(saved.get(name)) is int for name in ("mode", "uid", "gid", "mtime"))
     return numbers and isinstance(saved.get("text"), str | None) and isinstance(saved.get("link", ""), str)
 
 

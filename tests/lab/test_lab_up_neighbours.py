@@ -1,0 +1,130 @@
+"""Who else is on a host with a tunnel: a LAN behind it, containers behind a bridge, another VPN with its own table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6, Namespace, ip, nodad
+from lab_system import System
+from lab_uplinks import BEHIND4, BEHIND6, LAN4, LAN6, UplinkLab, until
+
+pytestmark = pytest.mark.lab
+
+PART = 2_000_000
+"""Bytes of a download; the witnesses cannot keep up with much more."""
+CONTAINER4, CONTAINER6 = "172.30.0.2", "fd30::2"
+VPN4, VPN6 = "100.88.0.0/16", "fd88::/48"
+
+
+def _digest(host: Namespace, url: str) -> str:
+    """SHA-256 of the first PART bytes of `url`, as that host gets them."""
+    done = host.run(["sh", "-c", f"curl -sS -m 20 -r 0-{PART - 1} {url} | sha256sum"], check=False)
+    return done.stdout.split()[0] + done.stderr
+
+
+@pytest.fixture(scope="module")
+def expected(uplinks: UplinkLab) -> str:
+    with (uplinks.directory / "site" / "big").open("rb") as file:
+        return hashlib.sha256(file.read(PART)).hexdigest()
+
+
+@pytest.fixture
+def bridge(uplinks: UplinkLab) -> Iterator[None]:
+    """C's lan0 becomes the port of a bridge, and the host behind it a container, as Docker arranges them."""
+    c, behind = uplinks.client, uplinks.behind
+    ip("-n", c.name, "link", "add", "br-lab", "type", "bridge")
+    ip("-n", c.name, "link", "set", "br-lab", "up")
+    for address in ("172.30.0.1/16", "fd30::1/64"):
+        ip("-n", c.name, "addr", "add", address, "dev", "br-lab", *nodad(address))
+    ip("-n", c.name, "link", "set", "lan0", "master", "br-lab")
+    for address in (f"{CONTAINER4}/16", f"{CONTAINER6}/64"):
+        ip("-n", behind.name, "addr", "add", address, "dev", "eth0", *nodad(address))
+    ip("-n", behind.name, "route", "replace", "default", "via", "172.30.0.1")
+    ip("-n", behind.name, "-6", "route", "replace", "default", "via", "fd30::1")
+    c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+    until(lambda: "state UP" in c.run(["ip", "link", "show", "br-lab"]).stdout)
+    yield
+    c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])
+    ip("-n", c.name, "link", "del", "br-lab")
+    for address in (f"{CONTAINER4}/16", f"{CONTAINER6}/64"):
+        ip("-n", behind.name, "addr", "del", address, "dev", "eth0")
+    ip("-n", behind.name, "route", "replace", "default", "via", LAN4)
+    ip("-n", behind.name, "-6", "route", "replace", "default", "via", LAN6)
+
+
+@pytest.mark.parametrize("options", [(), ("--kill-switch",)], ids=["", "kill switch"])
+def test_a_lan_behind_it(uplinks: UplinkLab, system: System, expected: str, options: tuple[str, ...]) -> None:
+    """TCP, UDP, DNS and ping of another host, both families, through the tunnel; its own LAN untouched; put back."""
+    before = system.snapshot()
+    system.up("--gateway", "lan0", *options)
+    lan = uplinks.behind
+    with uplinks.spied() as leaks:
+        for url in (f"http://{SITE4}/big", f"http://[{SITE6}]/big"):
+            assert _digest(lan, url) == expected, system.log()
+        assert SITE4 in lan.run(["dig", "+short", "+timeout=2", f"@{SITE4}", "site.lab"]).stdout
+        for target in (LAN4, LAN6):
+            lan.run(["ping", "-c1", "-W2", target])
+        for target in (BEHIND4, BEHIND6):
+            assert system.run(["ping", "-c1", "-W2", target]).returncode == 0
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert leaks == []
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+@pytest.mark.parametrize("options", [(), ("--kill-switch",)], ids=["", "kill switch"])
+def test_containers_behind_a_bridge(
+    uplinks: UplinkLab, system: System, bridge: None, expected: str, options: tuple[str, ...]
+) -> None:
+    """As Docker has them, without any setting: outside through the tunnel, inside as before."""
+    before = system.snapshot()
+    system.up(*options)
+    container = uplinks.behind
+    with uplinks.spied() as leaks:
+        for url in (f"http://{SITE4}/big", f"http://[{SITE6}]/big"):
+            assert _digest(container, url) == expected, system.log()
+        for target in (CONTAINER4, CONTAINER6):
+            assert system.run(["ping", "-c1", "-W2", target]).returncode == 0
+        for target in ("172.30.0.1", "fd30::1"):
+            container.run(["ping", "-c1", "-W2", target])
+    assert leaks == []
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+@pytest.mark.parametrize("priority", ["5000", "20000"])
+def test_another_vpn_keeps_its_networks(uplinks: UplinkLab, system: System, priority: str) -> None:
+    """Its rules may come before ours (Tailscale's do) or behind them (wg-quick's do)."""
+    c = uplinks.client.name
+    ip("-n", c, "tuntap", "add", "dev", "vpn0", "mode", "tun")
+    try:
+        ip("-n", c, "link", "set", "vpn0", "up")
+        for version, network in (("-4", VPN4), ("-6", VPN6)):
+            ip("-n", c, version, "route", "add", network, "dev", "vpn0", "table", "88")
+            ip("-n", c, version, "rule", "add", "table", "88", "priority", priority)
+        before = system.snapshot()
+        system.up()
+        for address in ("100.88.1.1", "fd88::1"):
+            assert " dev vpn0 " in system.run(["ip", "route", "get", address]).stdout
+        # One that it adds meanwhile is taken in too.
+        ip("-n", c, "route", "add", "198.51.100.0/24", "dev", "vpn0", "table", "88")
+        until(lambda: " dev vpn0 " in system.run(["ip", "route", "get", "198.51.100.1"]).stdout)
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+        ip("-n", c, "route", "del", "198.51.100.0/24", "dev", "vpn0", "table", "88")
+        system.ok("down")
+        assert system.snapshot() == before
+    finally:
+        for version in ("-4", "-6"):
+            uplinks.client.run(["ip", version, "rule", "del", "table", "88"], check=False)
+        ip("-n", c, "link", "del", "vpn0")
+
+
+def test_rules_that_somebody_removes_come_back(uplinks: UplinkLab, system: System) -> None:
+    """systemd-networkd removes rules that are not its own when it starts (ManageForeignRoutingPolicyRules=)."""
+    system.up()
+    before = system.snapshot()
+    for version in ("-4", "-6"):
+        system.run(["sh", "-c", f"while ip {version} rule del proto 158 2>/dev/null; do :; done"])
+    until(lambda: system.snapshot() == before)
