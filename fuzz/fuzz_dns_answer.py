@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tunflow.dns.answers import addresses_untrusted, lifetime, parse_answer_untrusted
 from tunflow.dns.cache import Entry
 from tunflow.dns.chinadns import FOREIGN, ChinaDNS, judge
 from tunflow.dns.messages import HEADER, is_answer, parse_query_untrusted
+from tunflow.dns.mutation import restored_untrusted
 from tunflow.dns.names import name_untrusted, reverse_address, text_of, wire_of
 from tunflow.errors import BadPacket, LocalError
 
@@ -47,6 +50,8 @@ def one_input(data: bytes) -> None:
     except BadPacket:
         return
     assert all(len(address) in {4, 16} for address in addresses)
+    with suppress(BadPacket):
+        parse_answer_untrusted(restored_untrusted(data))
     life = lifetime(answer)
     judge(answer, FOREIGN, _TABLE)
     entry = Entry(answer, life or 0, 0.0)

@@ -137,6 +137,36 @@ def start_dns(
     return server
 
 
+def start_unbound(
+    lab: Lab, interfaces: Sequence[str], names: Mapping[str, Sequence[str]], more: Sequence[str] = ()
+) -> Process:
+    """unbound on `ADDRESS@PORT`s of S: `names` to IPv4 addresses, nothing else; `more` goes into its server section."""
+    config = lab.directory / f"unbound-{interfaces[0]}.conf"
+    lines = [
+        *(f"interface: {interface}" for interface in interfaces),
+        "access-control: 0.0.0.0/0 allow",
+        'do-daemonize: no\n chroot: ""\n username: ""\n pidfile: ""\n use-syslog: no\n logfile: ""\n log-queries: yes',
+        'module-config: "iterator"',
+        'local-zone: "lab." static',
+        *(f'local-data: "{name}. 60 A {address}"' for name, found in names.items() for address in found),
+        *more,
+    ]
+    config.write_text("server:\n" + "".join(f" {line}\n" for line in lines) + "remote-control:\n control-enable: no\n")
+    server = lab.start(lab.server, ["unbound", "-d", "-c", str(config)])
+    server.wait_listening(int(interfaces[-1].partition("@")[2]))
+    return server
+
+
+def wait_ready(process: Process, timeout: float = 10.0) -> Process:
+    """Return once a script says "ready". Raises RuntimeError."""
+    deadline = time.monotonic() + timeout
+    while "ready" not in process.output():
+        if time.monotonic() > deadline or process.popen.poll() is not None:
+            raise RuntimeError(f"{process.argv} does not start: {process.output()}")
+        time.sleep(0.02)
+    return process
+
+
 def start_sshd(lab: Lab) -> Process:
     """sshd on S with a host key and a user key of its own; `ssh_options` has what a client needs."""
     for key in ("host_key", "user_key"):

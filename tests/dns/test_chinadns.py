@@ -3,12 +3,11 @@ chinadns-ng 2025.08.09)."""
 
 from __future__ import annotations
 
-import dns.message
 import pytest
 from dns_world import packed, parsed, query, reply
 
 from tunflow.dns.answers import AAAA, MOST_ADDRESSES, A
-from tunflow.dns.chinadns import DELAY, DOMESTIC, FOREIGN, ChinaDNS, Verdict, judge, mutated
+from tunflow.dns.chinadns import DELAY, DOMESTIC, FOREIGN, ChinaDNS, Verdict, judge
 from tunflow.dns.chinadns_ng import HOLD, ChinaDNSNG, Verdicts
 
 CN, CN2, ABROAD, ABROAD2, BAD = "1.0.1.1", "1.0.2.2", "203.0.113.1", "203.0.113.2", "243.185.187.39"
@@ -107,16 +106,6 @@ def test_when_all_are_dropped_there_is_no_answer():
     assert selection.chosen is None
 
 
-def test_a_mutated_query_reads_as_the_same_name():
-    plain = query("www.example.org", identifier=0, use_edns=0)
-    changed = mutated(plain)
-    assert len(changed) == len(plain) + 1
-    assert b"\3org\xc0\4\0\1\0\1" in changed
-    # dnspython follows the pointer to the zero byte of QDCOUNT, as a resolver does.
-    assert str(dns.message.from_wire(changed).question[0].name) == "www.example.org."
-
-
-LISTS = {"chn": {"baidu.test"}, "gfw": {"wall.test", "both.test"}}
 NG = ChinaDNSNG(
     in_china,
     domestic_name=lambda name: name in {"baidu.test", "both.test"},

@@ -32,7 +32,7 @@ from lab_uplinks import UplinkLab
 PROGRAMS = (
     "busybox", "curl", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "nginx", "nsenter", "openssl",
     "ping", "prlimit", "scp", "setpriv", "sftp", "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump",
-    "tshark", "wget",
+    "tshark", "unbound", "wget",
 )  # fmt: skip
 NAMES = {"site.lab": (SITE4, SITE6), "four.lab": (SITE4,), "six.lab": (SITE6,), "server.lab": (SERVER4,)}
 BIG_TEXT = [f"{number:02}" * 100 for number in range(20)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4
-from bench.netlab.peers import start_dns
+from bench.netlab.peers import start_dns, start_unbound
 from bench.netlab.processes import Process
 from lab_spy import Spy
 from lab_support import Contents, Tunnel
@@ -119,3 +119,47 @@ def test_cached_answers_under_load(tunnel: Tunnel, wide_resolver: str) -> None:
     assert lost == 0, output
     assert sent > 14_000, output
     assert found["Response codes"].strip() == f"NOERROR {sent} (100.00%)", output
+
+
+@pytest.fixture(scope="module")
+def secure_resolver(tunnel: Tunnel) -> Iterator[tuple[str, dict[str, str]]]:
+    """unbound over TLS and HTTPS as dns.lab, and the environment that trusts it."""
+    lab, address = tunnel.lab, "10.77.0.54"
+    lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])
+    key, certificate = lab.directory / "dns-key.pem", lab.directory / "dns-cert.pem"
+    names = f"subjectAltName=DNS:dns.lab,IP:{address}"
+    lab.server.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=dns.lab", "-addext", names]
+    )  # fmt: skip
+    more = [f'tls-service-key: "{key}"', f'tls-service-pem: "{certificate}"']
+    with start_unbound(lab, [f"{address}@853", f"{address}@443"], {"site.lab": [SITE4], "two.lab": [SITE4]}, more):
+        yield address, {"SSL_CERT_FILE": str(certificate)}
+    lab.server.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"])
+
+
+@pytest.mark.parametrize("server", [None, "direct://"])
+@pytest.mark.parametrize("mode", ["tls://dns.lab@{}", "tls://{}", "https://dns.lab@{}/dns-query", "fake,https://{}"])
+def test_encrypted_resolvers(
+    tunnel: Tunnel, secure_resolver: tuple[str, dict[str, str]], mode: str, server: str | None
+) -> None:
+    address, trust = secure_resolver
+    # A type that is looked up whatever the mode; many at once, and again after a pause on the same connection.
+    script = (
+        "ask() { dig +tries=1 +timeout=9 $1 $2; }; for i in 1 2 3 4 5 6 7 8; do ask nobody$i.lab MX & done; wait; "
+        "ask two.lab MX; ask none.lab MX"
+    )
+    found = tunnel.ok(["sh", "-c", script], dns=mode.format(address), env=trust, server=server)
+    assert found.count("status: NXDOMAIN") == 9
+    assert "SERVFAIL" not in found
+
+
+@pytest.mark.parametrize("mode", ["tls://wrong.lab@{}", "https://wrong.lab@{}"])
+def test_a_resolver_that_is_another_is_not_believed(
+    tunnel: Tunnel, secure_resolver: tuple[str, dict[str, str]], mode: str
+) -> None:
+    address, trust = secure_resolver
+    for env, why in ((trust, "Hostname mismatch"), ({}, "self-signed certificate")):
+        done = tunnel.run(["dig", "+tries=1", "+timeout=9", "site.lab"], dns=mode.format(address), env=env)
+        assert b"SERVFAIL" in done.stdout
+        assert why.encode() in done.stderr

@@ -9,6 +9,8 @@ tor                       Tor's own resolution, and fake addresses for .onion; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver import Plan
@@ -17,7 +19,7 @@ from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.io.dialers import Dialer, DirectDialer
 from tunflow.io.driver import Driver
-from tunflow.io.name_server import NameServer
+from tunflow.io.name_server import DialerFor, NameServer
 
 DEFAULT_RESOLVER = "tcp://1.1.1.1"
 
@@ -40,14 +42,22 @@ def dns_config(mode: str) -> DNSConfig | None:
     return DNSConfig({SERVERS: Group((upstream,))}, plan, FakeIP() if fake else None)
 
 
-def name_server(driver: Driver, config: DNSConfig) -> NameServer:
-    """A name server for a driver without rules: resolvers are asked through its dialer, or directly."""
-    return NameServer(driver.reactor, config, lambda via: _dialer(via, driver.dialer), driver.sockets, driver.log)
+def name_server(driver: Driver, config: DNSConfig, find: Callable[[str], Dialer | None] | None = None) -> NameServer:
+    """A name server for a driver. `find` knows the servers and groups of a profile. Raises LocalError."""
+    return NameServer(driver.reactor, config, dialers(driver, find), driver.sockets, driver.log)
 
 
-def _dialer(via: str, tunnel: Dialer) -> Dialer:
-    if via == TUNNEL:
-        return tunnel
-    if via == DIRECT:
-        return DirectDialer()
-    raise LocalError(f"--dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")
+def dialers(driver: Driver, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
+    """Finds the dialer that a resolver is asked through."""
+
+    def dialer(via: str) -> Dialer:
+        if via == TUNNEL:
+            return driver.dialer
+        if via == DIRECT:
+            return DirectDialer()
+        found = find(via) if find is not None else None
+        if found is None:
+            raise LocalError(f"dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")
+        return found
+
+    return dialer

@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     mode = options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS if dialer.tor is None else "tor")
     if mode == "tor" and dialer.tor is None:
         raise LocalError("--dns tor: the last server is not tor://")
-    dns = _configured(mode)
+    dns = routed.dns if routed and not options.dns else None
+    dns = dns or _configured(mode)
     names = name_service(mode) if dns is None else None
     nameserver = network.resolver4 if names is not None or dns is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         reactor = Reactor()
         driver = make_driver(reactor, device, dialer, options, names, inside, policy=routed and routed.policy)
         if dns is not None:
-            _serve_names(driver, dns)
+            _serve_names(driver, dns, routed)
         if routed is not None:
             routed.serve(driver, program.socket_diag_fd)
         reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
@@ -78,8 +79,8 @@ def _configured(mode: str) -> DNSConfig | None:
     return dns_config(mode)
 
 
-def _serve_names(driver: Driver, dns: DNSConfig) -> None:
+def _serve_names(driver: Driver, dns: DNSConfig, routed: Routed | None) -> None:
     """Have the driver's names answered as configured. Raises LocalError."""
     from tunflow.commands.dns_modes import name_server  # noqa: PLC0415
 
-    driver.name_server = name_server(driver, dns)
+    driver.name_server = name_server(driver, dns, routed.dialer_of if routed else None)

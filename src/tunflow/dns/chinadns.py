@@ -17,9 +17,6 @@ in order, and the first line that fits ends it:
 One lone address was typical of injected answers, so such a reply waits for `delay` seconds, for a better one to come;
 the newest of those that wait is taken then. A server of unknown side (no list of the country, or one server only) is
 neither: the lines about the country do not apply.
-
-Mutation: the root label that ends the question's name is replaced by a pointer to a zero byte in the header. A resolver
-reads it as the same name; an injector that looks for the plain form does not.
 """
 
 from __future__ import annotations
@@ -28,7 +25,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tunflow.dns.answers import AAAA, ANSWER, IN, PTR, A, Answer
-from tunflow.dns.messages import HEADER, name_end_untrusted
 from tunflow.dns.selection import AddressTest, Reply, Selection
 
 DELAY = 0.3
@@ -121,12 +117,3 @@ class ChinaDNSSelection(Selection):
         self.due = None
         if self._held is not None and self.chosen is None:
             self.take(self._held, "nothing better came")
-
-
-def mutated(query: bytes) -> bytes:
-    """The query with the root label of its name as a pointer to header offset 4, which is the zero byte of QDCOUNT.
-
-    `query` is one of our own, with one question; it becomes one byte longer.
-    """
-    root = name_end_untrusted(query, HEADER.size) - 1
-    return query[:root] + b"\xc0\x04" + query[root + 1 :]

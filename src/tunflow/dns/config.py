@@ -25,7 +25,7 @@ class Group:
     via: str = TUNNEL
     """The server to go through where an upstream does not say."""
     mutation: bool = False
-    """Names are written as ChinaDNS did to escape injectors (`dns.chinadns`); over UDP only."""
+    """Names are written as ChinaDNS did to escape injectors (`dns.mutation`); over UDP only."""
 
 
 @dataclass(frozen=True, slots=True)

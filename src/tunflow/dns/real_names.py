@@ -9,7 +9,7 @@ asks for its portal-check names to see whether there is a network at all; and a 
 from __future__ import annotations
 
 _SUFFIXES_TEXT = """
-local lan localdomain localhost home.arpa internal intranet corp home private test invalid example onion arpa
+local lan localdomain localhost home.arpa internal intranet corp home private test invalid example arpa
 pool.ntp.org ntp.org ntp.org.cn time.edu.cn time.windows.com time.apple.com time.android.com time.cloudflare.com
 time.nist.gov time.facebook.com time.aws.com time.google.com
 msftconnecttest.com msftncsi.com connectivitycheck.gstatic.com connectivitycheck.android.com captive.apple.com

@@ -17,8 +17,8 @@ import errno
 import socket
 from collections.abc import Callable
 
-from tunflow.dns.chinadns import mutated
 from tunflow.dns.messages import HEADER, is_answer, with_identifier
+from tunflow.dns.mutation import is_mutated, mutated, restored_untrusted
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.io.dialer import Address, Blocked, DatagramRoute, address_of
@@ -59,7 +59,7 @@ class _UDPAsk(Ask):
 
 
 class UDPResolver:
-    """See the module's rules. `mutation` sends names as ChinaDNS did to escape injectors (`dns.chinadns`)."""
+    """See the module's rules. `mutation` sends names as ChinaDNS did to escape injectors (`dns.mutation`)."""
 
     def __init__(
         self,
@@ -177,8 +177,7 @@ class UDPResolver:
             return
         message = with_identifier(asked.message, asked.number)
         end = HEADER.size + len(asked.sent_name)
-        name = asked.query.name if asked.retried else asked.sent_name
-        message = message[: HEADER.size] + name + message[end:]
+        message = message[: HEADER.size] + self._name(asked) + message[end:]
         if self._mutation:
             message = mutated(message)
         data = message if port.codec is None else port.codec.seal(self._target, message)
@@ -188,6 +187,11 @@ class UDPResolver:
             if error.errno not in {errno.ECONNREFUSED, errno.EAGAIN}:
                 why = error.strerror or str(error)
                 self._reactor.call_soon(lambda: self._failed(asked, why))
+
+    @staticmethod
+    def _name(asked: _UDPAsk) -> bytes:
+        """The name as it was sent last."""
+        return asked.query.name if asked.retried else asked.sent_name
 
     def _again(self, asked: _UDPAsk) -> None:
         if not asked.over and asked.cancel_tcp is None:
@@ -221,6 +225,12 @@ class UDPResolver:
 
     def _received(self, port: _Port, message: bytes) -> None:
         asked = port.asks.get(int.from_bytes(message[:2], "big")) if len(message) >= HEADER.size else None
+        if asked is not None and self._mutation and is_mutated(message, self._name(asked)):
+            try:
+                message = restored_untrusted(message)
+            except BadPacket:
+                self.dropped += 1
+                return
         if asked is None or not is_answer(message, asked.query) or not self._keeps_case(message, asked):
             self.dropped += 1
         elif asked.cancel_tcp is not None:

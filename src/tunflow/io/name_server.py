@@ -28,6 +28,7 @@ from tunflow.io.dns_ask import Cancel, Ended, Heard, Upstreams
 from tunflow.io.dns_group import ResolverGroup
 from tunflow.io.dns_hand import DatagramQueries, StreamQueries
 from tunflow.io.dns_upstreams import make_upstream
+from tunflow.io.fake_ip_file import FakeIPFile
 from tunflow.io.policy import Hand
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
@@ -49,7 +50,8 @@ class NameServer:
         self._reactor = reactor
         self._sockets = sockets
         self._log = log
-        fake = make_fake_map(config.fake_ip) if config.fake_ip is not None else None
+        self._fake_file: FakeIPFile | None = None
+        fake = self._fake_map(config.fake_ip) if config.fake_ip is not None else None
         self._groups = self._make_groups(config, dialer_for)
         cache = Cache(config.cache_entries, config.cache_size, config.stale)
         self.resolver = Resolver(self, self._plan(config), cache, fake)
@@ -152,7 +154,7 @@ class NameServer:
         """
         groups = self._make_groups(config, dialer_for)
         if config.fake_ip is not None and self.resolver.fake is None:
-            self.resolver.fake = make_fake_map(config.fake_ip)
+            self.resolver.fake = self._fake_map(config.fake_ip)
         before, self._groups = self._groups, groups
         self.config = config
         self.resolver.plan = self._plan(config)
@@ -168,6 +170,17 @@ class NameServer:
         """Give everything back, without a word to clients that wait."""
         self.resolver.close()
         _close(self._groups)
+        if self._fake_file is not None:
+            self._fake_file.close()
+
+    def _fake_map(self, config: FakeIP) -> FakeIPMap:
+        """The map as configured, with what its file remembers. Raises LocalError."""
+        fake = FakeIPMap(config.pool4, config.pool6, config.names)
+        if config.file is not None:
+            self._fake_file = FakeIPFile(
+                config.file, fake, self._reactor, lambda line: self._log.tell("fake-IP file", line)
+            )
+        return fake
 
     def _plan(self, config: DNSConfig) -> Plan:
         return replace(config.plan, hide_resolvers=config.block_encrypted)
@@ -231,13 +244,3 @@ class NameServer:
 def _close(groups: Mapping[str, Upstreams]) -> None:
     for group in groups.values():
         group.close()
-
-
-def make_fake_map(config: FakeIP) -> FakeIPMap:
-    """An empty map as configured. Raises LocalError."""
-    return FakeIPMap(config.pool4, config.pool6, config.names)
-
-
-def group_labels(config: DNSConfig) -> Mapping[str, tuple[str, ...]]:
-    """What each group of resolvers consists of, for people."""
-    return {name: tuple(each.label for each in group.upstreams) for name, group in config.groups.items()}

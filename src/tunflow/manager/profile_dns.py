@@ -1,9 +1,76 @@
-"""`[dns]`: how names are looked up."""
+"""`[dns]`: how names are looked up. `manager.dns_plan` makes of it what the name server runs by."""
 
 from __future__ import annotations
 
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from tunflow.dns.fake_ip import POOL4, POOL6
+from tunflow.dns.upstream import parse_upstream
+from tunflow.errors import LocalError
 from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import Domain
+from tunflow.manager.texts import Address, Domain, Network
+
+_FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa")
+"""Keys that ask for the name server instead of the small forwarder."""
+
+
+def _resolver(text: str) -> str:
+    try:
+        parse_upstream(text)
+    except LocalError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Resolver = Annotated[str, AfterValidator(_resolver)]
+"""A resolver as `tunflow.dns.upstream` reads it."""
+
+
+class ChinaDNSSection(Section):
+    """`[dns.chinadns]`: whose answer is believed when `domestic` and `foreign` resolvers are there."""
+
+    table: Literal["refined", "original"] = "refined"
+    """That of chinadns-ng, or that of ChinaDNS."""
+    country: str = "CN"
+    """Whose addresses are domestic; `tunflow rules update` fetches them."""
+    country_networks: str | None = None
+    """A file with networks, one a line, instead of the registries' (a chnroute list)."""
+    domestic_names: str | None = None
+    """A file of domains that only domestic resolvers are asked for: one a line, or dnsmasq's `server=/DOMAIN/…`."""
+    foreign_names: str | None = None
+    """A file of domains that only foreign resolvers are asked for."""
+    blacklist: str | None = None
+    """A file of addresses or networks that no answer may hold."""
+    accept_empty: bool = False
+    """Refined: a domestic answer without an address is taken."""
+    no_aaaa: Many[Literal["chn", "gfw", "none"]] = ()
+    """Refined: names without AAAA records: those of the domestic list, of the foreign one, of neither."""
+    bidirectional: bool = False
+    """Original: foreign answers with domestic addresses are dropped."""
+    mutation: bool = False
+    """Original: names are sent to foreign resolvers with a compression pointer; over UDP."""
+    delay: Annotated[float, Field(ge=0, le=3)] = 0.3
+    """Original: seconds that a suspect answer waits for a better one."""
+
+
+class FakeIPSection(Section):
+    """`[dns.fake_ip]`: addresses that stand for names."""
+
+    pool4: Network = POOL4
+    pool6: Network = POOL6
+    names: Annotated[int, Field(ge=16, le=1_000_000)] = 65_536
+    """How many names have one at a time, if the pools have as many."""
+    real: Many[Domain] = ()
+    """Domains that get real addresses, besides those that tunflow knows to need them."""
+
+
+class RouteSection(Section):
+    """`[[dns.routes]]`: domains with resolvers of their own."""
+
+    domains: Many[Domain] = Field(min_length=1)
+    servers: Many[Resolver] = Field(min_length=1)
 
 
 class DNSSection(Section):
@@ -13,3 +80,38 @@ class DNSSection(Section):
     """As `tunflow run --dns`."""
     match_domains: Many[Domain] = ()
     """The only domains that are looked up in the tunnel; empty for all."""
+    servers: Many[Resolver] = ()
+    """Resolvers, asked in turn, through the tunnel unless they say otherwise."""
+    race: bool = False
+    """All of a list are asked at once, and the first answer counts."""
+    domestic: Many[Resolver] = ()
+    """With `foreign` instead of `servers`: asked past the tunnel."""
+    foreign: Many[Resolver] = ()
+    """Asked through the tunnel."""
+    bootstrap: Many[Resolver] = ()
+    """Who looks up the names of resolvers that are asked past the tunnel."""
+    chinadns: ChinaDNSSection = ChinaDNSSection()
+    fake_ip: FakeIPSection | None = None
+    hosts: dict[str, Many[Address]] = Field(default_factory=dict)
+    """Names with their addresses."""
+    routes: Many[RouteSection] = ()
+    block_encrypted: bool = False
+    """Clients' DNS over TLS, QUIC and HTTPS is refused, so that they ask here."""
+    hide_aaaa: bool = False
+    """No name has AAAA records."""
+    cache_entries: Annotated[int, Field(ge=16, le=1_000_000)] = 10_000
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it asks for more than `mode` can say."""
+        return any(getattr(self, key) for key in _FULL)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.domestic) is not bool(self.foreign):
+            raise ValueError("must have both domestic and foreign resolvers, or neither")
+        if self.domestic and self.servers:
+            raise ValueError("must have either servers, or domestic and foreign resolvers")
+        if self.is_full and self.mode not in {"tcp", "fake"}:
+            raise ValueError('must have resolvers as servers = […] and no mode but "fake", or a mode alone')
+        return self
