@@ -103,6 +103,12 @@ def _perform(options: argparse.Namespace) -> int:
         url = options.url or os.environ.get("TUNFLOW_SERVER")
         if url is None:
             raise LocalError("no link given: tunflow serve ss://METHOD:PASSWORD@HOST:PORT, or set TUNFLOW_SERVER")
+        if url.lower().startswith("shadowvpn:"):
+            from tunflow.commands.serve_shadowvpn import serve_shadowvpn
+
+            return serve_shadowvpn(url, options.masquerade)
+        if options.masquerade:
+            raise LocalError("--masquerade goes with a shadowvpn:// link")
         return serve(url)
     if options.name == "profile":
         from tunflow.commands.profile import profile
@@ -170,14 +176,20 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser(
         "serve",
-        help="be a Shadowsocks server",
-        description="Serve Shadowsocks (TCP and UDP) until interrupted; for tests and small use.",
+        help="be a Shadowsocks or ShadowVPN server",
+        description="Serve Shadowsocks (TCP and UDP) or ShadowVPN until interrupted; for tests and small use.",
     )
     serve.add_argument(
         "url",
         metavar="URL",
         nargs="?",
-        help="ss://METHOD:PASSWORD@HOST:PORT to listen on; default: the environment variable TUNFLOW_SERVER",
+        help="ss://METHOD:PASSWORD@HOST:PORT or shadowvpn://PASSWORD@HOST:PORT?net=10.7.0.1/24 to listen on; default: "
+        "the environment variable TUNFLOW_SERVER",
+    )
+    serve.add_argument(
+        "--masquerade",
+        action="store_true",
+        help="shadowvpn:// only: let the clients out to the network under this host's address",
     )
 
     _add_system_commands(commands)

@@ -34,6 +34,9 @@ class ProviderHost(Protocol):
     def paths(self) -> AsyncIterator[NetworkPath]:
         """Changes of `path`."""
 
+    def display(self, message: str) -> None:
+        """A line for the user."""
+
     def create_task(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         """A task that ends with the provider."""
 

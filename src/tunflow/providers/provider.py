@@ -77,6 +77,10 @@ class Provider:
         """
         return await self._host.dialer(links)
 
+    def display_message(self, message: str) -> None:
+        """Tell the user something, in the log of the tunnel; the same words once a minute at most."""
+        self._host.display(message)
+
     def create_task(self, work: Coroutine[Any, Any, object], *, name: str | None = None) -> asyncio.Task[object]:
         """Run a coroutine beside the provider; it is cancelled when the provider stops.
 

@@ -7,18 +7,19 @@ import errno
 import os
 import socket
 import ssl
-from collections import deque
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
+from tunflow.io.datagram_batches import DatagramBatches
+from tunflow.io.reactor import EDGE, READ, WRITE, Reactor
 from tunflow.io.sockets import SocketOptions
 from tunflow.providers.connections import TCPConnection, UDPSession
 
 CONNECT_TIMEOUT = 15.0
 """Seconds for each address of a host."""
 
-DATAGRAMS = 256
-"""Datagrams that wait for a provider to read them; more are dropped, as a full socket would."""
+BATCH = 16
+"""Datagrams, or as many batches of them, that one read takes from the socket."""
 
 LARGEST_DATAGRAM = 65507
 
@@ -94,21 +95,27 @@ async def connect(
 
 
 class SocketUDPSession(UDPSession):
-    """Datagrams on a connected socket."""
+    """Datagrams on a connected socket, many in a call of the kernel where they come and go in numbers."""
 
-    def __init__(self, transport: asyncio.DatagramTransport, protocol: _Datagrams) -> None:
-        self._transport = transport
-        self._protocol = protocol
+    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._batches = DatagramBatches(sock)
+        self._readable = True
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._closed = False
+        reactor.add(sock.fileno(), READ | WRITE | EDGE, self._on_event)
 
     @property
     def local_address(self) -> Endpoint:
         """Our end."""
-        return endpoint(*self._transport.get_extra_info("sockname")[:2])
+        return endpoint(*self._socket.getsockname()[:2])
 
     @property
     def resolved_endpoint(self) -> Endpoint:
         """The far end."""
-        return endpoint(*self._transport.get_extra_info("peername")[:2])
+        return endpoint(*self._socket.getpeername()[:2])
 
     @property
     def maximum_datagram_length(self) -> int:
@@ -117,70 +124,51 @@ class SocketUDPSession(UDPSession):
 
     async def read_datagrams(self) -> list[bytes]:
         """What has arrived."""
-        return await self._protocol.take()
+        while True:
+            self._check_open()
+            if self._readable:
+                datagrams = [bytes(datagram) for datagram, _ in self._batches.receive(BATCH)]
+                if datagrams:
+                    return datagrams
+                self._readable = False
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send."""
-        self._protocol.raise_error()
-        for datagram in datagrams:
-            self._transport.sendto(datagram)
-        await self._protocol.drained()
+        sent = 0
+        while True:
+            self._check_open()
+            sent += self._batches.send(datagrams[sent:] if sent else datagrams)
+            if sent == len(datagrams):
+                return
+            self._writable.clear()
+            await self._writable.wait()
 
     def cancel(self) -> None:
         """Close it."""
-        self._transport.abort()
+        if not self._closed:
+            self._closed = True
+            self._reactor.remove(self._socket.fileno())
+            self._socket.close()
+            self._arrived.set()
+            self._writable.set()
+
+    def _on_event(self, events: int) -> None:
+        if events & ~WRITE:
+            self._readable = True
+            self._arrived.set()
+        if events & WRITE:
+            self._writable.set()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OSError(errno.EBADF, "the session is closed")
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    """Keeps what arrives until it is taken."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[bytes] = deque(maxlen=DATAGRAMS)
-        self._error: OSError | None = None
-        self._arrived = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
-        if len(self._waiting) < DATAGRAMS:
-            self._waiting.append(data)
-        self._arrived.set()
-
-    def error_received(self, exc: Exception) -> None:
-        self._error = exc if isinstance(exc, OSError) else OSError(str(exc))
-        self._arrived.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._error = exc if isinstance(exc, OSError) else OSError(errno.EBADF, "the session is closed")
-        self._arrived.set()
-        self._writable.set()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    async def take(self) -> list[bytes]:
-        while not self._waiting:
-            self.raise_error()
-            self._arrived.clear()
-            await self._arrived.wait()
-        datagrams = list(self._waiting)
-        self._waiting.clear()
-        return datagrams
-
-    async def drained(self) -> None:
-        await self._writable.wait()
-
-    def raise_error(self) -> None:
-        """An error is told once, as a socket does."""
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-
-async def open_udp(remote: Endpoint, local: Endpoint | None, sockets: SocketOptions) -> SocketUDPSession:
+async def open_udp(
+    remote: Endpoint, local: Endpoint | None, sockets: SocketOptions, reactor: Reactor
+) -> SocketUDPSession:
     """A session with a host's first address. Raises OSError."""
     family, sockaddr = (await _addresses(remote, socket.SOCK_DGRAM))[0]
     sock = sockets.open(family, socket.SOCK_DGRAM)
@@ -188,12 +176,10 @@ async def open_udp(remote: Endpoint, local: Endpoint | None, sockets: SocketOpti
         if local is not None:
             sock.bind((local.host_text, local.port))
         sock.connect(sockaddr)
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(_Datagrams, sock=sock)
+        return SocketUDPSession(reactor, sock)
     except BaseException:
         sock.close()
         raise
-    return SocketUDPSession(transport, protocol)
 
 
 async def _addresses(remote: Endpoint, kind: int) -> list[tuple[int, tuple[str, int]]]:

@@ -232,6 +232,11 @@ class ProviderSession:
         finally:
             self._watchers.discard(queue)
 
+    def display(self, message: str) -> None:
+        """A line in the log."""
+        line = " ".join(f"provider {self.name}: {message}".split())
+        self._surroundings.log.tell(line, line)
+
     def create_task(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         """A task that ends with the provider."""
         task = asyncio.get_running_loop().create_task(self._contained(work, name), name=name)
@@ -251,7 +256,7 @@ class ProviderSession:
         """A datagram session."""
         if through:
             return await self.tunnel().open_udp(remote, local)
-        return await outside.open_udp(remote, local, self._surroundings.sockets)
+        return await outside.open_udp(remote, local, self._surroundings.sockets, self._surroundings.reactor)
 
     async def dialer(self, links: Sequence[str]) -> Dialer:
         """A dialer, made once for the same links."""

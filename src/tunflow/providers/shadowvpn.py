@@ -1,0 +1,137 @@
+"""ShadowVPN as a packet tunnel provider: written against the public extension point, like anybody's own.
+
+Configuration (`provider_configuration`): `link` (`shadowvpn://…`), or `server`, `port`, `password`, `user_token`, `net`
+and `mtu` one by one; `dns` (a list of resolvers), `included_routes` and `excluded_routes` (networks).
+
+The order of events is the original's iOS app: settings, UDP session, packets. A changed network path makes it
+`reasserting`: settings taken back, a new session (the server's name looked up again), settings applied, connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tunflow.endpoint import endpoint
+from tunflow.errors import BadPacket, LocalError
+from tunflow.providers.connections import UDPSession
+from tunflow.providers.dns_settings import DNSSettings
+from tunflow.providers.ip_settings import IPv4Route, IPv4Settings
+from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
+from tunflow.tunnels.shadowvpn.boxes import make_box
+from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig, config_of, parse_link
+from tunflow.tunnels.shadowvpn.seal import Sealer, master_key
+
+SILENCE = 10.0
+"""Seconds of sending without an answer after which it is mentioned."""
+
+
+class ShadowVPNProvider(PacketTunnelProvider):
+    """A ShadowVPN client."""
+
+    _session: UDPSession
+    _config: ShadowVPNConfig
+    _sealer: Sealer
+    _heard = False
+
+    async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:  # noqa: ARG002
+        """Open the session and route packets into it. Raises LocalError for a wrong configuration, OSError."""
+        values = dict(self.protocol_configuration.provider_configuration)
+        self._config = parse_link(values["link"]) if "link" in values else config_of(values, "provider_configuration")
+        self._settings = _settings(self._config, values)
+        self._sealer = Sealer(make_box(master_key(self._config.password.encode()), self.display_message), os.urandom)
+        await self._open()
+        await self.set_tunnel_network_settings(self._settings)
+        self.create_task(self._send(), name="packets to the server")
+        self.create_task(self._receive(), name="packets from the server")
+        self.create_task(self._follow_path(), name="network changes")
+        self.create_task(self._mention_silence(), name="silence")
+
+    async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
+        """Close the session."""
+        self._session.cancel()
+
+    async def _open(self) -> None:
+        self._session = await self.create_udp_session(endpoint(self._config.server, self._config.port))
+
+    async def _send(self) -> None:
+        seal, flow = self._sealer.seal, self.packet_flow
+        token = self._config.user_tokens[0] if self._config.user_tokens else b""
+        while True:
+            packets = await flow.read_packets()
+            datagrams = [seal((packet,), token) for packet in packets]
+            try:
+                await self._session.write_datagrams(datagrams)
+            except OSError:
+                continue  # as on any wire: a packet that cannot leave now is lost
+            self._asked = True
+
+    async def _receive(self) -> None:
+        open_untrusted, flow = self._sealer.open_untrusted, self.packet_flow
+        token_size = len(self._config.user_tokens[0]) if self._config.user_tokens else 0
+        while True:
+            session = self._session
+            try:
+                datagrams = await session.read_datagrams()
+            except OSError:
+                if session is self._session:
+                    await asyncio.sleep(0.1)  # an ICMP error about what we sent, or the session is being renewed
+                continue
+            packets = []
+            for datagram in datagrams:
+                try:
+                    packets.append(open_untrusted(datagram, token_size)[1])
+                except BadPacket:
+                    continue  # as the original does, without a word
+            if packets:
+                self._heard = True
+                flow.write_packets(packets)
+
+    _asked = False
+
+    async def _follow_path(self) -> None:
+        """A new path: a new session, from a new address, and the settings once more."""
+        async for path in self.default_path_changes():
+            if not path.is_satisfied:
+                continue
+            self.reasserting = True
+            await self.set_tunnel_network_settings(None)
+            old = self._session
+            try:
+                await self._open()
+            except OSError as error:
+                self.cancel_tunnel(error)
+                return
+            old.cancel()
+            await self.set_tunnel_network_settings(self._settings)
+            self.reasserting = False
+
+    async def _mention_silence(self) -> None:
+        while not self._asked:
+            await asyncio.sleep(1)
+        await asyncio.sleep(SILENCE)
+        if not self._heard:
+            self.display_message(
+                f"no answer from {self._config.label} for {SILENCE:.0f} s: check the server's address and port, the "
+                "password, the user_token, and that UDP passes (a server does not answer what it cannot authenticate)"
+            )
+
+
+def _settings(config: ShadowVPNConfig, values: Mapping[str, Any]) -> PacketTunnelNetworkSettings:
+    included = [IPv4Route(route) for route in values.get("included_routes", [])] or [IPv4Route.default()]
+    excluded = [IPv4Route(route) for route in values.get("excluded_routes", []) if ":" not in route]
+    servers = values.get("dns", [])
+    if not isinstance(servers, list | tuple):
+        raise LocalError("provider_configuration: dns is a list of addresses")
+    return PacketTunnelNetworkSettings(
+        tunnel_remote_address=config.server,
+        ipv4_settings=IPv4Settings(
+            [str(config.net.ip)], [str(config.net.netmask)], included_routes=included, excluded_routes=excluded
+        ),
+        dns_settings=DNSSettings(servers, match_domains=[""]) if servers else None,
+        mtu=config.mtu,
+    )

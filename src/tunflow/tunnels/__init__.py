@@ -1,0 +1,1 @@
+"""Packet planes: machines that turn IP packets into a VPN protocol's datagrams and back; pure (see tunflow.machine)."""

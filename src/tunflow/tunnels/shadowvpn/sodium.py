@@ -1,0 +1,81 @@
+"""Salsa20/8 and Poly1305 from the system's libsodium, by ctypes: a packet costs two calls.
+
+Builds of libsodium that are "minimal" leave Salsa20/8 out (the copy inside PyNaCl is one), so it is looked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+
+from tunflow.endpoint import Buffer
+from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, TAG_SIZE
+
+NAMES = ("libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib")
+
+LARGEST = 65536
+"""Bytes of the largest packet, and a little more."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The system's libsodium, if it has Salsa20/8."""
+    for name in NAMES:
+        try:
+            found = ctypes.CDLL(name)
+        except OSError:
+            continue
+        if hasattr(found, "crypto_stream_salsa208_xor") and found.sodium_init() >= 0:
+            found.crypto_stream_salsa208_xor.argtypes = [
+                ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_char_p, ctypes.c_char_p,
+            ]  # fmt: skip
+            found.crypto_onetimeauth_poly1305.argtypes = [
+                ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_void_p,
+            ]  # fmt: skip
+            found.crypto_onetimeauth_poly1305_verify.argtypes = [
+                ctypes.c_char_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_void_p,
+            ]  # fmt: skip
+            return found
+    return None
+
+
+class SodiumBox:
+    """`SecretBox` by libsodium; `library` must have found one."""
+
+    def __init__(self, key: bytes) -> None:
+        found = library()
+        assert found is not None
+        self._key = key
+        self._xor = found.crypto_stream_salsa208_xor
+        self._authenticate = found.crypto_onetimeauth_poly1305
+        self._verify = found.crypto_onetimeauth_poly1305_verify
+        # 32 zeros, which become the key of Poly1305, and the text behind them; the tag goes in front of the ciphertext.
+        self._in = bytearray(KEY_SIZE + LARGEST)
+        self._out = bytearray(KEY_SIZE + LARGEST)
+        self._in_at = ctypes.addressof(ctypes.c_char.from_buffer(self._in))
+        self._out_at = ctypes.addressof(ctypes.c_char.from_buffer(self._out))
+
+    def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
+        """Tag and ciphertext."""
+        text = self._in
+        end = KEY_SIZE
+        for piece in plaintext:
+            start, end = end, end + len(piece)
+            text[start:end] = piece
+        out = self._out_at
+        self._xor(out, self._in_at, end, nonce, self._key)
+        # The key's second half is of no use any more once the tag, which lies over it, is made.
+        self._authenticate(out + KEY_SIZE - TAG_SIZE, out + KEY_SIZE, end - KEY_SIZE, out)
+        return bytes(memoryview(self._out)[KEY_SIZE - TAG_SIZE : end])
+
+    def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
+        """The plaintext, or None."""
+        view = memoryview(sealed)
+        size = len(view) - TAG_SIZE
+        end = KEY_SIZE + size
+        self._in[KEY_SIZE:end] = view[TAG_SIZE:]
+        self._xor(self._out_at, self._in_at, end, bytes(nonce), self._key)
+        if self._verify(bytes(view[:TAG_SIZE]), self._in_at + KEY_SIZE, size, self._out_at):
+            return None
+        return bytes(memoryview(self._out)[KEY_SIZE:end])

@@ -1,0 +1,69 @@
+"""ShadowVPN's wire format: the vectors, and what no attacker may get through."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunflow.errors import BadPacket
+from tunflow.tunnels.shadowvpn.salsa208 import PureBox, keystream
+from tunflow.tunnels.shadowvpn.seal import OVERHEAD, Sealer, master_key
+from tunflow.tunnels.shadowvpn.sodium import SodiumBox
+
+VECTORS = tomllib.loads((Path(__file__).parent.parent / "vectors" / "shadowvpn.toml").read_text())
+KEY = bytes.fromhex(VECTORS["key"])
+NONCE = bytes.fromhex(VECTORS["nonce"])
+BOXES = pytest.mark.parametrize("box", [PureBox(KEY), SodiumBox(KEY)], ids=["pure", "sodium"])
+
+
+def test_the_key_of_a_password():
+    assert master_key(VECTORS["password"].encode()) == KEY
+
+
+def test_the_keystream():
+    stream = VECTORS["keystream"]
+    key, nonce, expected = (bytes.fromhex(stream[name]) for name in ("key", "nonce", "bytes"))
+    assert keystream(key, nonce, 64) == expected
+    assert keystream(key, nonce, 5) == expected[:5]
+    assert keystream(key, nonce, 1000)[:64] == expected
+
+
+@BOXES
+@pytest.mark.parametrize("vector", VECTORS["packets"], ids=["without token", "with token"])
+def test_the_vectors(box, vector):
+    sealer = Sealer(box, lambda size: NONCE[:size])
+    token, datagram = bytes.fromhex(vector["token"]), bytes.fromhex(vector["datagram"])
+    plaintext = vector["plaintext"].encode()
+    assert sealer.seal([plaintext], token) == datagram
+    opened_token, opened = sealer.open_untrusted(datagram, len(token))
+    assert (opened_token, bytes(opened)) == (token, plaintext)
+
+
+@given(packet=st.binary(max_size=3000), cut=st.integers(0, 3000), nonce=st.binary(min_size=8, max_size=8))
+def test_both_ciphers_say_the_same_and_any_packet_comes_back(packet, cut, nonce):
+    pieces = [packet[:cut], memoryview(packet)[cut:]]
+    datagrams = {Sealer(box, lambda size: nonce).seal(pieces) for box in (PureBox(KEY), SodiumBox(KEY))}
+    (datagram,) = datagrams
+    assert len(datagram) == len(packet) + OVERHEAD
+    for box in (PureBox(KEY), SodiumBox(KEY)):
+        assert bytes(Sealer(box, lambda size: nonce).open_untrusted(datagram)[1]) == packet
+
+
+@given(packet=st.binary(max_size=200), where=st.integers(0), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_dropped(packet, where, bit):
+    for box in (PureBox(KEY), SodiumBox(KEY)):
+        datagram = bytearray(Sealer(box, lambda size: NONCE).seal([packet]))
+        datagram[where % len(datagram)] ^= 1 << bit
+        with pytest.raises(BadPacket):
+            Sealer(box, lambda size: NONCE).open_untrusted(datagram)
+
+
+@BOXES
+@given(datagram=st.binary(max_size=60))
+def test_what_is_too_short_or_made_up_is_dropped(box, datagram):
+    with pytest.raises(BadPacket):
+        Sealer(box, lambda size: NONCE).open_untrusted(datagram, 8)
