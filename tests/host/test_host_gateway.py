@@ -110,6 +110,22 @@ def test_the_lan_and_its_dhcp_are_untouched(client: Client, tmp_path: Path, kill
     network.undo()
 
 
+def test_a_gateway_no_more(client: Client, tmp_path: Path) -> None:
+    """A reload that takes the gateway away gives its sysctls back, and keeps those that every tunnel needs."""
+    run("sysctl -q -w net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.all.rp_filter=0")
+    before = snapshot()
+    network = HostNetwork(tmp_path / "state")
+    network.apply(GATEWAY)
+    assert sysctls.read("ipv4/conf/eth1/forwarding") == "1"
+    network.apply(SETTINGS)
+    assert sysctls.read("ipv4/conf/eth1/forwarding") == "0"
+    assert sysctls.read("ipv4/conf/all/rp_filter") == "2"
+    network.apply(GATEWAY)
+    assert sysctls.read("ipv4/conf/eth1/forwarding") == "1"
+    network.undo()
+    assert snapshot() == before
+
+
 def test_a_gateway_that_is_not_there_is_one_line(client: Client, tmp_path: Path) -> None:
     before = snapshot()
     with pytest.raises(LocalError, match=r"gateway 'eth7': no such interface; there are docker0, eth0, "):

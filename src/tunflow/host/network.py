@@ -145,6 +145,12 @@ class HostNetwork:
         configure_tunnel(route, settings.device, settings.addresses, mtu)
 
     def _set_sysctls(self, settings: HostSettings, record: Record) -> None:
+        in_force = None if self._settings is None else self._settings.gateways
+        if in_force != settings.gateways:  # of another time, or of a process that is gone
+            stale = {name: change for name, change in record.sysctls.items() if not sysctls.is_for_all(name)}
+            sysctls.restore(stale)
+            for name in stale:
+                del record.sysctls[name]
         wanted = sysctls.plan(settings.device, settings.gateways)
         for name, value in wanted:
             old, _ = record.sysctls.get(name, (sysctls.read(name) or "", ""))

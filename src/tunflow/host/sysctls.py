@@ -44,6 +44,11 @@ def _forwarding6(devices: Sequence[str]) -> list[tuple[str, str]]:
     return [*keep_routers, ("ipv6/conf/all/forwarding", "1")]
 
 
+def is_for_all(name: str) -> bool:
+    """Whether every tunnel needs `name`, not only one that is a gateway."""
+    return name.endswith("/rp_filter")
+
+
 def read(name: str) -> str | None:
     """The value of `name`, or None where the kernel has no such setting."""
     return _read(ROOT / name)
