@@ -178,7 +178,7 @@ def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tunflow.io.tcp_relay.socket.socket", none_left)
+        patched.setattr("tunflow.io.sockets.socket.SocketType", none_left)
         bench.send(SYN, seq=0)
         bench.until(lambda: bench.lines)
     assert bench.card.read(10) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Endpoint
@@ -84,6 +85,7 @@ class DatagramDialer(Protocol):
         """The way for one client socket's datagrams, to any target. Raises Blocked."""
 
 
+@lru_cache(1024)
 def address_of(target: Endpoint) -> Address:
     """The socket address of a packed-address endpoint."""
     assert isinstance(target.host, bytes)

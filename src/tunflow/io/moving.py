@@ -18,7 +18,7 @@ Path = tuple[bytes, bytes]
 """A socket's local and far address, packed."""
 
 
-def path_of(sock: socket.socket, far: str) -> Path | None:
+def path_of(sock: socket.SocketType, far: str) -> Path | None:
     """The path of a connected or connecting socket; None when it is on none."""
     try:
         local = sock.getsockname()[0]

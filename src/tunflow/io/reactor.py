@@ -12,11 +12,13 @@ import itertools
 import select
 import time
 from collections.abc import Callable
+from math import inf
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 EDGE = select.EPOLLET
 READ_HANGUP = select.EPOLLRDHUP
+URGENT = select.EPOLLPRI
 ERROR = select.EPOLLERR
 HANGUP = select.EPOLLHUP
 
@@ -58,6 +60,8 @@ class Reactor:
         self._deadlines: list[tuple[Callable[[], float | None], Callable[[float], None]]] = []
         self._running = False
         self._removed: set[int] = set()
+        self._due = -inf
+        """When a timer or deadline is due that was known before the wait; a later one has its turn after the next."""
         self.now = time.monotonic()
         """The time of this round in seconds, read once when epoll returned."""
 
@@ -147,12 +151,12 @@ class Reactor:
             if fd in removed:
                 continue  # an earlier call of this round closed it; the number may be a new socket's by now
             handlers[fd](what)
-        if self._timers:
+        if self.now >= self._due:
             self._run_timers()
-        for next_timeout, handle in self._deadlines:
-            due = next_timeout()
-            if due is not None and due <= self.now:
-                handle(self.now)
+            for next_timeout, handle in self._deadlines:
+                due = next_timeout()
+                if due is not None and due <= self.now:
+                    handle(self.now)
         self.end_round()
 
     def end_round(self) -> None:
@@ -165,6 +169,7 @@ class Reactor:
         self._epoll.close()
 
     def _patience(self, longest: float | None) -> float | None:
+        self._due = -inf
         if self._soon:
             return 0
         due: float | None = None
@@ -178,6 +183,7 @@ class Reactor:
             when = next_timeout()
             if when is not None and (due is None or when < due):
                 due = when
+        self._due = inf if due is None else due
         if due is None:
             return longest
         wait = max(0.0, due - time.monotonic())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
 SO_BINDTODEVICE = 25
 """linux/asm-generic/socket.h; Python has it on Linux only."""
 
@@ -31,6 +33,12 @@ class SocketOptions:
                 sock.close()
                 raise
         return sock
+
+    def open_stream(self, family: int) -> socket.SocketType:
+        """The same for a TCP flow: the bare socket without Python's layer above, which costs a third more to make."""
+        if self.mark or self.interface:
+            return self.open(family, socket.SOCK_STREAM)
+        return socket.SocketType(family, _STREAM)
 
 
 UNMARKED = SocketOptions()

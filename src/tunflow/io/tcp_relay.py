@@ -22,7 +22,7 @@ from tunflow.errors import BadPacket
 from tunflow.io.dialer import StreamRoute
 from tunflow.io.give_up import errno_of, give_up
 from tunflow.io.moving import Path, path_of
-from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Timer
+from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, URGENT, WRITE, Timer
 from tunflow.proxies.codec import ProxyRefused, StreamCodec
 
 if TYPE_CHECKING:
@@ -66,16 +66,23 @@ KEEPALIVE_IDLE = 60
 """Seconds of silence before the far side is probed: the shortest time-outs of NATs for TCP are a few minutes."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_WAIT = {errno.EAGAIN, errno.EINPROGRESS}
+_WAIT = {errno.EAGAIN, errno.EINPROGRESS, errno.EALREADY}
+
+EVENTS = READ | READ_HANGUP | URGENT | EDGE
+
+NAGLE_SIZE = 1024
+"""A first send of up to this many bytes is one packet, which no Nagle delays: only flows that send more pay for the
+call that turns it off."""
 
 
 class TCPRelay:
     """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
-        "_address", "_asked_at", "_budget", "_codec", "_connected", "_done_down", "_driver", "_finishing", "_heard",
-        "_hung_up", "_kept_alive", "_opening", "_pending", "_readable", "_route", "_shaking", "_socket", "_spoke",
-        "_tail", "_timer", "_writable", "connection", "done_up",
+        "_address", "_asked_at", "_at_end", "_budget", "_codec", "_connected", "_done_down", "_driver", "_events",
+        "_finishing", "_heard", "_hung_up", "_kept_alive", "_kept_small", "_nagle", "_opening", "_pending",
+        "_readable", "_route", "_shaking", "_socket", "_spoke", "_stands", "_tail", "_timer", "_writable",
+        "connection", "done_up",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: Stream, route: StreamRoute) -> None:
@@ -95,8 +102,19 @@ class TCPRelay:
         self._timer: Timer | None = None
         self._address = 0
         self._asked_at = driver.reactor.now
-        self._socket = self._dial()
+        self._nagle = True
+        self._kept_small = False
+        self._events = 0
+        self._at_end = False
+        """Whether the far side's FIN has arrived, so that what can be read now is the rest."""
+        self._stands = False
+        self._socket = self._dial(may_stand=self._codec is None or self._codec.established)
         driver.add_relay(self)
+        if self._stands:
+            self._writable = True
+            if not connection.held:
+                driver.again(self)  # somebody let the client in before, and it may have spoken
+            self._on_connected()
 
     @property
     def holds_bytes(self) -> bool:
@@ -136,17 +154,22 @@ class TCPRelay:
 
     # Dialing.
 
-    def _dial(self) -> socket.socket:
+    def _dial(self, may_stand: bool = False) -> socket.SocketType:
+        """A socket that connects; with `may_stand`, `_stands` says whether it has done so already, as on one host."""
         address = self._route.addresses[self._address]
-        sock = self._driver.sockets.open(address.family, socket.SOCK_STREAM)
+        sock = self._driver.sockets.open_stream(address.family)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._codec is not None:
                 # tcp(7): the first bytes leave within FIRST_PAYLOAD_DELAY and carry the handshake's last ACK, so the
                 # proxy wakes up once. Without a proxy the far side may speak first and must not wait for us.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-            self._driver.reactor.add(sock.fileno(), READ | WRITE | READ_HANGUP | EDGE, self._on_event)
             error = sock.connect_ex(address.sockaddr)
+            if may_stand and error == errno.EINPROGRESS:
+                error = sock.connect_ex(address.sockaddr)
+            self._stands = may_stand and not error
+            # Before it stands WRITE tells that it does; a socket that stands is asked only when it does not take more.
+            self._events = EVENTS if self._stands else EVENTS | WRITE
+            self._driver.reactor.add(sock.fileno(), self._events, self._on_event)
         except OSError:
             self._driver.reactor.remove(sock.fileno())
             sock.close()
@@ -154,12 +177,12 @@ class TCPRelay:
         if error and error not in _WAIT:
             # Told in the next round, when the constructor is done.
             self._driver.reactor.call_soon(lambda: self._dial_failed(error, sock))
-        elif self._address + 1 < len(self._route.addresses):
+        elif error and self._address + 1 < len(self._route.addresses):
             delay = NEXT_ADDRESS_AFTER
             self._timer = self._driver.reactor.call_later(delay, lambda: self._dial_failed(errno.ETIMEDOUT, sock))
         return sock
 
-    def _dial_failed(self, error: int, sock: socket.socket) -> None:
+    def _dial_failed(self, error: int, sock: socket.SocketType) -> None:
         """The far side, or the proxy, did not answer at one address: try the next, or tell the client."""
         if sock is not self._socket or self._connected or self.connection.closed:
             return
@@ -305,6 +328,8 @@ class TCPRelay:
             self._readable = True
             if events & (READ_HANGUP | HANGUP | ERROR):
                 self._hung_up = True
+                # A read stops in front of urgent data, and an error may follow it: then only a read can tell.
+                self._at_end = events & (READ_HANGUP | ERROR | URGENT) == READ_HANGUP
         self.service()
 
     def service(self) -> None:
@@ -374,6 +399,8 @@ class TCPRelay:
         if 1 < len(pieces) <= FEW_PIECES and sum(map(len, pieces)) < SMALL:
             pieces = [b"".join(pieces)]  # salt, length and address: one `send` costs less than a gather list
         batch = pieces if len(pieces) <= MAXIMUM_PIECES else pieces[:MAXIMUM_PIECES]
+        if self._nagle:
+            self._leave_nagle(batch)
         try:
             sent = self._socket.send(batch[0]) if len(batch) == 1 else self._socket.sendmsg(batch)
         except BlockingIOError:
@@ -383,11 +410,21 @@ class TCPRelay:
             if sent < size:
                 self._keep([memoryview(piece)[sent:], *pieces[index + 1 :]])
                 self._writable = False
+                if not self._events & WRITE:
+                    self._events |= WRITE
+                    self._driver.reactor.modify(self._socket.fileno(), self._events)
                 return False
             sent -= size
         if len(batch) < len(pieces):
             self._keep(pieces[MAXIMUM_PIECES:])
         return True
+
+    def _leave_nagle(self, batch: list[Buffer]) -> None:
+        """Turn Nagle's algorithm off, unless this is the first send and small."""
+        if self._kept_small or len(batch) > 1 or len(batch[0]) > NAGLE_SIZE:
+            self._nagle = False
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._kept_small = True
 
     def _keep(self, pieces: list[Buffer]) -> None:
         self._pending = pieces
@@ -418,6 +455,9 @@ class TCPRelay:
                 connection.send(held, driver.reactor.now, more=True)
                 held = []
                 driver.write()  # while the bytes are still in the cache
+            elif self._at_end:
+                self._end_of_stream(held)
+                return
             elif not self._hung_up:
                 self._readable = False  # epoll(7): a short read means the rest makes a new edge
                 break

@@ -174,12 +174,12 @@ class Stack:
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` wants to be called."""
-        due = [
-            when
-            for machine in (self._timers, self._time_wait, self.udp, self._ip)
-            if (when := machine.next_timeout()) is not None
-        ]
-        return min(due) if due else None
+        due = self._timers.next_timeout()
+        for machine in (self._time_wait, self.udp, self._ip):
+            when = machine.next_timeout()
+            if when is not None and (due is None or when < due):
+                due = when
+        return due
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
