@@ -276,7 +276,9 @@ class Daemon:
         return await engine.admit(bypass=arguments.get("bypass") is True)
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        plan = make_plan(Instructions.from_data(arguments).make_profile(), parse_dns)
+        profile = Instructions.from_data(arguments).make_profile()
+        # Rules by the ten thousand take a while to read: flows go on meanwhile.
+        plan = await asyncio.get_running_loop().run_in_executor(None, make_plan, profile, parse_dns)
         await self._tunnel.reload(plan)
         return self._tunnel.status()
 

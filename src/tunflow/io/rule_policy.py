@@ -67,7 +67,7 @@ class RulePolicy:
 
     def serve(self, driver: Driver) -> None:
         """Decide this driver's flows."""
-        self.driver, self.names = driver, driver.name_server or self.names
+        self.driver, self.names = driver, driver.name_server
         self._watch(driver)
 
     def reload(self, routing: Routing) -> None:

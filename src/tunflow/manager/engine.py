@@ -34,6 +34,7 @@ from tunflow.io import moving
 from tunflow.io.dialer import Address
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
+from tunflow.io.rule_policy import RulePolicy
 from tunflow.io.sockets import SocketOptions
 from tunflow.manager.app_groups import APPS, BYPASS, AppGroups
 from tunflow.manager.plan import Plan, with_addresses
@@ -269,12 +270,17 @@ class Engine:
         return found
 
     def _use(self, driver: Driver, ways: Ways) -> None:
-        if ways.policy is not None:
-            ways.policy.driver = driver
-        driver.use(ways.dialer, self.plan.resolver, ways.policy)
+        policy, before = ways.policy, driver.policy
+        if isinstance(before, RulePolicy):
+            if policy is not None:
+                before.reload(policy.routing)  # what users chose in groups stays chosen
+                policy = before
+            else:
+                before.close()
+        driver.use(ways.dialer, self.plan.resolver, policy)
         self._serve_names(driver, self.plan)
-        if ways.policy is not None:
-            ways.policy.names = driver.name_server
+        if policy is not None:
+            policy.serve(driver)
 
     def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
         host = replace(plan.host, cgroups=(BYPASS,)) if self._has_bypass and not plan.host.cgroups else plan.host

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface
 from typing import TypeVar
 
 from tunflow.dns.config import DNSConfig
@@ -12,10 +12,13 @@ from tunflow.errors import LocalError
 from tunflow.host.private_network import PrivateNetwork
 from tunflow.host.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.io.driver import NameService
+from tunflow.manager import rule_data
 from tunflow.manager.app_groups import APPS
 from tunflow.manager.profile import Profile
-from tunflow.manager.routing import DIRECT, PROXY, server_chains
+from tunflow.manager.routing import BUILT_IN, DIRECT, PROXY, make_table, server_chains
 from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
+from tunflow.rules.cidr import IPNetwork
+from tunflow.rules.table import RuleTable
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class Plan:
     """Without the servers' addresses, which are known once they are found."""
     inside: frozenset[bytes]
     """The tunnel's own addresses that the stack answers for, packed."""
+    table: RuleTable
+    """The rules; they are long to read and short to ask."""
 
     @property
     def resolver(self) -> NameService | None:
@@ -88,7 +93,8 @@ def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
     if not chains and not profile.rules:
         raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    return Plan(profile, chains, names, _host_settings(profile, network, names is not None), inside)
+    table = make_table(profile, {*chains, *profile.groups, *BUILT_IN})
+    return Plan(profile, chains, names, _host_settings(profile, network, names is not None), inside, table)
 
 
 def _key(profile: Profile, name: str) -> tuple[str, ...]:
@@ -117,8 +123,8 @@ def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -
     return HostSettings(
         addresses=tuple(map(ip_interface, addresses)),
         mtu=tunnel.mtu,
-        included=tuple(map(ip_network, tunnel.included_routes)) or EVERYTHING,
-        excluded=tuple(map(ip_network, tunnel.excluded_routes)),
+        included=_routes(profile, "included_routes", tunnel.included_routes) or EVERYTHING,
+        excluded=_routes(profile, "excluded_routes", tunnel.excluded_routes),
         exclude_lan=tunnel.exclude_lan,
         dns=dns,
         kill_switch=tunnel.kill_switch,
@@ -126,6 +132,14 @@ def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -
         cgroups=(APPS,) if tunnel.per_app else (),
         scope=AppScope.ONLY if tunnel.per_app else AppScope.BYPASS,
     )
+
+
+def _routes(profile: Profile, key: str, texts: Iterable[str]) -> tuple[IPNetwork, ...]:
+    """The networks of a key's prefixes and countries. Raises LocalError."""
+    try:
+        return rule_data.networks(texts)
+    except LocalError as error:
+        raise LocalError(f"{profile.at('tunnel', key)}: {error}") from None
 
 
 def with_addresses(settings: HostSettings, servers: tuple[str, ...] | None) -> HostSettings:

@@ -38,14 +38,15 @@ def dial(links: tuple[str, ...]) -> Dialer:
     return make_dialer([parse_server(link) for link in links])
 
 
-def make_routing(profile: Profile, health: Health, make: MakeDialer = dial) -> Routing:
+def make_routing(profile: Profile, health: Health, make: MakeDialer = dial, table: RuleTable | None = None) -> Routing:
     """What the profile says about flows. Raises LocalError that names file and line.
 
-    A server whose name cannot be resolved refuses its flows; only when none can be, that is an error.
+    `table` are the profile's rules if they were read already. A server whose name cannot be resolved refuses its
+    flows; only when none can be, that is an error.
     """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, health)
-    table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
+    table = make_table(profile, {*chains, *groups.all, *BUILT_IN}) if table is None else table
     ways: dict[str, Dialer | Refuse] = {**dialers(chains, make)}
     ways |= {DIRECT: DirectDialer(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))

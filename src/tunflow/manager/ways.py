@@ -65,5 +65,5 @@ def make_ways(plan: Plan, found: Found) -> Ways:
 
     if not plan.has_rules:
         return Ways(make(plan.profile.server), None)
-    routing = make_routing(plan.profile, Health(random.random), make)
+    routing = make_routing(plan.profile, Health(random.random), make, plan.table)
     return Ways(default_dialer(routing), RulePolicy(routing))
