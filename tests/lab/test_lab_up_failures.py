@@ -35,7 +35,7 @@ def test_a_step_that_fails_leaves_the_host_as_it_was(system: System, step: str) 
 @pytest.mark.parametrize("step", [STEPS[2], STEPS[4]])
 def test_after_kill_9_down_leaves_the_host_as_it_was(system: System, step: str) -> None:
     before = system.snapshot()
-    assert failing(system, step, "kill") == -9
+    assert failing(system, step, "kill") == (2 if "HostNetwork" in step else -9)  # the helper, or the tunnel's process
     assert system.snapshot() != before
     system.ok("down")
     assert system.snapshot() == before

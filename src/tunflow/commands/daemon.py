@@ -18,30 +18,24 @@ from typing import Any
 from tunflow.commands.demanded import DemandedTunnel
 from tunflow.commands.flows import make_driver
 from tunflow.commands.instructions import Instructions
+from tunflow.commands.rights import Rights
 from tunflow.commands.saying import say
 from tunflow.commands.system_names import parse_dns, serve_names
 from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event, Request
 from tunflow.control.server import ControlServer
 from tunflow.device import Device
-from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError, RemoteError
-from tunflow.flow import ProcessInfo
 from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
 from tunflow.host.outer_resolvers import OuterResolvers
 from tunflow.host.privileges import require_net_admin
-from tunflow.host.process import ProcessTable
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import open_owners
-from tunflow.host.system import open_network
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
-from tunflow.manager.app_groups import AppGroups
 from tunflow.manager.engine import Engine
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.status import Status, StopReason
@@ -82,22 +76,27 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
         log.open()
     else:
         log.take_over()
+    rights = Rights(runtime, plan, log.say)
     reactor = Reactor()
     loop = ReactorLoop(reactor)
     try:
-        daemon = Daemon(reactor, runtime, plan, instructions, log, report)
+        daemon = Daemon(reactor, runtime, plan, instructions, log, report, rights)
         return loop.run_until_complete(daemon.run())
     except OSError as error:
         raise LocalError(f"the tunnel cannot be made: {error.strerror or error}") from error
     finally:
         loop.close()
         reactor.close()
+        rights.leave()
         lock.close()
 
 
 def _take_lock(lock: InstanceLock, runtime: RuntimeDirectory, replace: bool) -> None:
     """Be the only one. With `replace` the tunnel that is up goes down first. Raises LocalError."""
     if lock.take():
+        return
+    if not lock.is_held_by_a_living_process:
+        lock.wait()  # what a killed tunnel left is being taken back
         return
     if not replace:
         raise LocalError(
@@ -120,7 +119,9 @@ class Daemon:
         instructions: Instructions,
         log: LogFile,
         report: DaemonReport | None,
+        rights: Rights,
     ) -> None:
+        self._rights = rights
         self._reactor = reactor
         self._runtime = runtime
         self._plan = plan
@@ -128,8 +129,6 @@ class Daemon:
         self._instructions = instructions
         self._log = log
         self._report = report
-        self._processes: ProcessTable | None = None
-        self._groups = AppGroups()
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "stop": self._stop,
@@ -142,7 +141,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self._over: asyncio.Future[tuple[StopReason, bool]] = loop.create_future()
         self._down: asyncio.Future[str | None] = loop.create_future()
-        self._control = ControlServer(self._runtime.control, os.geteuid(), self._handle)
+        self._control = ControlServer(self._runtime.control, self._rights.owner, self._handle)
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
         self._outer = OuterResolvers([str(ip_address(own)) for own in self._plan.inside])
         self._tunnel: Engine | DemandedTunnel
@@ -153,25 +152,25 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)
         await self._control.start()
+        self._rights.drop()
         try:
             if isinstance(self._tunnel, DemandedTunnel):
                 return await self._run_on_demand(self._tunnel)
             return await self._run(self._tunnel)
         finally:
-            self._groups.remove()
             await self._control.close()
 
     def _make_engine(self, plan: Plan) -> Engine:
         return Engine(
             plan,
-            open_network(self._runtime.state),
+            self._rights.network(),
             self._outer.find,
             self._make_driver,
             serve_names,
-            self._groups,
+            self._rights.groups,
             self._say,
             self._status_changed,
-            takes_over=self._runtime.state.exists(),
+            takes_over=self._rights.takes_over(),
         )
 
     async def _run_on_demand(self, tunnel: DemandedTunnel) -> int:
@@ -188,6 +187,7 @@ class Daemon:
         with suppress(asyncio.CancelledError):
             await following
         reason, keep = self._over.result()
+        self._rights.keep_settings = keep
         _tell_systemd("STOPPING=1")
         return await self._stopped(tunnel.disconnect(reason, keep=keep))
 
@@ -209,6 +209,7 @@ class Daemon:
         if failed:
             self._say(engine.ended.result())
         reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
+        self._rights.keep_settings = keep
         _tell_systemd("STOPPING=1")
         return await self._stopped(engine.stop(reason, keep=keep)) or int(failed)
 
@@ -239,14 +240,8 @@ class Daemon:
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
         options = self._options
         driver = make_driver(self._reactor, device, dialer, options, plan.resolver, plan.inside, sockets, self._say)
-        driver.find_process = self._find_process
+        driver.find_process = self._rights.find_process
         return driver
-
-    def _find_process(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:
-        """Whose a flow is; the table is made for the first rule that asks."""
-        if self._processes is None:
-            self._processes = ProcessTable(SocketDiag(), open_owners())
-        return self._processes.find(protocol, client, target)
 
     # What clients ask.
 
@@ -279,6 +274,7 @@ class Daemon:
         profile = Instructions.from_data(arguments).make_profile()
         # Rules by the ten thousand take a while to read: flows go on meanwhile.
         plan = await asyncio.get_running_loop().run_in_executor(None, make_plan, profile, parse_dns)
+        self._rights.check(plan)
         await self._tunnel.reload(plan)
         return self._tunnel.status()
 

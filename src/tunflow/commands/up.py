@@ -160,9 +160,10 @@ def _undo(runtime: RuntimeDirectory) -> bool:
     with suppress(FileNotFoundError):
         lock = InstanceLock(runtime.lock)
         try:
-            if not lock.take() and lock.holder is not None:
-                # It holds the lock and does not listen: it cannot be asked any more.
-                os.kill(lock.holder, signal.SIGKILL)
+            if not lock.take():
+                if lock.is_held_by_a_living_process and lock.holder is not None:
+                    # It holds the lock and does not listen: it cannot be asked any more.
+                    os.kill(lock.holder, signal.SIGKILL)
                 lock.wait()
         finally:
             lock.close()

@@ -80,7 +80,7 @@ class ControlServer:
         """Stop listening, let the clients that wait for an answer have it, and remove the socket file."""
         if self._server is not None:
             self._server.close()
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # the folder may be root's alone by now
                 self._path.unlink()
         for writer in list(self._watchers):
             writer.close()

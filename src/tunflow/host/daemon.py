@@ -43,7 +43,7 @@ class DaemonReport:
         if self._fd < 0:
             return
         with suppress(OSError):  # whoever waited has left
-            os.write(self._fd, json.dumps(message).encode())
+            os.write(self._fd, json.dumps(message).encode() + b"\n")
         os.close(self._fd)
         self._fd = -1
 
@@ -98,9 +98,9 @@ def _start(module_arguments: Sequence[str], told: int, report: int, log: Path, s
 
 
 def _report(fd: int, pid: int) -> dict[str, Any]:
-    """What the process says before it closes the pipe; made up from how it ended where it says nothing."""
+    """The line that the process says; made up from how it ended where it says nothing."""
     said = b""
-    while len(said) < REPORT_SIZE and (part := os.read(fd, 65536)):
+    while not said.endswith(b"\n") and len(said) < REPORT_SIZE and (part := os.read(fd, 65536)):
         said += part
     if said:
         report = json.loads(said)

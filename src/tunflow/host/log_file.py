@@ -30,11 +30,18 @@ class LogFile:
     def open(self) -> None:
         """Begin a file of our own, beside what descriptor 2 is. Raises OSError."""
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._open_others()
 
     def take_over(self) -> None:
         """Write to descriptor 2, which is the file already; it begins anew. Raises OSError."""
         self._fd = 2
         os.ftruncate(2, 0)
+        self._open_others()
+
+    def _open_others(self) -> None:
+        old = self._path.with_name(self._path.name + ".old")
+        self._old = os.open(old, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._source = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def say(self, line: str) -> None:
         """One line, for people."""
@@ -47,11 +54,8 @@ class LogFile:
             self.listener(stamped)
 
     def _turn_over(self) -> None:
+        """By copying: the folder may be root's alone by now."""
         self._size = 0
-        self._path.replace(self._path.with_name(self._path.name + ".old"))
-        fresh = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        is_output = self._fd == 2
-        os.dup2(fresh, self._fd, inheritable=is_output)
-        if is_output:
-            os.dup2(fresh, 1)
-        os.close(fresh)
+        os.ftruncate(self._old, 0)
+        os.pwrite(self._old, os.pread(self._source, 2 * LIMIT, 0), 0)
+        os.ftruncate(self._fd, 0)

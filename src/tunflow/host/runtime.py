@@ -101,6 +101,19 @@ class InstanceLock:
                 os.close(ended)
         self._sign()
 
+    @property
+    def is_held_by_a_living_process(self) -> bool:
+        """Whether the last holder is still there; it may have been killed, and a process of its may hold on a while."""
+        if self.holder is None:
+            return False
+        try:
+            os.kill(self.holder, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return not Path(f"/proc/{self.holder}/stat").read_text(errors="replace").rpartition(")")[2].startswith(" Z")
+
     def close(self) -> None:
         """Let go of it."""
         os.close(self._fd)

@@ -59,6 +59,12 @@ class Plan:
         return bool(profile.rules or profile.servers or profile.groups or profile.apps)
 
     @property
+    def asks_for_processes(self) -> bool:
+        """Whether rules ask whose a flow is."""
+        kinds = ("PROCESS-", "UID,")
+        return bool(self.profile.apps) or any(kind in rule.upper() for rule in self.profile.rules for kind in kinds)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The servers as people may see them."""
         if not self.has_rules:

@@ -1,0 +1,82 @@
+"""Who runs a system-wide tunnel: an unprivileged user; and what becomes of the host when that process is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SITE4
+from bench.netlab.processes import descendants
+from bench.netlab.tunnel import shadowsocks_url
+from lab_system import DNS, System
+from lab_uplinks import UplinkLab, until
+
+pytestmark = pytest.mark.lab
+
+CAP_NET_ADMIN = 1 << 12
+CAP_SYS_PTRACE = 1 << 19
+
+
+def facts(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_root_is_let_go_of(system: System) -> None:
+    system.up()
+    process = facts(system.status()["pid"])
+    assert "0" not in process["Uid"].split()
+    assert "0" not in process["Gid"].split()
+    assert process["Groups"] == ""
+    assert int(process["CapEff"], 16) == int(process["CapPrm"], 16) == CAP_NET_ADMIN
+    assert process["NoNewPrivs"] == "1"
+
+
+def test_rules_about_programs_keep_what_they_take(system: System) -> None:
+    profile = system.directory / "apps.toml"
+    server = f"[servers.FAR]\nurl = '{shadowsocks_url()}'\n[dns]\nmode = '{DNS}'\n"
+    profile.write_text(f"rules = ['PROCESS-NAME,curl,FAR', 'MATCH,REJECT']\n{server}")
+    profile.chmod(0o600)
+    system.ok("up", str(profile))
+    assert int(facts(system.status()["pid"])["CapEff"], 16) & CAP_SYS_PTRACE
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert system.run(["busybox", "wget", "-q", "-T", "2", "-O", "-", f"http://{SITE4}/1k"]).returncode != 0
+
+
+def test_rules_about_programs_cannot_come_later(system: System) -> None:
+    system.up()
+    profile = system.directory / "apps.toml"
+    profile.write_text(f"server = '{shadowsocks_url()}'\nrules = ['PROCESS-NAME,curl,DIRECT', 'MATCH,PROXY']\n")
+    refused = system.tunflow("reload", str(profile))
+    assert refused.returncode == 2
+    assert "--replace" in refused.stderr
+
+
+def test_killed_without_a_kill_switch_the_host_is_put_back_by_itself(system: System) -> None:
+    before = system.snapshot()
+    system.up()
+    os.kill(system.status()["pid"], signal.SIGKILL)
+    until(lambda: system.snapshot() == before, 5)
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert "left" not in system.tunflow("status").stdout
+
+
+def test_both_processes_killed(system: System) -> None:
+    before = system.snapshot()
+    system.up()
+    for pid in reversed(descendants(system.status()["pid"])):
+        os.kill(pid, signal.SIGKILL)
+    assert "left changes behind" in system.tunflow("status").stdout
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+def test_a_stopped_process_is_taken_down_too(uplinks: UplinkLab, system: System) -> None:
+    """It holds the lock and does not answer."""
+    system.up()
+    pid = system.status()["pid"]
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: system.tunflow("status").returncode == 3)
+    assert not Path(f"/proc/{pid}").exists() or facts(pid)["State"].startswith("Z")
