@@ -62,10 +62,10 @@ def until(reactor, condition):
         reactor.run_once(0.05)
 
 
-def check(server, target=health_checks.TARGET):
+def check(server, url=None):
     """What comes of one check."""
     reactor, health = Reactor(), Health(lambda: 0.0)
-    checks = HealthChecks(reactor, health, lambda name: server, UNMARKED, target)
+    checks = HealthChecks(reactor, health, lambda name: server, lambda name: url, UNMARKED)
     health.used("a", reactor.now)
     checks.arm()
     until(reactor, lambda: health.delay("a") is not None or not health.works("a"))
@@ -80,7 +80,8 @@ def test_any_http_answer_counts_and_its_time_is_known(web):
 
 
 def test_what_goes_straight_out_is_asked_by_address(web):
-    assert check(DirectDialer(), web.peer).works("a")
+    assert check(DirectDialer(), f"http://{web.peer}/x").works("a")
+    assert web.asked[0].startswith(f"GET /x HTTP/1.1\r\nHost: {web.peer}\r\n".encode())
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"\0"])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import urlsplit
 
-from tunflow.endpoint import Buffer, Endpoint
+from tunflow.endpoint import Buffer, endpoint
 from tunflow.io.dialer import Blocked
 from tunflow.io.dialers import Dialer
 from tunflow.io.reactor import Reactor, Timer
@@ -19,27 +20,29 @@ from tunflow.rules.groups import Health
 PATIENCE = 5.0
 """Seconds until a server counts as one that does not work."""
 
-TARGET = Endpoint("cp.cloudflare.com", 80)
-PATH = "/generate_204"
+URL = "http://cp.cloudflare.com/generate_204"
+"""An empty answer from a place that is everywhere; groups may name another."""
 
 
 class HealthChecks:
-    """Serves one `Health` on a reactor until closed; `dialer_of` gives a server's dialer, None if it has none."""
+    """Serves one `Health` on a reactor until closed.
+
+    `dialer_of` gives a server's dialer, None if it has none; `url_of` what it is asked for, None for the usual.
+    """
 
     def __init__(
         self,
         reactor: Reactor,
         health: Health,
         dialer_of: Callable[[str], Dialer | None],
+        url_of: Callable[[str], str | None],
         sockets: SocketOptions,
-        target: Endpoint = TARGET,
     ) -> None:
         self._reactor = reactor
         self._health = health
         self._dialer_of = dialer_of
+        self._url_of = url_of
         self._sockets = sockets
-        self._target = target
-        self._request = f"GET {PATH} HTTP/1.1\r\nHost: {target.host_text}\r\nConnection: close\r\n\r\n".encode()
         self._timer: Timer | None = None
         self._closed = False
 
@@ -74,11 +77,20 @@ class HealthChecks:
     ) -> StreamClient | None:
         """Open a connection through a server and ask; None when there is no way."""
         dialer = self._dialer_of(server)
-        if dialer is None or (not dialer.is_proxy and isinstance(self._target.host, str)):
+        parts = urlsplit(self._url_of(server) or URL)
+        host, is_tls = parts.hostname or "", parts.scheme == "https"
+        target = endpoint(host, parts.port or (443 if is_tls else 80))
+        if dialer is None or (not dialer.is_proxy and isinstance(target.host, str)):
             return None
+        tls = None
+        if is_tls:
+            from tunflow.io.tls_layer import TLSLayer, client_context  # noqa: PLC0415 (OpenSSL, which few need)
+
+            tls = TLSLayer(client_context(), host)
+        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
         with suppress(Blocked, OSError):
-            client = StreamClient(self._reactor, dialer.route(self._target), received, lost, self._sockets)
-            client.send([self._request])
+            client = StreamClient(self._reactor, dialer.route(target), received, lost, self._sockets, tls)
+            client.send([request.encode()])
             return client
         return None
 

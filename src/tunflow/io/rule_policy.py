@@ -85,7 +85,8 @@ class RulePolicy:
     def _watch(self, driver: Driver) -> None:
         """Have servers asked how they do."""
         self.close()
-        self._checks = HealthChecks(driver.reactor, self.routing.groups.health, self._dialer_of, driver.sockets)
+        groups = self.routing.groups
+        self._checks = HealthChecks(driver.reactor, groups.health, self._dialer_of, groups.url, driver.sockets)
 
     def _dialer_of(self, server: str) -> Dialer | None:
         way = self.routing.ways.get(server)

@@ -157,6 +157,10 @@ class _Clash:
                 self._place(("servers", name), "proxy-groups", number)
             elif kind in KINDS:
                 made[name] = {"type": kind, "servers": usable}
+                if group.get("url"):
+                    made[name]["url"] = group["url"]
+                if str(group.get("interval", "")).isdecimal() and int(group["interval"]):
+                    made[name]["interval"] = float(min(86400, max(5, int(group["interval"]))))
                 self._place(("groups", name), "proxy-groups", number)
             else:
                 self._skip(f"group {name!r}: type {kind!r} is not supported", "proxy-groups", number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,10 @@ class GroupSection(Section):
     type: Literal["select", "url-test", "fallback", "load-balance"]
     servers: Many[str] = Field(min_length=1)
     """Names of servers and groups."""
+    url: WebAddress | None = None
+    """What its servers are asked for, to see which work; any answer counts. None for the usual."""
+    interval: Annotated[float, Field(ge=5, le=86400, strict=False)] = 300.0
+    """Seconds between two such questions."""
 
 
 class RuleSetSection(Section):

@@ -79,7 +79,10 @@ def server_chains(profile: Profile) -> dict[str, tuple[str, ...]]:
 
 def make_groups(profile: Profile, servers: Iterable[str], health: Health) -> Groups:
     """The profile's groups. Raises LocalError."""
-    made = [Group(name, section.type, section.servers) for name, section in profile.groups.items()]
+    made = [
+        Group(name, section.type, section.servers, section.url, section.interval)
+        for name, section in profile.groups.items()
+    ]
     try:
         return Groups(made, tuple(servers), health, BUILT_IN)
     except LocalError as error:

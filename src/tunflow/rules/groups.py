@@ -42,11 +42,10 @@ class Health:
     `random` gives numbers in 0..1. What to ask is drained from `due`; the answers are `succeeded` and `failed`.
     """
 
-    def __init__(self, random: Callable[[], float], interval: float = INTERVAL) -> None:
+    def __init__(self, random: Callable[[], float]) -> None:
         self.due: list[str] = []
         """Servers to be asked now."""
         self._random = random
-        self._interval = interval
         self._servers: dict[str, _Server] = {}
         self._times: list[tuple[float, str]] = []
         self._waiting: list[str] = []
@@ -62,27 +61,30 @@ class Health:
         known = self._servers.get(server)
         return known.delay if known is not None and not known.failures else None
 
-    def used(self, server: str, now: float) -> None:
-        """A flow depends on how this server does: see to it that that is known."""
+    def used(self, server: str, now: float, interval: float = INTERVAL) -> None:
+        """A flow depends on how this server does: see to it that that is known, and not older than `interval`."""
         known = self._servers.get(server)
         if known is None:
             known = self._servers[server] = _Server()
         known.used_at = now
+        known.interval = min(known.interval, interval)
         if not known.scheduled:
             known.scheduled = True
             self._schedule(server, max(now, known.next_at))
 
     def succeeded(self, server: str, delay: float, now: float) -> None:
         """It answered within `delay` seconds."""
-        self._answered(server, now).succeed(delay)
-        self._again(server, now, self._interval)
+        known = self._answered(server)
+        known.failures = 0
+        known.delay = delay
+        self._again(server, now, known.interval)
 
     def failed(self, server: str, now: float) -> None:
         """It did not."""
-        known = self._answered(server, now)
+        known = self._answered(server)
         known.failures += 1
         known.delay = None
-        self._again(server, now, min(self._interval, RETRY * 2 ** min(known.failures - 1, 10)))
+        self._again(server, now, min(known.interval, RETRY * 2 ** min(known.failures - 1, 10)))
 
     def next_timeout(self) -> float | None:
         """When somebody is to be asked."""
@@ -93,7 +95,7 @@ class Health:
         while self._times and self._times[0][0] <= now:
             _, server = heapq.heappop(self._times)
             known = self._servers[server]
-            if now - known.used_at > IN_USE * self._interval:
+            if now - known.used_at > IN_USE * known.interval:
                 known.scheduled = False  # nobody needs to know; the next flow asks again
                 continue
             self._waiting.append(server)
@@ -104,12 +106,10 @@ class Health:
             self._asking += 1
             self.due.append(self._waiting.pop(0))
 
-    def _answered(self, server: str, now: float) -> _Server:
+    def _answered(self, server: str) -> _Server:
         self._asking -= 1
         self._start()
-        known = self._servers[server]
-        known.asked_at = now
-        return known
+        return self._servers[server]
 
     def _again(self, server: str, now: float, pause: float) -> None:
         known = self._servers[server]
@@ -123,19 +123,15 @@ class Health:
 class _Server:
     """One server's health."""
 
-    __slots__ = ("asked_at", "delay", "failures", "next_at", "scheduled", "used_at")
+    __slots__ = ("delay", "failures", "interval", "next_at", "scheduled", "used_at")
 
     def __init__(self) -> None:
         self.delay: float | None = None
         self.failures = 0
         self.used_at = 0.0
-        self.asked_at = 0.0
         self.next_at = 0.0
+        self.interval = INTERVAL
         self.scheduled = False
-
-    def succeed(self, delay: float) -> None:
-        self.failures = 0
-        self.delay = delay
 
 
 @dataclass(slots=True)
@@ -145,6 +141,10 @@ class Group:
     name: str
     kind: str
     members: tuple[str, ...]
+    url: str | None = None
+    """What its members are asked for; None for the usual."""
+    interval: float = INTERVAL
+    """Seconds between two checks of a member."""
     chosen: str | None = None
 
 
@@ -213,7 +213,11 @@ class Groups:
             if member in self._groups:
                 self.used(member, now)
             elif group.kind != "select" and member in self._servers:
-                self._health.used(member, now)
+                self._health.used(member, now, group.interval)
+
+    def url(self, server: str) -> str | None:
+        """What a server is asked for: as the first group says that it is in."""
+        return next((group.url for group in self._groups.values() if group.url and server in group.members), None)
 
     def _choose(self, group: Group, destination: str) -> str:
         members = group.members
