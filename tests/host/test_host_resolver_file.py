@@ -132,6 +132,9 @@ def test_a_bind_mount_is_rewritten_in_place(conf: Path, tmp_path: Path) -> None:
             unshare(CLONE_NEWNS)
             mount("", "/", "", MS_REC | MS_SLAVE)
             mount(str(source), str(conf), "", MS_BIND)
+            link = tmp_path / "link"
+            link.symlink_to(conf)
+            assert resolver_file.inspect(link)["path"] == str(conf)  # the link itself is the host's
             written = conf.stat().st_mtime_ns
             saved = _write(conf)
             assert _is_servers(conf, "198.18.0.2")

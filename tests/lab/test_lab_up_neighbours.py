@@ -39,19 +39,21 @@ def bridge(uplinks: UplinkLab) -> Iterator[None]:
     for address in ("172.30.0.1/16", "fd30::1/64"):
         ip("-n", c.name, "addr", "add", address, "dev", "br-lab", *nodad(address))
     ip("-n", c.name, "link", "set", "lan0", "master", "br-lab")
-    for address in (f"{CONTAINER4}/16", f"{CONTAINER6}/64"):
-        ip("-n", behind.name, "addr", "add", address, "dev", "eth0", *nodad(address))
-    ip("-n", behind.name, "route", "replace", "default", "via", "172.30.0.1")
-    ip("-n", behind.name, "-6", "route", "replace", "default", "via", "fd30::1")
+    _give(behind, (f"{CONTAINER4}/16", "172.30.0.1"), (f"{CONTAINER6}/64", "fd30::1"))
     c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
     until(lambda: "state UP" in c.run(["ip", "link", "show", "br-lab"]).stdout)
     yield
     c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])
     ip("-n", c.name, "link", "del", "br-lab")
-    for address in (f"{CONTAINER4}/16", f"{CONTAINER6}/64"):
-        ip("-n", behind.name, "addr", "del", address, "dev", "eth0")
-    ip("-n", behind.name, "route", "replace", "default", "via", LAN4)
-    ip("-n", behind.name, "-6", "route", "replace", "default", "via", LAN6)
+    _give(behind, (f"{BEHIND4}/24", LAN4), (f"{BEHIND6}/64", LAN6))
+
+
+def _give(host: Namespace, *networks: tuple[str, str]) -> None:
+    """Have these addresses on eth0, and no other ones, with these gateways."""
+    ip("-n", host.name, "addr", "flush", "dev", "eth0", "scope", "global")
+    for address, gateway in networks:
+        ip("-n", host.name, "addr", "add", address, "dev", "eth0", *nodad(address))
+        ip("-n", host.name, "route", "replace", "default", "via", gateway)
 
 
 @pytest.mark.parametrize("options", [(), ("--kill-switch",)], ids=["", "kill switch"])

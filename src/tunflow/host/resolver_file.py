@@ -36,8 +36,9 @@ _CANNOT_RENAME = frozenset((errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM,
 
 def inspect(path: Path = RESOLV_CONF) -> dict[str, Any] | None:
     """What is at `path` and has to be there again some day; None where it is ours already. Raises LocalError."""
-    if path.is_symlink() and not os.access(path.parent, os.W_OK):
-        path = path.resolve()
+    target = path.resolve()
+    if path.is_symlink() and (_is_mounted(target) or not os.access(path.parent, os.W_OK)):
+        path = target
     if _is_ours(path):
         return None
     text = _read(path)
@@ -106,6 +107,9 @@ def is_sound(saved: object) -> bool:
 
 def _put(path: Path, text: str, mode: int, owner: tuple[int, int]) -> None:
     data = text.encode(errors="surrogateescape")
+    if _is_mounted(path):
+        rewrite_file(path, data)
+        return
     try:
         replace_file(path, data, mode, owner)
     except OSError as error:
@@ -114,9 +118,17 @@ def _put(path: Path, text: str, mode: int, owner: tuple[int, int]) -> None:
         rewrite_file(path, data)
 
 
+def _is_mounted(path: Path) -> bool:
+    """Whether a file is laid over `path`, as containers and `ip netns exec` do: its folder is somebody else's."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return any(line.split(" ", 5)[4] == str(path) for line in mounts.splitlines())
+
+
 def _keep(path: Path) -> None:
     """Have a second name for what is at `path`, which stays when the first is taken by ours."""
     kept = _kept(path)
+    if _is_mounted(path):
+        return
     try:
         kept.unlink(missing_ok=True)
         if path.is_symlink():
