@@ -36,9 +36,12 @@ from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
+from tunflow.manager import last_end
 from tunflow.manager.engine import Engine
+from tunflow.manager.last_end import LastEnd
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.status import Status, StopReason
+from tunflow.manager.vpn_error import VPNConnectionErrorCode
 
 
 def serve_foreground(instructions: Instructions) -> int:
@@ -83,12 +86,23 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
         daemon = Daemon(reactor, runtime, plan, instructions, log, report, rights)
         return loop.run_until_complete(daemon.run())
     except OSError as error:
-        raise LocalError(f"the tunnel cannot be made: {error.strerror or error}") from error
+        line = f"the tunnel cannot be made: {error.strerror or error}"
+        _remember(runtime, plan, VPNConnectionErrorCode.CONFIGURATION_FAILED, line)
+        raise LocalError(line) from error
+    except (LocalError, RemoteError) as error:
+        _remember(runtime, plan, last_end.code_of(error), str(error))
+        raise
     finally:
         loop.close()
         reactor.close()
         rights.leave()
         lock.close()
+
+
+def _remember(runtime: RuntimeDirectory, plan: Plan, code: VPNConnectionErrorCode | None, line: str = "") -> None:
+    """Write down how this tunnel ended, for who asks later."""
+    with suppress(LocalError):
+        last_end.write(runtime.path, LastEnd(plan.profile.file, code, line))
 
 
 def _take_lock(lock: InstanceLock, runtime: RuntimeDirectory, replace: bool) -> None:
@@ -188,6 +202,7 @@ class Daemon:
             await following
         reason, keep = self._over.result()
         self._rights.keep_settings = keep
+        _remember(self._runtime, self._plan, None)
         _tell_systemd("STOPPING=1")
         return await self._stopped(tunnel.disconnect(reason, keep=keep))
 
@@ -208,6 +223,8 @@ class Daemon:
         failed = not self._over.done()
         if failed:
             self._say(engine.ended.result())
+        code = VPNConnectionErrorCode.PLUGIN_FAILED if failed else None
+        _remember(self._runtime, self._plan, code, engine.ended.result() if failed else "")
         reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
         self._rights.keep_settings = keep
         _tell_systemd("STOPPING=1")

@@ -93,6 +93,8 @@ class Instructions:
             profile = profile_file.parse(self.text, self.profile or "profile")
         elif self.profile is not None:
             profile = profile_store.load_profile(self.profile)
+            if not profile.enabled:
+                raise LocalError(f"{profile.at('enabled')}: enabled is false: this profile is not to be started")
         else:
             profile = Profile()
         tunnel: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from tunflow.manager.profile_tunnel import TunnelSection
 from tunflow.manager.section import Many, Section
 from tunflow.manager.texts import ServerLink
 from tunflow.manager.toml_lines import Key
+from tunflow.providers.configuration import TunnelProviderProtocol
 
 _NAME = re.compile(r"\w[\w.+-]{0,63}")
 
@@ -49,6 +50,8 @@ class Profile(Section):
 
     name: ProfileName = "unnamed"
     """By default the file's, without `.toml`."""
+    enabled: bool = True
+    """Whether a tunnel may be made of it."""
     server: Annotated[Many[ServerLink], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = (
         Field(default=(), repr=False)
     )
@@ -88,6 +91,10 @@ class Profile(Section):
         line = self.line(*key)
         name = self._file or self.name
         return name if line is None else f"{name}:{line}"
+
+    def protocol_configuration(self) -> TunnelProviderProtocol:
+        """What its provider is told."""
+        return TunnelProviderProtocol(self.provider_configuration, self.name)
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same, wherever they were read from."""

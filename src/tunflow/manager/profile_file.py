@@ -100,6 +100,7 @@ def write_privately(path: Path, text: str) -> None:
 
 def read(path: Path) -> str:
     """A profile's text. Raises LocalError."""
+    """A profile's text. Raises LocalError."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

@@ -1,0 +1,50 @@
+"""Why the last tunnel ended, written down for programs that ask later (`VPNConnection.fetch_last_disconnect_error`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from tunflow.errors import LocalError, RemoteError, TunflowError
+from tunflow.manager.profile_file import write_privately
+from tunflow.manager.server_names import NoAddress
+from tunflow.manager.vpn_error import VPNConnectionErrorCode
+
+FILE = "last-end.json"
+_LARGEST = 65536
+
+
+class LastEnd(NamedTuple):
+    """The end of a tunnel: its profile's file, and what went wrong (None: it was taken down)."""
+
+    profile: str
+    code: VPNConnectionErrorCode | None
+    line: str
+
+
+def code_of(error: TunflowError) -> VPNConnectionErrorCode:
+    """What kind of failure an error is."""
+    if isinstance(error, NoAddress):
+        return VPNConnectionErrorCode.SERVER_ADDRESS_RESOLUTION_FAILED
+    if isinstance(error, LocalError):
+        return VPNConnectionErrorCode.CONFIGURATION_FAILED
+    assert isinstance(error, RemoteError)
+    return VPNConnectionErrorCode.SERVER_NOT_RESPONDING
+
+
+def write(directory: Path, end: LastEnd) -> None:
+    """Remember it. Raises LocalError."""
+    data = {"profile": end.profile, "code": end.code, "line": end.line}
+    write_privately(directory / FILE, json.dumps(data))
+
+
+def read(directory: Path) -> LastEnd | None:
+    """What was remembered; None for nothing, or nothing that can be read."""
+    try:
+        with (directory / FILE).open("rb") as file:
+            data = json.loads(file.read(_LARGEST))
+        code = data["code"]
+        return LastEnd(str(data["profile"]), None if code is None else VPNConnectionErrorCode(code), str(data["line"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
