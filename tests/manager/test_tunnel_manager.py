@@ -165,15 +165,18 @@ def test_the_last_error_is_that_of_this_tunnel(store: ProfileStore, runtime: Pat
     async def main() -> None:
         manager = TunnelManager("home", [LINK], store=store)
         await manager.save()
+        runtime.mkdir()
+        file = last_end.LastEndFile(runtime)
         assert await manager.connection.fetch_last_disconnect_error() is None
         for end, expected in (
             (LastEnd(str(manager.file), VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), "it broke"),
             (LastEnd("/other.toml", VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), None),
             (LastEnd(str(manager.file), None, ""), None),
         ):
-            last_end.write(runtime, end)
+            file.write(end)
             error = await manager.connection.fetch_last_disconnect_error()
             assert (error and str(error)) == expected
+        file.close()
         (runtime / last_end.FILE).write_text("nonsense")
         assert await manager.connection.fetch_last_disconnect_error() is None
 

@@ -36,9 +36,8 @@ from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
-from tunflow.manager import last_end
 from tunflow.manager.engine import Engine
-from tunflow.manager.last_end import LastEnd
+from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.status import Status, StopReason
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
@@ -79,30 +78,29 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
         log.open()
     else:
         log.take_over()
+    ending = LastEndFile(runtime.path)
+    ending.write(LastEnd(plan.profile.file, None, ""))
     rights = Rights(runtime, plan, log.say)
     reactor = Reactor()
     loop = ReactorLoop(reactor)
     try:
         daemon = Daemon(reactor, runtime, plan, instructions, log, report, rights)
-        return loop.run_until_complete(daemon.run())
+        status = loop.run_until_complete(daemon.run())
+        ending.write(daemon.end)
+        return status
     except OSError as error:
         line = f"the tunnel cannot be made: {error.strerror or error}"
-        _remember(runtime, plan, VPNConnectionErrorCode.CONFIGURATION_FAILED, line)
+        ending.write(LastEnd(plan.profile.file, VPNConnectionErrorCode.CONFIGURATION_FAILED, line))
         raise LocalError(line) from error
     except (LocalError, RemoteError) as error:
-        _remember(runtime, plan, last_end.code_of(error), str(error))
+        ending.write(LastEnd(plan.profile.file, code_of(error), str(error)))
         raise
     finally:
         loop.close()
         reactor.close()
         rights.leave()
+        ending.close()
         lock.close()
-
-
-def _remember(runtime: RuntimeDirectory, plan: Plan, code: VPNConnectionErrorCode | None, line: str = "") -> None:
-    """Write down how this tunnel ended, for who asks later."""
-    with suppress(LocalError):
-        last_end.write(runtime.path, LastEnd(plan.profile.file, code, line))
 
 
 def _take_lock(lock: InstanceLock, runtime: RuntimeDirectory, replace: bool) -> None:
@@ -143,6 +141,8 @@ class Daemon:
         self._instructions = instructions
         self._log = log
         self._report = report
+        self.end = LastEnd(plan.profile.file, None, "")
+        """How the tunnel ended, once `run` has returned."""
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "status": self._status,
             "stop": self._stop,
@@ -202,7 +202,6 @@ class Daemon:
             await following
         reason, keep = self._over.result()
         self._rights.keep_settings = keep
-        _remember(self._runtime, self._plan, None)
         _tell_systemd("STOPPING=1")
         return await self._stopped(tunnel.disconnect(reason, keep=keep))
 
@@ -223,8 +222,7 @@ class Daemon:
         failed = not self._over.done()
         if failed:
             self._say(engine.ended.result())
-        code = VPNConnectionErrorCode.PLUGIN_FAILED if failed else None
-        _remember(self._runtime, self._plan, code, engine.ended.result() if failed else "")
+            self.end = self.end._replace(code=VPNConnectionErrorCode.PLUGIN_FAILED, line=engine.ended.result())
         reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
         self._rights.keep_settings = keep
         _tell_systemd("STOPPING=1")

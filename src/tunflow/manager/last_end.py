@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from tunflow.errors import LocalError, RemoteError, TunflowError
-from tunflow.manager.profile_file import write_privately
 from tunflow.manager.server_names import NoAddress
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
 
@@ -33,10 +33,23 @@ def code_of(error: TunflowError) -> VPNConnectionErrorCode:
     return VPNConnectionErrorCode.SERVER_NOT_RESPONDING
 
 
-def write(directory: Path, end: LastEnd) -> None:
-    """Remember it. Raises LocalError."""
-    data = {"profile": end.profile, "code": end.code, "line": end.line}
-    write_privately(directory / FILE, json.dumps(data))
+class LastEndFile:
+    """The file, opened while there are rights to; written when there may be none any more."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(directory / FILE, flags, 0o600)
+
+    def write(self, end: LastEnd) -> None:
+        """Remember it. Raises OSError."""
+        content = json.dumps({"profile": end.profile, "code": end.code, "line": end.line}).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)
 
 
 def read(directory: Path) -> LastEnd | None:
