@@ -40,7 +40,7 @@ def parse(text: str) -> Profile:
         ("[[apps]]\npath='/a'\naction='tunel'", "home.toml:3: apps[0].action must be 'tunnel', 'direct' or 'block'"),
         ("[servers.a]\nurl='direct://'\nchain=['direct://']", "home.toml:1: servers.a must have either url or chain"),
         ("[groups.a]\ntype='select'", "home.toml:1: groups.a.servers is missing"),
-        ("provider = 'a b'", "home.toml:1: provider must be an entry point's name or module:Class"),
+        ("provider = 'a b'", "home.toml:1: provider must be module:Class, path/to/file.py:Class or an entry"),
         ("name = '../x'", "home.toml:1: name must be 1 to 64 letters"),
         ("[on_demand]\nrules=[{action='evaluate-connection'}]", "home.toml:2: on_demand.rules[0] must have"),
         ("x = ", "home.toml: not valid TOML: "),

@@ -39,6 +39,7 @@ from tunflow.io.sockets import SocketOptions
 from tunflow.manager.engine import Engine
 from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
 from tunflow.manager.plan import Plan, make_plan
+from tunflow.manager.provider_engine import ProviderEngine
 from tunflow.manager.status import Status, StopReason
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
 
@@ -158,7 +159,7 @@ class Daemon:
         self._control = ControlServer(self._runtime.control, self._rights.owner, self._handle)
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
         self._outer = OuterResolvers([str(ip_address(own)) for own in self._plan.inside])
-        self._tunnel: Engine | DemandedTunnel
+        self._tunnel: Engine | ProviderEngine | DemandedTunnel
         if self._plan.profile.on_demand.enabled:
             self._tunnel = DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
         else:
@@ -174,7 +175,18 @@ class Daemon:
         finally:
             await self._control.close()
 
-    def _make_engine(self, plan: Plan) -> Engine:
+    def _make_engine(self, plan: Plan) -> Engine | ProviderEngine:
+        if plan.profile.provider is not None:
+            return ProviderEngine(
+                plan,
+                self._rights.network(),
+                self._reactor,
+                self._outer.find,
+                self._make_driver,
+                serve_names,
+                self._say,
+                self._status_changed,
+            )
         return Engine(
             plan,
             self._rights.network(),
@@ -205,7 +217,7 @@ class Daemon:
         _tell_systemd("STOPPING=1")
         return await self._stopped(tunnel.disconnect(reason, keep=keep))
 
-    async def _run(self, engine: Engine) -> int:
+    async def _run(self, engine: Engine | ProviderEngine) -> int:
         starting = asyncio.create_task(engine.start())
         await asyncio.wait((starting, self._over), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -280,7 +292,7 @@ class Daemon:
         return {}
 
     async def _exec(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        engine = self._tunnel if isinstance(self._tunnel, Engine) else self._tunnel.engine
+        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
         if engine is None:
             raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
         return await engine.admit(bypass=arguments.get("bypass") is True)

@@ -18,6 +18,7 @@ from tunflow.manager import web_probe
 from tunflow.manager.engine import Engine
 from tunflow.manager.on_demand import OnDemand
 from tunflow.manager.plan import Plan
+from tunflow.manager.provider_engine import ProviderEngine
 from tunflow.manager.server_names import ServerNames
 from tunflow.manager.status import Status, StopReason
 from tunflow.providers.network_path import NetworkPath
@@ -30,12 +31,12 @@ class DemandedTunnel:
     def __init__(
         self,
         plan: Plan,
-        make_engine: Callable[[Plan], Engine],
+        make_engine: Callable[[Plan], Engine | ProviderEngine],
         outer_nameservers: Callable[[], Sequence[str]],
         say: Callable[[str], None],
     ) -> None:
         self.plan = plan
-        self.engine: Engine | None = None
+        self.engine: Engine | ProviderEngine | None = None
         """The one that is up, or comes or goes."""
         self._make_engine = make_engine
         self._outer = outer_nameservers
@@ -116,7 +117,7 @@ class DemandedTunnel:
             "on_demand": demand,
         }
 
-    async def _restart(self, engine: Engine) -> None:
+    async def _restart(self, engine: Engine | ProviderEngine) -> None:
         """The tunnel could not go on: take down what is left and let the rules decide anew."""
         if self.engine is engine:
             with suppress(LocalError, RemoteError):

@@ -60,13 +60,17 @@ class Plan:
 
     @property
     def asks_for_processes(self) -> bool:
-        """Whether rules ask whose a flow is."""
+        """Whether rules ask whose a flow is, or a provider may."""
+        if self.profile.provider is not None:
+            return True
         kinds = ("PROCESS-", "UID,")
         return bool(self.profile.apps) or any(kind in rule.upper() for rule in self.profile.rules for kind in kinds)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The servers as people may see them."""
+        if self.profile.provider is not None:
+            return (self.profile.provider,)
         if not self.has_rules:
             return tuple(server.label for server in self.chains[PROXY])
         return tuple(f"{name}: {' -> '.join(each.label for each in chain)}" for name, chain in self.chains.items())
@@ -81,6 +85,8 @@ class Plan:
     def goes_direct(self) -> bool:
         """Whether flows may leave for their targets themselves."""
         profile = self.profile
+        if profile.provider is not None:
+            return True
         if any(all(isinstance(server, DirectServer) for server in chain) for chain in self.chains.values()):
             return True
         targets = [word for rule in profile.rules for word in rule.split(",")]
@@ -96,7 +102,11 @@ def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
         name: tuple(_at(profile, _key(profile, name), parse_server, link) for link in links)
         for name, links in server_chains(profile).items()
     }
-    if not chains and not profile.rules:
+    if profile.provider is not None and (chains or profile.rules):
+        raise LocalError(
+            f"{profile.at('provider')}: a provider carries everything: leave out server, servers and rules"
+        )
+    if not chains and not profile.rules and profile.provider is None:
         raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     table = make_table(profile, {*chains, *profile.groups, *BUILT_IN})

@@ -36,8 +36,8 @@ def _name(text: str) -> str:
 
 
 def _provider(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w-]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
-        raise ValueError("must be an entry point's name or module:Class")
+    if not re.fullmatch(r"[A-Za-z_][\w-]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|[^:]+\.py:[A-Za-z_][\w.]*", text):
+        raise ValueError("must be module:Class, path/to/file.py:Class or an entry point's name")
     return text
 
 
@@ -57,7 +57,8 @@ class Profile(Section):
     )
     """Where flows go that no rule sends elsewhere: a link, or a chain of links, first hop first."""
     provider: ProviderName | None = None
-    """A provider instead of servers: an entry point of the group `tunflow.providers`, or `module:Class`."""
+    """A provider instead of servers: `module:Class`, `file.py:Class` (a relative path starts at the profile's
+    folder) or an entry point of the group `tunflow.providers`."""
     provider_configuration: dict[str, Any] = Field(default_factory=dict, repr=False)
     """What the provider is given."""
     rules: Many[str] = ()

@@ -1,0 +1,81 @@
+"""A provider for the whole host: `tunflow up` with a profile that names one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SITE4, SITE6
+from lab_system import DNS, System
+
+pytestmark = pytest.mark.lab
+
+PROVIDERS = Path(__file__).parent / "clients" / "providers.py"
+
+
+def profile(system: System, name: str, more: str = "") -> str:
+    """A profile with one of the lab's providers."""
+    path = system.directory / "profile.toml"
+    path.write_text(f'provider = "{PROVIDERS}:{name}"\ndns.mode = "{DNS}"\n{more}')
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_flows_of_the_whole_host(system: System) -> None:
+    before = system.snapshot()
+    system.ok("up", profile(system, "Carry"))
+    for url in ("http://site.lab/1k", f"http://{SITE4}/1k", f"http://[{SITE6}]/1k"):
+        assert system.fetch(url) == 1024, system.log()
+    status = system.status()
+    assert status["status"] == "connected"
+    assert status["provider"].endswith(":Carry")
+    assert status["bytes_in"] > 3 * 1024
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+def test_flows_that_a_provider_moves_itself_do_not_come_back(system: System) -> None:
+    """Its sockets carry the mark; without it they would enter the tunnel again."""
+    system.ok("up", profile(system, "Pump"))
+    for _ in range(3):
+        assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
+    assert "Too many" not in system.log()
+
+
+def test_packets_of_the_whole_host(system: System) -> None:
+    before = system.snapshot()
+    system.ok("up", profile(system, "Mirror"))
+    assert system.run(["ping", "-c1", "-W5", "192.0.2.9"]).returncode == 0, system.log()
+    assert system.run(["ping", "-c1", "-W5", "2001:db8::9"]).returncode == 0, system.log()
+    status = system.status()
+    assert status["status"] == "connected"
+    assert status["bytes_in"] > 0
+    system.ok("down")
+    assert system.snapshot() == before
+
+
+def test_what_fails_leaves_the_host_as_it_was(system: System) -> None:
+    before = system.snapshot()
+    for name, part in (
+        ("NoStart", "start_tunnel failed: ConnectionRefusedError"),
+        ("NoSettings", "set no network settings"),
+        ("Nope", "has no class 'Nope'"),
+    ):
+        done = system.tunflow("up", profile(system, name))
+        assert done.returncode in (1, 2), done
+        assert part in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert system.snapshot() == before
+    done = system.tunflow("up", profile(system, "Carry", 'server = "direct://"\n'))
+    assert done.returncode == 2
+    assert "profile.toml:1: a provider carries everything" in done.stderr
+
+
+def test_a_tunnel_that_dies_takes_the_process_with_it(system: System) -> None:
+    before = system.snapshot()
+    system.ok("up", profile(system, "Dies"))
+    for _ in range(20):  # a status takes a while
+        if system.tunflow("status").returncode == 3:
+            break
+    assert "RuntimeError: server gone" in system.log()
+    assert system.snapshot() == before
