@@ -50,10 +50,11 @@ def tunflow_command(lab: Lab) -> Iterator[tuple[list[str], dict[str, str]]]:
 
 
 def run_as_nobody(
-    lab: Lab, tunflow_command: tuple[list[str], dict[str, str]], argv: list[str]
+    lab: Lab, tunflow_command: tuple[list[str], dict[str, str]], argv: list[str], profile: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     program, env = tunflow_command
-    arguments = run_command(argv, server=shadowsocks_url(), dns=DNS)[1:]
+    options = ["--profile", profile] if profile else []
+    arguments = run_command(argv, server=None if profile else shadowsocks_url(), dns=DNS, options=options)[1:]
     return subprocess.run(
         lab.client.command([*OPEN_TUN, *BECOME, *program, *arguments]),
         env={**lab.client.env, **env, "HOME": "/nonexistent"},
@@ -77,3 +78,16 @@ def test_user_is_its_own(tunnel: Tunnel, tunflow_command: tuple[list[str], dict[
     uid, gid, _, capabilities = done.stdout.split()
     assert (uid, gid) == (str(NOBODY), str(NOBODY)), done.stderr
     assert int(capabilities, 16) == 0 or os.environ.get("CI") is None, "the program has capabilities of its namespace"
+
+
+def test_app_rules_need_no_root(
+    tunnel: Tunnel, contents: Contents, tunflow_command: tuple[list[str], dict[str, str]]
+) -> None:
+    """A user's own programs are told apart by what the user may know of them."""
+    profile = tunnel.lab.directory / "nobody.toml"
+    profile.write_text(f'server = "{shadowsocks_url()}"\n[[apps]]\npath = "/usr/bin/curl"\naction = "block"\n')
+    profile.chmod(0o644)
+    url = f"http://{SITE4}/1k"
+    script = f"curl -s -m 5 {url} >/dev/null; echo $?; wget -q -t 1 -T 5 -O /dev/null {url}; echo $?"
+    done = run_as_nobody(tunnel.lab, tunflow_command, ["sh", "-c", script], str(profile))
+    assert done.stdout.split() == ["7", "0"], done.stderr
