@@ -47,6 +47,7 @@ class System:
     def __enter__(self) -> System:
         self.directory = Path(tempfile.mkdtemp(prefix="up-", dir=self.lab.directory))
         self.env = {**self.host.env, "TUNFLOW_RUNTIME_DIR": str(self.directory / "run"), "TUNFLOW_SERVER": self.url}
+        self.env["TUNFLOW_DATA_DIR"] = str(self.directory / "data")
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -13,9 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.netlab.namespaces import CLIENT4, SERVER4, SERVER6, Lab
-from bench.netlab.peers import start_dns, start_shadowsocks_server, start_unbound, wait_reachable, wait_ready
+from bench.netlab.namespaces import CLIENT4, SERVER4, SERVER6, SITE4, Lab
+from bench.netlab.peers import (
+    start_dns,
+    start_nginx,
+    start_shadowsocks_server,
+    start_unbound,
+    wait_reachable,
+    wait_ready,
+)
 from bench.netlab.processes import Process
+from bench.netlab.site import Site
 from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_spy import TO_SHADOWSOCKS, Spy
 from lab_support import client
@@ -55,16 +63,15 @@ class Wall:
         """The options for a profile with this `[dns]` table."""
         self._profiles += 1
         path = self.lab.directory / f"wall{self._profiles}.toml"
-        path.write_text(f'server = ["{shadowsocks_url()}"]\n[dns]\n{dns}\n')
+        path.write_text(f'server = ["{shadowsocks_url()}"]\n{RULES}\n[dns]\n{dns}\n')
         path.chmod(0o600)
         return ["--profile", str(path)]
 
-    def resolve(self, dns: str, names: list[str]) -> dict[str, set[str]]:
-        """What each name resolves to inside a tunnel."""
-        command = [TUNFLOW, "run", *self.profile(dns), "--", *client("resolve", "198.18.0.2", 50)]
+    def run(self, dns: str, command: list[str], text: str = "") -> str:
+        """What a command prints inside a tunnel."""
         done = subprocess.run(
-            self.lab.client.command(command),
-            input="\n".join(names),
+            self.lab.client.command([TUNFLOW, "run", *self.profile(dns), "--", *command]),
+            input=text,
             capture_output=True,
             text=True,
             timeout=90,
@@ -72,25 +79,43 @@ class Wall:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return {name: set(found) for name, *found in map(str.split, done.stdout.splitlines())}
+        return done.stdout
+
+    def resolve(self, dns: str, names: list[str]) -> dict[str, set[str]]:
+        """What each name resolves to inside a tunnel."""
+        told = self.run(dns, client("resolve", "198.18.0.2", 50), "\n".join(names))
+        return {name: set(found) for name, *found in map(str.split, told.splitlines())}
+
+
+RULES = 'rules = ["IP-CIDR,1.0.0.0/16,DIRECT", "MATCH,PROXY"]'
+NEAR, FAR = "near.home.lab", "far.wall.lab"
+SITES = {NEAR: ("1.0.200.1",), FAR: ("203.0.113.80",)}
+"""Names with a web server behind them."""
 
 
 @pytest.fixture(scope="module")
 def wall() -> Iterator[Wall]:
     with Lab() as lab:
-        for address in (HOME, ABROAD, OTHER):
+        for address in (HOME, ABROAD, OTHER, *(found[0] for found in SITES.values())):
             lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])
         records = [f"host-record={name},{address}" for name, found in DOMESTIC.items() for address in found]
+        records += [f"host-record={NEAR},{SITES[NEAR][0]}"]
         wrong = [f"address=/wall.lab/{POISON[0]}", "local-ttl=60"]
         home = start_dns(lab, [HOME], {}, {}, [*records, *wrong])
-        truth = dict(WALLED) | dict.fromkeys(DOMESTIC, ("198.51.100.7", "198.51.100.8"))
+        truth = (
+            WALLED | {"far.wall.lab": SITES["far.wall.lab"]} | dict.fromkeys(DOMESTIC, ("198.51.100.7", "198.51.100.8"))
+        )
         start_unbound(lab, [f"127.0.0.1@{REAL_PORT}"], truth)
         records = [f"host-record={name},{address}" for name, found in truth.items() for address in found]
         start_dns(lab, ["127.0.0.1"], {}, {}, [f"port={OTHER_PORT}", *records]).wait_listening(OTHER_PORT)
         script = [sys.executable, str(Path(__file__).parent / "wall.py")]
         for address, port in ((ABROAD, REAL_PORT), (OTHER, OTHER_PORT)):
             wait_ready(lab.start(lab.server, [*script, address, str(port), CLIENT4, "wall", *POISON]))
+        start_dns(lab, [SITE4], {FAR: SITES[FAR]}, {})  # the one that the proxy server asks
         start_shadowsocks_server(lab)
+        site = Site(lab.directory / "site")
+        site.add_file("1k", 1024)
+        start_nginx(lab, site.root)
         wait_reachable(lab)
         made = Wall(lab, home)
         made.list("cn.txt", ["1.0.0.0/16", "10.80.0.0/16"])
@@ -143,5 +168,23 @@ def test_the_original_table_sees_through_what_is_injected(wall: Wall, abroad: st
         f'domestic = ["{HOME}"]\nforeign = ["{abroad}#direct"]\n'
         f'[dns.chinadns]\ntable = "original"\ncountry_networks = "cn.txt"\n{more}'
     )
-    names = [*list(DOMESTIC)[:100], *list(WALLED)[:100]]
-    expect(wall.resolve(dns, names), {name: (DOMESTIC | WALLED)[name] for name in names})
+    home, walled = list(DOMESTIC)[:100], list(WALLED)[:100]
+    found = wall.resolve(dns, [*home, *walled])
+    expect({name: found[name] for name in walled}, {name: WALLED[name] for name in walled})
+    # The table leaves it to a race who answers a domestic name, and the near resolver mostly wins it.
+    assert sum(found[name] == set(DOMESTIC[name]) for name in home) > 80
+    assert not set(POISON) & set().union(*found.values())
+
+
+@pytest.mark.parametrize("mode", ["tcp", "fake"])
+def test_one_profile_makes_the_network_usable(wall: Wall, mode: str) -> None:
+    """Domestic sites are visited straight, from C's own address, and all others through the server."""
+    dns = (
+        f'mode = "{mode}"\ndomestic = ["{HOME}"]\nforeign = ["{ABROAD}"]\n'
+        '[dns.chinadns]\ncountry_networks = "cn.txt"\nblacklist = "poison.txt"'
+    )
+    fetch = f"for name in {NEAR} {FAR}; do curl -sS -4 -o /dev/null -w '%{{http_code}} ' http://$name/1k; done"
+    with Spy(wall.lab, ALLOWED) as watching:
+        assert wall.run(dns, ["sh", "-c", fetch]) == "200 200 "
+    assert watching.packets
+    assert all("1.0.200.1.80:" in line for line in watching.packets), watching.packets

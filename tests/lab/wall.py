@@ -2,7 +2,7 @@
 
 Stands on UDP port 53 of ADDRESS. A query from VICTIM whose name holds WORD is answered at once, twice, with an address
 of POISON each, identifier, port and letters as they must be, which is all that an injector on the path could send; the
-resolver on 127.0.0.1:REAL_PORT gets every query too, and its answer follows 20 ms later, as from far away. Names are
+resolver on 127.0.0.1:REAL_PORT gets every query too, and its answer follows 80 ms later, as from far away. Names are
 read as the injectors of 2015 did: a compression pointer in a question is not understood.
 """
 
@@ -17,7 +17,7 @@ import sys
 import time
 
 address, real_port, victim, word, *poison = sys.argv[1:]
-DELAY = 0.02
+DELAY = 0.08
 front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 front.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 front.bind((address, 53))

@@ -11,7 +11,6 @@ from tunflow.host.process import ProcessTable
 from tunflow.host.socket_diag import SocketDiag
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
-from tunflow.io.policy import Refuse
 from tunflow.io.rule_policy import RulePolicy
 from tunflow.manager.dns_plan import dns_config
 from tunflow.manager.profile import Profile
@@ -29,14 +28,6 @@ class Routed(NamedTuple):
     """What carries that which is no flow of a program: names and pings."""
     dns: DNSConfig | None
     """How names are answered, where the profile says more than a mode."""
-
-    def dialer_of(self, name: str) -> Dialer | None:
-        """What the profile's server or group of that name dials through now; None where there is none."""
-        routing = self.policy.routing
-        if name not in routing.ways and name not in routing.groups.all:
-            return None
-        way = routing.ways[routing.groups.way(name, "")[-1]]
-        return way if not isinstance(way, Refuse) else None
 
     def serve(self, driver: Driver, socket_diag_fd: int) -> None:
         """Decide the driver's flows; the descriptor asks about sockets in the program's network."""

@@ -83,4 +83,4 @@ def _serve_names(driver: Driver, dns: DNSConfig, routed: Routed | None) -> None:
     """Have the driver's names answered as configured. Raises LocalError."""
     from tunflow.commands.dns_modes import name_server  # noqa: PLC0415
 
-    driver.name_server = name_server(driver, dns, routed.dialer_of if routed else None)
+    driver.name_server = name_server(driver, dns, routed.policy.dialer if routed else None)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from tunflow.commands.dns_modes import dns_config, name_server
+from tunflow.commands.dns_modes import dialers, dns_config, name_server
 from tunflow.commands.flows import name_service
 from tunflow.dns.config import DNSConfig
-from tunflow.dns.upstream import DIRECT, TUNNEL
-from tunflow.errors import LocalError
-from tunflow.io.dialers import Dialer, DirectDialer
 from tunflow.io.driver import Driver
+from tunflow.io.rule_policy import RulePolicy
 from tunflow.manager.plan import Names, Plan
 
 
@@ -20,19 +18,12 @@ def parse_dns(mode: str) -> Names:
 def serve_names(driver: Driver, plan: Plan) -> None:
     """Have a driver's names answered as a plan says, also in place of what answered them. Raises LocalError."""
     before, config = driver.name_server, plan.names
+    find = driver.policy.dialer if isinstance(driver.policy, RulePolicy) else None
     if not isinstance(config, DNSConfig):
         driver.name_server = None
         if before is not None:
             before.close()
     elif before is None:
-        driver.name_server = name_server(driver, config)
+        driver.name_server = name_server(driver, config, find)
     else:
-        before.reconfigure(config, lambda via: _dialer(driver, via))
-
-
-def _dialer(driver: Driver, via: str) -> Dialer:
-    if via == TUNNEL:
-        return driver.dialer
-    if via == DIRECT:
-        return DirectDialer()
-    raise LocalError(f"--dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")
+        before.reconfigure(config, dialers(driver, find))

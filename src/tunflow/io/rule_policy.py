@@ -100,6 +100,14 @@ class RulePolicy:
         """For the first datagrams of a UDP flow."""
         return self._advance(flow, self._facts(flow), _Datagrams(self._running, run))
 
+    def dialer(self, name: str) -> Dialer | None:
+        """What the server or group of that name dials through now; None where there is none, or it refuses."""
+        routing = self.routing
+        if name not in routing.ways and name not in routing.groups.all:
+            return None
+        way = routing.ways[routing.groups.way(name, "")[-1]]
+        return None if isinstance(way, Refuse) else way
+
     @property
     def _running(self) -> Driver:
         assert self.driver is not None, "a policy without its driver"

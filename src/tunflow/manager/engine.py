@@ -286,7 +286,7 @@ class Engine:
         host = replace(plan.host, cgroups=(BYPASS,)) if self._has_bypass and not plan.host.cgroups else plan.host
         if plan.goes_direct:
             return with_addresses(host, None)
-        servers = [str(address.sockaddr[0]) for address in addresses]
+        servers = [*(str(address.sockaddr[0]) for address in addresses), *plan.outer_resolvers]
         if not all(literal(host) for host, _ in plan.first_hops):
             servers += self._outer_nameservers()
         return with_addresses(host, tuple(servers))

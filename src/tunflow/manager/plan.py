@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TypeVar
 
 from tunflow.dns.config import DNSConfig
+from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER
+from tunflow.dns.upstream import Upstream
 from tunflow.errors import LocalError
 from tunflow.host.private_network import PrivateNetwork
 from tunflow.host.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.io.driver import NameService
 from tunflow.manager import rule_data
 from tunflow.manager.app_groups import APPS
+from tunflow.manager.dns_plan import dns_config
 from tunflow.manager.profile import Profile
 from tunflow.manager.routing import BUILT_IN, DIRECT, PROXY, make_table, server_chains
 from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
@@ -67,6 +70,16 @@ class Plan:
         return bool(self.profile.apps) or any(kind in rule.upper() for rule in self.profile.rules for kind in kinds)
 
     @property
+    def outer_resolvers(self) -> tuple[str, ...]:
+        """The addresses of resolvers that are asked past the tunnel."""
+        return tuple(str(ip_address(each.target.host)) for each in self._direct_resolvers if _is_known(each))
+
+    @property
+    def _direct_resolvers(self) -> list[Upstream]:
+        groups = self.names.groups.values() if isinstance(self.names, DNSConfig) else ()
+        return [each for group in groups for each in group.upstreams if (each.via or group.via) == DIRECT_RESOLVER]
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The servers as people may see them."""
         if self.profile.provider is not None:
@@ -85,7 +98,7 @@ class Plan:
     def goes_direct(self) -> bool:
         """Whether flows may leave for their targets themselves."""
         profile = self.profile
-        if profile.provider is not None:
+        if profile.provider is not None or not all(map(_is_known, self._direct_resolvers)):
             return True
         if any(all(isinstance(server, DirectServer) for server in chain) for chain in self.chains.values()):
             return True
@@ -97,7 +110,7 @@ class Plan:
 def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
     """The plan that a profile makes. Raises LocalError that names the file, the line and the key."""
     network = PrivateNetwork()
-    names = _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
+    names = _names(profile, parse_dns)
     chains = {
         name: tuple(_at(profile, _key(profile, name), parse_server, link) for link in links)
         for name, links in server_chains(profile).items()
@@ -110,7 +123,20 @@ def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
         raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     table = make_table(profile, {*chains, *profile.groups, *BUILT_IN})
-    return Plan(profile, chains, names, _host_settings(profile, network, names is not None), inside, table)
+    return Plan(profile, chains, names, _host_settings(profile, network, names), inside, table)
+
+
+def _names(profile: Profile, parse_dns: ParseDNS) -> Names:
+    """Who answers names; fake addresses are kept in a file, so that they mean the same after a restart."""
+    names = dns_config(profile) or _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
+    if isinstance(names, DNSConfig) and names.fake_ip is not None:
+        file = rule_data.directories()[0] / "fake-ip" / profile.name
+        return replace(names, fake_ip=replace(names.fake_ip, file=str(file)))
+    return names
+
+
+def _is_known(resolver: Upstream) -> bool:
+    return isinstance(resolver.target.host, bytes)
 
 
 def _key(profile: Profile, name: str) -> tuple[str, ...]:
@@ -126,20 +152,20 @@ def _first_hop(chain: tuple[Server, ...]) -> Hop | None:
     return None
 
 
-def _host_settings(profile: Profile, network: PrivateNetwork, has_names: bool) -> HostSettings:
+def _host_settings(profile: Profile, network: PrivateNetwork, names: Names) -> HostSettings:
     tunnel = profile.tunnel
     addresses = tunnel.addresses or (
         f"{network.address4}/{network.prefix4}",
         f"{network.address6}/{network.prefix6}",
     )
     dns = None
-    if has_names and not tunnel.per_app:
+    if names is not None and not tunnel.per_app:
         match = tuple(profile.dns.match_domains) or None
         dns = HostDNS(tuple(map(ip_address, (network.resolver4, network.resolver6))), match=match)
     return HostSettings(
         addresses=tuple(map(ip_interface, addresses)),
         mtu=tunnel.mtu,
-        included=_routes(profile, "included_routes", tunnel.included_routes) or EVERYTHING,
+        included=_included(profile, names),
         excluded=_routes(profile, "excluded_routes", tunnel.excluded_routes),
         exclude_lan=tunnel.exclude_lan,
         dns=dns,
@@ -156,6 +182,14 @@ def _routes(profile: Profile, key: str, texts: Iterable[str]) -> tuple[IPNetwork
         return rule_data.networks(texts)
     except LocalError as error:
         raise LocalError(f"{profile.at('tunnel', key)}: {error}") from None
+
+
+def _included(profile: Profile, names: Names) -> tuple[IPNetwork, ...]:
+    """What goes into the tunnel: fake addresses in any case."""
+    included = _routes(profile, "included_routes", profile.tunnel.included_routes)
+    if included and isinstance(names, DNSConfig) and names.fake_ip is not None:
+        included += (ip_network(names.fake_ip.pool4), ip_network(names.fake_ip.pool6))
+    return included or EVERYTHING
 
 
 def with_addresses(settings: HostSettings, servers: tuple[str, ...] | None) -> HostSettings:
