@@ -46,6 +46,7 @@ class System:
 
     def __enter__(self) -> System:
         self.directory = Path(tempfile.mkdtemp(prefix="up-", dir=self.lab.directory))
+        self.directory.chmod(0o711)  # the tunnel goes on as an unprivileged user
         self.env = {**self.host.env, "TUNFLOW_RUNTIME_DIR": str(self.directory / "run"), "TUNFLOW_SERVER": self.url}
         self.env["TUNFLOW_DATA_DIR"] = str(self.directory / "data")
         return self

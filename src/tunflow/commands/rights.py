@@ -41,6 +41,7 @@ class Rights:
             self._kept += [privileges.CAP_SYS_PTRACE, privileges.CAP_DAC_READ_SEARCH]  # /proc/PID/fd of others
         if plan.goes_direct:
             self._kept += [privileges.CAP_NET_RAW]  # pings, where net.ipv4.ping_group_range is empty
+        self._fake_addresses = plan.fake_addresses
         self._why_kept = privileges.why_kept() if self.owner == 0 else "it was not root that started it"
         self._helper: HelperNetwork | None = None
         if self._why_kept is None:
@@ -65,8 +66,10 @@ class Rights:
             raise LocalError("rules about programs take rights that were let go of: use tunflow up --replace")
 
     def drop(self) -> None:
-        """Let go of all rights that are not needed any more. Raises OSError."""
+        """Let go of all rights that are not needed any more. Raises OSError, LocalError."""
         if self._helper is not None:
+            if self._fake_addresses is not None:
+                privileges.give_folder(self._fake_addresses)
             privileges.drop(self._kept)
         elif self.owner == 0:
             self._say(f"root's rights are kept: {self._why_kept}")

@@ -66,6 +66,19 @@ def unprivileged_user() -> pwd.struct_passwd | None:
     return None
 
 
+def give_folder(folder: Path) -> None:
+    """Make a folder, if there is none, that the unprivileged user owns with all that is in it. Raises LocalError."""
+    user = unprivileged_user()
+    assert user is not None
+    try:
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise LocalError(f"cannot give {folder} to {user.pw_name}: {error.strerror}") from error
+
+
 def drop(kept: Iterable[int]) -> None:
     """Become the unprivileged user for good, with no capability but those of `kept`. Raises OSError.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import TypeVar
 
 from tunflow.dns.config import DNSConfig
@@ -73,6 +74,12 @@ class Plan:
     def outer_resolvers(self) -> tuple[str, ...]:
         """The addresses of resolvers that are asked past the tunnel."""
         return tuple(str(ip_address(each.target.host)) for each in self._direct_resolvers if _is_known(each))
+
+    @property
+    def fake_addresses(self) -> Path | None:
+        """The folder in which fake addresses are kept."""
+        fake = self.names.fake_ip if isinstance(self.names, DNSConfig) else None
+        return Path(fake.file).parent if fake is not None and fake.file is not None else None
 
     @property
     def _direct_resolvers(self) -> list[Upstream]:
