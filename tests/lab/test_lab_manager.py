@@ -6,22 +6,22 @@ import json
 
 import pytest
 from bench.netlab.tunnel import shadowsocks_url
-from lab_support import DNS
+from lab_support import CLIENTS, DNS
 from lab_system import System, client
 
 pytestmark = pytest.mark.lab
 
 
-def manage(system: System, link: str) -> dict[str, object]:
+def run(system: System, script: str, *arguments: str) -> dict[str, object]:
     env = {"TUNFLOW_RUNTIME_DIR": system.env["TUNFLOW_RUNTIME_DIR"], "XDG_CONFIG_HOME": str(system.directory)}
-    done = system.run(["env", *(f"{key}={value}" for key, value in env.items()), *client("manage", link, DNS)])
+    done = system.run(["env", *(f"{key}={value}" for key, value in env.items()), *client(script, *arguments)])
     assert done.returncode == 0, (done.stderr, system.log())
     return dict(json.loads(done.stdout))
 
 
 def test_start_status_stop(system: System) -> None:
     before = system.snapshot()
-    found = manage(system, shadowsocks_url())
+    found = run(system, "manage", shadowsocks_url(), DNS)
     assert found["error"] is None
     assert found["status"] == "CONNECTED"
     assert str(found["since"]).startswith("20")
@@ -35,6 +35,13 @@ def test_start_status_stop(system: System) -> None:
 
 
 def test_a_server_that_is_not_there(system: System) -> None:
-    found = manage(system, "ss://aes-256-gcm:x@10.66.0.2:1")
+    found = run(system, "manage", "ss://aes-256-gcm:x@10.66.0.2:1", DNS)
     assert found["error"] == "VPNConnectionError SERVER_NOT_RESPONDING"
     assert (found["status"], found["last"]) == ("DISCONNECTED", "SERVER_NOT_RESPONDING")
+
+
+def test_options_and_messages_of_a_provider(system: System) -> None:
+    before = system.snapshot()
+    found = run(system, "message", f"{CLIENTS}/providers.py:Answers")
+    assert found == {"answer": "hello 42 configured", "then": "messages is not up: nobody answers messages"}
+    assert system.snapshot() == before

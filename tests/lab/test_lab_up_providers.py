@@ -79,3 +79,19 @@ def test_a_tunnel_that_dies_takes_the_process_with_it(system: System) -> None:
             break
     assert "RuntimeError: server gone" in system.log()
     assert system.snapshot() == before
+
+
+def test_a_proxy_is_for_some_programs(system: System) -> None:
+    """Apple's app rules: what is no such program's goes its own way, and the provider never hears of it."""
+    system.ok("up", profile(system, "Refuses", '[[apps]]\npath = "/usr/bin/curl"\n'))
+    assert system.fetch(f"http://{SITE4}/1k") == 0
+    assert system.run(["wget", "-q", "-t", "1", "-T", "5", "-O", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
+
+
+def test_programs_that_a_provider_cannot_tell(system: System) -> None:
+    for name, apps, said in (
+        ("Mirror", '[[apps]]\npath = "/usr/bin/curl"\n', "profile.toml:3: a packet tunnel does not see programs"),
+        ("Carry", '[[apps]]\npath = "/a"\naction = "block"\n', "profile.toml:3: with a provider"),
+    ):
+        done = system.tunflow("up", profile(system, name, apps))
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import math
 import os
@@ -148,6 +149,7 @@ class Daemon:
             "status": self._status,
             "stop": self._stop,
             "reload": self._reload,
+            "message": self._message,
             "exec": self._exec,
         }
 
@@ -186,6 +188,7 @@ class Daemon:
                 serve_names,
                 self._say,
                 self._status_changed,
+                self._instructions.options,
             )
         return Engine(
             plan,
@@ -296,6 +299,17 @@ class Daemon:
         if engine is None:
             raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
         return await engine.admit(bypass=arguments.get("bypass") is True)
+
+    async def _message(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
+        if not isinstance(engine, ProviderEngine):
+            raise LocalError("no provider is running: nobody answers messages")
+        try:
+            data = base64.b64decode(str(arguments.get("data", "")), validate=True)
+        except ValueError:
+            raise LocalError("data: expected base64") from None
+        answer = await engine.send_message(data)
+        return {"data": None if answer is None else base64.b64encode(answer).decode()}
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
         profile = Instructions.from_data(arguments).make_profile()

@@ -39,6 +39,8 @@ class Instructions:
     on_demand: bool | None = None
     replace: bool = False
     verbose: bool = False
+    options: dict[str, Any] | None = None
+    """What a provider's start is given; only a program can give it some."""
 
     @classmethod
     def given(cls, options: argparse.Namespace) -> Instructions:
@@ -76,6 +78,8 @@ class Instructions:
         for name, value in known.items():
             if name in _LISTS:
                 right = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+            elif name == "options":
+                right = isinstance(value, dict)
             else:
                 right = isinstance(value, bool if name in _SWITCHES else str)
             if not right:

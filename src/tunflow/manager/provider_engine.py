@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,9 +32,11 @@ from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surround
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
+from tunflow.manager.app_rules import app_rule
 from tunflow.manager.engine import Host, MakeDriver
 from tunflow.manager.plan import Plan
 from tunflow.manager.status import Status, StopReason
+from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSProtocol, DNSSettings
@@ -62,8 +64,11 @@ class ProviderEngine:
         serve_names: Callable[[Driver, Plan], None],
         say: Callable[[str], None],
         changed: Callable[[Status], None] = lambda _: None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
+        """`options` are for the provider's start. Raises LocalError."""
         self.plan = plan
+        self._options = options
         self.state = Status.DISCONNECTED
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._host = host
@@ -165,6 +170,7 @@ class ProviderEngine:
                 configuration=TunnelProviderProtocol(self.plan.profile.provider_configuration),
                 path=await self._look(),
                 sockets=self._sockets,
+                app_rules=_app_rules(self.plan, provider),
                 system_dns=self._system_dns(),
             ),
             on_status=self._session_changed,
@@ -173,7 +179,7 @@ class ProviderEngine:
         self._watchdog = Watchdog(self._reactor, self._say)
         if session.policy is not None:
             self._serve_flows(session, isinstance(provider, DNSProxyProvider))
-        await session.start(None)
+        await session.start(self._options)
         if isinstance(provider, PacketTunnelProvider):
             device = self._host.device
             if device is None:
@@ -287,6 +293,23 @@ def _make_provider(plan: Plan) -> Provider:
         return chosen()
     except Exception as error:
         raise LocalError(f"{where}: {spec} cannot be made without arguments: {error}") from error
+
+
+def _app_rules(plan: Plan, provider: Provider) -> Sequence[AppRule] | None:
+    """The programs that the provider is for; None for all. Raises LocalError."""
+    profile = plan.profile
+    if not profile.apps:
+        return None
+    if isinstance(provider, PacketTunnelProvider):
+        raise LocalError(
+            f"{profile.at('apps')}: a packet tunnel does not see programs: leave apps out, or use tunnel.per_app"
+        )
+    for number, section in enumerate(profile.apps):
+        if section.action != "tunnel":
+            raise LocalError(f"{profile.at('apps', number)}: with a provider, apps are those that it is for: no action")
+    if profile.other_apps != "direct":
+        raise LocalError(f"{profile.at('other_apps')}: with a provider, all other apps go direct")
+    return [app_rule(section) for section in profile.apps]
 
 
 def _host_settings(profile: HostSettings, settings: PacketTunnelNetworkSettings) -> HostSettings:

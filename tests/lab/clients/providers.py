@@ -116,3 +116,18 @@ class Dies(Mirror):
     async def turn(self):
         await asyncio.sleep(0.05)
         raise RuntimeError("server gone")
+
+
+class Answers(AppProxyProvider):
+    """Tells what it was started with, and answers messages."""
+
+    async def start_proxy(self, options):
+        self.options = options
+
+    async def handle_new_flow(self, flow):
+        await flow.carry()
+        return True
+
+    async def handle_app_message(self, data):
+        told = self.protocol_configuration.provider_configuration["word"]
+        return f"{data.decode()} {self.options['answer']} {told}".encode()
