@@ -175,6 +175,18 @@ def test_the_kill_switch_outlives_a_crash_and_a_failed_restart(tmp_path: Path, c
 
 
 @host()
+def test_a_table_that_somebody_else_changed_is_mended(tmp_path: Path, conf: Path) -> None:
+    host_network = HostNetwork(tmp_path / "state")
+    host_network.apply(WITH_ALL)
+    once = snapshot()
+    for damage in ("flush ruleset", "flush chain inet tunflow output", "add rule inet tunflow forward accept"):
+        run(f"nft {damage}")
+        host_network.apply(WITH_ALL)
+        assert snapshot() == once, damage
+    host_network.undo()
+
+
+@host()
 def test_up_and_down_again_and_again(tmp_path: Path, conf: Path) -> None:
     host_network = HostNetwork(tmp_path / "state")
     quick = replace(WITH_ALL, kill_switch=False, gateways=())  # without the 15 ms that each nft(8) takes

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 
 from tunflow.errors import LocalError
 from tunflow.host.control_group import ControlGroup
 from tunflow.host.policy_routes import PRIVATE
-from tunflow.host.prefixes import covered
+from tunflow.host.prefixes import Interval, covered
 from tunflow.host.settings import AppScope, HostSettings, Network
 
 TABLE = "tunflow"
@@ -42,6 +42,8 @@ _LOCAL: tuple[Network, ...] = (
 """Where packets for the neighbours on a LAN go."""
 _ALL = {4: [(0, 2**32 - 1)], 6: [(0, 2**128 - 1)]}
 _WORD = {4: "ip", 6: "ip6"}
+Ours = Mapping[int, list[Interval]]
+"""By IP version, the destinations that are the tunnel's business."""
 
 _NECESSITIES = (
     "udp sport 68 udp dport 67 accept",
@@ -81,21 +83,40 @@ def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[Contro
     if groups:
         lines += _marks(settings, groups)
     if settings.kill_switch:
-        lines += _sets(settings)
+        ours = {version: covered(settings.included, settings.excluded, version) for version in (4, 6)}
+        lines += _sets(ours)
         if settings.scope is AppScope.ONLY:
-            lines += _chain("postrouting", _only(settings, near))
+            lines += _chain("postrouting", _only(settings, near, ours))
         else:
-            lines += _chain("output", _output(settings, near))
-            lines += _chain("forward", _forward(settings, near))
+            lines += _chain("output", _output(settings, near, ours))
+            lines += _chain("forward", _forward(settings, near, ours))
     return "\n".join([*lines, "}", ""])
 
 
-def apply(settings: HostSettings, near: Neighbourhood) -> None:
-    """Put our table in place. Raises LocalError."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Our table as it was put in place: the text that made it, and how nft(8) lists it, sets and counters apart."""
+
+    text: str
+    listed: str
+
+
+def apply(settings: HostSettings, near: Neighbourhood, there: Table | None = None) -> Table:
+    """Put our table in place, unless `there` is the same and nobody has touched it since. Raises LocalError."""
     groups = [ControlGroup(path) for path in settings.cgroups]
     for group in groups:
         group.check()
-    _run(ruleset(settings, near, groups))
+    text = ruleset(settings, near, groups)
+    if there is None or there.text != text or _list() != there.listed:
+        _run(text)
+        there = Table(text, _list())
+    return there
+
+
+def _list() -> str:
+    """Our table as nft(8) lists it; "" where there is none."""
+    command = [_NFT, "--stateless", "--terse", "list", "table", "inet", TABLE]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False).stdout
 
 
 def remove() -> None:
@@ -144,11 +165,10 @@ def _sources(settings: HostSettings) -> list[str]:
     ]
 
 
-def _sets(settings: HostSettings) -> list[str]:
+def _sets(ours: Ours) -> list[str]:
     """The sets of destinations that are the tunnel's business, where that is not simply all."""
     lines: list[str] = []
-    for version in (4, 6):
-        intervals = covered(settings.included, settings.excluded, version)
+    for version, intervals in ours.items():
         if intervals and intervals != _ALL[version]:
             elements = ", ".join(f"{_text(low, version)}-{_text(high, version)}" for low, high in intervals)
             lines += [f"  set ours{version} {{", f"    type ipv{version}_addr; flags interval; auto-merge;"]
@@ -156,27 +176,27 @@ def _sets(settings: HostSettings) -> list[str]:
     return lines
 
 
-def _output(settings: HostSettings, near: Neighbourhood) -> list[str]:
+def _output(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str]:
     rules = [f'oifname {{ "lo", "{settings.device}" }} accept', f"meta mark {settings.bypass_mark:#x} accept"]
     rules += _servers(settings)
     rules += _NECESSITIES
     rules += _gateway_services(settings)
-    return [*rules, *_common(settings, near), _REFUSE]
+    return [*rules, *_common(settings, near, ours), _REFUSE]
 
 
-def _forward(settings: HostSettings, near: Neighbourhood) -> list[str]:
+def _forward(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str]:
     # What the tunnel delivers goes to a client; replies of its clients go back into it.
     through = [f'iifname "{settings.device}" accept', f'oifname "{settings.device}" accept']
-    return [*through, *_common(settings, near), _REFUSE]
+    return [*through, *_common(settings, near, ours), _REFUSE]
 
 
-def _only(settings: HostSettings, near: Neighbourhood) -> list[str]:
+def _only(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str]:
     """For the marked programs alone. Behind the routing, which the mark has changed: `output` still has the old way."""
     rules = [f"meta mark != {settings.only_mark:#x} accept", f'oifname {{ "lo", "{settings.device}" }} accept']
-    return [*rules, *_common(settings, near), "counter drop"]  # no "reject" here: nft(8), reject statement
+    return [*rules, *_common(settings, near, ours), "counter drop"]  # no "reject" here: nft(8), reject statement
 
 
-def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
+def _common(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str]:
     rules = []
     if near.inside:
         rules.append(f"oifname {_names(near.inside)} accept")
@@ -185,7 +205,7 @@ def _common(settings: HostSettings, near: Neighbourhood) -> list[str]:
     if settings.exclude_lan:
         rules += _other_resolvers(settings)
         rules += _destinations((*_LOCAL, *near.lan))
-    return rules + _not_ours(settings)
+    return rules + _not_ours(ours)
 
 
 def _servers(settings: HostSettings) -> list[str]:
@@ -216,10 +236,9 @@ def _gateway_services(settings: HostSettings) -> list[str]:
     return [f"oifname {_names(settings.gateways)} {rule}" for rule in _GATEWAY_SERVICES] if settings.gateways else []
 
 
-def _not_ours(settings: HostSettings) -> list[str]:
+def _not_ours(ours: Ours) -> list[str]:
     rules = []
-    for version in (4, 6):
-        intervals = covered(settings.included, settings.excluded, version)
+    for version, intervals in ours.items():
         if not intervals:
             rules.append(f"meta nfproto ipv{version} accept")
         elif intervals != _ALL[version]:

@@ -36,7 +36,7 @@ from tunflow.host.policy_routes import Surroundings, attached_networks, plan_rou
 from tunflow.host.policy_rules import set_rules
 from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
 from tunflow.host.privileges import require_net_admin
-from tunflow.host.routes import PROTOCOL, list_routes, set_table
+from tunflow.host.routes import has_foreign_routes, list_routes, set_table
 from tunflow.host.settings import HostSettings
 from tunflow.host.state_file import STATE_FILE, Record, load, new_record, remove, save
 from tunflow.host.tun import Offload, TunDevice
@@ -53,6 +53,7 @@ class HostNetwork:
         self._record: Record | None = None
         self._settings: HostSettings | None = None
         self._inherited_kill_switch = False
+        self._table: firewall.Table | None = None
         self.device: TunDevice | None = None
         """The TUN device, from the first `apply` to `undo`, which closes it. The driver uses it; who closes it takes
         it from the host."""
@@ -109,11 +110,12 @@ class HostNetwork:
     def _apply(self, settings: HostSettings, record: Record) -> None:
         with RouteSocket() as route:
             around = _look_around(route, settings)
-            _check_table(settings, around, record)
+            _check_table(route, settings, record)
             _check_gateways(settings, around)
             self._set_firewall(settings, record, around, tighten=True)
             self._set_device(route, settings, record)
-            around = _look_around(route, settings)
+            if not around.tunnel:
+                around = _look_around(route, settings)
             self._set_sysctls(settings, record)
             self._set_routes(route, settings, record, around)
             self._set_resolvers(settings, record)
@@ -127,7 +129,7 @@ class HostNetwork:
             firewall.check_available()
             record.has_firewall, record.kill_switch = True, settings.kill_switch or record.kill_switch
             save(record, self._state)
-            firewall.apply(settings, _neighbourhood(around))
+            self._table = firewall.apply(settings, _neighbourhood(around), self._table)
         elif record.has_firewall:
             firewall.remove()
             record.has_firewall = False
@@ -225,7 +227,7 @@ def _versions() -> tuple[int, ...]:
 def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
     links = list_links(route)
     tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
-    routes = [each for version in _versions() for each in list_routes(route, version)]
+    routes = [each for version in _versions() for each in list_routes(route, version, but=settings.table)]
     gateways = frozenset(link.index for link in links.values() if link.name in settings.gateways)
     return Surroundings(links, routes, tunnel, gateways)
 
@@ -239,11 +241,11 @@ def _neighbourhood(around: Surroundings) -> firewall.Neighbourhood:
     )
 
 
-def _check_table(settings: HostSettings, around: Surroundings, record: Record) -> None:
+def _check_table(route: RouteSocket, settings: HostSettings, record: Record) -> None:
     """Refuse a table that others have routes in: ours would mix with them. Raises LocalError."""
     if record.has_routes and record.table == settings.table:
         return
-    if any(route.table == settings.table and route.protocol != PROTOCOL for route in around.routes):
+    if any(has_foreign_routes(route, version, settings.table) for version in _versions()):
         raise LocalError(f"routing table {settings.table} has routes of something else: choose another table")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -66,6 +66,7 @@ class Way:
 
 THROW = Way(RTN_THROW)
 UNREACHABLE = Way(RTN_UNREACHABLE)
+_WITHOUT_DEVICE = {way.kind: way for way in (THROW, UNREACHABLE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,32 @@ class Route:
     is_connected: bool
 
 
-def list_routes(route: RouteSocket, version: int, table: int | None = None) -> list[Route]:
-    """The routes of IP `version` in one table, or in all. Raises OSError."""
+def list_routes(route: RouteSocket, version: int, table: int | None = None, *, but: int = 0) -> list[Route]:
+    """The routes of IP `version` in one table, or in all `but` one. Raises OSError."""
+    return [
+        Route(
+            destination=ip_network((packed, length)),
+            way=way,
+            table=found,
+            protocol=protocol,
+            is_connected=is_direct and protocol in (RTPROT_KERNEL, RTPROT_RA),
+        )
+        for packed, length, way, found, protocol, is_direct in _dump(route, version, table)
+        if found != but and table in (None, found)
+    ]
+
+
+def has_foreign_routes(route: RouteSocket, version: int, table: int) -> bool:
+    """Whether somebody else has routes in `table`. Raises OSError."""
+    return any(found == table and protocol != PROTOCOL for _, _, _, found, protocol, _ in _dump(route, version, table))
+
+
+_Entry = tuple[bytes, int, Way, int, int, bool]
+"""Packed destination, prefix length, way, table, protocol, and whether it leads to an interface without a gateway."""
+
+
+def _dump(route: RouteSocket, version: int, table: int | None = None) -> Iterator[_Entry]:
+    """The routes of one table, or of all; where the kernel cannot choose, of more than asked for. Raises OSError."""
     family = FAMILIES[version]
     body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
     if table is not None:
@@ -89,13 +114,16 @@ def list_routes(route: RouteSocket, version: int, table: int | None = None) -> l
         answers = route.dump(RTM_GETROUTE, body)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT):  # a table that has never been used
-            return []
+            return
         raise
-    found = [_parse(answer) for answer in answers if answer[0] == family]
-    return [each for each in found if each is not None and (table is None or each.table == table)]
+    for answer in answers:
+        if answer[0] == family:
+            entry = _parse(answer)
+            if entry is not None:
+                yield entry
 
 
-def _parse(body: bytes) -> Route | None:
+def _parse(body: bytes) -> _Entry | None:
     family, length, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
     if flags & RTM_F_CLONED:
         return None
@@ -103,16 +131,11 @@ def _parse(body: bytes) -> Route | None:
     if RTA_TABLE in fields:
         (table,) = struct.unpack_from("=I", fields[RTA_TABLE])
     packed = fields.get(RTA_DST, bytes(4 if family == socket.AF_INET else 16))
+    if kind != RTN_UNICAST:  # IPv6 names the loopback as the device of such a route
+        return packed, length, _WITHOUT_DEVICE.get(kind) or Way(kind), table, protocol, False
     devices = struct.unpack_from("=i", fields[RTA_OIF]) if RTA_OIF in fields else _nexthops(fields)
-    is_reject = kind != RTN_UNICAST  # IPv6 names the loopback as the device of such a route
-    connected = RTA_GATEWAY not in fields and RTA_MULTIPATH not in fields and protocol in (RTPROT_KERNEL, RTPROT_RA)
-    return Route(
-        destination=ip_network((packed, length)),
-        way=Way(kind, () if is_reject else devices),
-        table=table,
-        protocol=protocol,
-        is_connected=connected and not is_reject,
-    )
+    is_direct = RTA_GATEWAY not in fields and RTA_MULTIPATH not in fields
+    return packed, length, Way(kind, devices), table, protocol, is_direct
 
 
 def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
@@ -128,23 +151,21 @@ def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
 
 def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, Way]) -> None:
     """Make our routes in `table` exactly `wanted`. What is new comes before what is old goes. Raises OSError."""
-    there = {each.destination: each.way for each in list_routes(route, version, table) if each.protocol == PROTOCOL}
+    there = {
+        (packed, length): way
+        for packed, length, way, found, protocol, _ in _dump(route, version, table)
+        if found == table and protocol == PROTOCOL
+    }
     metrics = _local_hop_metrics()
-    route.send(
-        [
-            _request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table, metrics)
-            for destination, way in wanted.items()
-            if there.get(destination) != way
-        ]
-    )
-    route.send(
-        [
-            _request(RTM_DELROUTE, 0, destination, way, table)
-            for destination, way in there.items()
-            if destination not in wanted
-        ],
-        ignored=_GONE,
-    )
+    new = []
+    for destination, way in wanted.items():
+        if there.pop((destination.network_address.packed, destination.prefixlen), None) != way:
+            new.append(_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table, metrics))
+    route.send(new)
+    old = [
+        _request(RTM_DELROUTE, 0, ip_network((packed, length)), way, table) for (packed, length), way in there.items()
+    ]
+    route.send(old, ignored=_GONE)
 
 
 def _local_hop_metrics() -> bytes:
