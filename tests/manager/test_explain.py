@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from tunflow.cli import main
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.manager.explain import explain, parse_destination
+from tunflow.manager.explain import LookedUp, explain, parse_destination
 from tunflow.manager.profile_file import parse
 
 PROFILE = """\
@@ -27,7 +32,7 @@ servers = ["two", "PROXY"]
 """
 
 
-def told(destination, lookup=lambda _: [], **options):
+def told(destination, lookup=lambda _: LookedUp(()), **options):
     return explain(parse(PROFILE, "home.toml"), parse_destination(destination), lookup, **options)
 
 
@@ -52,9 +57,10 @@ def test_a_name_goes_by_rule_and_group_to_a_server_and_is_not_looked_up():
     ],
 )
 def test_a_name_is_looked_up_where_a_rule_asks_for_its_address(addresses, path, asked_for):
-    said = told("other.org", lambda _: addresses)
+    said = told("other.org", lambda _: LookedUp(addresses, ["who: taken"]))
     assert (said.path, said.asked_for) == (path, asked_for)
     assert said.address_from.startswith("looked up")
+    assert said.answers == ("who: taken",)
 
 
 def test_what_no_rule_is_about_says_so():
@@ -71,8 +77,10 @@ def test_app_rules_stand_in_front():
     text = PROFILE + "[[apps]]\npath = '/usr/bin/ssh'\naction = 'block'\n"
     profile = parse(text.replace("rules = [", "other_apps = 'tunnel'\nrules = [", 1), "home.toml")
     ssh = ProcessInfo(executable="/usr/bin/ssh")
-    assert explain(profile, parse_destination("www.example.com"), lambda _: [], process=ssh).path == ("REJECT",)
-    assert explain(profile, parse_destination("www.example.com"), lambda _: []).path == ("auto", "two")
+    assert explain(profile, parse_destination("www.example.com"), lambda _: LookedUp(()), process=ssh).path == (
+        "REJECT",
+    )
+    assert explain(profile, parse_destination("www.example.com"), lambda _: LookedUp(())).path == ("auto", "two")
 
 
 @pytest.mark.parametrize(
@@ -101,18 +109,23 @@ def test_the_command_prints_lines_and_json_without_passwords(tmp_path, capsys):
     file = tmp_path / "home.toml"
     file.write_text(PROFILE)
     file.chmod(0o600)
-    assert main(["explain", "www.example.com", "--profile", str(file)]) == 0
+    assert main(["explain", "www.example.com", "--no-lookup", "--profile", str(file)]) == 0
     out = capsys.readouterr().out
     assert out.splitlines() == [
         "flow     tcp to www.example.com:443",
         "name     www.example.com",
-        "address  - (not looked up: no rule that could decide asks for it)",
+        "address  - (not needed: no rule that could decide asks for it)",
         f"rule     {file}:5: DOMAIN-SUFFIX,example.com,auto",
         "group    auto (fallback of two, PROXY): two",
         "server   two: ss://aes-256-gcm@192.0.2.8:8388 -> ss://aes-256-gcm@192.0.2.9:8388",
         "asks for www.example.com:443",
     ]
-    assert main(["explain", "x.ads.example", "--profile", str(file), "--process", "/usr/bin/wget", "--json"]) == 0
+    assert (
+        main(
+            ["explain", "x.ads.example", "--profile", str(file), "--process", "/usr/bin/wget", "--json", "--no-lookup"]
+        )
+        == 0
+    )
     facts = json.loads(capsys.readouterr().out)
     assert facts["rule"] == {
         "target": "REJECT",
@@ -123,3 +136,52 @@ def test_the_command_prints_lines_and_json_without_passwords(tmp_path, capsys):
     assert facts["process"] == "/usr/bin/wget"
     assert "SECRET" not in out + json.dumps(facts)
     assert main(["explain", "x", "--profile", str(file), "--source", "y"]) == 2
+
+
+def test_a_name_is_looked_up_as_the_profile_says(tmp_path, capsys):
+    """A resolver on loopback, asked directly; and one that is not there."""
+    with Resolver() as resolver:
+        file = tmp_path / "home.toml"
+        file.write_text(
+            f'[dns]\nservers = ["udp://127.0.0.1:{resolver.port}#direct"]\n[servers.x]\nurl = "direct://"\n'
+            '[groups.g]\ntype = "select"\nservers = ["DIRECT"]\n'
+        )
+        text = file.read_text()
+        file.write_text('rules = ["IP-CIDR,10.0.0.0/8,REJECT", "MATCH,g"]\n' + text)
+        assert main(["explain", "a.example", "--profile", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert f"answer   udp://127.0.0.1:{resolver.port}: taken: " in out
+    assert "address  10.9.8.7 (looked up)" in out
+    assert "server   REJECT: " in out
+    assert main(["explain", "a.example", "--profile", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "address  - (looked up: the name has none)" in out
+    assert "server   DIRECT: " in out
+
+
+class Resolver:
+    """Says that every name is at 10.9.8.7."""
+
+    def __enter__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+        return self
+
+    def _serve(self):
+        while True:
+            query, peer = self.sock.recvfrom(1000)
+            if query == b"stop":
+                return
+            made = dns.message.make_response(dns.message.from_wire(query))
+            question = made.question[0]
+            if question.rdtype == dns.rdatatype.A:
+                made.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", "10.9.8.7"))
+            self.sock.sendto(made.to_wire(), peer)
+
+    def __exit__(self, *_):
+        self.sock.sendto(b"stop", self.sock.getsockname())
+        self.thread.join()
+        self.sock.close()

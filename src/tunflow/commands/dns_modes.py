@@ -10,6 +10,7 @@ tor                       Tor's own resolution, and fake addresses for .onion; t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
@@ -47,7 +48,15 @@ def name_server(driver: Driver, config: DNSConfig, find: Callable[[str], Dialer 
     return NameServer(driver.reactor, config, dialers(driver, find), driver.sockets, driver.log)
 
 
-def dialers(driver: Driver, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
+class HasDialer(Protocol):
+    """What a resolver is asked through, if nothing else is said."""
+
+    @property
+    def dialer(self) -> Dialer:
+        """The dialer of the moment."""
+
+
+def dialers(driver: HasDialer, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
     """Finds the dialer that a resolver is asked through."""
 
     def dialer(via: str) -> Dialer:

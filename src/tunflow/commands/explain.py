@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 from dataclasses import asdict
 from ipaddress import ip_address
 
+from tunflow.commands.name_lookup import look_up
 from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
@@ -30,13 +30,15 @@ def explain(options: argparse.Namespace) -> int:
             name=options.process and options.process.rpartition("/")[2],
             uid=options.uid,
         )
+    profile = load_profile(options.profile, say)
     told = explain_flow(
-        load_profile(options.profile, say),
+        profile,
         parse_destination(options.destination),
-        _look_up,
+        lambda name: look_up(profile, name),
         network=options.network,
         source=options.source,
         process=process,
+        look_up_always=not options.no_lookup,
     )
     print(json.dumps(_facts(told), indent=2, ensure_ascii=False) if options.json else "\n".join(_lines(told)))  # noqa: T201
     return 0
@@ -57,16 +59,8 @@ def _lines(told: Explanation) -> list[str]:
     text = "no rule is about it: the profile's server" if told.is_default else rule.text
     lines = [f"flow     {told.network} to {told.destination}" + (f" from {told.process}" if told.process else "")]
     if told.name is not None:
-        lines += [f"name     {told.name}"]
+        lines += [f"name     {told.name}", *(f"answer   {answer}" for answer in told.answers)]
     lines += [f"address  {told.address or '-'} ({told.address_from})", f"rule     {where}: {text}"]
     for number, (name, (kind, members)) in enumerate(told.groups.items()):
         lines.append(f"group    {name} ({kind} of {', '.join(members)}): {told.path[number + 1]}")
     return [*lines, f"server   {told.path[-1]}: {told.server}", f"asks for {told.asked_for}"]
-
-
-def _look_up(name: str) -> list[str]:
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

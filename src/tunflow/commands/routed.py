@@ -37,6 +37,10 @@ class Routed(NamedTuple):
 
 def routed(name_or_path: str) -> Routed:
     """The profile that a user means. Raises LocalError."""
-    profile = load_profile(name_or_path, say)
+    return route(load_profile(name_or_path, say))
+
+
+def route(profile: Profile) -> Routed:
+    """The profile's servers, rules and resolvers. Raises LocalError."""
     routing = make_routing(profile, Health(random.random))
     return Routed(profile, RulePolicy(routing), default_dialer(routing), dns_config(profile))

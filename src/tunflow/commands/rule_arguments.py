@@ -38,4 +38,5 @@ def add_commands(commands: Any) -> None:
     explain.add_argument("--uid", metavar="N", type=int, help="whose program it is")
     explain.add_argument("--network", choices=("tcp", "udp"), default="tcp", help="default tcp")
     explain.add_argument("--source", metavar="ADDRESS", default="198.18.0.1", help="where the flow comes from")
+    explain.add_argument("--no-lookup", action="store_true", help="ask resolvers only where the flow itself would")
     explain.add_argument("--json", action="store_true", help="print JSON")

@@ -86,11 +86,7 @@ class RulePolicy:
         """Have servers asked how they do."""
         self.close()
         groups = self.routing.groups
-        self._checks = HealthChecks(driver.reactor, groups.health, self._dialer_of, groups.url, driver.sockets)
-
-    def _dialer_of(self, server: str) -> Dialer | None:
-        way = self.routing.ways.get(server)
-        return None if way is None or isinstance(way, Refuse) else way
+        self._checks = HealthChecks(driver.reactor, groups.health, self.dialer, groups.url, driver.sockets)
 
     def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """For a new TCP connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tunflow.endpoint import Endpoint, endpoint
@@ -25,8 +26,17 @@ BUILT_IN_MEANS = {
     "REJECT-DROP": "dropped without a word",
 }
 
-Lookup = Callable[[str], Sequence[str]]
-"""A name's addresses, none if it has none."""
+
+class LookedUp(NamedTuple):
+    """What came of a name."""
+
+    addresses: Sequence[str]
+    steps: Sequence[str] = ()
+    """What the resolvers said, and which of it was believed."""
+
+
+Lookup = Callable[[str], LookedUp]
+"""Looks a name up as the profile says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Explanation:
     address: str | None
     address_from: str
     """Where the address is known from, or why it is not."""
+    answers: tuple[str, ...]
+    """What resolvers said about the name, where they were asked."""
     rule: Verdict
     is_default: bool
     path: tuple[str, ...]
@@ -80,8 +92,12 @@ def explain(
     network: str = "tcp",
     source: str = "198.18.0.1",
     process: ProcessInfo | None = None,
+    look_up_always: bool = False,
 ) -> Explanation:
-    """What would happen to such a flow now. Raises LocalError for what is wrong with the profile."""
+    """What would happen to such a flow now; by default names are looked up only where the flow itself would do so.
+
+    Raises LocalError for what is wrong with the profile.
+    """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, Health(lambda: 0.0))
     table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
@@ -98,10 +114,13 @@ def explain(
         name_sought=True,
         find_process=lambda: process,
     )
-    address_from = "given" if address else "not looked up: no rule that could decide asks for it"
+    address_from = "given" if address else "not needed: no rule that could decide asks for it"
     found = table.match(facts)
-    if found is Need.ADDRESS and name is not None:
-        facts.address, address_from = _look_up(lookup, name)
+    said = LookedUp(())
+    if name is not None and (found is Need.ADDRESS or look_up_always):
+        said = lookup(name)
+    if found is Need.ADDRESS:
+        facts.address, address_from = _address(said.addresses)
         facts.address_sought = True
         found = table.match(facts)
     assert not isinstance(found, Need)
@@ -114,6 +133,7 @@ def explain(
         name,
         str(ip_address(facts.address)) if facts.address else None,
         address_from,
+        tuple(said.steps),
         verdict,
         found is None,
         path,
@@ -123,8 +143,7 @@ def explain(
     )
 
 
-def _look_up(lookup: Lookup, name: str) -> tuple[bytes | None, str]:
-    found = lookup(name)
+def _address(found: Sequence[str]) -> tuple[bytes | None, str]:
     if not found:
         return None, "looked up: the name has none"
     more = f"; also {', '.join(found[1:4])}" if len(found) > 1 else ""
