@@ -15,6 +15,10 @@ pytestmark = pytest.mark.lab
 PART = 2_000_000
 """Bytes of a download; the witnesses cannot keep up with much more."""
 CONTAINER4, CONTAINER6 = "172.30.0.2", "fd30::2"
+MASQUERADE = """table ip docker { chain postrouting { type nat hook postrouting priority srcnat;
+ ip saddr 172.30.0.0/16 oifname != "br-lab" masquerade
+}; }"""
+"""Docker's own rule for IPv4 (`-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE`)."""
 VPN4, VPN6 = "100.88.0.0/16", "fd88::/48"
 
 
@@ -34,18 +38,22 @@ def expected(uplinks: UplinkLab) -> str:
 def bridge(uplinks: UplinkLab) -> Iterator[None]:
     """C's lan0 becomes the port of a bridge, and the host behind it a container, as Docker arranges them."""
     c, behind = uplinks.client, uplinks.behind
-    ip("-n", c.name, "link", "add", "br-lab", "type", "bridge")
-    ip("-n", c.name, "link", "set", "br-lab", "up")
-    for address in ("172.30.0.1/16", "fd30::1/64"):
-        ip("-n", c.name, "addr", "add", address, "dev", "br-lab", *nodad(address))
-    ip("-n", c.name, "link", "set", "lan0", "master", "br-lab")
-    _give(behind, (f"{CONTAINER4}/16", "172.30.0.1"), (f"{CONTAINER6}/64", "fd30::1"))
-    c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
-    until(lambda: "state UP" in c.run(["ip", "link", "show", "br-lab"]).stdout)
-    yield
-    c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])
-    ip("-n", c.name, "link", "del", "br-lab")
-    _give(behind, (f"{BEHIND4}/24", LAN4), (f"{BEHIND6}/64", LAN6))
+    try:
+        ip("-n", c.name, "link", "add", "br-lab", "type", "bridge")
+        ip("-n", c.name, "link", "set", "br-lab", "up")
+        for address in ("172.30.0.1/16", "fd30::1/64"):
+            ip("-n", c.name, "addr", "add", address, "dev", "br-lab", *nodad(address))
+        ip("-n", c.name, "link", "set", "lan0", "master", "br-lab")
+        _give(behind, (f"{CONTAINER4}/16", "172.30.0.1"), (f"{CONTAINER6}/64", "fd30::1"))
+        c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+        c.run(["sh", "-c", f"echo '{MASQUERADE}' | nft -f -"])
+        until(lambda: "state UP" in c.run(["ip", "link", "show", "br-lab"]).stdout)
+        yield
+    finally:
+        c.run(["nft", "delete", "table", "ip", "docker"], check=False)
+        c.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])
+        c.run(["ip", "link", "del", "br-lab"], check=False)
+        _give(behind, (f"{BEHIND4}/24", LAN4), (f"{BEHIND6}/64", LAN6))
 
 
 def _give(host: Namespace, *networks: tuple[str, str]) -> None:
@@ -121,6 +129,19 @@ def test_another_vpn_keeps_its_networks(uplinks: UplinkLab, system: System, prio
         for version in ("-4", "-6"):
             uplinks.client.run(["ip", version, "rule", "del", "table", "88"], check=False)
         ip("-n", c, "link", "del", "vpn0")
+
+
+def test_strict_reverse_path_filtering(uplinks: UplinkLab, system: System) -> None:
+    """The server's answers come in by an interface that without the mark is not the way to it (RFC 3704 §2.2)."""
+    system.run(["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth1.rp_filter=1"])
+    try:
+        before = system.snapshot()
+        system.up("--kill-switch")
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+        system.ok("down")
+        assert system.snapshot() == before
+    finally:
+        system.run(["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0"])
 
 
 def test_rules_that_somebody_removes_come_back(uplinks: UplinkLab, system: System) -> None:
