@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from bench.netlab.namespaces import SITE4
+from bench.netlab.peers import IPERF_PORT
 from bench.netlab.processes import rss_mib
 from lab_support import FIRE_HOSE, NEVER_READS, Contents, Held, Tunnel, client, log_lines
 
@@ -36,3 +38,42 @@ def test_the_memory_limit_holds_and_everybody_goes_on(tunnel: Tunnel, contents: 
         out, _ = crowd.communicate(timeout=120)
         assert json.loads(out) == {"served": CROWD}
         assert rss(held) - before < LIMIT_MIB + SLACK_MIB
+
+
+FAIRNESS = 3.0
+"""How much longer a small request may take while eight bulk flows run."""
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_small_request_is_served_beside_bulk_flows(tunnel: Tunnel, contents: Contents, direction: str) -> None:
+    """Straight out, because through a server we would measure its turns, not ours. The best of three attempts counts:
+    both hosts, iperf3 at both ends and the tunnel share this machine's CPUs."""
+    bulk = [
+        "iperf3",
+        "-c",
+        SITE4,
+        "-p",
+        str(IPERF_PORT),
+        "-P",
+        "8",
+        "-t",
+        "3",
+        *(["-R"] if direction == "down" else []),
+    ]
+    ratios = []
+    with tunnel.held(server="direct://", dns="off") as held:
+
+        def latency(count: int) -> float:
+            return float(held.run(client("latency", SITE4, count)).stdout)
+
+        latency(10)
+        for _ in range(3):
+            quiet = latency(60)
+            running = held.open(bulk)
+            time.sleep(0.5)
+            ratios.append(latency(60) / quiet)
+            out, _ = running.communicate(timeout=30)
+            assert running.returncode == 0, out
+            if ratios[-1] < FAIRNESS:
+                break
+    assert min(ratios) < FAIRNESS, ratios

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -31,11 +32,11 @@ from tunflow.io.reactor import READ, Reactor
 from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.statistics import Statistics
-from tunflow.io.tcp_relay import TCPRelay
+from tunflow.io.tcp_relay import ROUNDS, TCPRelay
 from tunflow.proxies.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
-from tunflow.stack.stack import Stack
+from tunflow.stack.stack import RECEIVE_LIMIT, Stack
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
@@ -53,7 +54,16 @@ LARGE = 16 * 1024
 """Bytes of a packet from which on it counts as a super-segment."""
 
 READS = 8
-"""Batches before the sockets have their turn."""
+BULK_READS = 2
+"""Batches before the sockets have their turn, and batches of super-segments."""
+
+BACKLOG = 2
+"""Rounds in a row that did not empty the device's queue, from which on it counts as a standing one."""
+
+SMALLEST_WINDOW = 64 * 1024
+WINDOW_STEP = 16 * 1024
+"""How far a standing queue narrows every client's window, and in which steps: one super-segment for each of several
+bulk senders keeps us busy."""
 
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
@@ -131,7 +141,10 @@ class Driver:
         self.openings = Openings()
         self._settling = False
         self._pinger = Pinger(self)
-        self._waiting: list[TCPRelay] = []
+        self._waiting: deque[TCPRelay] = deque()
+        self._turn_due = False
+        self._backlog = 0
+        self.stack.budget.widest = RECEIVE_LIMIT
         self._starved: list[TCPRelay] = []
         self._postponed = 0
         self._batch = FEW
@@ -214,9 +227,10 @@ class Driver:
 
     def again(self, relay: TCPRelay) -> None:
         """The relay has more to do, after the others had their turn."""
-        if not self._waiting:
-            self.reactor.call_soon(self._serve_waiting)
         self._waiting.append(relay)
+        if not self._turn_due:
+            self._turn_due = True
+            self.reactor.call_soon(self._serve_waiting)
 
     def wait_for_memory(self, relay: TCPRelay) -> None:
         """The relay has something to read, and there is no room for it."""
@@ -227,21 +241,40 @@ class Driver:
     def _on_device(self, _: int) -> None:
         device = self.device
         stack = self.stack
+        left = READS
         try:
-            for _ in range(READS):
+            while left > 0:
                 limit = self._batch
                 packets = device.read(limit)
                 if not packets:
-                    return
-                self._batch = FEW if len(packets[-1]) >= LARGE else MANY
+                    break
+                is_bulk = len(packets[-1]) >= LARGE
+                self._batch = FEW if is_bulk else MANY
                 stack.receive(packets, device.vnet_offset, self.reactor.now)
                 self._serve_stack()
                 if len(packets) < limit:
-                    return
+                    break
+                left -= READS // BULK_READS if is_bulk else 1
+            self._watch_backlog(left > 0)
         except EOFError:
             self.log.tell("device gone", f"the device {device.name} is gone")
             self.reactor.remove(device.fileno())
             self.reactor.stop()
+
+    def _watch_backlog(self, drained: bool) -> None:
+        """What bulk senders may send at once waits in the device's queue, in front of everybody else's packets.
+
+        So they may send less while more comes than one round can take, and more again when it does not.
+        """
+        budget = self.stack.budget
+        if drained:
+            self._backlog = 0
+            if budget.widest < RECEIVE_LIMIT:
+                budget.widest += WINDOW_STEP
+        else:
+            self._backlog += 1
+            if self._backlog >= BACKLOG and budget.widest > SMALLEST_WINDOW:
+                budget.widest -= WINDOW_STEP
 
     def _end_of_round(self) -> None:
         if self._starved and self.stack.budget.room > 0:
@@ -257,9 +290,16 @@ class Driver:
         self.write()
 
     def _serve_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for relay in waiting:
-            relay.service()
+        """Bulk flows take turns; what else there is to do comes in between."""
+        waiting = self._waiting
+        turn = max(1, ROUNDS // len(waiting))
+        for _ in range(min(ROUNDS, len(waiting))):
+            relay = waiting.popleft()
+            if relay in self.relays:
+                relay.service(turn)
+        self._turn_due = bool(waiting)
+        if waiting:
+            self.reactor.call_soon(self._serve_waiting)
 
     def _serve_stack(self) -> None:
         """Take away everything that appeared in the stack."""

@@ -143,14 +143,13 @@ class Reactor:
         removed = self._removed
         removed.clear()
         self.now = time.monotonic()
-        if self._soon:
-            soon, self._soon = self._soon, []
-            for call in soon:
-                call()
+        soon, self._soon = self._soon, []
         for fd, what in events:
             if fd in removed:
                 continue  # an earlier call of this round closed it; the number may be a new socket's by now
             handlers[fd](what)
+        for call in soon:
+            call()
         if self.now >= self._due:
             self._run_timers()
             for next_timeout, handle in self._deadlines:

@@ -46,7 +46,11 @@ MINIMUM_ROOM = 16 * 1024
 """With less room in the connection than this the socket is not read: small reads cost as much as large ones."""
 
 ROUNDS = 8
-"""Reads of one flow before the others have their turn."""
+"""Reads of all bulk flows together before the others have their turn."""
+
+FIRST_TURN = 2
+"""Reads of a flow that has something new. One that has more to say than that is bulk, and waits for its turn from then
+on until it runs dry: so a small request never waits for more than `ROUNDS` reads."""
 
 FIRST_PAYLOAD_DELAY = 0.01
 """How long the codec's first bytes wait for the client's: an address that leaves alone in a packet is easy to spot
@@ -80,9 +84,9 @@ class TCPRelay:
 
     __slots__ = (
         "_address", "_asked_at", "_at_end", "_budget", "_codec", "_connected", "_done_down", "_driver", "_events",
-        "_finishing", "_heard", "_hung_up", "_kept_alive", "_kept_small", "_nagle", "_opening", "_pending",
-        "_readable", "_route", "_shaking", "_socket", "_spoke", "_stands", "_tail", "_timer", "_writable",
-        "connection", "done_up",
+        "_finishing", "_heard", "_hung_up", "_is_bulk", "_is_waiting", "_kept_alive", "_kept_small", "_nagle",
+        "_opening", "_pending", "_readable", "_route", "_shaking", "_socket", "_spoke", "_stands", "_tail", "_timer",
+        "_writable", "connection", "done_up",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: Stream, route: StreamRoute) -> None:
@@ -102,6 +106,7 @@ class TCPRelay:
         self._timer: Timer | None = None
         self._address = 0
         self._asked_at = driver.reactor.now
+        self._is_bulk = self._is_waiting = False
         self._nagle = True
         self._kept_small = False
         self._events = 0
@@ -113,6 +118,7 @@ class TCPRelay:
         if self._stands:
             self._writable = True
             if not connection.held:
+                self._is_waiting = True
                 driver.again(self)  # somebody let the client in before, and it may have spoken
             self._on_connected()
 
@@ -332,8 +338,13 @@ class TCPRelay:
                 self._at_end = events & (READ_HANGUP | ERROR | URGENT) == READ_HANGUP
         self.service()
 
-    def service(self) -> None:
-        """Move what can be moved; called when the socket or the connection changed."""
+    def service(self, turn: int = 0) -> None:
+        """Move what can be moved; called when the socket or the connection changed.
+
+        `turn`: the flow waited for its turn, and may read this often.
+        """
+        if turn:
+            self._is_waiting = False
         connection = self.connection
         if connection.closed and (connection.was_reset or not self._connected):
             self._client_gave_up()
@@ -344,7 +355,11 @@ class TCPRelay:
             if self._writable and not self.done_up and (connection.readable or self._pending or connection.at_eof):
                 self._pump_up()
             if self._readable and not self._done_down:
-                self._pump_down()
+                if turn or not self._is_bulk:
+                    self._pump_down(turn or FIRST_TURN)
+                elif not self._is_waiting:
+                    self._is_waiting = True
+                    self._driver.again(self)
         except ProxyRefused as refused:
             self._trace(f"refused: {refused}")  # too late to tell the client how
             self._driver.servers.refused(self._route.label, refused)
@@ -432,13 +447,13 @@ class TCPRelay:
 
     # From the far side to the client.
 
-    def _pump_down(self) -> None:
+    def _pump_down(self, turn: int) -> None:
         connection = self.connection
         driver = self._driver
         size = connection.sender.largest_segment
         receive = self._receive_plain if self._codec is None else self._receive_sealed
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
-        for _ in range(ROUNDS):
+        for _ in range(turn):
             room = connection.send_room
             if room < MINIMUM_ROOM and not self._may_read_little(room):
                 break
@@ -446,7 +461,7 @@ class TCPRelay:
             try:
                 received = receive(asked, held)
             except BlockingIOError:
-                self._readable = False
+                self._readable = self._is_bulk = False
                 break
             if not received:
                 self._end_of_stream(held)
@@ -459,10 +474,13 @@ class TCPRelay:
                 self._end_of_stream(held)
                 return
             elif not self._hung_up:
-                self._readable = False  # epoll(7): a short read means the rest makes a new edge
+                self._readable = self._is_bulk = False  # epoll(7): after a short read the rest makes a new edge
                 break
         else:
-            driver.again(self)
+            self._is_bulk = True
+            if not self._is_waiting:
+                self._is_waiting = True
+                driver.again(self)
         connection.send(held, driver.reactor.now)
 
     def _may_read_little(self, room: int) -> bool:

@@ -28,11 +28,13 @@ RESERVE = 8
 class MemoryBudget:
     """`limit` in bytes; by default there is none."""
 
-    __slots__ = ("_shared", "ample", "limit", "used")
+    __slots__ = ("_shared", "ample", "limit", "used", "widest")
 
     def __init__(self, limit: float = inf) -> None:
         self.limit = limit
         self.used = 0
+        self.widest = 1 << 30
+        """No receive window is wider than this."""
         self._shared = limit - limit / RESERVE if limit != inf else inf
         self.ample = self._shared - SHARES * (1 << 20)
         """Up to here nobody's share is below a mebibyte, which is more than anybody asks for."""

@@ -50,7 +50,10 @@ class Receiver:
     def window(self) -> int:
         """How many bytes beyond `next` may arrive: what the owner left free, and never less than was promised."""
         budget = self._budget
-        free = (self.limit if budget.used <= budget.ample else budget.share(self.limit)) - self.queued
+        limit = self.limit if self.limit <= budget.widest else budget.widest
+        if budget.used > budget.ample:
+            limit = budget.share(limit)
+        free = limit - self.queued
         promised = self.advertised - self.next
         if promised > free:
             free = promised
