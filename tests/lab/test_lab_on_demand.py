@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, ip
 from bench.netlab.tunnel import shadowsocks_url
-from lab_support import DNS
+from lab_support import CLIENTS, DNS
 from lab_system import System
 from lab_uplinks import UplinkLab, until
 
@@ -31,6 +33,7 @@ rules = [
 def office(uplinks: UplinkLab) -> Iterator[None]:
     router = uplinks.routers[0]
     ip("-n", router.name, "addr", "add", OFFICE, "dev", "lo")
+    ip("-n", uplinks.routers[1].name, "route", "add", "unreachable", OFFICE)
     page = uplinks.directory / "office"
     page.mkdir(exist_ok=True)
     (page / "index.html").write_text("office")
@@ -38,6 +41,7 @@ def office(uplinks: UplinkLab) -> Iterator[None]:
     server.wait_listening(8099)
     yield
     server.stop()
+    ip("-n", uplinks.routers[1].name, "route", "del", "unreachable", OFFICE)
     ip("-n", router.name, "addr", "del", OFFICE, "dev", "lo")
 
 
@@ -92,3 +96,25 @@ def test_without_rules_there_is_nothing_to_follow(system: System) -> None:
     assert refused.returncode == 2
     assert "on_demand" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_provider_on_demand_and_a_killed_process(system: System, uplinks: UplinkLab, office: None) -> None:
+    """What comes and goes may be a provider's tunnel; killed, it leaves nothing that `down` does not take back."""
+    before = system.snapshot()
+    path = system.directory / "travel.toml"
+    rules = PROFILE.partition("[dns]")[2]
+    path.write_text(f'provider = "{CLIENTS}/providers.py:Carry"\n[dns]{rules}')
+    path.chmod(0o600)
+    system.ok("up", "--on-demand", str(path))
+    for _ in range(2):
+        uplinks.use_uplink(2)
+        until(lambda: system.status()["status"] == "connected", 10, system.log())
+        assert system.fetch("http://site.lab/1k") == 1024
+        uplinks.use_uplink(1)
+        until(lambda: system.status()["status"] == "disconnected", 10, system.log())
+    uplinks.use_uplink(2)
+    until(lambda: system.status()["status"] == "connected", 10, system.log())
+    os.kill(system.status()["pid"], signal.SIGKILL)
+    uplinks.use_uplink(1)
+    system.ok("down")
+    assert system.snapshot() == before

@@ -90,6 +90,8 @@ def _add(options: argparse.Namespace, store: ProfileStore) -> None:
 def _import(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.profile is not None and not is_profile_name(options.profile):
         raise LocalError(f"--name {options.profile!r} is no profile name: letters, digits and _ . + - are accepted")
+    if options.source.lower().startswith("http://"):
+        say("http:// is not encrypted: whoever is on the way can read these servers' passwords, or give you others")
     imported = import_profile(read_source(options.source), options.profile)
     if imported.is_whole and imported.skipped and not options.partial:
         for each in imported.skipped[:MOST_TOLD]:
