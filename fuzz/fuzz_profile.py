@@ -8,7 +8,7 @@ from tunflow.manager.profile_file import parse
 SEEDS: list[bytes] = [
     b'server = ["ss://aes-256-gcm:p@h:1", "direct://"]\nrules = ["MATCH,a"]\n[servers.a]\nurl = "direct://"\n',
     b'[tunnel]\nmtu = 9000\n[[apps]]\nuid = "root"\n',
-    b'[on_demand]\nrules = [\n{ action = "connect", ssid = ["a"], probe_url = "http://a/" },\n{ action = "ignore" } ]\n',
+    b'[on_demand]\nrules = [\n{ action = "connect", probe_url = "http://a/" },\n{ action = "ignore" } ]\n',
     b'a."b c".d = 1979-05-27T07:32:00Z\nx = """\ny"""\n[[z]]\n[[z]]\n[z.q]\nw = { v = [1, 2] }\n',
     b'provider = "a:B"\n[provider_configuration]\n[groups.g]\ntype = "select"\nservers = ["a"]\n',
 ]
