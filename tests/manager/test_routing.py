@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import lzma
+import random
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 from tunflow.errors import LocalError
 from tunflow.io.dialers import BlockDialer, DirectDialer, ProxyDialer
@@ -134,6 +137,53 @@ def test_country_data_that_is_missing_or_broken_is_told(tmp_path):
     (tmp_path / "delegated" / "apnic.txt").write_text("<html>")
     with pytest.raises(LocalError, match=r"apnic\.txt: line 1: not the version line.*fetches it again"):
         Countries(places=[tmp_path]).addresses("cn")
+
+
+@pytest.fixture
+def database(tmp_path) -> Path:
+    """A country database in MaxMind's format."""
+    writer = MMDBWriter(6, "Test-Country", languages=["en"], ipv4_compatible=True)
+    writer.insert_network(IPSet(["1.0.1.0/24", "2001:250::/35"]), {"country": {"iso_code": "CN"}})
+    writer.insert_network(IPSet(["8.8.8.0/24"]), {"registered_country": {"iso_code": "US"}})
+    writer.insert_network(IPSet(["9.9.9.0/24"]), {"country": "odd"})
+    writer.to_db_file(str(tmp_path / "country.mmdb"))
+    return tmp_path / "country.mmdb"
+
+
+def test_a_country_database_decides(database):
+    china, america = Countries(database).test("cn"), Countries(database).test("US")
+    for text, where in (("1.0.1.9", china), ("2001:250::1", china), ("8.8.8.8", america)):
+        assert ip_address(text).packed in where
+    for text in ("8.8.8.8", "9.9.9.9", "192.0.2.1", "2001:db8::1"):
+        assert ip_address(text).packed not in china
+    text = f'geoip = "{database}"\nrules = ["GEOIP,CN,DIRECT", "MATCH,REJECT"]'
+    table = make_routing(parse(text, "p.toml"), Health(lambda: 0.0)).table
+    assert table.match(facts(address="1.0.1.1")).target == "DIRECT"
+    assert table.match(facts(address="1.0.2.1")).target == "REJECT"
+
+
+def test_a_broken_database_is_no_crash(database):
+    """Cut anywhere, or with any byte changed: an error in one line, or a country that nobody is in."""
+    whole = database.read_bytes()
+    said: list[str] = []
+    rng = random.Random(1)
+    for _ in range(300):
+        broken = bytearray(whole)
+        if rng.random() < 0.3:
+            del broken[rng.randrange(len(broken)) :]
+        else:
+            for _ in range(rng.randrange(1, 6)):
+                broken[rng.randrange(len(broken))] = rng.randrange(256)
+        database.write_bytes(broken)
+        try:
+            where = Countries(database).test("CN")
+        except LocalError as error:
+            said.append(str(error))
+            continue
+        for text in ("1.0.1.9", "2001:250::1", "8.8.8.8"):
+            assert (ip_address(text).packed in where) in {True, False}
+    assert said
+    assert not [line for line in said if "\n" in line]
 
 
 def test_routes_name_networks_and_countries(data):

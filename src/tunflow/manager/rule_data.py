@@ -142,13 +142,12 @@ class _Database:
             raise LocalError(f"cannot read the country database {path}: {error.strerror or error}") from None
         except Exception as error:  # whatever a broken file makes of the reader
             raise LocalError(f"{path}: not a country database (MMDB): {error}") from None
-        self._broken: type[Exception] = maxminddb.InvalidDatabaseError
 
     def country(self, packed: bytes) -> str | None:
         """The code of the country that an address is in."""
         try:
             found = self._reader.get(ip_address(packed))
-        except (ValueError, self._broken):  # no IPv6 in it, or it is broken there
+        except Exception:  # no IPv6 in it; or it is broken there, and the reader stumbles in many ways
             return None
         if not isinstance(found, dict):
             return None
