@@ -138,11 +138,20 @@ def test_before_linux_6_17_all_interfaces_forward_and_routers_are_kept(monkeypat
     read = sysctls.read
     monkeypatch.setattr(sysctls, "read", lambda name: None if name.endswith("force_forwarding") else read(name))
     run("sysctl -q -w net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.docker0.accept_ra=2 net.ipv6.conf.wire0.accept_ra=0")
-    changes = [change for change in sysctls.plan("eth0", ["docker0"]) if change[0].startswith("ipv6")]
+    run("sysctl -q -w net.ipv6.conf.docker0.forwarding=1")
+    before = snapshot()
+    changes = sysctls.plan("eth0", ["docker0"])
     assert changes[-1] == ("ipv6/conf/all/forwarding", "1")
     kept = {name for name, value in changes[:-1] if value == "2"}
     assert "ipv6/conf/eth0/accept_ra" in kept
     assert not {"ipv6/conf/docker0/accept_ra", "ipv6/conf/wire0/accept_ra"} & kept
+    record = {name: (read(name) or "", value) for name, value in changes}
+    for name, value in changes:
+        sysctls.write(name, value)
+    assert read("ipv6/conf/eth0/forwarding") == "1"
+    sysctls.restore(record)
+    assert snapshot() == before
+    assert read("ipv6/conf/docker0/forwarding") == "1"
 
 
 @host()

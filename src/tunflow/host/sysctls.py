@@ -19,6 +19,7 @@ from tunflow.errors import LocalError
 
 ROOT = Path("/proc/sys/net")
 _LOOSE = "2"
+_ALL_FORWARD = "ipv6/conf/all/forwarding"
 
 
 def plan(device: str, gateways: Sequence[str]) -> list[tuple[str, str]]:
@@ -29,11 +30,12 @@ def plan(device: str, gateways: Sequence[str]) -> list[tuple[str, str]]:
     if gateways:
         wanted += [(f"ipv4/conf/{name}/forwarding", "1") for name in (*gateways, device)]
         wanted += _forwarding6((*gateways, device))
-    return [(name, value) for name, value in wanted if read(name) not in (value, None)]
+    changes = [(name, value) for name, value in wanted if read(name) not in (value, None)]
+    return wanted if (_ALL_FORWARD, "1") in changes else changes
 
 
 def _forwarding6(devices: Sequence[str]) -> list[tuple[str, str]]:
-    if read("ipv6/conf/all/forwarding") in ("1", None):
+    if read(_ALL_FORWARD) in ("1", None):
         return []
     if read(f"ipv6/conf/{devices[0]}/force_forwarding") is not None:
         return [(f"ipv6/conf/{name}/force_forwarding", "1") for name in devices]
@@ -41,7 +43,9 @@ def _forwarding6(devices: Sequence[str]) -> list[tuple[str, str]]:
     keep_routers = [
         (f"ipv6/conf/{name}/accept_ra", "2") for name in folders if read(f"ipv6/conf/{name}/accept_ra") == "1"
     ]
-    return [*keep_routers, ("ipv6/conf/all/forwarding", "1")]
+    # What forwards already is set again: switching "all" back off would switch it off too, and then it is restored.
+    forwarding = [name for name in folders if read(f"ipv6/conf/{name}/forwarding") == "1"]
+    return [*((f"ipv6/conf/{name}/forwarding", "1") for name in forwarding), *keep_routers, (_ALL_FORWARD, "1")]
 
 
 def is_for_all(name: str) -> bool:
@@ -68,7 +72,7 @@ def restore(before: Mapping[str, tuple[str, str]]) -> None:
     What somebody else has set since is theirs; what went with its interface needs nothing. Raises LocalError.
     """
     for name, (old, ours) in reversed(list(before.items())):
-        if read(name) == ours:
+        if read(name) is not None and (read(name) == ours or old == ours):
             write(name, old)
 
 
