@@ -114,6 +114,10 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.profile import profile
 
         return profile(options)
+    if options.name == "service":
+        from tunflow.commands.service import service
+
+        return service(options)
     if options.name == "exec":
         from tunflow.commands.exec import run_in_group
 

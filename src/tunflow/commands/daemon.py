@@ -9,7 +9,6 @@ import json
 import math
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -32,6 +31,7 @@ from tunflow.host.log_file import LogFile
 from tunflow.host.outer_resolvers import OuterResolvers
 from tunflow.host.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
+from tunflow.host.service_manager import ServiceManager
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
@@ -136,6 +136,7 @@ class Daemon:
         rights: Rights,
     ) -> None:
         self._rights = rights
+        self._systemd = ServiceManager()
         self._reactor = reactor
         self._runtime = runtime
         self._plan = plan
@@ -209,7 +210,7 @@ class Daemon:
         if settled.done():
             if self._report is not None:
                 self._report.ready(tunnel.status())
-            _tell_systemd("READY=1")
+            self._systemd.tell("READY=1")
             await asyncio.wait((following, self._over), return_when=asyncio.FIRST_COMPLETED)
         settled.cancel()
         following.cancel()
@@ -217,7 +218,7 @@ class Daemon:
             await following
         reason, keep = self._over.result()
         self._rights.keep_settings = keep
-        _tell_systemd("STOPPING=1")
+        self._systemd.tell("STOPPING=1")
         return await self._stopped(tunnel.disconnect(reason, keep=keep))
 
     async def _run(self, engine: Engine | ProviderEngine) -> int:
@@ -232,7 +233,7 @@ class Daemon:
         self._say(f"{self._plan.host.device} carries everything through {', '.join(self._plan.labels)}")
         if self._report is not None:
             self._report.ready(engine.status())
-        _tell_systemd("READY=1")
+        self._systemd.tell("READY=1")
         await asyncio.wait((self._over, engine.ended), return_when=asyncio.FIRST_COMPLETED)
         failed = not self._over.done()
         if failed:
@@ -240,7 +241,7 @@ class Daemon:
             self.end = self.end._replace(code=VPNConnectionErrorCode.PLUGIN_FAILED, line=engine.ended.result())
         reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
         self._rights.keep_settings = keep
-        _tell_systemd("STOPPING=1")
+        self._systemd.tell("STOPPING=1")
         return await self._stopped(engine.stop(reason, keep=keep)) or int(failed)
 
     async def _stopped(self, stopping: Awaitable[None]) -> int:
@@ -318,13 +319,3 @@ class Daemon:
         self._rights.check(plan)
         await self._tunnel.reload(plan)
         return self._tunnel.status()
-
-
-def _tell_systemd(state: str) -> None:
-    """What `Type=notify` waits for (sd_notify(3)); nothing without systemd."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + path[1:] if path.startswith("@") else path)
-        sock.send(state.encode())

@@ -44,6 +44,23 @@ def add_commands(commands: Any, server_help: str, dns_help: str) -> None:
     reload.set_defaults(replace=False, on_demand=None)
     for each in (down, status):
         each.add_argument("--json", action="store_true", help="print the facts as JSON")
+    service = commands.add_parser(
+        "service",
+        help="have systemd bring the tunnel up at boot",
+        description="Write and enable, or remove, a systemd unit that serves a profile with few rights.",
+    )
+    actions = service.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(service))
+    install = actions.add_parser("install", help="install it", description="Install the service for a profile.")
+    install.add_argument("profile", metavar="PROFILE", help="a saved profile's name, or a file")
+    install.add_argument(
+        "--kill-switch-at-boot",
+        action="store_true",
+        help="let nothing leave from the start of the system until the tunnel is up",
+    )
+    install.add_argument("--print", action="store_true", help="print the units and change nothing")
+    actions.add_parser("remove", help="remove it", description="Stop the service and remove it.")
+    guard = actions.add_parser("guard")
+    guard.add_argument("profile", metavar="PROFILE")
     execute = commands.add_parser(
         "exec",
         help="run a program in the tunnel that is up, or around it",

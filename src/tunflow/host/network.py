@@ -80,6 +80,15 @@ class HostNetwork:
             raise
         self._settings = settings
 
+    def close_host(self, settings: HostSettings) -> None:
+        """Put the kill switch of `settings` in place and nothing else, as at boot, for the tunnel that takes over from
+        there. Raises LocalError."""
+        require_net_admin()
+        record = self._take_over(settings)
+        with _explained(), RouteSocket() as route:
+            settings = _for_this_host(settings)
+            self._set_firewall(settings, record, _look_around(route, settings), tighten=True)
+
     def undo(self, *, keep_kill_switch: bool = False) -> None:
         """Leave the host as it was found. Harmless where nothing was applied. Raises LocalError at the end for what
         could not be undone; the record of it stays, and the call can be repeated.

@@ -86,12 +86,12 @@ def drop(kept: Iterable[int]) -> None:
     """
     user = unprivileged_user()
     assert user is not None
+    mask = sum(1 << number for number in kept) & effective()  # a service may have been given less
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
     os.setgroups([])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-    mask = sum(1 << number for number in kept)
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")

@@ -1,0 +1,127 @@
+"""`tunflow service install|remove`: have systemd bring the tunnel up."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunflow.commands.saying import say
+from tunflow.errors import LocalError
+from tunflow.host import systemd_unit as unit
+from tunflow.host.runtime import RuntimeDirectory
+
+if TYPE_CHECKING:
+    from tunflow.manager.plan import Plan
+
+RUNNING = Path("/run/systemd/system")
+"""There where systemd is the system's manager (sd_booted(3))."""
+
+
+def service(options: argparse.Namespace) -> int:
+    """Install, remove, or be the guard; the exit status. Raises LocalError."""
+    if options.action == "install":
+        return install(options.profile, kill_switch_at_boot=options.kill_switch_at_boot, only_print=options.print)
+    if options.action == "guard":
+        return guard(options.profile)
+    return remove()
+
+
+def install(profile: str, *, kill_switch_at_boot: bool, only_print: bool) -> int:
+    """Write the units for a profile and enable them. Raises LocalError."""
+    plan = _plan(profile)
+    if kill_switch_at_boot and not plan.host.kill_switch:
+        raise LocalError(f"{plan.profile.at('tunnel')}: a kill switch at boot takes kill_switch = true in [tunnel]")
+    named = plan.profile.file if "/" in profile or profile.endswith(".toml") else profile
+    named = str(Path(named).resolve()) if "/" in named or named.endswith(".toml") else named
+    files = {unit.SYSTEM / unit.SERVICE: unit.service(_command(), named, _capabilities(plan))}
+    if kill_switch_at_boot:
+        files[unit.SYSTEM / unit.GUARD] = unit.guard(_command(), named)
+    if only_print:
+        print("\n".join(files.values()), end="")  # noqa: T201 - this is the command's output
+        return 0
+    files[unit.SYSUSERS / unit.SYSUSERS_FILE] = unit.USER
+    for path, text in files.items():
+        _write(path, text)
+    if not kill_switch_at_boot:
+        (unit.SYSTEM / unit.GUARD).unlink(missing_ok=True)
+    names = [path.name for path in files if path.parent == unit.SYSTEM]
+    if not RUNNING.is_dir():
+        say(f"written: {', '.join(map(str, files))}; systemd does not run here, so nothing was enabled")
+        return 0
+    _run("systemd-sysusers", str(unit.SYSUSERS / unit.SYSUSERS_FILE))
+    _run("systemctl", "daemon-reload")
+    _run("systemctl", "enable", *names)
+    say(f"installed: it starts at the next boot, or now by: systemctl start {unit.SERVICE}")
+    return 0
+
+
+def remove() -> int:
+    """Stop and disable the units and delete them. Raises LocalError."""
+    paths = [path for name in (unit.SERVICE, unit.GUARD) if (path := unit.SYSTEM / name).exists()]
+    if paths and RUNNING.is_dir():
+        _run("systemctl", "disable", "--now", *(path.name for path in paths))
+    for path in (*paths, unit.SYSUSERS / unit.SYSUSERS_FILE):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LocalError(f"{path} cannot be removed: {error.strerror}") from None
+    if paths and RUNNING.is_dir():
+        _run("systemctl", "daemon-reload")
+    say("removed" if paths else "no service is installed")
+    return 0
+
+
+def guard(profile: str) -> int:
+    """Close the host as the profile's kill switch does, with no way out yet. Raises LocalError."""
+    from tunflow.host.network import HostNetwork  # noqa: PLC0415
+
+    runtime = RuntimeDirectory.own()
+    runtime.make()
+    HostNetwork(runtime.state).close_host(_plan(profile).host)
+    return 0
+
+
+def _plan(profile: str) -> Plan:
+    from tunflow.commands.system_names import parse_dns  # noqa: PLC0415 - much that only this needs
+    from tunflow.manager.plan import make_plan  # noqa: PLC0415
+    from tunflow.manager.profile_store import load_profile  # noqa: PLC0415
+
+    return make_plan(load_profile(profile), parse_dns)
+
+
+def _capabilities(plan: Plan) -> list[str]:
+    wanted = [*unit.SET_UP]
+    wanted += unit.DIRECT if plan.goes_direct else ()
+    wanted += unit.PROCESSES if plan.asks_for_processes else ()
+    return wanted
+
+
+def _command() -> list[str]:
+    """How to run this tunflow: its script, or the module where there is none."""
+    script = Path(sys.argv[0]).resolve()
+    if script.name == "tunflow" and script.is_file():
+        return [str(script)]
+    found = shutil.which("tunflow")
+    return [found] if found else [sys.executable, "-P", "-m", "tunflow"]
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be written: {error.strerror}: a service is installed by root") from None
+
+
+def _run(*argv: str) -> None:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LocalError(f"{argv[0]} cannot be run: {error}") from None
+    if done.returncode:
+        raise LocalError(f"{' '.join(argv)}: {done.stderr.strip().partition(chr(10))[0]}")

@@ -1,0 +1,130 @@
+"""The systemd units of a system-wide tunnel: their text, and where they are.
+
+The service starts with the few capabilities that setting up takes, and tunflow itself becomes the user `tunflow` with
+CAP_NET_ADMIN alone (docs/adr/0022); the rest of the sandbox is systemd's. The guard closes the host at boot, before
+there is any network, and stays until the service has its tunnel: only where the user asks for that.
+
+Read first: systemd.exec(5), systemd.service(5), sysusers.d(5), network-pre.target in systemd.special(7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+SYSTEM = Path("/etc/systemd/system")
+SYSUSERS = Path("/etc/sysusers.d")
+SERVICE = "tunflow.service"
+GUARD = "tunflow-guard.service"
+SYSUSERS_FILE = "tunflow.conf"
+
+USER = 'u tunflow - "tunflow" / /usr/sbin/nologin\n'
+"""A system user that owns nothing."""
+
+SET_UP = ("CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
+"""What it takes to change the network, and to become somebody else."""
+DIRECT = ("CAP_NET_RAW",)
+"""For pings of targets themselves."""
+PROCESSES = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_BPF", "CAP_PERFMON")
+"""To tell whose a flow is."""
+
+_SERVICE = """\
+[Unit]
+Description=tunflow: this machine's traffic by the profile {profile}
+Documentation=man:tunflow(1)
+Wants=network-online.target
+After=network-online.target nss-lookup.target
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command} up --foreground {profile}
+ExecReload={command} reload
+Restart=on-failure
+RestartSec=2
+KillMode=mixed
+TimeoutStopSec=20
+LimitNOFILE=65536
+UMask=0077
+
+RuntimeDirectory=tunflow
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
+
+CapabilityBoundingSet={capabilities}
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths=/etc /run
+ProtectHome=read-only
+PrivateTmp=yes
+DevicePolicy=closed
+DeviceAllow=/dev/net/tun rw
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service{calls}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_GUARD = """\
+[Unit]
+Description=tunflow: nothing leaves this machine before its tunnel is up
+DefaultDependencies=no
+Wants=network-pre.target
+Before=network-pre.target {service} shutdown.target
+Conflicts=shutdown.target
+RequiresMountsFor=/run /usr
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={command} service guard {profile}
+
+RuntimeDirectory=tunflow
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
+
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def service(command: Sequence[str], profile: str, capabilities: Sequence[str]) -> str:
+    """The unit that serves `profile`; `command` runs tunflow."""
+    calls = " bpf" if "CAP_BPF" in capabilities else ""
+    return _SERVICE.format(
+        command=_line(command), profile=_quoted(profile), capabilities=" ".join(capabilities), calls=calls
+    )
+
+
+def guard(command: Sequence[str], profile: str) -> str:
+    """The unit that closes the host until the service has its tunnel."""
+    return _GUARD.format(command=_line(command), profile=_quoted(profile), service=SERVICE)
+
+
+def _line(command: Sequence[str]) -> str:
+    return " ".join(map(_quoted, command))
+
+
+def _quoted(word: str) -> str:
+    """A word as unit files have it (systemd.syntax(7), systemd.service(5) "Command lines")."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if set(word) & set(" \t'\"\\;") else escaped
