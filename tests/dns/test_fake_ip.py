@@ -53,7 +53,7 @@ def test_a_restart_keeps_every_address_and_the_order():
 
 def test_the_journal_of_a_crash_is_enough():
     fake = small()
-    written = [fake.header]
+    written, fake.journal = [fake.header], []
     for name in "abcdefg":
         fake.addresses(f"{name}.test")
     written += fake.journal

@@ -188,3 +188,13 @@ def test_one_profile_makes_the_network_usable(wall: Wall, mode: str) -> None:
         assert wall.run(dns, ["sh", "-c", fetch]) == "200 200 "
     assert watching.packets
     assert all("1.0.200.1.80:" in line for line in watching.packets), watching.packets
+
+
+def test_explain_tells_which_answer_won(wall: Wall) -> None:
+    dns = f'domestic = ["{HOME}"]\nforeign = ["{ABROAD}"]\n[dns.chinadns]\ncountry_networks = "cn.txt"'
+    told = wall.lab.client.run([TUNFLOW, "explain", FAR, *wall.profile(dns)]).stdout
+    assert f"answer   udp://{HOME}: dropped: its first address is outside the country" in told
+    assert f"answer   udp://{ABROAD}: taken: the domestic reply was not taken" in told
+    told = wall.lab.client.run([TUNFLOW, "explain", NEAR, *wall.profile(dns)]).stdout
+    assert f"answer   udp://{HOME}: taken: its first address is inside the country" in told
+    assert "server   DIRECT" in told

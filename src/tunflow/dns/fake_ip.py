@@ -46,8 +46,8 @@ class FakeIPMap:
         self._numbers: OrderedDict[str, int] = OrderedDict()  # longest unused first
         self._names: dict[int, str] = {}
         self._next = 0
-        self.journal: list[str] = []
-        """Lines for the file that the caller has not taken yet."""
+        self.journal: list[str] | None = None
+        """Lines for the file that the caller has not taken yet, who puts a list here if it keeps one."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -115,7 +115,8 @@ class FakeIPMap:
                 number = 0 if number >= self.capacity else number + 1
         self._next = number + 1
         self._put(number, name)
-        self.journal.append(f"{number} {name}")
+        if self.journal is not None:
+            self.journal.append(f"{number} {name}")
         return number
 
     def _put(self, number: int, name: str) -> None:

@@ -150,7 +150,7 @@ class Resolver:
         """Messages that were no query, and replies that could not be read."""
         self.finished: Callable[[Lookup, str], None] | None = None
         """Told of every lookup that ends, with the outcome in words."""
-        self._lookups: dict[Key, Lookup] = {}
+        self._lookups: dict[Key, Lookup] = {}  # oldest first, which is also the order of their time-outs
         self._times: list[tuple[float, int, Lookup]] = []
         self._order = itertools.count()
 
@@ -230,10 +230,17 @@ class Resolver:
         """When `handle_timeout` wants to be called."""
         while self._times and self._times[0][2].over:
             heapq.heappop(self._times)
-        return self._times[0][0] if self._times else None
+        due = self._times[0][0] if self._times else None
+        for oldest in self._lookups.values():
+            limit = oldest.started + LOOKUP_TIME
+            return limit if due is None or limit < due else due
+        return due
 
     def handle_timeout(self, now: float) -> None:
         """Do what fell due."""
+        for lookup in list(itertools.takewhile(lambda each: each.started + LOOKUP_TIME <= now, self._lookups.values())):
+            self.cache.fail(lookup.key, now)
+            self._end(lookup, "nobody answered in time")
         while self._times and self._times[0][0] <= now:
             lookup = heapq.heappop(self._times)[2]
             if lookup.over:
@@ -247,9 +254,6 @@ class Resolver:
                 for waiting in lookup.waiting:  # the lookup goes on: its answer is for the next who asks
                     self._deliver(waiting, lookup.stale, lookup.name, now)
                 lookup.waiting = []
-            if not lookup.over and now >= lookup.started + LOOKUP_TIME:
-                self.cache.fail(lookup.key, now)
-                self._end(lookup, "nobody answered in time")
 
     def _push(self, when: float, lookup: Lookup) -> None:
         heapq.heappush(self._times, (when, next(self._order), lookup))
@@ -299,7 +303,6 @@ class Resolver:
             return None
         selection = self.plan.selector.select(name, query.kind, now)
         lookup = self._lookups[key] = Lookup(query, name, key, selection, now)
-        self._push(now + LOOKUP_TIME, lookup)
         message = query_of(query)
         for group in selection.groups:
             lookup.cancels.append(self._ask(lookup, group, message))

@@ -2,7 +2,7 @@
 
 Rules: a resolver that answers "I cannot" (SERVFAIL, REFUSED and such) has ended as one that is silent has. In turn, the
 next is asked when one ends, or says nothing for `STAGGER` seconds; whatever comes from any of them is handed on. One
-that failed is asked last for `BENCHED` seconds.
+that could not be reached is asked last for `BENCHED` seconds; "I cannot" is about one name and does not count.
 """
 
 from __future__ import annotations
@@ -108,16 +108,21 @@ class _GroupAsk:
             if self._over:
                 return
             if message[3] & 15 in _CANNOT:
-                end(f"it answered with code {message[3] & 15}", now)
+                self._group.answered(number)
+                pass_over(f"it answered with code {message[3] & 15}", now)
             else:
                 self._group.answered(number)
                 self._heard(message, label, now)
 
         def end(why: str, now: float) -> None:
+            if not self._over and number in self._running:
+                self._group.failed(number)
+                pass_over(why, now)
+
+        def pass_over(why: str, now: float) -> None:
             if self._over or number not in self._running:
                 return
             self._running.discard(number)
-            self._group.failed(number)
             if self._left:
                 self._next()
             elif not self._running:

@@ -43,7 +43,7 @@ class FakeIPFile:
     def flush(self) -> None:
         """Write what is new."""
         fake = self._fake
-        if not fake.journal or self._fd < 0:
+        if not fake.journal:
             return
         lines, fake.journal = fake.journal, []
         try:
@@ -63,6 +63,7 @@ class FakeIPFile:
                 self._rewrite()
             os.close(self._fd)
             self._fd = -1
+        self._fake.journal = None
 
     def _rewrite(self) -> None:
         """The whole map in a fresh file, put in place at once. Raises OSError."""
@@ -79,4 +80,4 @@ class FakeIPFile:
             os.close(self._fd)
         self._fd = fd
         self._lines = len(self._fake)
-        self._fake.journal.clear()
+        self._fake.journal = []
