@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import CLIENT4, SITE4, Lab
+from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.tunnel import run_command, shadowsocks_url
-from lab_support import DNS, Contents, Tunnel
+from lab_spy import Spy
+from lab_support import DNS, Contents, Tunnel, client
 from lab_system import System
 from lab_uplinks import FIRST4, FIRST6
 
@@ -121,3 +125,23 @@ def test_moments_of_the_whole_system(system: System) -> None:
     assert system.run(["sh", "-c", f"{each * 20} wait"]).returncode == 0
     assert visits.of("curl/") == ["direct"] * 20
     assert visits.of("Wget/") == ["carried"] * 20
+
+
+@pytest.mark.parametrize("kind", ["run", "up"])
+def test_datagrams(tunnel: Tunnel, system: System, spy: Callable[..., Spy], kind: str) -> None:
+    """An unconnected socket has no peer that the kernel could look for: it is found all the same."""
+    python = str(Path(sys.executable).resolve())
+    talk = client("udp", UDP_ECHO_PORT, 100, SITE4)
+    for action, others in (("tunnel", "direct"), ("direct", "tunnel")):
+        apps = f'other_apps = "{others}"\n[[apps]]\npath = "{python}"\naction = "{action}"\n'
+        if kind == "run":
+            with spy() as watching:
+                done = run_with(tunnel.lab, apps, " ".join(talk))
+            seen = watching.packets
+        else:
+            up_with(system, apps)
+            with system.lab.spied() as seen:
+                done = system.run(talk)
+            system.ok("down")
+        assert done.stdout == "ok\n", done.stderr
+        assert bool(seen) is (action == "direct"), seen
