@@ -22,7 +22,7 @@ from typing import Any
 from bench.netlab.namespaces import SITE4, Lab
 from bench.netlab.peers import IPERF_PORT, SCRIPTS, SERVICES_PORT, UDP_ECHO_PORT
 from bench.netlab.processes import cpu_seconds, open_fds, peak_rss_mib, rss_mib
-from bench.rows import Row, Tunnel
+from bench.rows import Row, SystemTunnel, Tunnel
 
 SMALL_URL = f"http://{SITE4}/1k"
 IDLE_FLOWS = 1000
@@ -68,6 +68,8 @@ def measure(row: Row, lab: Lab, plan: Plan, figures: Figures) -> None:
     if isinstance(row, Tunnel):
         figures["start_cpu"] = start_cpu(row, lab)
         figures["first_byte"] = first_byte(row, lab)
+    if isinstance(row, SystemTunnel):
+        figures["first_byte"] = row.first_byte()
 
 
 def run(row: Row, lab: Lab, argv: Sequence[str], timeout: float = 120.0) -> str:

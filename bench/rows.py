@@ -7,12 +7,16 @@ descriptors can be read; the limit has none. A new peer is one more class here a
 
 from __future__ import annotations
 
+import json
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bench.netlab.namespaces import Lab, use_cubic
+from bench.netlab.namespaces import SITE4, Lab, use_cubic
 from bench.netlab.peers import start_shadowsocks_redirect, stop_shadowsocks_redirect
-from bench.netlab.tunnel import METHOD, HeldTunnel, run_command, shadowsocks_url
+from bench.netlab.processes import descendants
+from bench.netlab.tunnel import METHOD, TUNFLOW, HeldTunnel, run_command, shadowsocks_url
 
 
 class Row(Protocol):
@@ -106,9 +110,57 @@ class Tunnel:
         return self._held.pids()
 
 
+class SystemTunnel:
+    """`tunflow up` on C: everything on the host goes through it."""
+
+    name = "tunflow up ss://"
+
+    def start(self, lab: Lab) -> None:
+        """Bring it up. Raises RuntimeError."""
+        self._lab = lab
+        self._tunflow(["up", "--dns", "off"])
+
+    def stop(self) -> None:
+        """Take it down."""
+        self._tunflow(["down"])
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Plainly on C."""
+        return self._lab.client.command(argv)
+
+    def pids(self) -> list[int]:
+        """The tunnel's process and its helper."""
+        return descendants(int(json.loads(self._tunflow(["status", "--json"]))["pid"]))
+
+    def first_byte(self) -> float:
+        """Seconds from the start of `tunflow up` to the first byte that curl gets through it."""
+        self.stop()
+        start = time.perf_counter()
+        self.start(self._lab)
+        command = self.command(["curl", "-sN", f"http://{SITE4}/1k"])
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=self._lab.client.env) as process:
+            assert process.stdout is not None
+            got = process.stdout.read(1)
+            elapsed = time.perf_counter() - start
+            process.stdout.read()
+        if not got:
+            raise RuntimeError(f"curl through tunflow up ended with {process.returncode}")
+        return elapsed
+
+    def _tunflow(self, arguments: Sequence[str]) -> str:
+        runtime = self._lab.directory / "up"
+        env = {**self._lab.client.env, "TUNFLOW_RUNTIME_DIR": str(runtime), "TUNFLOW_SERVER": shadowsocks_url()}
+        command = self._lab.client.command([TUNFLOW, *arguments])
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode:
+            raise RuntimeError(f"tunflow {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "limit": Limit,
     "ss-redir": Redirect,
     "tunflow-ss": lambda: Tunnel("tunflow ss://", shadowsocks_url()),
+    "tunflow-up": SystemTunnel,
     "tunflow-direct": lambda: Tunnel("tunflow direct://", "direct://"),
 }
