@@ -110,6 +110,10 @@ def _perform(options: argparse.Namespace) -> int:
         if options.masquerade:
             raise LocalError("--masquerade goes with a shadowvpn:// link")
         return serve(url)
+    if options.name == "filter":
+        from tunflow.commands.filter import filter_command
+
+        return filter_command(options)
     if options.name == "profile":
         from tunflow.commands.profile import profile
 
@@ -130,10 +134,6 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.rules import rules
 
         return rules(options)
-    if options.name == "groups":
-        from tunflow.commands.groups import groups
-
-        return groups(options)
     if options.name == "explain":
         from tunflow.commands.explain import explain
 
@@ -221,9 +221,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_rules(commands: Any) -> None:
+    from tunflow.commands.filter_arguments import add_command
     from tunflow.commands.rule_arguments import add_commands
 
     add_commands(commands)
+    add_command(commands)
 
 
 def _add_profile(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def test_the_filter_is_asked_when_enough_is_there_and_not_before():
     stream.arrive(b"ab")
     assert (stream.asked, stream.passed) == ([], b"")
     stream.arrive(b"cd", b"ef")
-    assert (stream.asked, stream.passed) == ([(0, b"abcd")], b"abcd")
+    assert (stream.asked, stream.passed) == ([(0, b"abcdef")], b"abcd")
     stream.answers.append(DataVerdict.allow())
     verdict = stream.arrive(b"g")
     assert stream.asked[1:] == [(4, b"efg")]
@@ -58,7 +58,7 @@ def test_bytes_that_may_pass_unseen_pass_as_they_come():
     stream = Stream([data(10, 2)], peek=1)
     stream.arrive(b"abc")
     stream.arrive(b"defgh")
-    assert (stream.asked, stream.passed) == ([(0, b"a")], b"abcdefgh")
+    assert (stream.asked, stream.passed) == ([(0, b"abc")], b"abcdefgh")
     stream.answers.append(DataVerdict.drop())
     verdict = stream.arrive(b"ijkl")
     assert stream.asked[1:] == [(10, b"kl")]

@@ -38,6 +38,7 @@ from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
 from tunflow.manager.engine import Engine
+from tunflow.manager.filtering import Filtering, change
 from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.provider_engine import ProviderEngine
@@ -137,6 +138,7 @@ class Daemon:
     ) -> None:
         self._rights = rights
         self._systemd = ServiceManager()
+        self._filtering: Filtering | None = None
         self._reactor = reactor
         self._runtime = runtime
         self._plan = plan
@@ -152,7 +154,6 @@ class Daemon:
             "reload": self._reload,
             "message": self._message,
             "exec": self._exec,
-            "groups": self._groups,
         }
 
     async def run(self) -> int:
@@ -178,6 +179,8 @@ class Daemon:
             return await self._run(self._tunnel)
         finally:
             await self._control.close()
+            if self._filtering is not None:
+                self._filtering.close()
 
     def _make_engine(self, plan: Plan) -> Engine | ProviderEngine:
         if plan.profile.provider is not None:
@@ -187,7 +190,7 @@ class Daemon:
                 self._reactor,
                 self._outer.find,
                 self._make_driver,
-                serve_names,
+                self._serve_names,
                 self._say,
                 self._status_changed,
                 self._instructions.options,
@@ -197,7 +200,7 @@ class Daemon:
             self._rights.network(),
             self._outer.find,
             self._make_driver,
-            serve_names,
+            self._serve_names,
             self._rights.groups,
             self._say,
             self._status_changed,
@@ -275,6 +278,10 @@ class Daemon:
         driver.find_process = self._rights.find_process
         return driver
 
+    def _serve_names(self, driver: Driver, plan: Plan) -> None:
+        serve_names(driver, plan)
+        self._filtering = change(driver, plan.profile, self._filtering, self._say)
+
     # What clients ask.
 
     async def _handle(self, request: Request) -> dict[str, Any]:
@@ -286,15 +293,6 @@ class Daemon:
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._tunnel.status()
-
-    async def _groups(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What groups use; with a group and a member, after that was chosen."""
-        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
-        if not isinstance(engine, Engine):
-            raise LocalError("there are no groups of servers: the tunnel is a provider's, or not up")
-        group, member = arguments.get("group"), arguments.get("member")
-        chosen = (str(group), str(member)) if group is not None and member is not None else None
-        return {"groups": engine.groups(chosen)}
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._end(

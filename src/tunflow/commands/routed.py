@@ -13,6 +13,7 @@ from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.rule_policy import RulePolicy
 from tunflow.manager.dns_plan import dns_config
+from tunflow.manager.filtering import Filtering
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_store import load_profile
 from tunflow.manager.routing import default_dialer, make_routing
@@ -28,11 +29,20 @@ class Routed(NamedTuple):
     """What carries that which is no flow of a program: names and pings."""
     dns: DNSConfig | None
     """How names are answered, where the profile says more than a mode."""
+    filtering: Filtering | None
+    """The content filter, where there is one."""
 
     def serve(self, driver: Driver, socket_diag_fd: int) -> None:
-        """Decide the driver's flows; the descriptor asks about sockets in the program's network."""
+        """Decide the driver's flows; the descriptor asks about sockets in the program's network. Raises LocalError."""
         self.policy.serve(driver)
         driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd)).find
+        if self.filtering is not None:
+            self.filtering.serve(driver)
+
+    def close(self) -> None:
+        """The program has ended."""
+        if self.filtering is not None:
+            self.filtering.close()
 
 
 def routed(name_or_path: str) -> Routed:
@@ -43,4 +53,5 @@ def routed(name_or_path: str) -> Routed:
 def route(profile: Profile) -> Routed:
     """The profile's servers, rules and resolvers. Raises LocalError."""
     routing = make_routing(profile, Health(random.random))
-    return Routed(profile, RulePolicy(routing), default_dialer(routing), dns_config(profile))
+    filtering = Filtering(profile, say) if profile.filter is not None and profile.filter.enabled else None
+    return Routed(profile, RulePolicy(routing), default_dialer(routing), dns_config(profile), filtering)

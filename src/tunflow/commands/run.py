@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
         reactor.remove(program.exit_fd)
         result = program.result()
         driver.drain()
+        if routed is not None:
+            routed.close()
         finish(driver, options)
         driver.close()
         device.close()

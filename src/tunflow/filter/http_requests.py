@@ -21,9 +21,6 @@ LARGEST_HEAD = 32 * 1024
 """Bytes. Servers commonly take 8 to 16 KB (RFC 9112 §3 asks for 8,000 in the request line)."""
 
 LARGEST_CHUNK_LINE = 256
-PEEK = 1024
-"""Bytes asked for when a head has only begun."""
-
 ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]")
 _START = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?: .*)?", re.DOTALL)
@@ -80,7 +77,7 @@ class HTTPRequests:
             else:
                 size = self._head_untrusted(data, at, requests)
             if size is None:
-                return Step(requests, at, len(data) - at + 1 if len(data) - at >= PEEK else PEEK)
+                return Step(requests, at, len(data) - at + 1)
             at += size
             if size >= ALL:
                 return Step(requests, ALL, 1)

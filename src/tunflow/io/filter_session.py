@@ -102,6 +102,7 @@ class FilterSession:
         self.open = self.paused = False
         self.outgoing = self.incoming = None
         self.begin()
+        self.page = None  # nobody asks now: a page would stand in the middle of something else
         self.changed()
 
     def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:

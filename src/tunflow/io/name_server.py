@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from tunflow.dns.answers import AAAA, A, addresses_untrusted, parse_answer_untrusted
+from tunflow.dns import replies
+from tunflow.dns.answers import AAAA, NO_SUCH_NAME, A, addresses_untrusted, parse_answer_untrusted
 from tunflow.dns.cache import Cache
 from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
 from tunflow.dns.fake_ip import FakeIPMap
+from tunflow.dns.messages import parse_query_untrusted
+from tunflow.dns.names import text_of
 from tunflow.dns.public_resolvers import is_encrypted_dns
 from tunflow.dns.resolver import Lookup, Plan, Resolver, question
 from tunflow.dns.upstream import DIRECT
@@ -62,6 +65,8 @@ class NameServer:
             lambda driver, flow: DatagramQueries(self, driver, flow),
         )
         """For the driver: who takes what goes to port 53."""
+        self.refuses: Callable[[str, FlowInfo], bool] | None = None
+        """Says whether a client shall hear that there is no such name: a content filter."""
 
     # For the driver.
 
@@ -74,7 +79,22 @@ class NameServer:
     ) -> None:
         """Answer a client's message: at once, later or never (then `gone` is called)."""
         assert isinstance(flow.client.host, bytes)
+        if self.refuses is not None and self._refused(self.refuses, message, flow, reply):
+            return
         self.resolver.query(message, flow.client.host, flow.protocol == TCP, reply, self._reactor.now, gone)
+
+    def _refused(
+        self, refuses: Callable[[str, FlowInfo], bool], message: bytes, flow: FlowInfo, reply: Callable[[bytes], None]
+    ) -> bool:
+        """Tell a client that there is no such name, if that is what it is to hear."""
+        try:
+            query = parse_query_untrusted(message)
+        except BadPacket:
+            return False  # the resolver says what is wrong with it
+        if not refuses(text_of(query.name), flow):
+            return False
+        reply(replies.nothing(query, NO_SUCH_NAME))
+        return True
 
     def name_of(self, client: bytes, address: bytes) -> str | None:
         """The name that a client means by an address (both packed), as far as answers tell."""

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from tunflow.manager.profile_apps import AppAction, AppSection
 from tunflow.manager.profile_dns import DNSSection
+from tunflow.manager.profile_filter import FilterSection
 from tunflow.manager.profile_on_demand import OnDemandSection
 from tunflow.manager.profile_rules import GroupSection, RuleSetSection, ServerSection
 from tunflow.manager.profile_tunnel import TunnelSection
@@ -74,6 +75,8 @@ class Profile(Section):
     """A country database (MMDB) for GEOIP rules, instead of the registries' files."""
     on_demand: OnDemandSection = OnDemandSection()
     apps: Many[AppSection] = ()
+    filter: FilterSection | None = None
+    """The content filter; None for none."""
 
     _file: str = PrivateAttr(default="")
     _lines: dict[Key, int] = PrivateAttr(default_factory=dict)

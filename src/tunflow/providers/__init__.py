@@ -19,6 +19,17 @@ from tunflow.providers.errors import (
     TunnelProviderErrorCode,
     flow_error,
 )
+from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
+from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider, FilterProvider
+from tunflow.providers.filter_settings import FilterAction, FilterProviderConfiguration, FilterRule, FilterSettings
+from tunflow.providers.filter_verdicts import (
+    FILTER_FLOW_BYTES_MAX,
+    ControlVerdict,
+    DataVerdict,
+    NewFlowVerdict,
+    RemediationVerdict,
+    StatisticsReportFrequency,
+)
 from tunflow.providers.flow_metadata import FlowMetaData
 from tunflow.providers.flows import AppProxyFlow, TCPFlow, UDPFlow
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
@@ -37,18 +48,30 @@ from tunflow.providers.tunnel_settings import (
 )
 
 __all__ = [
+    "FILTER_FLOW_BYTES_MAX",
     "AppProxyFlow",
     "AppProxyFlowError",
     "AppProxyFlowErrorCode",
     "AppProxyProvider",
     "AppRule",
     "ConnectionStatus",
+    "ControlVerdict",
     "DNSOverHTTPSSettings",
     "DNSOverTLSSettings",
     "DNSProtocol",
     "DNSProxyProvider",
     "DNSSettings",
+    "DataVerdict",
     "Endpoint",
+    "FilterAction",
+    "FilterControlProvider",
+    "FilterDataProvider",
+    "FilterFlow",
+    "FilterProvider",
+    "FilterProviderConfiguration",
+    "FilterReport",
+    "FilterRule",
+    "FilterSettings",
     "FlowDialer",
     "FlowMetaData",
     "IPv4Route",
@@ -59,6 +82,7 @@ __all__ = [
     "NetworkPath",
     "NetworkRule",
     "NetworkRuleProtocol",
+    "NewFlowVerdict",
     "Packet",
     "PacketTunnelFlow",
     "PacketTunnelNetworkSettings",
@@ -69,6 +93,10 @@ __all__ = [
     "ProviderStopReason",
     "ProxyServer",
     "ProxySettings",
+    "RemediationVerdict",
+    "ReportAction",
+    "ReportEvent",
+    "StatisticsReportFrequency",
     "TCPConnection",
     "TCPFlow",
     "TrafficDirection",

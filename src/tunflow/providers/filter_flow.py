@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 from uuid import UUID, uuid4
 
 from tunflow.endpoint import Endpoint
@@ -15,12 +16,14 @@ from tunflow.providers.network_rule import TrafficDirection
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
-    __slots__ = ("_info", "identifier", "url")
+    __slots__ = ("_info", "identifier", "state", "url")
 
     def __init__(self, info: FlowInfo) -> None:
         self._info = info
         self.identifier: UUID = uuid4()
         self.url: str | None = None
+        self.state: Any = None
+        """The data provider's own: whatever it wants to remember of the flow."""
 
     @property
     def remote_endpoint(self) -> Endpoint:

@@ -4,7 +4,7 @@ A machine without I/O. The bytes stay where they are (in the connection, or in a
 `judge` is told what waits there and says how much of it may go on. Rules, as NEFilterDataVerdict has them:
 
 1. `data(pass_bytes, peek_bytes)` lets so many bytes go, and the filter is asked again when `peek_bytes` after those
-   are there, or the direction has ended.
+   are there, or the direction has ended. It is shown all that is there.
 2. `MAX_PEEK` bounds what is held: a filter that asks for more is shown that much.
 3. A filter that passes nothing is asked again only when there is more to see. One that has seen all that may be held
    and still passes nothing has not answered: that is a failure of the filter.
@@ -64,7 +64,7 @@ class FilterWindow:
             left = size - passed
             wanted = max(self._shown + 1, min(self._peek, MAX_PEEK))
             if left >= wanted or (ended and left > self._shown):
-                data = _slice(waiting, passed, min(left, max(wanted, min(self._peek, MAX_PEEK))))
+                data = _slice(waiting, passed, min(left, MAX_PEEK))
                 self._shown = len(data)
                 verdict = self._ask(self._offset, data)
             elif ended:

@@ -1,0 +1,217 @@
+"""`tunflow filter`: tests, lists, updates, the log and the status of the content filter."""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tunflow.commands.saying import say
+from tunflow.errors import LocalError
+from tunflow.filter.judge import Judge, ListUse, Ruling, Subject, host_text
+from tunflow.flow import TCP, ProcessInfo
+from tunflow.manager import filter_lists, rule_data
+from tunflow.manager.filtering import log_path
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_filter import FilterSection
+from tunflow.manager.profile_store import load_profile
+from tunflow.manager.rule_update import update
+
+LOOK_AGAIN = 0.25
+"""Seconds between two looks at a log that is followed."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def filter_command(options: argparse.Namespace) -> int:
+    """Run the action; the exit status. Raises LocalError."""
+    actions = {"test": _test, "lists": _lists, "status": _status, "update": _update, "log": _log}
+    return actions[options.action](options)
+
+
+def _test(options: argparse.Namespace) -> int:
+    judge, paths = _judge(options)
+    subject, shown = _subject(options)
+    ruling = judge.judge(subject, filter_lists.moment(options.at))
+    text = filter_lists.line_of(paths[ruling.list], ruling.line) if ruling.list and ruling.line else ""
+    if options.json:
+        print(json.dumps({"url": shown, **asdict(ruling), "rule": text or None}, indent=2, ensure_ascii=False))
+    else:
+        print(f"{'blocked' if ruling.blocked else 'passes '}  {shown}")
+        for line in _reasons(ruling, paths, text):
+            print(line)
+    return 0
+
+
+def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]:
+    if ruling.list is None:
+        yield f"why      {ruling.why}"
+        return
+    yield f"list     {ruling.list}" + (f" ({ruling.category})" if ruling.category else "")
+    yield f"line     {paths[ruling.list]}:{ruling.line}"
+    yield f"rule     {text}"
+
+
+def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path]]:
+    """What to judge by, and where each list is."""
+    if not options.list and options.profile is None:
+        raise LocalError("filter test needs --list FILE or --profile PROFILE to judge by")
+    paths = {}
+    judge = Judge()
+    if options.profile is not None:
+        profile, section = _filter_of(options.profile)
+        base = Path(profile.file).parent
+        judge = filter_lists.make_judge(section, base, say)
+        paths = {each.name: path for each in section.lists if (path := filter_lists.list_path(each, base)) is not None}
+    more = []
+    for file in options.list:
+        paths[file] = Path(file)
+        more.append(ListUse(filter_lists.read_list(file, Path(file), say)))
+    return Judge((*judge.lists, *more), judge.only_allowed, judge.doors), paths
+
+
+def _subject(options: argparse.Namespace) -> tuple[Subject, str]:
+    """The flow that is asked about, and how it is shown."""
+    text = options.url if "://" in options.url else f"//{options.url}"
+    try:
+        parts = urlsplit(text)
+        host, port = host_text(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme, 443)
+    except ValueError as error:
+        raise LocalError(f"filter test: {options.url!r} is neither a URL nor a host: {error}") from None
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    is_http = parts.scheme == "http"
+    with_path = is_http or (bool(parts.path.strip("/") or parts.query) and parts.scheme in {"", "https"})
+    url = f"{parts.scheme or 'http'}://{host}{path}" if with_path else None
+    if parts.scheme == "https" and url is not None:
+        say("https: only the host can be seen from outside, so the path counts for nothing")
+        url = None
+    process = None
+    if options.process is not None or options.uid is not None:
+        exe = options.process or ""
+        process = ProcessInfo(
+            executable=exe if "/" in exe else None, name=exe.rpartition("/")[2] or None, uid=options.uid
+        )
+    client = None
+    if options.client is not None:
+        try:
+            client = ip_address(options.client).packed
+        except ValueError:
+            raise LocalError(f"--client {options.client!r} is not an address") from None
+    address = None
+    with suppress(ValueError):
+        address = ip_address(host).packed
+    return Subject(host, port, TCP, url, address, process, client), options.url
+
+
+def _lists(options: argparse.Namespace) -> int:
+    profile, section = _filter_of(options.profile)
+    base = Path(profile.file).parent
+    rows: list[dict[str, Any]] = []
+    for each in section.lists:
+        path = filter_lists.list_path(each, base)
+        row: dict[str, Any] = {"name": each.name, "category": each.category, "action": each.action, "file": None}
+        if path is not None:
+            made = filter_lists.read_list(each.name, path, lambda _: None)
+            row |= {"file": str(path), "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
+            row["complaints"] = [f"{path}:{each.line}: {each.why}: {each.text}" for each in made.complaints]
+        rows.append(row)
+    if options.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return 0
+    for row in rows:
+        if row["file"] is None:
+            print(f"{row['name']}: never fetched: run `tunflow filter update {options.profile}`")
+            continue
+        told = f"{row['rules']:,} rules, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
+        print(f"{row['name']}: {told}, {row['file']}")
+        for line in row["complaints"]:
+            print(f"    {line}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    profile, section = _filter_of(options.profile)
+    path = log_path(section, Path(profile.file).parent)
+    counts: Counter[str] = Counter()
+    for facts in _events(path):
+        if facts.get("event") == "counts":
+            counts.update({key: value for key, value in facts.items() if isinstance(value, int)})
+    found = {
+        "enabled": section.enabled,
+        "provider": section.provider or "built in",
+        "on_failure": section.on_failure,
+        "only_allowed": section.only_allowed,
+        "closed": list(section.close),
+        "lists": [each.name for each in section.lists],
+        "privacy": section.privacy,
+        "log": str(path),
+        "counts": dict(counts),
+    }
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    for key, value in found.items():
+        shown = ", ".join(f"{name} {count:,}" for name, count in counts.items()) if key == "counts" else value
+        shown = ", ".join(shown) if isinstance(shown, list) else shown
+        print(f"{key.replace('_', ' '):13}{shown if shown not in ('', None) else '-'}")
+    return 0
+
+
+def _update(options: argparse.Namespace) -> int:
+    _, section = _filter_of(options.profile)
+    outcomes = update(filter_lists.sources(section.lists), rule_data.directories()[0], force=options.force)
+    if options.json:
+        print(json.dumps([asdict(each) for each in outcomes], indent=2))
+    else:
+        for each in outcomes:
+            told = (
+                f"{each.count:,} rules" if each.count is not None else f"{each.reason}; what was there before is kept"
+            )
+            print(f"{each.name}: {each.state}, {told}")
+        if not outcomes:
+            print("no list of the profile has a url")
+    return int(any(each.state == "failed" for each in outcomes))
+
+
+def _log(options: argparse.Namespace) -> int:
+    path = rule_data.directories()[0] / "filter.jsonl"
+    if options.profile is not None:
+        profile, section = _filter_of(options.profile)
+        path = log_path(section, Path(profile.file).parent)
+    try:
+        with path.open(encoding="utf-8") as file:
+            while True:
+                for line in file:
+                    sys.stdout.write(line)
+                sys.stdout.flush()
+                if not options.follow:
+                    return 0
+                time.sleep(LOOK_AGAIN)
+    except OSError as error:
+        raise LocalError(f"there is no log: {path}: {error.strerror}") from None
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    with suppress(OSError), path.open(encoding="utf-8") as file:
+        for line in file:
+            with suppress(ValueError):
+                facts = json.loads(line)
+                if isinstance(facts, dict):
+                    yield facts
+
+
+def _filter_of(name: str) -> tuple[Profile, FilterSection]:
+    profile = load_profile(name, say)
+    if profile.filter is None:
+        raise LocalError(f"{profile.file}: the profile has no [filter]")
+    return profile, profile.filter

@@ -1,0 +1,44 @@
+"""The options of `tunflow filter`, apart from the command, whose imports are heavy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_command(commands: Any) -> None:
+    """`filter` and its actions."""
+    group = commands.add_parser(
+        "filter",
+        help="look into the content filter: what it blocks, and why",
+        description="The content filter of a profile: docs/filter.md.",
+    )
+    actions = group.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(group))
+
+    test = actions.add_parser(
+        "test",
+        help="say which list, line and rule decides about a URL or host",
+        description="Say whether a URL or host would be blocked, and which list, line and rule decides.",
+    )
+    test.add_argument("url", metavar="URL", help="a URL, or a host name, with :PORT or not")
+    test.add_argument("--list", metavar="FILE", action="append", default=[], help="a list to judge by; several times")
+    test.add_argument("--profile", metavar="PROFILE", help="a saved profile's name, or a file")
+    test.add_argument("--process", metavar="EXE", help="the program that asks: a path, or a name")
+    test.add_argument("--uid", metavar="N", type=int, help="whose program it is")
+    test.add_argument("--client", metavar="ADDRESS", help="the device that asks, on a gateway")
+    test.add_argument("--at", metavar="TIME", help="when, as 2026-03-02T15:30; default: now")
+    test.add_argument("--json", action="store_true", help="print JSON")
+
+    for name, text in (
+        ("lists", "the lists of a profile: where they are, how many rules each has, what is wrong with them"),
+        ("status", "what a profile's filter is set to, and what it did lately by its log"),
+        ("update", "fetch a profile's lists that have a url"),
+    ):
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        action.add_argument("profile", metavar="PROFILE", help="a saved profile's name, or a file")
+        action.add_argument("--json", action="store_true", help="print JSON")
+        if name == "update":
+            action.add_argument("--force", action="store_true", help="take a list that has shrunk by more than half")
+
+    log = actions.add_parser("log", help="print what the filter did", description="Print what the filter did.")
+    log.add_argument("profile", metavar="PROFILE", nargs="?", help="a saved profile's name, or a file")
+    log.add_argument("--follow", action="store_true", help="go on until interrupted")

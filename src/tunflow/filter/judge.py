@@ -1,0 +1,192 @@
+"""Whether a flow may pass: lists with their scopes and schedules, doors that are closed, and why.
+
+The strongest finding of all lists counts (see `block_list`): an important block, then an exception, then a block; a
+list that allows counts as exceptions. With `only_allowed` a flow that no list allows is blocked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from ipaddress import IPv6Address, ip_address
+
+from tunflow.dns.public_resolvers import is_encrypted_dns
+from tunflow.filter.block_list import BlockList, Finding
+from tunflow.filter.list_line import EXCEPT
+from tunflow.filter.schedule import Schedule
+from tunflow.flow import UDP, ProcessInfo
+from tunflow.rules.cidr import CIDRSet
+from tunflow.rules.domains import normalise
+
+
+class Door(Enum):
+    """A way around a filter that can be closed."""
+
+    ENCRYPTED_DNS = "encrypted-dns"
+    """Public resolvers over TLS, QUIC and HTTPS."""
+    QUIC = "quic"
+    RAW_IP = "raw-ip"
+    """Web flows that name no host: to a bare address."""
+    VPN = "vpn"
+    """The usual ports of OpenVPN, WireGuard, IPsec, PPTP, L2TP, SOCKS and Tor."""
+    ECH = "ech"
+    """TLS whose real name is encrypted."""
+
+
+VPN_PORTS = frozenset({500, 1080, 1194, 1701, 1723, 4500, 9001, 9030, 9050, 51820})
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known of the flow, or of one request on it."""
+
+    host: str | None
+    """In normal form; an address as text where no name is known."""
+    port: int
+    protocol: str
+    url: str | None = None
+    address: bytes | None = None
+    process: ProcessInfo | None = None
+    client: bytes | None = None
+    """The client's packed address: on a gateway, the device's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListUse:
+    """A list and whom it is for."""
+
+    list: BlockList
+    category: str = ""
+    allows: bool = False
+    """Whether what it names is allowed, instead of blocked."""
+    schedule: Schedule | None = None
+    apps: frozenset[str] = frozenset()
+    """Paths or names of programs; empty for all."""
+    uids: frozenset[int] = frozenset()
+    clients: CIDRSet | None = None
+
+    def concerns(self, subject: Subject, at: datetime) -> bool:
+        """Whether the list is about such a flow at such a time. A program that is unknown is anybody's."""
+        if self.schedule is not None and not self.schedule.holds(at):
+            return False
+        process = subject.process
+        if self.apps and process is not None and self.apps.isdisjoint({process.executable, process.name}):
+            return False
+        if self.uids and process is not None and process.uid not in self.uids:
+            return False
+        return self.clients is None or subject.client is None or subject.client in self.clients
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What becomes of a flow, and why: the list and its line, or a door, or that no list allows it."""
+
+    blocked: bool
+    why: str
+    list: str | None = None
+    line: int | None = None
+    category: str = ""
+
+
+PASSES = Ruling(False, "no rule is about it")
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Decides about flows; immutable, replaced when the rules change."""
+
+    lists: Sequence[ListUse] = ()
+    only_allowed: bool = False
+    doors: frozenset[Door] = frozenset()
+
+    @property
+    def judges_urls(self) -> bool:
+        """Whether a whole URL can matter, and not only its host."""
+        return any(use.list.judges_urls for use in self.lists)
+
+    def judge(self, subject: Subject, at: datetime) -> Ruling:
+        """The ruling about a flow at a time."""
+        door = self._door(subject)
+        if door is not None:
+            return door
+        best: tuple[Finding, ListUse] | None = None
+        for use in self.lists:
+            finding = self._find(use, subject) if use.concerns(subject, at) else None
+            if finding is not None and (best is None or finding.strength > best[0].strength):
+                best = finding, use
+        if best is not None:
+            finding, use = best
+            what = "blocked by" if finding.blocked else "allowed by"
+            return Ruling(
+                finding.blocked, f"{what} {use.list.name}:{finding.line}", use.list.name, finding.line, use.category
+            )
+        if self.only_allowed and (subject.host is not None or subject.url is not None):
+            return Ruling(True, "no list allows it")
+        return PASSES
+
+    def closes(self, door: Door, what: str) -> Ruling | None:
+        """The ruling about a flow that goes by a door, if the door is closed."""
+        return Ruling(True, f"{what} ({door.value} is closed)") if door in self.doors else None
+
+    def _door(self, subject: Subject) -> Ruling | None:
+        if not self.doors:
+            return None
+        host = subject.host
+        if subject.port == 443 and subject.protocol == UDP:
+            return self.closes(Door.QUIC, "QUIC")
+        for target in (host, subject.address):
+            if target is not None and is_encrypted_dns(target, subject.port):
+                return self.closes(Door.ENCRYPTED_DNS, "encrypted DNS")
+        if subject.port in VPN_PORTS:
+            return self.closes(Door.VPN, f"port {subject.port}")
+        return None
+
+    @staticmethod
+    def _find(use: ListUse, subject: Subject) -> Finding | None:
+        if subject.host is None:
+            return None
+        finding = use.list.find(subject.host, subject.url)
+        if finding is not None and use.allows:
+            return Finding(False, finding.line, max(finding.strength, EXCEPT))
+        return finding
+
+
+def host_text(host: str) -> str:
+    """A host as lists compare it: a name in normal form, an address in its usual spelling. Raises ValueError.
+
+    Addresses in the spellings that C libraries take (`0x7f.1`, `3232235777`, octal parts) and IPv4 inside IPv6 are
+    that IPv4 address: a filter must not be fooled by what a browser understands.
+    """
+    host = host.strip("[]")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        plain = _odd_ipv4(host.rstrip("."))
+        return plain if plain is not None else normalise(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def _odd_ipv4(text: str) -> str | None:
+    """inet_aton(3)'s spellings of an IPv4 address."""
+    parts = text.split(".")
+    if not 1 <= len(parts) <= 4 or not parts[-1] or not parts[0][:1].isdigit():
+        return None
+    values = []
+    for part in parts:
+        digits = part.lower()
+        base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10
+        try:
+            values.append(int(digits.removeprefix("0x") or "0", base))
+        except ValueError:
+            return None
+    *high, low = values
+    if any(value > 255 for value in high) or low >= 256 ** (5 - len(values)):
+        return None
+    number = low
+    for index, value in enumerate(high):
+        number += value << 8 * (3 - index)
+    return str(ip_address(number))

@@ -1,0 +1,130 @@
+"""A filter's lists on disk, read into a `Judge`; and where `tunflow filter update` fetches them from.
+
+Fetched lists live in the data directory as rule sets do (`rule_data`), under `filter-lists`, and are replaced by the
+same rules (`rule_update`): parsed first, the last good one kept, no list taken that shrank by more than half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from tunflow.errors import BadPacket, LocalError
+from tunflow.filter.block_list import BlockList
+from tunflow.filter.judge import Judge, ListUse
+from tunflow.filter.schedule import Schedule
+from tunflow.manager import rule_data
+from tunflow.manager.profile_filter import FilterSection, ListSection, ScheduleSection
+from tunflow.manager.rule_update import Source
+from tunflow.rules.cidr import CIDRSet
+
+Tell = Callable[[str], None]
+
+
+def make_judge(section: FilterSection, base: Path, tell: Tell) -> Judge:
+    """The judge of a profile's filter; `base` is where relative paths begin. Raises LocalError.
+
+    A list that was never fetched is told of and left out: what else there is shall work.
+    """
+    uses = []
+    for each in section.lists:
+        path = list_path(each, base)
+        if path is None:
+            tell(f"filter: the list {each.name} was never fetched: run `tunflow filter update`")
+            continue
+        uses.append(_use(section, each, read_list(each.name, path, tell)))
+    return Judge(tuple(uses), section.only_allowed, section.doors)
+
+
+def read_list(name: str, path: Path, tell: Tell) -> BlockList:
+    """A list's file. Broken lines are counted and told; the others work. Raises LocalError."""
+    try:
+        text = rule_data.read(path).decode("utf-8-sig", errors="replace")
+    except LocalError as error:
+        raise LocalError(f"filter: the list {name}: {error}") from None
+    made = BlockList(name, text.splitlines())
+    if made.broken:
+        first = made.complaints[0]
+        more = f" (and {made.broken - 1} more lines)" if made.broken > 1 else ""
+        tell(f"filter: {path}:{first.line}: {first.why}: {first.text!r}{more}; the other lines are used")
+    return made
+
+
+def list_path(section: ListSection, base: Path) -> Path | None:
+    """Where a list is; None when it is to be fetched and was not yet."""
+    if section.file is not None:
+        return base / Path(section.file).expanduser()
+    assert section.url is not None
+    return rule_data.find(_fetched(section.url))
+
+
+def line_of(path: Path, number: int) -> str:
+    """The text of a list's line, for people; "" when it is not there any more."""
+    try:
+        lines = rule_data.read(path).decode("utf-8-sig", errors="replace").splitlines()
+    except LocalError:
+        return ""
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def sources(sections: Sequence[ListSection]) -> list[Source]:
+    """The lists that are fetched."""
+    return [
+        Source(f"list {each.name}", each.url, _fetched(each.url), _count) for each in sections if each.url is not None
+    ]
+
+
+def system_zone() -> ZoneInfo:
+    """The system's time zone, by its name where that is known."""
+    link = Path("/etc/localtime")
+    if link.is_symlink():
+        name = str(link.resolve()).partition("zoneinfo/")[2]
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError):
+            pass
+    return ZoneInfo("UTC")
+
+
+def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> ListUse:
+    schedule = section.schedules[each.schedule] if each.schedule is not None else None
+    return ListUse(
+        block_list,
+        each.category,
+        each.action == "allow",
+        _schedule(schedule) if schedule is not None else None,
+        frozenset(each.apps),
+        frozenset(each.uids),
+        CIDRSet(each.clients) if each.clients else None,
+    )
+
+
+def _schedule(section: ScheduleSection) -> Schedule:
+    start, end = section.times()
+    zone = ZoneInfo(section.time_zone) if section.time_zone else system_zone()
+    return Schedule(section.days(), start, end, zone)
+
+
+def _fetched(url: str) -> Path:
+    return Path("filter-lists", hashlib.sha256(url.encode()).hexdigest()[:24] + ".txt")
+
+
+def _count(data: bytes) -> int:
+    made = BlockList("fetched", data.decode("utf-8-sig", errors="replace").splitlines())
+    if not len(made) or made.broken > len(made):
+        raise BadPacket(f"it has {len(made)} rules and {made.broken} lines that are none")
+    return len(made)
+
+
+def moment(text: str | None) -> datetime:
+    """`--at`: a moment in ISO 8601, in the system's zone unless it says its own; now for None. Raises LocalError."""
+    if text is None:
+        return datetime.now(system_zone())
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise LocalError(f"--at {text!r}: expected a moment like 2026-03-02T15:30") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=system_zone())

@@ -1,0 +1,115 @@
+"""What a filter did, as JSON lines in a file, with no more about anybody than the profile's `privacy` allows.
+
+| privacy | what a line tells |
+|---|---|
+| `none` | nothing: there is no log |
+| `counts` | how many flows passed and were blocked, by list, once a minute |
+| `domains` | also each blocked host, its list and line |
+| `full` | also what passed, whole URLs, programs and clients |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from tunflow.errors import LocalError
+from tunflow.filter.judge import Ruling
+from tunflow.providers.filter_flow import FilterFlow
+
+LEVELS = ("none", "counts", "domains", "full")
+COUNTED = 60.0
+"""Seconds between two lines of counts."""
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of a log; then it is begun anew, and the old one kept beside it."""
+
+
+class FilterLog:
+    """Writes rulings; `clock` gives the time with its zone. A file that cannot be written any more is told of once."""
+
+    def __init__(self, path: Path, level: str, clock: Callable[[], datetime], tell: Callable[[str], None]) -> None:
+        """Raises LocalError when the file cannot be opened."""
+        self.path = path
+        self._level = LEVELS.index(level)
+        self._clock = clock
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._counted_at = clock()
+        self._file = self._open()
+
+    def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
+        """One ruling."""
+        self._counts["blocked" if ruling.blocked else "passed"] += 1
+        if ruling.blocked and ruling.list is not None:
+            self._counts[f"list {ruling.list}"] += 1
+        if self._level >= 2 and (ruling.blocked or self._level == 3):
+            self._write(self._line(flow, ruling, what))
+        if (self._clock() - self._counted_at).total_seconds() >= COUNTED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the counts so far, if there are any."""
+        if self._counts:
+            self._write({"event": "counts", **dict(self._counts)})
+            self._counts.clear()
+        self._counted_at = self._clock()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _line(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> Mapping[str, Any]:
+        host = flow.remote_hostname
+        if what is not None:
+            host = what.partition("://")[2].partition("/")[0] if "://" in what else what
+        line: dict[str, Any] = {
+            "event": "blocked" if ruling.blocked else "passed",
+            "host": host or flow.remote_endpoint.host_text,
+            "why": ruling.why,
+        }
+        if ruling.list is not None:
+            line |= {"list": ruling.list, "line": ruling.line, "category": ruling.category}
+        if self._level == 3:
+            process = flow.process
+            line |= {
+                "url": what,
+                "target": str(flow.remote_endpoint),
+                "client": flow.local_endpoint.host_text,
+                "program": process.executable or process.name if process is not None else None,
+                "uid": process.uid if process is not None else None,
+            }
+        return line
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        if self._file is None:
+            return
+        line = json.dumps({"time": self._clock().isoformat(timespec="milliseconds"), **facts}, ensure_ascii=False)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+            if self._file.tell() > LARGEST:
+                self._file.close()
+                self.path.replace(self.path.with_name(self.path.name + ".1"))
+                self._file = self._open()
+        except (OSError, LocalError) as error:
+            self._file = None
+            self._tell(f"filter: the log {self.path} ends here: {error}")
+
+    def _open(self) -> IO[str] | None:
+        if self._level == 0:
+            return None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LocalError(f"filter.log: cannot write {self.path}: {error.strerror}") from None
+        return os.fdopen(fd, "a", encoding="utf-8")

@@ -1,0 +1,217 @@
+"""The built-in content filter, on the public extension point: it finds out what a flow is, and asks a `Judge`.
+
+- A name that is known before the first byte (from a DNS answer, a fake address) is judged then, and so is the address.
+- TLS is judged by its ClientHello, HTTP/1 by every request on the connection, QUIC by its first packets.
+- HTTP/2 without TLS is refused: no browser speaks it, and its names are compressed.
+- Whatever else a flow carries passes, unless only allowed hosts may: then a flow without a name is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tunflow.errors import BadPacket
+from tunflow.filter import tls
+from tunflow.filter.http_requests import HTTPRequests, Request
+from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
+from tunflow.filter.quic import InitialSniffer
+from tunflow.flow import TCP, UDP
+from tunflow.providers.filter_flow import FilterFlow
+from tunflow.providers.filter_provider import FilterDataProvider
+from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
+
+HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
+QUIC_DATAGRAMS = 8
+"""Datagrams of a flow that are looked at for a ClientHello."""
+_H2 = b"PRI * HTTP/2.0\r\n"
+_TLS_HANDSHAKE = 22
+
+Clock = Callable[[], datetime]
+Record = Callable[[FilterFlow, Ruling, str | None], None]
+"""Told of each ruling, with the URL or host that it is about."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What is known of a flow while it is watched."""
+
+    http: HTTPRequests | None = None
+    quic: InitialSniffer | None = None
+    datagrams: int = 0
+
+
+class ContentFilter(FilterDataProvider):
+    """See the module. `judge` may be replaced at any time; `clock` gives the time with its zone."""
+
+    def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
+        self.judge = judge
+        self.rulings: dict[FilterFlow, Ruling] = {}
+        """Why a flow is refused, for its page; taken away by whoever makes that."""
+        self._clock = clock
+        self._record = record
+
+    def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
+        """By name and address; what needs a closer look is watched."""
+        if flow.remote_endpoint.port == 53:
+            return NewFlowVerdict.allow()  # names are judged where they are answered
+        ruling = self._judge_endpoint(flow)
+        is_udp = flow.socket_protocol == 17
+        if ruling.blocked:
+            self._note(flow, ruling, flow.remote_hostname)
+            if not is_udp and flow.remote_endpoint.port in HTTP_PORTS:
+                return NewFlowVerdict.remediate(None, None, should_report=True)
+            return NewFlowVerdict.drop(should_report=True)
+        if is_udp and flow.remote_endpoint.port != 443:
+            if self.judge.only_allowed and ruling is PASSES:
+                self._note(flow, Ruling(True, "no list allows it"), flow.remote_hostname)
+                return NewFlowVerdict.drop(should_report=True)
+            return NewFlowVerdict.allow()
+        flow.state = _Watched()
+        return NewFlowVerdict.filter_data(
+            filter_inbound=False, peek_inbound_bytes=0, filter_outbound=True, peek_outbound_bytes=1, should_report=True
+        )
+
+    def handle_outbound_data(self, flow: FilterFlow, offset: int, data: bytes) -> DataVerdict:
+        """The client's bytes, until they say what the flow is."""
+        watched: _Watched = flow.state
+        if flow.socket_protocol == 17:
+            return self._look_at_quic(flow, watched, data)
+        if watched.http is not None:
+            return self._look_at_http(flow, watched.http, data)
+        if data[0] == _TLS_HANDSHAKE and offset == 0:
+            return self._look_at_tls(flow, data)
+        if _H2.startswith(data[: len(_H2)]):
+            if len(data) < len(_H2):
+                return DataVerdict.data(pass_bytes=0, peek_bytes=len(_H2))
+            return self._refuse(flow, Ruling(True, "HTTP/2 without TLS, whose names cannot be read"), None)
+        watched.http = HTTPRequests()
+        return self._look_at_http(flow, watched.http, data)
+
+    # What a flow is.
+
+    def _look_at_tls(self, flow: FilterFlow, data: bytes) -> DataVerdict:
+        try:
+            hello = tls.parse_records_untrusted(data)
+        except BadPacket:
+            return self._unknown(flow)
+        if hello is None:
+            return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
+        return self._name_heard(flow, hello)
+
+    def _look_at_quic(self, flow: FilterFlow, watched: _Watched, data: bytes) -> DataVerdict:
+        watched.quic = watched.quic or InitialSniffer()
+        watched.datagrams += 1
+        try:
+            hello = watched.quic.receive_untrusted(data)
+        except BadPacket:
+            return self._unknown(flow)
+        if hello is None:
+            if watched.datagrams >= QUIC_DATAGRAMS:
+                return self._unknown(flow)
+            # It passes although its name is not known yet: a server answers nothing before it has all of it.
+            return DataVerdict.data(pass_bytes=len(data), peek_bytes=1)
+        return self._name_heard(flow, hello)
+
+    def _name_heard(self, flow: FilterFlow, hello: tls.ClientHello) -> DataVerdict:
+        if hello.is_encrypted:
+            closed = self.judge.closes(Door.ECH, "the real name is encrypted")
+            if closed is not None:
+                return self._refuse(flow, closed, hello.server_name)
+        if hello.server_name is None:
+            closed = self.judge.closes(Door.RAW_IP, "TLS to a bare address")
+            return self._refuse(flow, closed, None) if closed is not None else self._unknown(flow)
+        ruling = self._judge_host(flow, hello.server_name, None)
+        return (
+            self._refuse(flow, ruling, hello.server_name)
+            if ruling.blocked
+            else self._pass(flow, ruling, hello.server_name)
+        )
+
+    def _look_at_http(self, flow: FilterFlow, machine: HTTPRequests, data: bytes) -> DataVerdict:
+        try:
+            step = machine.look_untrusted(data)
+        except BadPacket as error:
+            if flow.url is None and not _looks_like_http(data):
+                return self._unknown(flow)
+            return self._refuse(flow, Ruling(True, f"an HTTP request that cannot be judged: {error}"), flow.url)
+        for request in step.requests:
+            refused = self._judge_request(flow, request)
+            if refused is not None:
+                return refused
+        if step.passed >= FILTER_FLOW_BYTES_MAX:
+            return DataVerdict.allow()
+        return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
+
+    def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
+        """None when it may pass."""
+        flow.url = request.url
+        hosts = request.hosts or (flow.remote_hostname or flow.remote_endpoint.host_text,)
+        for host in hosts:
+            ruling = self._judge_host(flow, host, request.url)
+            if ruling.blocked:
+                return self._refuse(flow, ruling, request.url, page=True)
+        self._record(flow, ruling, request.url)
+        return None
+
+    def _unknown(self, flow: FilterFlow) -> DataVerdict:
+        """Nothing that tells a name: what was said of the address stands, unless a name is needed."""
+        if self.judge.only_allowed and flow.remote_hostname is None:
+            return self._refuse(flow, Ruling(True, "it names no host, and only hosts of a list are allowed"), None)
+        return self._pass(flow, PASSES, flow.remote_hostname)
+
+    # Judging.
+
+    def _judge_endpoint(self, flow: FilterFlow) -> Ruling:
+        """By the name that is known beforehand, and by the address."""
+        ruling = PASSES
+        if flow.remote_hostname is not None:
+            ruling = self._judge_host(flow, flow.remote_hostname, None)
+            if ruling.blocked or ruling is not PASSES:
+                return ruling
+        address = self._judge_host(flow, flow.remote_endpoint.host_text, None)
+        if address.blocked and address.list is None and self.judge.only_allowed:
+            return PASSES  # the name that its first bytes tell may be allowed
+        return address
+
+    def _judge_host(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
+        try:
+            name = host_text(host)
+        except ValueError:
+            return Ruling(True, f"{host[:80]!r} is not a host name")
+        target = flow.remote_endpoint
+        return self.judge.judge(
+            Subject(
+                name,
+                target.port,
+                UDP if flow.socket_protocol == 17 else TCP,
+                url,
+                target.host if isinstance(target.host, bytes) else None,
+                flow.process if self._needs_process else None,
+                flow.local_endpoint.host if isinstance(flow.local_endpoint.host, bytes) else None,
+            ),
+            self._clock(),
+        )
+
+    @property
+    def _needs_process(self) -> bool:
+        return any(use.apps or use.uids for use in self.judge.lists)
+
+    def _note(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
+        self.rulings[flow] = ruling
+        self._record(flow, ruling, what)
+
+    def _refuse(self, flow: FilterFlow, ruling: Ruling, what: str | None, page: bool = False) -> DataVerdict:
+        self._note(flow, ruling, what)
+        return DataVerdict.remediate(None, None, should_report=True) if page else DataVerdict.drop(should_report=True)
+
+    def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
+        self._record(flow, ruling, what)
+        return DataVerdict.allow()
+
+
+def _looks_like_http(data: bytes) -> bool:
+    """Whether a stream begins with a word in capitals and a blank, as a request line does."""
+    word, blank, _ = data.lstrip(b"\r\n")[:32].partition(b" ")
+    return bool(blank) and word.isalpha() and word.isupper()

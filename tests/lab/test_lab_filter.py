@@ -1,0 +1,179 @@
+"""The content filter on real traffic: one program's, and that of a LAN behind a gateway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SITE4, Namespace
+from bench.netlab.tunnel import shadowsocks_url
+from lab_system import DNS, System
+from lab_uplinks import UplinkLab, until
+
+pytestmark = pytest.mark.lab
+
+BLOCKED = "site.lab"
+ALLOWED = "four.lab"
+LISTS = f"||{BLOCKED}^\n{ALLOWED}/big\nthis line is broken\n"
+
+
+@pytest.fixture(scope="module")
+def https(uplinks: UplinkLab) -> Iterator[None]:
+    """A TLS server on S, whoever is asked for."""
+    key, certificate = uplinks.directory / "tls.key", uplinks.directory / "tls.crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+         "-out", certificate, "-days", "2", "-subj", "/CN=lab"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = [
+        "openssl",
+        "s_server",
+        "-accept",
+        f"{SITE4}:443",
+        "-key",
+        str(key),
+        "-cert",
+        str(certificate),
+        "-www",
+        "-quiet",
+    ]
+    with uplinks.start(uplinks.server, server) as process:
+        process.wait_listening(443)
+        yield
+
+
+def profile_of(system: System, more: str = "", dns: str = f"fake,{DNS}") -> Path:
+    folder = Path(system.directory)
+    (folder / "list.txt").write_text(LISTS)
+    path = folder / "school.toml"
+    path.write_text(
+        f"""
+        server = "{shadowsocks_url()}"
+        [dns]
+        mode = "{dns}"
+        [filter]
+        log = "{folder}/filter.jsonl"
+        {more}
+        [[filter.lists]]
+        name = "school"
+        file = "list.txt"
+        category = "not for school"
+        """
+    )
+    path.chmod(0o600)
+    folder.chmod(0o777)
+    return path
+
+
+def curl(host: Namespace, url: str, *options: str) -> tuple[str, int, float]:
+    """What curl got, its exit status, and how long it took."""
+    start = time.monotonic()
+    done = host.run(["curl", "-sS", "-m", "10", *options, url], check=False)
+    return done.stdout, done.returncode, time.monotonic() - start
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["host", "gateway"])
+def test_pages_names_and_hellos(uplinks: UplinkLab, system: System, https: None, behind: bool) -> None:
+    """Blocked HTTP gets the page, blocked TLS ends at once, URLs are told apart, and all else passes."""
+    path = profile_of(system, 'dns_answer = "address"')
+    system.ok("up", str(path), *(("--gateway", "lan0") if behind else ()))
+    host = uplinks.behind if behind else uplinks.client
+    there = ("--resolve", f"{BLOCKED}:80:{SITE4}", "--resolve", f"{BLOCKED}:443:{SITE4}",
+             "--resolve", f"{ALLOWED}:80:{SITE4}", "--resolve", f"{ALLOWED}:443:{SITE4}")  # fmt: skip
+    page, status, _ = curl(host, f"http://{BLOCKED}/1k", "-i", *there)
+    assert "403 Forbidden" in page, (page, status, system.log())
+    assert "school:1" in page
+    assert "not for school" in page
+    assert curl(host, f"http://{ALLOWED}/1k", "-o", "/dev/null", "-w", "%{size_download}", *there)[0] == "1024"
+    assert "403 Forbidden" in curl(host, f"http://{ALLOWED}/big", "-i", *there)[0]
+    # Two requests on one connection: the second is refused, the first is not.
+    each = ("-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code} ", *there, f"http://{ALLOWED}/1k")
+    both = host.run(["curl", *each, "--next", "-H", f"Host: {BLOCKED}", *each], check=False).stdout
+    assert both.split() == ["200", "403"]
+    _, refused, seconds = curl(host, f"https://{BLOCKED}/", "-k", *there)
+    assert refused == 35  # CURLE_SSL_CONNECT_ERROR: a reset during the handshake
+    assert seconds < 3
+    answer, fine, _ = curl(host, f"https://{ALLOWED}/", "-k", *there)
+    assert fine == 0, (answer, system.log())
+    events = [json.loads(line) for line in (Path(system.directory) / "filter.jsonl").read_text().splitlines()]
+    assert {event["host"] for event in events if event["event"] == "blocked"} >= {BLOCKED, ALLOWED}
+    assert not any("url" in event for event in events)  # privacy "domains"
+    assert "list.txt:3" in system.log()
+
+
+def test_names_that_are_said_not_to_exist(uplinks: UplinkLab, system: System) -> None:
+    system.ok("up", str(profile_of(system)))
+    assert "NXDOMAIN" in system.run(["dig", BLOCKED]).stdout
+    assert "NXDOMAIN" in system.run(["dig", "+tcp", f"www.{BLOCKED}", "AAAA"]).stdout
+    assert "NOERROR" in system.run(["dig", ALLOWED]).stdout
+
+
+IDLE = f"""
+import socket
+sock = socket.create_connection(("{ALLOWED}", 80))
+sock.sendall(b"GET /1k HTTP/1.1\\r\\nHost: {ALLOWED}\\r\\n\\r\\n")
+got = b""
+while len(got) < 1024:
+    got += sock.recv(65536)
+print("open", flush=True)
+sock.settimeout(20)
+try:
+    print("end" if not sock.recv(1) else "more", flush=True)
+except ConnectionResetError:
+    print("reset", flush=True)
+"""
+
+
+def test_a_reload_judges_open_flows_again(uplinks: UplinkLab, system: System) -> None:
+    """A connection that was allowed ends when its host is listed; what is not listed any more passes."""
+    path = profile_of(system)
+    (Path(system.directory) / "list.txt").write_text("nothing.example\n")
+    system.ok("up", str(path))
+    with uplinks.start(uplinks.client, [sys.executable, "-c", IDLE]) as held:
+        until(lambda: "open" in held.output())
+        (Path(system.directory) / "list.txt").write_text(f"{ALLOWED}\n")
+        system.ok("reload")
+        until(lambda: "reset" in held.output())
+    (Path(system.directory) / "list.txt").write_text("nothing.example\n")
+    system.ok("reload")
+    assert system.fetch(f"http://{ALLOWED}/1k") == 1024
+
+
+def test_a_filter_of_ones_own_that_raises_follows_on_failure(uplinks: UplinkLab, system: System) -> None:
+    module = Path(system.directory) / "mine.py"
+    module.write_text(
+        "from tunflow.providers.filter_provider import FilterDataProvider\n\n\n"
+        "class Mine(FilterDataProvider):\n    def handle_new_flow(self, flow):\n        raise ValueError('oops')\n"
+    )
+    path = profile_of(system, f'provider = "{module}:Mine"', dns=DNS)
+    system.ok("up", str(path))
+    assert system.fetch(f"http://{SITE4}/1k") == 0
+    assert "ValueError: oops" in system.log()
+    assert "mine.py:6" in system.log()
+    system.ok("down")
+    path.write_text(path.read_text().replace("[filter]", '[filter]\n        on_failure = "open"'))
+    system.ok("up", str(path))
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+
+
+def test_run_filters_one_program(uplinks: UplinkLab, system: System) -> None:
+    path = profile_of(system, 'dns_answer = "address"')
+    shown = system.tunflow("run", "--profile", str(path), "--", "curl", "-sS", "-i", f"http://{BLOCKED}/1k").stdout
+    assert "This page is blocked" in shown
+    size = ("curl", "-sS", "-o", "/dev/null", "-w", "%{size_download}", f"http://{ALLOWED}/1k")
+    assert system.tunflow("run", "--profile", str(path), "--", *size).stdout == "1024"
+
+
+def test_the_log_command(system: System) -> None:
+    path = profile_of(system)
+    (Path(system.directory) / "filter.jsonl").write_text('{"event": "counts", "blocked": 3}\n')
+    assert "counts" in system.ok("filter", "log", str(path))
+    assert json.loads(system.ok("filter", "status", str(path), "--json"))["counts"] == {"blocked": 3}
+    (listed,) = json.loads(system.ok("filter", "lists", str(path), "--json"))
+    assert (listed["rules"], listed["broken"]) == (2, 1)

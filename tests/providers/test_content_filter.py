@@ -1,0 +1,175 @@
+"""The built-in filter: what flows say of themselves, whole and in pieces, and what evaders try."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+
+import pytest
+
+from tunflow.endpoint import endpoint
+from tunflow.filter.block_list import BlockList
+from tunflow.filter.judge import Door, Judge, ListUse
+from tunflow.flow import FlowInfo
+from tunflow.providers.content_filter import ContentFilter
+from tunflow.providers.filter_flow import FilterFlow
+from tunflow.providers.filter_verdicts import Action, DataVerdict
+from tunflow.providers.filter_window import FilterWindow
+
+LINES = ("blocked.example", "||site.example/bad/*", "0.0.0.0 exact.example", "203.0.113.5")
+
+
+class Rig:
+    """One flow under the filter, fed as its client would."""
+
+    def __init__(self, port=443, protocol="tcp", address="192.0.2.1", hostname=None, **judge):
+        self.records = []
+        lists = (ListUse(BlockList("list", LINES)),)
+        self.filter = ContentFilter(
+            Judge(lists, **judge), lambda: datetime(2026, 3, 2, tzinfo=UTC), lambda *record: self.records.append(record)
+        )
+        info = FlowInfo(protocol, endpoint("198.18.0.1", 4000), endpoint(address, port), hostname)
+        self.flow = FilterFlow(info)
+        self.new = self.filter.handle_new_flow(self.flow)
+        self.window = FilterWindow(
+            lambda offset, data: self.filter.handle_outbound_data(self.flow, offset, data), DataVerdict.allow, 1
+        )
+        self.waiting = b""
+        self.passed = b""
+
+    def send(self, data):
+        """The verdict about the whole flow, if these bytes brought one."""
+        self.waiting += data
+        count, verdict = self.window.judge([self.waiting], len(self.waiting), False)
+        self.passed += self.waiting[:count]
+        self.waiting = self.waiting[count:]
+        return verdict
+
+    def sends(self, data, step=None):
+        """All of `data`, `step` bytes at a time: `blocked`, `passes`, or None while it is watched."""
+        step = step or len(data)
+        for at in range(0, len(data), step):
+            verdict = self.send(data[at : at + step])
+            if verdict is not None:
+                return "passes" if verdict.action is Action.ALLOW else "blocked"
+        return None
+
+
+def client_hello(name):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    out = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return out.read()
+
+
+def in_records(hello, size):
+    """The same handshake message in TLS records of `size` bytes."""
+    message = hello[5:]
+    pieces = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(hello[:3] + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+@pytest.mark.parametrize("step", [None, 1, 7])
+@pytest.mark.parametrize("size", [None, 1, 50])
+@pytest.mark.parametrize(("name", "outcome"), [("www.blocked.example", "blocked"), ("fine.example", "passes")])
+def test_a_client_hello_however_it_is_cut(name, outcome, size, step):
+    hello = client_hello(name)
+    rig = Rig()
+    assert rig.sends(in_records(hello, size) if size else hello, step) == outcome
+    assert rig.passed == b"" or outcome == "passes"
+
+
+@pytest.mark.parametrize("name", ["WWW.Blocked.EXAMPLE", "blocked.example"])
+def test_upper_case(name):
+    assert Rig().sends(client_hello(name)) == "blocked"
+
+
+def get(host, path="/", more=""):
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode()
+
+
+@pytest.mark.parametrize("step", [None, 1, 5])
+@pytest.mark.parametrize(
+    ("stream", "outcome"),
+    [
+        (get("fine.example"), None),
+        (get("www.blocked.example"), "blocked"),
+        (get("BLOCKED.example.:80"), "blocked"),
+        (get("site.example", "/good"), None),
+        (get("site.example", "/bad/1"), "blocked"),
+        (get("fine.example") + get("blocked.example"), "blocked"),
+        (get("fine.example", "http://blocked.example/"), "blocked"),
+        (b"CONNECT blocked.example:443 HTTP/1.1\r\n\r\n", "blocked"),
+        (b"CONNECT fine.example:443 HTTP/1.1\r\n\r\n", "passes"),
+        (b"GET / HTTP/1.1\r\nHost:\r\n blocked.example\r\n\r\n", "blocked"),
+        (b"GET / HTTP/1.1\r\nHost: fine.example\r\nHost: blocked.example\r\n\r\n", "blocked"),
+        (b"GET / HTTP/1.1\nHost: blocked.example\n\n", "blocked"),
+        (get("0xcb007105"), "blocked"),
+        (get("[::ffff:203.0.113.5]"), "blocked"),
+        (b"POST / HTTP/1.1\r\nHost: fine.example\r\nContent-Length: 4\r\n\r\nbody" + get("blocked.example"), "blocked"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "blocked"),
+        (b"SSH-2.0-client\r\n", "passes"),
+        (b"\x00\x01\x02\x03 anything", "passes"),
+    ],
+)
+def test_requests_in_every_disguise(stream, outcome, step):
+    assert Rig(port=80).sends(stream, step) == outcome
+
+
+def test_allowed_requests_pass_as_they_are():
+    rig = Rig(port=80)
+    rig.sends(get("fine.example") * 3)
+    assert rig.passed == get("fine.example") * 3
+
+
+def test_a_blocked_request_gets_a_page_and_a_hello_does_not():
+    rig = Rig(port=80)
+    assert rig.send(get("blocked.example")).action is Action.REMEDIATE
+    assert rig.filter.rulings[rig.flow].line == 1
+    assert Rig().send(client_hello("blocked.example")).action is Action.DROP
+
+
+@pytest.mark.parametrize(
+    ("options", "action"),
+    [
+        ({"hostname": "blocked.example"}, Action.DROP),
+        ({"hostname": "blocked.example", "port": 80}, Action.REMEDIATE),
+        ({"hostname": "fine.example"}, Action.FILTER_DATA),
+        ({"address": "203.0.113.5"}, Action.DROP),
+        ({"protocol": "udp", "port": 443}, Action.FILTER_DATA),
+        ({"protocol": "udp", "port": 443, "doors": frozenset({Door.QUIC})}, Action.DROP),
+        ({"protocol": "udp", "port": 5000}, Action.ALLOW),
+        ({"protocol": "udp", "port": 5000, "only_allowed": True}, Action.DROP),
+        ({"port": 853, "doors": frozenset({Door.ENCRYPTED_DNS})}, Action.DROP),
+        ({"port": 1194, "doors": frozenset({Door.VPN})}, Action.DROP),
+    ],
+)
+def test_what_is_known_before_the_first_byte(options, action):
+    assert Rig(**options).new.action is action
+
+
+def test_only_allowed_hosts_need_a_name():
+    assert Rig(only_allowed=True).sends(b"\x00\x01\x02") == "blocked"
+    assert Rig(only_allowed=True).sends(client_hello("fine.example")) == "blocked"
+
+
+def test_tls_without_a_name():
+    assert Rig().sends(client_hello(None)) == "passes"
+    assert Rig(doors=frozenset({Door.RAW_IP})).sends(client_hello(None)) == "blocked"
+
+
+def test_quic_is_judged_by_its_client_hello():
+    from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.connection import QuicConnection
+
+    for name, outcome in (("blocked.example", "blocked"), ("fine.example", "passes")):
+        client = QuicConnection(configuration=QuicConfiguration(is_client=True, server_name=name))
+        client.connect(("192.0.2.1", 443), 0.0)
+        rig = Rig(protocol="udp")
+        verdicts = []
+        for datagram, _ in client.datagrams_to_send(0.0):
+            verdicts.append(rig.filter.handle_outbound_data(rig.flow, 0, datagram))
+        assert ("blocked" if verdicts[-1].action is Action.DROP else "passes") == outcome
