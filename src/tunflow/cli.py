@@ -134,6 +134,10 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.rules import rules
 
         return rules(options)
+    if options.name == "groups":
+        from tunflow.commands.groups import groups
+
+        return groups(options)
     if options.name == "explain":
         from tunflow.commands.explain import explain
 

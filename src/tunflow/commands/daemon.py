@@ -154,6 +154,7 @@ class Daemon:
             "reload": self._reload,
             "message": self._message,
             "exec": self._exec,
+            "groups": self._groups,
         }
 
     async def run(self) -> int:
@@ -293,6 +294,15 @@ class Daemon:
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._tunnel.status()
+
+    async def _groups(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What groups use; with a group and a member, after that was chosen."""
+        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
+        if not isinstance(engine, Engine):
+            raise LocalError("there are no groups of servers: the tunnel is a provider's, or not up")
+        group, member = arguments.get("group"), arguments.get("member")
+        chosen = (str(group), str(member)) if group is not None and member is not None else None
+        return {"groups": engine.groups(chosen)}
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._end(

@@ -1,4 +1,4 @@
-"""The options of `tunflow rules` and `tunflow explain`, apart from the commands, whose imports are heavy."""
+"""The options of `tunflow rules`, `explain` and `groups`, apart from the commands, whose imports are heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Both commands."""
+    """All of them."""
+    groups = commands.add_parser(
+        "groups",
+        help="show which servers the tunnel's groups use, or choose one",
+        description="Show the groups of the tunnel that is up: which server each uses, and how the others do. With "
+        "GROUP and SERVER: use that one from now on, in a group of the type select.",
+    )
+    groups.add_argument("group", metavar="GROUP", nargs="?")
+    groups.add_argument("member", metavar="SERVER", nargs="?")
+    groups.add_argument("--json", action="store_true", help="print JSON")
     rules = commands.add_parser(
         "rules",
         help="fetch the lists that rules are about",

@@ -207,6 +207,16 @@ class Engine:
             "path": str(self._path),
         }
 
+    def groups(self, select: tuple[str, str] | None = None) -> list[dict[str, Any]]:
+        """The groups of servers and what they use, after `select` (a group and its member). Raises LocalError."""
+        policy = self._driver.policy if self._driver is not None else None
+        if not isinstance(policy, RulePolicy):
+            raise LocalError("the tunnel that is up has no groups: its profile has no rules")
+        if select is not None:
+            policy.routing.groups.select(*select)
+            self._say(f"group {select[0]}: {select[1]} from now on")
+        return policy.routing.groups.facts()
+
     # The network around it.
 
     def network_changed(self) -> None:

@@ -17,6 +17,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tunflow.errors import LocalError
 
@@ -193,6 +194,21 @@ class Groups:
         if member not in group.members:
             raise LocalError(f"group {name!r} has no member {member!r}; it has: {', '.join(group.members)}")
         group.chosen = member
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Every group for people: what it is, what it uses now, and how its servers do (`delay` in seconds)."""
+        return [
+            {
+                "name": group.name,
+                "type": group.kind,
+                "now": self.way(group.name, "")[1],
+                "members": [
+                    {"name": member, "works": self._works(member, ""), "delay": self._delay(member, "")}
+                    for member in group.members
+                ],
+            }
+            for group in self._groups.values()
+        ]
 
     def way(self, target: str, destination: str) -> list[str]:
         """From `target` through groups to a server: every name on the way, the server last.
