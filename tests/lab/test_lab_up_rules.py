@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
-from bench.netlab.namespaces import SITE4, SITE6
+from bench.netlab.namespaces import SERVER4, SITE4, SITE6
+from bench.netlab.peers import SHADOWSOCKS_PORT
 from bench.netlab.tunnel import shadowsocks_url
 from lab_support import ECHO
 from lab_system import DNS, System
@@ -51,3 +53,34 @@ def test_fake_names(uplinks: UplinkLab, system: System) -> None:
         assert system.fetch("http://site.lab/1k") == 1024
         assert system.run(["dig", "+short", "@192.0.2.53", "site.lab"]).stdout.startswith("198.18.")
     assert seen == []
+
+
+def test_a_clash_configuration_as_it_is(uplinks: UplinkLab, system: System) -> None:
+    """`up FILE.yaml`, a reload of it, and what is not understood with its line."""
+    method, _, password = b64decode(system.secret + "==").decode().partition(":")
+    profile = Path(system.directory / "clash.yaml")
+    text = f"""\
+mixed-port: 7890
+proxies:
+  - {{{{name: far, type: ss, server: {SERVER4}, port: {SHADOWSOCKS_PORT}, cipher: {method}, password: "{password}"}}}}
+proxy-groups:
+  - {{{{name: PROXY, type: select, proxies: [far, DIRECT]}}}}
+rules:
+  - IP-CIDR,{SITE4}/32,{{}},no-resolve
+  - MATCH,PROXY
+"""
+    profile.write_text(text.format("PROXY"))
+    profile.chmod(0o600)
+    system.ok("up", str(profile), "--dns", DNS)
+    with uplinks.spied() as seen:
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert seen == []
+    profile.write_text(text.format("DIRECT"))
+    system.ok("reload", "--dns", DNS)
+    with uplinks.spied() as direct:
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert any(f"{SITE4}.80" in line for line in direct)
+    profile.write_text(text.format("DIRECT").replace("IP-CIDR", "IP-ASN"))
+    wrong = system.tunflow("reload", "--dns", DNS)
+    assert wrong.returncode == 2
+    assert f"{profile}:7: 'IP-ASN' is not a rule type" in wrong.stderr

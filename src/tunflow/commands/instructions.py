@@ -51,7 +51,7 @@ class Instructions:
             raise LocalError(
                 f"no server given: name a profile, use --server URL or the environment variable {SERVER_VARIABLE}"
             )
-        if profile is not None and ("/" in profile or profile.endswith(".toml")):
+        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml"))):
             profile = os.path.abspath(profile)  # noqa: PTH100 - a symbolic link is not followed: errors name it
         return cls(
             profile,
@@ -90,11 +90,11 @@ class Instructions:
 
     def make_profile(self) -> Profile:
         """The profile with what the command line says otherwise. Raises LocalError with file, line and key."""
-        from tunflow.manager import profile_file, profile_store  # noqa: PLC0415
+        from tunflow.manager import profile_store  # noqa: PLC0415
         from tunflow.manager.profile import Profile  # noqa: PLC0415
 
         if self.text is not None:
-            profile = profile_file.parse(self.text, self.profile or "profile")
+            profile = profile_store.parse_text(self.text, self.profile or "profile")
         elif self.profile is not None:
             profile = profile_store.load_profile(self.profile)
             if not profile.enabled:

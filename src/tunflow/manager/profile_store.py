@@ -16,6 +16,7 @@ from tunflow.manager.profile import Profile, is_profile_name
 
 SYSTEM = Path("/etc/tunflow/profiles")
 SUFFIX = ".toml"
+CLASH_SUFFIXES = (".yaml", ".yml")
 
 
 def directories(environment: Mapping[str, str] | None = None, uid: int | None = None) -> list[Path]:
@@ -67,8 +68,8 @@ class ProfileStore:
 
     def load(self, name_or_path: str) -> Profile:
         """The profile that a user means by a name, or by a path (with `/` or `.toml` in it). Raises LocalError."""
-        if name_or_path.endswith((".yaml", ".yml")):
-            return load_clash(Path(name_or_path))
+        if name_or_path.endswith(CLASH_SUFFIXES):
+            return _parse_clash(profile_file.read(Path(name_or_path)), name_or_path)
         is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
         return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
 
@@ -90,11 +91,16 @@ class ProfileStore:
         return path
 
 
-def load_clash(path: Path) -> Profile:
+def parse_text(text: str, file: str) -> Profile:
+    """The profile that a file's text holds, as its name says: TOML, or Clash YAML. Raises LocalError."""
+    return _parse_clash(text, file) if file.endswith(CLASH_SUFFIXES) else profile_file.parse(text, file)
+
+
+def _parse_clash(text: str, file: str) -> Profile:
     """The profile that a Clash YAML makes. Raises LocalError, also for what is not understood."""
     from tunflow.manager.clash import parse_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
 
-    profile, skipped = parse_clash(profile_file.read(path), str(path), path.stem)
+    profile, skipped = parse_clash(text, file, Path(file).stem)
     if skipped:
         first = skipped[0]
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
