@@ -1,7 +1,8 @@
 """resolvconf(8), both Debian's and openresolv: a record of the tunnel's resolvers under its interface's name.
 
 Used only where /etc/resolv.conf is really resolvconf's; the compatibility command of systemd-resolved is not one.
-openresolv can make the record the only one (`-x`); Debian's sorts `tun*` first (/etc/resolvconf/interface-order).
+openresolv can make the record the only one (`-x`). Debian's only sorts it first (`tun*` in
+/etc/resolvconf/interface-order), and the next resolver is asked when the first is slow: that is not enough.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def is_in_charge(path: Path = RESOLV_CONF) -> bool:
 
 
 def apply(dns: HostDNS, device: str, path: Path = RESOLV_CONF) -> bool:
-    """Register the resolvers of `dns`; whether they are asked first. Raises LocalError."""
+    """Register the resolvers of `dns`; whether no others are asked now. Raises LocalError."""
     lines = [f"nameserver {server}" for server in dns.servers]
     if dns.search:
         lines.append("search " + " ".join(dns.search))
@@ -44,8 +45,8 @@ def apply(dns: HostDNS, device: str, path: Path = RESOLV_CONF) -> bool:
         if failure is not None:
             raise LocalError(f"resolvconf refuses the tunnel's resolvers: {failure}")
     words = map(str.split, path.read_text(encoding="utf-8", errors="replace").splitlines())
-    first = next((line for line in words if line[:1] == ["nameserver"]), [])
-    return first[1:] == [str(dns.servers[0])]
+    asked = {line[1] for line in words if line[:1] == ["nameserver"] and len(line) > 1}
+    return bool(asked) and asked <= set(map(str, dns.servers))
 
 
 def undo(device: str) -> None:

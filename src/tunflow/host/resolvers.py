@@ -34,6 +34,8 @@ def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], 
         save()
         if resolver_resolvconf.apply(dns, device, path):
             return
+        resolver_resolvconf.undo(device)
+        del record[RESOLVCONF]
     saved = resolver_file.inspect(path)
     if saved is None and FILE not in record and resolver_file.restore_unrecorded(path):
         saved = resolver_file.inspect(path)

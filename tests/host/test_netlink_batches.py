@@ -1,0 +1,75 @@
+"""Many requests in one system call, and dumps, against the kernel."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tun_lab import ip, net_namespace
+
+from tunflow.host.netlink import Request, RouteSocket, attribute, attributes
+from tunflow.host.routes import RTN_UNICAST, THROW, Way, has_foreign_routes, list_routes, set_table
+
+RTM_NEWLINK, RTM_GETLINK = 16, 18
+
+
+@given(st.dictionaries(st.integers(1, 0x3FFF), st.binary(max_size=70), max_size=6))
+def test_attributes_are_read_as_they_were_written(wanted: dict[int, bytes]) -> None:
+    body = b"head" + b"".join(attribute(kind, value) for kind, value in wanted.items())
+    assert attributes(body, 4) == wanted
+
+
+@given(st.binary(max_size=64))
+def test_attributes_cut_short_are_left_out(body: bytes) -> None:
+    assert all(len(value) <= len(body) for value in attributes(body, 0).values())
+
+
+def _nothing(number: int) -> Request:
+    """A request for a link that is not there."""
+    return Request(RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 1 << 29, 0, 0), f"request {number}")
+
+
+@net_namespace()
+def test_the_first_failure_is_told_and_the_socket_stays_usable() -> None:
+    with RouteSocket() as route:
+        for count in (1, 2, 127, 128, 129, 1000):
+            with pytest.raises(OSError, match="request 0") as caught:
+                route.send([_nothing(number) for number in range(count)])
+            assert caught.value.errno == errno.ENODEV
+        route.send([_nothing(number) for number in range(300)], ignored=frozenset((errno.ENODEV,)))
+        route.send([])
+        route.set_up(socket.if_nametoindex("lo"))
+        assert len(route.dump(RTM_GETLINK, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0))) == 1
+
+
+@net_namespace()
+def test_a_failure_in_the_middle_names_its_request() -> None:
+    index = socket.if_nametoindex("lo")
+    up = Request(RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 1, 1), "bring up lo")
+    with RouteSocket() as route, pytest.raises(OSError, match="request 7"):
+        route.send([up, up, _nothing(7), up, _nothing(9)])
+
+
+@net_namespace()
+def test_a_table_becomes_what_is_wanted_and_nothing_else_is_touched() -> None:
+    ip("link", "set", "lo", "up")
+    ip("tuntap", "add", "dev", "t0", "mode", "tun")
+    ip("link", "set", "t0", "up")
+    ip("route", "add", "10.0.0.0/8", "dev", "t0", "table", "5000")
+    index = socket.if_nametoindex("t0")
+    into = Way(RTN_UNICAST, (index,))
+    first = {ip_network("192.0.2.0/24"): into, ip_network("198.51.100.0/24"): THROW}
+    second = {ip_network("192.0.2.0/24"): THROW, ip_network("203.0.113.0/24"): into}
+    with RouteSocket() as route:
+        assert has_foreign_routes(route, 4, 5000)
+        assert not has_foreign_routes(route, 4, 5001)
+        for wanted in (first, second, second, {}):
+            set_table(route, 4, 5000, wanted)
+            there = {each.destination: each.way for each in list_routes(route, 4, 5000)}
+            assert there == {ip_network("10.0.0.0/8"): into, **wanted}
+        assert all(each.table != 5000 for each in list_routes(route, 4, but=5000))
