@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,38 @@ def test_packets_of_the_whole_host(system: System) -> None:
     assert status["bytes_in"] > 0
     system.ok("down")
     assert system.snapshot() == before
+
+
+TALK = """
+import asyncio, sys
+from tunflow.manager.tunnel_manager import TunnelProviderManager
+async def talk():
+    manager = TunnelProviderManager("talk", sys.argv[1])
+    manager.profile = manager.profile.model_copy(
+        update={"dns": manager.profile.dns.model_copy(update={"mode": sys.argv[2]})}
+    )
+    await manager.save()
+    await manager.connection.start({"key": 7})
+    print(await manager.connection.send_message(b"abc"))
+    await manager.connection.stop()
+asyncio.run(talk())
+"""
+
+
+def test_a_program_starts_it_with_options_and_speaks_with_it(system: System) -> None:
+    env = {"TUNFLOW_RUNTIME_DIR": system.env["TUNFLOW_RUNTIME_DIR"], "XDG_CONFIG_HOME": str(system.directory)}
+    done = system.run(
+        [
+            "env",
+            *(f"{key}={value}" for key, value in env.items()),
+            sys.executable,
+            "-c",
+            TALK,
+            f"{PROVIDERS}:Talks",
+            DNS,
+        ]
+    )
+    assert done.stdout.strip() == repr(b"cba" + repr({"key": 7}).encode()), (done, system.log())
 
 
 def test_what_fails_leaves_the_host_as_it_was(system: System) -> None:

@@ -51,6 +51,14 @@ class Pump(AppProxyProvider):
         await flow.splice(far)
 
 
+class Talks(Carry):
+    async def start_proxy(self, options):
+        self.options = options
+
+    async def handle_app_message(self, data):
+        return data[::-1] + repr(self.options).encode()
+
+
 class Straight(TransparentProxyProvider):
     """Without settings it is asked about nothing."""
 
