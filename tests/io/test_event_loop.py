@@ -78,6 +78,48 @@ def test_what_a_flush_gives_the_loop_is_done_at_once(reactor, loop):
     assert loop.run_until_complete(main()) == "flushed"
 
 
+def test_rounds_that_only_move_packets_do_not_wake_asyncio(reactor, loop):
+    """asyncio sees the third of three events, which is the first that concerns it."""
+    near, far = socket.socketpair()
+    rounds = []
+    done = loop.create_future()
+
+    def arrived(_):
+        rounds.append(near.recv(1))
+        if len(rounds) < 3:
+            far.send(b"x")
+        else:
+            done.set_result(len(rounds))
+
+    iterations = []
+    reactor.add(near.fileno(), READ, arrived)
+    far.send(b"x")
+
+    async def count():
+        select = loop._selector.select
+        loop._selector.select = lambda timeout: iterations.append(timeout) or select(timeout)
+        return await asyncio.wait_for(done, 5)
+
+    assert loop.run_until_complete(count()) == 3
+    assert len(iterations) <= 3
+    near.close()
+    far.close()
+
+
+def test_a_timer_that_a_round_sets_is_waited_for(reactor, loop):
+    near, far = socket.socketpair()
+    done = loop.create_future()
+    reactor.add(near.fileno(), READ | EDGE, lambda _: loop.call_later(0.01, done.set_result, "timer"))
+    far.send(b"x")
+
+    async def main():
+        return await done  # without a timer of its own: the wait would be for ever
+
+    assert loop.run_until_complete(asyncio.wait_for(main(), 5)) == "timer"
+    near.close()
+    far.close()
+
+
 def test_asyncio_streams_servers_and_subprocesses_work(loop):
     async def serve(reader, writer):
         writer.write((await reader.readexactly(1 << 20))[::-1])

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tunflow.io.reactor import READ, READ_HANGUP, WRITE, Reactor
@@ -25,6 +27,8 @@ class _ReactorSelector(selectors.BaseSelector):
 
     def __init__(self, reactor: Reactor) -> None:
         self.loop_has_work: Callable[[], bool] = lambda: False
+        self.timers: Callable[[], int] = lambda: 0
+        """How many timers asyncio has; its own wait is for the first of them."""
         self._reactor = reactor
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._ready: list[tuple[selectors.SelectorKey, int]] = []
@@ -50,10 +54,21 @@ class _ReactorSelector(selectors.BaseSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._reactor.end_round()  # what coroutines did since the last wait
+        """Serve rounds until there is something for asyncio to do: one that only moves packets costs it nothing."""
+        reactor = self._reactor
+        timers = self.timers()
+        reactor.end_round()  # what coroutines did since the last wait; it may give the loop work
+        if timeout is not None:
+            timeout = max(0.0, timeout)
+        deadline = inf if timeout is None else time.monotonic() + timeout
         if self.loop_has_work():
-            timeout = 0  # which `end_round` has just given it
-        self._reactor.run_once(timeout if timeout is None or timeout > 0 else 0)
+            deadline, timeout = 0.0, 0.0
+        while True:
+            reactor.run_once(timeout)
+            if self._ready or self.loop_has_work() or self.timers() != timers or reactor.now >= deadline:
+                break
+            if timeout is not None:
+                timeout = deadline - reactor.now
         ready, self._ready = self._ready, []
         return ready
 
@@ -96,7 +111,8 @@ class ReactorLoop(asyncio.SelectorEventLoop):
         self.reactor = reactor
         selector = _ReactorSelector(reactor)
         super().__init__(selector)
-        selector.loop_has_work = lambda: bool(self._ready)  # type: ignore[attr-defined]
+        selector.loop_has_work = lambda: bool(self._ready) or self._stopping  # type: ignore[attr-defined]
+        selector.timers = self._scheduled.__len__  # type: ignore[attr-defined]
 
 
 def _descriptor(fileobj: FileDescriptorLike) -> int:
