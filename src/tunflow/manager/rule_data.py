@@ -141,7 +141,7 @@ class _Database:
         except OSError as error:
             raise LocalError(f"cannot read the country database {path}: {error.strerror or error}") from None
         except Exception as error:  # whatever a broken file makes of the reader
-            raise LocalError(f"{path}: not a country database (MMDB): {error}") from None
+            raise LocalError(f"{path}: not a country database (MMDB): {' '.join(str(error).split())}") from None
 
     def country(self, packed: bytes) -> str | None:
         """The code of the country that an address is in."""
