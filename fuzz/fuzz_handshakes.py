@@ -21,7 +21,7 @@ USER = Credentials(b"user", b"password")
 MAKERS: tuple[Callable[[], StreamCodec], ...] = (
     lambda: Socks5Client(TARGET),
     lambda: Socks5Client(TARGET, USER),
-    lambda: Socks5Client(TARGET, USER, pipelined=True),
+    lambda: Socks5Client(TARGET, USER, optimistic=True),
     lambda: Socks5Client(TARGET, optimistic=True),
     lambda: Socks4Client(TARGET, names=True),
     lambda: HTTPConnectClient(TARGET, "Basic eDp5"),

@@ -27,8 +27,8 @@ DNS_HELP = (
     "how names are looked up: tcp (default) or udp through the server, each also with a resolver as "
     "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp; tls://[NAME@]ADDRESS, "
     "https://[NAME@]ADDRESS/dns-query or cache,RESOLVER: the same with a cache, and for queries to any address; "
-    "fake[,RESOLVER]: names get fake addresses, so that the server resolves them; or off to leave /etc/resolv.conf as "
-    "it is"
+    "fake[,RESOLVER]: names get fake addresses, so that the server resolves them; tor (the default in front "
+    "of tor://): Tor is asked; or off to leave /etc/resolv.conf as it is"
 )
 
 
@@ -114,6 +114,10 @@ def _perform(options: argparse.Namespace) -> int:
         from tunflow.commands.filter import filter_command
 
         return filter_command(options)
+    if options.name == "listen":
+        from tunflow.commands.listen import listen
+
+        return listen(options)
     if options.name == "profile":
         from tunflow.commands.profile import profile
 
@@ -202,6 +206,21 @@ def _parser() -> argparse.ArgumentParser:
         "--masquerade",
         action="store_true",
         help="shadowvpn:// only: let the clients out to the network under this host's address",
+    )
+
+    listen = commands.add_parser(
+        "listen",
+        help="be a local SOCKS and HTTP proxy in front of the servers",
+        description="Listen for clients that know proxies only, SOCKS5 (TCP and UDP), SOCKS4, SOCKS4a and HTTP on one "
+        "port, and carry what they want through the servers, until interrupted. http://ADDRESS:PORT/proxy.pac is the "
+        "configuration file that browsers ask for.",
+    )
+    listen.add_argument("where", metavar="ADDRESS:PORT", nargs="?", help="default: 127.0.0.1:1080")
+    listen.add_argument("--server", metavar="URL", action="append", default=[], help=SERVER_HELP)
+    listen.add_argument(
+        "--user",
+        metavar="USER:PASSWORD",
+        help="what clients must show; or the environment variable TUNFLOW_LISTEN_USER, which no process list shows",
     )
 
     _add_system_commands(commands)

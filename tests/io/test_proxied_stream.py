@@ -165,12 +165,15 @@ def test_optimistic_bytes_follow_the_request_and_a_refusal_resets(proxies):
     proxy = proxies("socks5://", "?optimistic=yes")
     bench = proxy.bench
     proxy.opens()
+    assert proxy.hears(3) == b"\x05\x01\x00"
+    assert proxy.silent()
+    proxy.peer.sendall(b"\x05\x00")
     (answer,) = bench.receive()
     assert answer.flags == "SA"
     bench.send(ACK, seq=1, ack=1, window=512)
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"question")
-    assert proxy.hears(3 + 10 + 8)[-8:] == b"question"
-    proxy.peer.sendall(b"\x05\x00\x05\x05\x00\x01" + bytes(6))
+    assert proxy.hears(10 + 8)[-8:] == b"question"
+    proxy.peer.sendall(b"\x05\x05\x00\x01" + bytes(6))
     bench.until(lambda: not bench.driver.relays)
     assert any("R" in bench.client._parse(packet).flags for packet in bench.card.read(10))
     assert not bench.lines  # the target refused: that is nothing to tell the user of the tunnel

@@ -25,16 +25,22 @@ from bench.netlab.peers import (
 from bench.netlab.processes import Process
 from bench.netlab.site import Site
 from lab_spy import Spy
-from lab_support import BIG_BYTES, Contents, Tunnel
+from lab_support import BIG_BYTES, FAR, Contents, Tunnel
 from lab_system import System
 from lab_uplinks import UplinkLab
 
 PROGRAMS = (
-    "busybox", "curl", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "nginx", "nsenter", "openssl",
-    "ping", "prlimit", "scp", "setpriv", "sftp", "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump",
-    "tshark", "unbound", "wget",
+    "busybox", "curl", "danted", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
+    "nsenter", "openssl", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
+    "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wget",
 )  # fmt: skip
-NAMES = {"site.lab": (SITE4, SITE6), "four.lab": (SITE4,), "six.lab": (SITE6,), "server.lab": (SERVER4,)}
+NAMES = {
+    "site.lab": (SITE4, SITE6),
+    "four.lab": (SITE4,),
+    "six.lab": (SITE6,),
+    "server.lab": (SERVER4,),
+    "far.lab": (FAR,),
+}
 BIG_TEXT = [f"{number:02}" * 100 for number in range(20)]
 """20 strings of 200 characters: a TXT answer that no datagram without EDNS can hold."""
 

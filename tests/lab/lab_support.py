@@ -25,6 +25,8 @@ IDLE_SECONDS = float(os.environ.get("TUNFLOW_LAB_IDLE", "20"))
 
 DNS = f"tcp://{SITE4}:53"
 """The resolver that only the far side of a tunnel reaches without being seen."""
+FAR = "203.0.113.7"
+"""An address that nobody has (RFC 5737), and that is no private one to Tor."""
 CLIENTS = Path(__file__).parent / "clients"
 
 (ECHO, DIGEST, LONG_POLL, NOISE, HALF_ANSWER, NEVER_READS, RESETS, FIRE_HOSE, SPEAKS_FIRST, COUNTED_DIGEST) = range(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from tunflow.dns.answers import HTTPS, SVCB
 from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver import Plan
@@ -28,7 +29,11 @@ DEFAULT_RESOLVER = "tcp://1.1.1.1"
 def dns_config(mode: str) -> DNSConfig | None:
     """The configuration that `mode` asks for; None where the small forwarder does. Raises LocalError."""
     if mode == "tor":
-        plan = Plan(OneGroup(SERVERS), must_be_real=lambda name: not name.endswith(".onion"))
+        plan = Plan(
+            OneGroup(SERVERS),
+            must_be_real=lambda name: not name.endswith(".onion"),
+            hides=lambda _, kind: kind in {HTTPS, SVCB},  # browsers ask for them beside every address
+        )
         return DNSConfig({SERVERS: Group((TOR,))}, plan, FakeIP())
     kind, comma, resolver = mode.partition(",")
     fake = kind == "fake"

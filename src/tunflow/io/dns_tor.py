@@ -1,7 +1,7 @@
 """Tor as a resolver: each query is one RESOLVE or RESOLVE_PTR on its SOCKS port.
 
 Read first: Tor's socks-extensions. Tor tells one address of a name, of either family, and nothing else; so A and AAAA
-queries for a name of the other family are answered with "no such record", and every other type is refused. Names under
+queries for a name of the other family are answered with "no such record", and every other type fails. Names under
 .onion have no address: `--dns tor` gives them fake ones before they come here.
 """
 

@@ -186,7 +186,7 @@ class TorHop(_StreamsOnly):
 
     def stream(self, target: Endpoint, flow: FlowInfo | None) -> StreamCodec:
         """As `Hop.stream`."""
-        return Socks5Client(target, self._identity(flow), pipelined=True, optimistic=self._optimistic)
+        return Socks5Client(target, self._identity(flow), optimistic=self._optimistic)
 
     def resolve(self, name: str) -> Socks5Client:
         """A codec whose `bound` becomes an address of `name`."""
@@ -197,7 +197,7 @@ class TorHop(_StreamsOnly):
         return self._query(socks5.RESOLVE_PTR, Endpoint(address, 0))
 
     def _query(self, command: int, what: Endpoint) -> Socks5Client:
-        return Socks5Client(what, self._identity(None), command=command, pipelined=True)
+        return Socks5Client(what, self._identity(None), command=command)
 
     def _identity(self, flow: FlowInfo | None) -> Credentials:
         if self._isolate == "flow":

@@ -78,6 +78,10 @@ class Pipe:
             self.fill()
         return True
 
+    def give_back(self, data: bytes) -> None:
+        """Bytes of the source that somebody else has read already."""
+        self._carry = data
+
     def fill(self) -> None:
         """Read once and turn what came into `pending`. Raises OSError, BadPacket."""
         assert self.source is not None

@@ -51,6 +51,13 @@ class ServerCodec(StreamCodec, Protocol):
         """Where to, once the client's header is whole."""
 
 
+class Cancellable(Protocol):
+    """An attempt that is under way."""
+
+    def cancel(self) -> None:
+        """Give up without telling anyone."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What the server has done so far."""
@@ -94,7 +101,7 @@ class Relay:
         self._codec = codec
         self._ended = ended
         self._outward: socket.socket | None = None
-        self._connecting: Connecting | None = None
+        self._connecting: Cancellable | None = None
         self._again = False
         self._closed = False
         self._up = Pipe(client, codec.open_untrusted, shared.scratch)
@@ -161,11 +168,15 @@ class Relay:
         self._leave(1)
         shared.silence.hold(self._client, self._deadline)
 
+    def _begin(self) -> None:
+        """The client has said what it wants."""
+        self._timer.cancel()
+        self._shared.newcomers.pop(self, None)
+        self._shared.counters.streams += 1
+
     def _connect(self, target: Endpoint) -> None:
         shared = self._shared
-        self._timer.cancel()
-        del shared.newcomers[self]
-        shared.counters.streams += 1
+        self._begin()
         goal = shared.rewrite.get(target, target)
         self._connecting = Connecting(
             shared.reactor,
@@ -180,6 +191,10 @@ class Relay:
             self._shared.log.tell(f"connect {target} {error}", f"cannot reach {target}: {reason}")
             self.abort()
             return
+        self._carry(outward)
+
+    def _carry(self, outward: socket.socket) -> None:
+        """Both sides are there."""
         self._outward = outward
         outward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_alive(outward)

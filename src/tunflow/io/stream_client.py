@@ -85,6 +85,14 @@ class StreamClient:
         if self._connected:
             self._watch(READ | WRITE)
 
+    def take_socket(self) -> tuple[socket.socket, bytes]:
+        """The socket, for somebody else to go on with, and the start of a record that is not whole."""
+        taken, self._socket = self._socket, None
+        assert taken is not None
+        self._reactor.remove(taken.fileno())
+        self.closed = True
+        return taken, self._tail
+
     def close(self) -> None:
         """Give the descriptor back."""
         self.closed = True

@@ -368,6 +368,8 @@ class TCPRelay:
             self._driver.servers.garbled(self._route.label, error, self._heard)
             self._abort()
         except OSError:
+            if self._spoke and not self._heard:
+                self._driver.servers.closed_unheard(self._route.label)  # so may a server that cannot decrypt us
             self._abort()  # the far side reset the flow or is gone: the client gets a reset too
         else:
             if self.done_up and self._done_down:

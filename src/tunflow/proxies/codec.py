@@ -11,7 +11,8 @@ Some servers answer before they carry anything, and may refuse (SOCKS, HTTP CONN
 2. whatever arrives goes through `open_untrusted`; while the codec is not established, send `seal([])` after it;
 3. once established, flow bytes may be sealed. A refusal is `ProxyRefused`, from `open_untrusted`.
 
-A codec that starts out established takes flow bytes at once, and learns of a refusal later, if ever.
+A codec may be established before the last answer came; it then learns of a refusal later, if ever. Shadowsocks starts
+out that way.
 """
 
 from __future__ import annotations

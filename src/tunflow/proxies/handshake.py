@@ -20,11 +20,11 @@ class Handshake:
 
     __slots__ = ("_answered", "_say", "established")
 
-    def __init__(self, say: Sequence[bytes], *, optimistic: bool = False) -> None:
+    def __init__(self, say: Sequence[bytes]) -> None:
         self._say: list[Buffer] = list(say)
         self._answered = False
         """Whether all that the server has to say before the flow was heard."""
-        self.established = optimistic
+        self.established = False
 
     @property
     def transparent(self) -> bool:

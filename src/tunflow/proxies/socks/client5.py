@@ -1,8 +1,8 @@
 """A client's SOCKS5 codecs: a stream to a target, a control stream of a UDP association, and its datagrams.
 
-Read first: RFC 1928, RFC 1929. The ordinary exchange waits for every answer. `pipelined` sends all of it in one write,
-which leaves nothing to negotiate, so it suits a server that is known (Tor); `optimistic` moreover lets flow bytes
-follow at once, and a refusal then comes too late to answer the client's SYN with.
+Read first: RFC 1928, RFC 1929. Every message waits for the answer to the one before: Tor loses answers to messages that
+come together. With `optimistic` flow bytes may follow the request before its answer, and a refusal then comes too late
+to answer the client's SYN with.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _METHOD, _SIGN_IN, _REPLY = range(3)
 class Socks5Client(Handshake):
     """Asks a SOCKS5 server for `command` on `target`; by default to connect."""
 
-    __slots__ = ("_credentials", "_expects", "_pipelined", "_request", "bound")
+    __slots__ = ("_credentials", "_expects", "_optimistic", "_request", "bound")
 
     def __init__(
         self,
@@ -28,23 +28,15 @@ class Socks5Client(Handshake):
         credentials: Credentials | None = None,
         *,
         command: int = socks5.CONNECT,
-        pipelined: bool = False,
         optimistic: bool = False,
     ) -> None:
         self._credentials = credentials
         self._request = socks5.request(command, target)
         self._expects = _METHOD
-        self._pipelined = pipelined or optimistic
+        self._optimistic = optimistic
         self.bound: Endpoint | None = None
         """The address in the server's reply: its end of the connection, its UDP relay, or what was resolved."""
-        if not self._pipelined:
-            say = [socks5.greeting(None) if credentials is None else socks5.greeting_of_both()]
-        else:
-            say = [socks5.greeting(credentials)]
-            if credentials is not None:
-                say.append(socks5.sign_in(credentials))
-            say.append(self._request)
-        super().__init__(say, optimistic=optimistic)
+        super().__init__([socks5.greeting(credentials is not None)])
 
     def _hear_untrusted(self, data: memoryview) -> int:
         if self._expects == _METHOD:
@@ -66,13 +58,10 @@ class Socks5Client(Handshake):
             return 0
         if method == socks5.USERNAME_PASSWORD and self._credentials is not None:
             self._expects = _SIGN_IN
-            if not self._pipelined:
-                self._say.append(socks5.sign_in(self._credentials))
+            self._say.append(socks5.sign_in(self._credentials))
             return 2
-        if method == socks5.NO_AUTHENTICATION and not (self._pipelined and self._credentials):
-            self._expects = _REPLY
-            if not self._pipelined:
-                self._say.append(self._request)
+        if method == socks5.NO_AUTHENTICATION:
+            self._ask()
             return 2
         if method == socks5.NO_ACCEPTABLE_METHOD:
             wanted = "it wants a user name and password" if self._credentials is None else "it takes no password"
@@ -85,10 +74,13 @@ class Socks5Client(Handshake):
             return 0
         if not accepted:
             raise ProxyRefused(Refusal.CREDENTIALS, "")
-        self._expects = _REPLY
-        if not self._pipelined:
-            self._say.append(self._request)
+        self._ask()
         return 2
+
+    def _ask(self) -> None:
+        self._expects = _REPLY
+        self._say.append(self._request)
+        self.established = self._optimistic
 
 
 class Socks5Datagrams:

@@ -66,14 +66,10 @@ def credentials(user: str, password: str) -> Credentials:
     return made
 
 
-def greeting(known: Credentials | None) -> bytes:
-    """Which methods we offer: with credentials only those, so that the server's choice is no surprise."""
-    return bytes((VERSION, 1, NO_AUTHENTICATION if known is None else USERNAME_PASSWORD))
-
-
-def greeting_of_both() -> bytes:
-    """An offer of credentials that need not be taken."""
-    return bytes((VERSION, 2, NO_AUTHENTICATION, USERNAME_PASSWORD))
+def greeting(has_credentials: bool) -> bytes:
+    """Which methods we offer. Credentials need not be taken."""
+    methods = (NO_AUTHENTICATION, USERNAME_PASSWORD) if has_credentials else (NO_AUTHENTICATION,)
+    return bytes((VERSION, len(methods), *methods))
 
 
 def sign_in(known: Credentials) -> bytes:
@@ -109,14 +105,16 @@ def parse_reply_untrusted(data: Buffer) -> tuple[int, Endpoint, int] | None:
     if len(data) < 4:
         return None
     view = memoryview(data)
+    if data[1]:
+        # What stands behind a refusal is nothing: Tor sends an address of type 0 there, others none at all.
+        return data[1], ANYWHERE, len(data)
     if data[3] == address.NAME and len(data) > 4 and data[4] == 0:  # seen where a server has no address to tell
-        return (data[1], ANYWHERE, 7) if len(data) >= 7 else None
+        return (0, ANYWHERE, 7) if len(data) >= 7 else None
     parsed = address.parse_untrusted(view[3:])
     if parsed is None:
-        # RFC 1928 §6: after a refusal the server closes; some send no whole address with it.
-        return (data[1], ANYWHERE, len(data)) if data[1] else None
+        return None
     bound, size = parsed
-    return data[1], bound, 3 + size
+    return 0, bound, 3 + size
 
 
 def refusal_of(code: int) -> tuple[Refusal, str]:

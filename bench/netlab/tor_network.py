@@ -1,0 +1,132 @@
+"""A private Tor network on the lab's server S: an authority, four relays, an onion service, and a client's SOCKS port.
+
+It speaks to nobody else (TestingTorNetwork), and its directory agrees within some ten seconds: votes are every ten.
+Read first: tor(1) "TESTING NETWORK OPTIONS" and "DIRECTORY AUTHORITY SERVER OPTIONS", tor-gencert(1).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from bench.netlab.namespaces import SERVER4, SITE4, Lab
+from bench.netlab.processes import Process
+
+SOCKS_PORT = 9050
+CONTROL_PORT = 9051
+
+_COMMON = """\
+TestingTorNetwork 1
+DataDirectory {directory}
+Nickname {name}
+Log notice file {directory}/log
+AssumeReachable 1
+PathsNeededToBuildCircuits 0.25
+TestingDirAuthVoteExit *
+TestingDirAuthVoteGuard *
+TestingDirAuthVoteHSDir *
+TestingMinExitFlagThreshold 0
+TestingMinFastFlagThreshold 0
+ServerDNSDetectHijacking 0
+ServerDNSTestAddresses
+VanguardsLiteEnabled 0
+"""
+_AUTHORITY = """\
+AuthoritativeDirectory 1
+V3AuthoritativeDirectory 1
+ContactInfo lab
+V3AuthVotingInterval 10
+V3AuthVoteDelay 2
+V3AuthDistDelay 2
+TestingV3AuthInitialVotingInterval 5
+TestingV3AuthInitialVoteDelay 2
+TestingV3AuthInitialDistDelay 2
+TestingAuthDirTimeToLearnReachability 0
+ExitRelay 0
+"""
+_EXIT = "ExitRelay 1\nIPv6Exit 1\nExitPolicy accept *:*\nExitPolicy accept6 *:*\n"
+_CLIENT = f"SocksPort {SERVER4}:{SOCKS_PORT} ExtendedErrors IPv6Traffic\nControlPort 127.0.0.1:{CONTROL_PORT}\n"
+
+
+class TorNetwork:
+    """Starts in the background when it is made; `wait` returns once it carries flows."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._directory = lab.directory / "tor"
+        self._directory.mkdir()
+        self._processes: list[Process] = []
+        authority = self._authority()
+        self._start("authority", authority + _AUTHORITY + _relay(0))
+        for number in (1, 2, 3, 4):
+            self._start(f"relay{number}", authority + _relay(number) + _EXIT)
+        onion = self._directory / "onion"
+        service = f"SocksPort 0\nHiddenServiceDir {onion}/service\nHiddenServicePort 80 {SITE4}:80\n"
+        self._start("onion", authority + service)
+        self._client = self._start("client", authority + _CLIENT)
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Return once the client has a circuit. Raises RuntimeError."""
+        log = self._directory / "client" / "log"
+        deadline = time.monotonic() + timeout
+        while not (log.exists() and "Bootstrapped 100%" in log.read_text()):
+            if time.monotonic() > deadline or self._client.popen.poll() is not None:
+                raise RuntimeError(f"Tor does not start: {log.read_text()[-2000:] if log.exists() else 'no log'}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End all of it."""
+        for process in self._processes:
+            process.popen.terminate()
+        for process in self._processes:
+            process.stop()
+
+    @property
+    def onion(self) -> str:
+        """The onion service's name; behind it is the site."""
+        return (self._directory / "onion" / "service" / "hostname").read_text().strip()
+
+    def control(self, command: str) -> str:
+        """What Tor's control port answers to one command."""
+        script = f"printf 'AUTHENTICATE\\r\\n{command}\\r\\nQUIT\\r\\n' | busybox nc -w 5 127.0.0.1 {CONTROL_PORT}"
+        return self._lab.server.run(["sh", "-c", script]).stdout
+
+    def _start(self, name: str, text: str) -> Process:
+        directory = self._directory / name
+        directory.mkdir(mode=0o700, exist_ok=True)
+        file = directory / "torrc"
+        file.write_text(_COMMON.format(directory=directory, name=name) + text)
+        argv = ["tor", "-f", str(file), "--defaults-torrc", "/dev/null", "--quiet"]
+        process = self._lab.start(self._lab.server, argv)
+        self._processes.append(process)
+        return process
+
+    def _authority(self) -> str:
+        """Make the authority's keys; the line by which everybody knows it."""
+        directory = self._directory / "authority"
+        keys = directory / "keys"
+        keys.mkdir(parents=True, mode=0o700)
+        directory.chmod(0o700)
+        certificate = keys / "authority_certificate"
+        files = ["-i", keys / "authority_identity_key", "-s", keys / "authority_signing_key", "-c", certificate]
+        make = ["tor-gencert", "--create-identity-key", "-m", "12", "-a", "127.0.0.1:7000", "--passphrase-fd", "0"]
+        subprocess.run([*make, *map(str, files)], input=b"lab\n", check=True, capture_output=True)
+        identity = _line(certificate.read_text(), "fingerprint")
+        file = directory / "torrc"
+        placeholder = f"DirAuthority x orport=1 127.0.0.1:1 {'f' * 40}\n"
+        file.write_text(_COMMON.format(directory=directory, name="authority") + _AUTHORITY + _relay(0) + placeholder)
+        told = self._lab.server.run(
+            ["tor", "-f", str(file), "--defaults-torrc", "/dev/null", "--list-fingerprint", "--quiet"]
+        )
+        fingerprint = _line(told.stdout, "authority").replace(" ", "")
+        return f"DirAuthority authority orport=5000 no-v2 v3ident={identity} 127.0.0.1:7000 {fingerprint}\n"
+
+
+def _relay(number: int) -> str:
+    ports = f"ORPort 127.0.0.1:{5000 + number}\nDirPort 127.0.0.1:{7000 + number}\n"
+    return f"Address 127.0.0.1\n{ports}SocksPort 0\n"
+
+
+def _line(text: str, start: str) -> str:
+    """What follows the word at the start of a line."""
+    return next(line for line in text.splitlines() if line.startswith(start + " ")).removeprefix(start).strip()
