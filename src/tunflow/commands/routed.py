@@ -9,9 +9,11 @@ from tunflow.commands.saying import say
 from tunflow.dns.config import DNSConfig
 from tunflow.host.process import ProcessTable
 from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.socket_owners import open_owners
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.rule_policy import RulePolicy
+from tunflow.manager.app_rules import asks_for_processes
 from tunflow.manager.dns_plan import dns_config
 from tunflow.manager.filtering import Filtering
 from tunflow.manager.profile import Profile
@@ -35,7 +37,9 @@ class Routed(NamedTuple):
     def serve(self, driver: Driver, socket_diag_fd: int) -> None:
         """Decide the driver's flows; the descriptor asks about sockets in the program's network. Raises LocalError."""
         self.policy.serve(driver)
-        driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd)).find
+        driver.find_process = ProcessTable(
+            SocketDiag.from_fd(socket_diag_fd), open_owners() if asks_for_processes(self.profile) else None
+        ).find
         if self.filtering is not None:
             self.filtering.serve(driver)
 

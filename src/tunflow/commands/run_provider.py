@@ -23,6 +23,7 @@ from tunflow.host.process import ProcessTable
 from tunflow.host.program import Program
 from tunflow.host.settle import Wanted, settle
 from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.socket_owners import open_owners
 from tunflow.host.tun import TunDevice
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
@@ -111,7 +112,7 @@ class _Run:
         if session.policy is not None:
             self._driver = self._make_driver(session, surroundings.straight)
             session.attach_driver(self._driver)
-            self._driver.find_process = ProcessTable(SocketDiag.from_fd(program.socket_diag_fd)).find
+            self._driver.find_process = ProcessTable(SocketDiag.from_fd(program.socket_diag_fd), open_owners()).find
         watchdog = Watchdog(reactor, say)
         try:
             await session.start(None)

@@ -62,6 +62,14 @@ def app_rules(profile: Profile, targets: dict[str, str]) -> Iterator[Rule]:
         yield Rule(AppCondition(apps, OTHERS), targets[profile.other_apps], line)
 
 
+def asks_for_processes(profile: Profile) -> bool:
+    """Whether rules ask whose a flow is, or a provider may."""
+    kinds = ("PROCESS-", "UID,")
+    in_rules = any(kind in rule.upper() for rule in profile.rules for kind in kinds)
+    in_sets = any(section.behavior == "classical" for section in profile.rule_sets.values())
+    return profile.provider is not None or bool(profile.apps) or in_rules or in_sets
+
+
 def app_rule(section: AppSection) -> AppRule:
     """The AppRule that an entry of `[[apps]]` is."""
     return AppRule(section.path, section.uid, section.cgroup, section.domains or None)

@@ -17,6 +17,7 @@ from tunflow.host.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.io.driver import NameService
 from tunflow.manager import rule_data
 from tunflow.manager.app_groups import APPS
+from tunflow.manager.app_rules import asks_for_processes
 from tunflow.manager.dns_plan import dns_config
 from tunflow.manager.profile import Profile
 from tunflow.manager.routing import BUILT_IN, DIRECT, PROXY, make_table, server_chains
@@ -65,10 +66,7 @@ class Plan:
     @property
     def asks_for_processes(self) -> bool:
         """Whether rules ask whose a flow is, or a provider may."""
-        if self.profile.provider is not None:
-            return True
-        kinds = ("PROCESS-", "UID,")
-        return bool(self.profile.apps) or any(kind in rule.upper() for rule in self.profile.rules for kind in kinds)
+        return asks_for_processes(self.profile)
 
     @property
     def outer_resolvers(self) -> tuple[str, ...]:
