@@ -12,7 +12,7 @@ from tunflow.errors import LocalError
 from tunflow.host import firewall
 from tunflow.host.links import Link, inside_links
 from tunflow.host.netlink import RTN_UNICAST
-from tunflow.host.policy_routes import Surroundings, attached_networks, is_private, plan_routes, plan_rules
+from tunflow.host.policy_routes import Surroundings, attached_networks, is_private, plan_routes, plan_rules, vpn_servers
 from tunflow.host.routes import THROW, UNREACHABLE, Route, Way
 from tunflow.host.settings import HostDNS, HostSettings
 
@@ -66,6 +66,18 @@ def test_uplinks_are_where_default_routes_lead() -> None:
 
 def test_other_vpns_keep_their_networks_whatever_their_table() -> None:
     assert _thrown(SETTINGS, _around()) == {"203.0.113.0/24", "10.99.0.0/16"}
+
+
+def test_another_vpn_that_has_the_default_route_reaches_its_server() -> None:
+    halves = (("0.0.0.0/1", WG, 254, False), ("128.0.0.0/1", WG, 254, False))
+    server = ("198.51.100.9/32", ETH0, 254, False)
+    assert "198.51.100.9/32" in _thrown(SETTINGS, _around(*halves, server))
+    near = firewall.Neighbourhood(vpn_servers=tuple(vpn_servers(_around(*halves, server))))
+    assert "ip daddr { 198.51.100.9/32 } accept" in firewall.ruleset(replace(SETTINGS, kill_switch=True), near)
+    assert "198.51.100.9/32" not in _thrown(SETTINGS, _around(server))  # CVE-2024-3661 again
+    by_dhcp = replace(_around(*halves, server).routes[-1], protocol=16)
+    around = replace(_around(*halves), routes=[*_around(*halves).routes, by_dhcp])
+    assert "198.51.100.9/32" not in _thrown(SETTINGS, around)
 
 
 def test_the_lan_is_captured_unless_excluded() -> None:

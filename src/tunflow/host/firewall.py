@@ -61,12 +61,14 @@ class Neighbourhood:
     """What the table says of this host beside the settings.
 
     `inside` are the interfaces that lead to something in this machine, `lan` the networks that the uplinks are
-    attached to, `behind` those that we are the gateway of.
+    attached to, `behind` those that we are the gateway of, `vpn_servers` the addresses that another VPN sends our
+    packets to.
     """
 
     inside: tuple[str, ...] = ()
     lan: tuple[Network, ...] = ()
     behind: tuple[Network, ...] = ()
+    vpn_servers: tuple[Network, ...] = ()
 
 
 def is_needed(settings: HostSettings) -> bool:
@@ -180,6 +182,7 @@ def _output(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str
     rules = [f'oifname {{ "lo", "{settings.device}" }} accept', f"meta mark {settings.bypass_mark:#x} accept"]
     rules += _servers(settings)
     rules += _NECESSITIES
+    rules += _destinations(near.vpn_servers)
     rules += _gateway_services(settings)
     return [*rules, *_common(settings, near, ours), _REFUSE]
 

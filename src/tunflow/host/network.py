@@ -32,7 +32,7 @@ from tunflow.errors import LocalError
 from tunflow.host import firewall, resolver_file, resolvers, sysctls
 from tunflow.host.links import configure_tunnel, inside_links, list_links
 from tunflow.host.netlink import RouteSocket
-from tunflow.host.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules
+from tunflow.host.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules, vpn_servers
 from tunflow.host.policy_rules import set_rules
 from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
 from tunflow.host.privileges import require_net_admin
@@ -247,6 +247,7 @@ def _neighbourhood(around: Surroundings) -> firewall.Neighbourhood:
         inside=inside_links(around.links, uplinks | {around.tunnel}),
         lan=tuple(attached_networks(around, uplinks)),
         behind=tuple(attached_networks(around, around.gateways)),
+        vpn_servers=tuple(vpn_servers(around)),
     )
 
 

@@ -37,6 +37,8 @@ from tunflow.host.settings import AppScope, HostSettings, Network
 TABLE_MAIN = 254
 TABLE_DEFAULT = 253
 TABLE_LOCAL = 255
+RTPROT_DHCP = 16
+_VPN_KINDS = frozenset(("tun", "wireguard", "ppp"))
 DHCP_PORTS = (68, 67)
 
 PRIVATE: tuple[Network, ...] = tuple(
@@ -179,10 +181,30 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
             continue
         if route.table == TABLE_MAIN and is_private(route.destination):
             continue  # P+5 leaves it to the main table
-        if not uplinks.intersection(route.way.devices):
+        if not uplinks.intersection(route.way.devices) or _is_way_of_vpn(route, around):
             yield route.destination
     attached = attached_networks(around, around.gateways | (uplinks if settings.exclude_lan else frozenset()))
     yield from (network for network in attached if network.version == version)
+
+
+def vpn_servers(around: Surroundings) -> set[Network]:
+    """The addresses of other VPNs' servers, where those VPNs carry our own packets."""
+    return {route.destination for route in around.routes if _is_way_of_vpn(route, around)}
+
+
+def _is_way_of_vpn(route: Route, around: Surroundings) -> bool:
+    """Whether it is another VPN's way to its own server, where that VPN has taken the default route.
+
+    Its packets must not come to us, whose packets it carries. What a DHCP server hands out is never taken for that.
+    """
+    vpns = {device for device in around.uplinks if device in around.links and around.links[device].kind in _VPN_KINDS}
+    return (
+        route.table == TABLE_MAIN
+        and route.destination.prefixlen == route.destination.max_prefixlen
+        and route.protocol != RTPROT_DHCP
+        and bool(vpns)
+        and not vpns.intersection(route.way.devices)
+    )
 
 
 def _is_within(network: Network, other: Network) -> bool:
