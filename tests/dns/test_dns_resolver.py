@@ -188,6 +188,9 @@ def test_what_is_no_ordinary_query():
     gone = []
     world.resolver.query(b"x" * 12, CLIENT, True, world.answers.append, 0.0, lambda: gone.append(1))
     assert (world.resolver.dropped, world.answers, gone) == (1, [], [1])
+    pointer = query()[:12] + b"\3www\xc0\x0c\0\1\0\1"  # a name that ends in itself
+    world.resolver.query(pointer, CLIENT, False, world.answers.append, 0.0)
+    assert (world.resolver.dropped, world.answers) == (2, [])
     update = bytearray(query())
     update[2] |= 5 << 3
     world.resolver.query(bytes(update), CLIENT, False, world.answers.append, 0.0)

@@ -32,7 +32,7 @@ FAILURE_LIFE = 2.0
 PREFETCH_SHARE = 10
 MOST_FAILURES = 512
 
-ENTRY_COST = 400
+ENTRY_COST = 520
 """Bytes that an entry holds beside its message: key, places, the objects around them; measured on CPython 3.11."""
 
 Key = tuple[bytes, bytes, int]

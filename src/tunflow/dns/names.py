@@ -55,10 +55,12 @@ def name_untrusted(message: Buffer, at: int) -> bytes:
 
 
 def text_of(name: bytes) -> str:
-    """A wire name as people write it; the root is the empty text."""
+    """A wire name as people write it; the root is the empty text. Raises BadPacket for a name with a pointer in it."""
     labels: list[str] = []
     at = 0
     while name[at]:
+        if name[at] > MAX_LABEL:
+            raise BadPacket("DNS name with a pointer where none can be")
         end = at + 1 + name[at]
         label = name[at + 1 : end].lower()
         if _PLAIN.issuperset(label):

@@ -169,6 +169,8 @@ class Resolver:
         """Answer a message of the client with the packed address `client`: at once, later or never (then `gone`)."""
         try:
             query = parse_query_untrusted(message)
+            key = key_of(query)
+            name = text_of(key[0])
         except BadPacket:
             self.dropped += 1
             if gone is not None:
@@ -177,8 +179,6 @@ class Resolver:
         if query.opcode:
             reply(failure(query, NOT_IMPLEMENTED))
             return
-        key = key_of(query)
-        name = text_of(key[0])
         local = self._answer_here(query, name)
         if local is not None:
             reply(local)
