@@ -10,6 +10,7 @@ from resolver_rig import Clock, Rig, TCPServer, UDPServer, answer, draw, query
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Endpoint
 from tunflow.io import reactor as reactor_module
+from tunflow.io.dialer import Association, DatagramRoute
 from tunflow.io.dialers import BlockDialer, DirectDialer
 from tunflow.io.dns_ask import PATIENCE
 from tunflow.io.dns_group import BENCHED, STAGGER, ResolverGroup
@@ -128,6 +129,28 @@ def test_a_truncated_reply_is_asked_for_over_tcp(rig, udp):
     short[2] |= 2
     udp.say(bytes(short))
     rig.settle()
+    server.say(answer(server.asked[0], "192.0.2.1"))
+    rig.settle()
+    assert len(rig.heard) == 1
+    cancel()
+    resolver.close()
+    rig.settle()
+    server.close()
+
+
+class Associating(DirectDialer):
+    """Carries datagrams only by association, as SOCKS5 does."""
+
+    def datagram_route(self):
+        return DatagramRoute((), None, "socks5://", Association((), lambda _: None))
+
+
+def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_nothing_goes_around_it(rig, udp):
+    server = TCPServer(rig, udp.target.port)
+    resolver = make(rig, "udp", udp.target, Associating())
+    cancel = rig.ask(resolver)
+    rig.settle()
+    assert udp.asked == []
     server.say(answer(server.asked[0], "192.0.2.1"))
     rig.settle()
     assert len(rig.heard) == 1

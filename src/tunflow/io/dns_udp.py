@@ -21,7 +21,7 @@ from tunflow.dns.messages import HEADER, is_answer, with_identifier
 from tunflow.dns.mutation import is_mutated, mutated, restored_untrusted
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Address, Blocked, DatagramRoute, address_of
+from tunflow.io.dialer import Address, Blocked, DatagramRoute, NoDatagrams, address_of
 from tunflow.io.dns_ask import PATIENCE, Ask, Cancel, Ended, Heard, Upstreams
 from tunflow.io.reactor import READ, Reactor
 from tunflow.io.sockets import SocketOptions
@@ -130,6 +130,9 @@ class UDPResolver:
         """Give a query a socket and a number, and send it."""
         try:
             port = self._free_port()
+        except NoDatagrams:
+            self._ask_over_tcp(asked)
+            return
         except (OSError, Blocked) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._reactor.call_soon(lambda: self._failed(asked, why))
@@ -198,6 +201,13 @@ class UDPResolver:
             asked.retried = True
             self._send(asked)
 
+    def _ask_over_tcp(self, asked: _UDPAsk) -> None:
+        asked.cancel_tcp = self._over_tcp.ask(
+            asked.message,
+            lambda reply, _label, now: asked.heard(reply, now),
+            lambda why, _now: self._failed(asked, f"over TCP: {why}"),
+        )
+
     def _failed(self, asked: _UDPAsk, why: str) -> None:
         self._forget(asked)
         asked.end(why, self._reactor.now)
@@ -236,11 +246,7 @@ class UDPResolver:
         elif asked.cancel_tcp is not None:
             return  # TCP is asked already
         elif message[2] & _TRUNCATED:
-            asked.cancel_tcp = self._over_tcp.ask(
-                asked.message,
-                lambda reply, _label, now: asked.heard(reply, now),
-                lambda why, _now: self._failed(asked, f"over TCP: {why}"),
-            )
+            self._ask_over_tcp(asked)
         else:
             asked.heard(message, self._reactor.now)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.io.dialer import StreamRoute
+from tunflow.io.dialer import DatagramRoute, NoDatagrams, StreamRoute
 from tunflow.io.dialers import Dialer
 from tunflow.io.dns_ask import Cancel, Ended, Heard, Upstreams
 from tunflow.io.dns_stream import DNSStream
@@ -61,14 +61,19 @@ def _make(
     def stream(open_session: OpenSession) -> StreamResolver:
         return StreamResolver(reactor, upstream.label, lambda: dialer().route(target), open_session, draw)
 
+    def datagrams() -> DatagramRoute:
+        route = dialer().datagram_route()
+        if route.association is not None:
+            # Such a way hangs on a stream of its own: then the resolver is asked over one at once.
+            raise NoDatagrams(f"{route.label}: UDP needs an association")
+        return route
+
     if upstream.transport == "https":
         return stream(_https(reactor, upstream, sockets))
     if upstream.transport != "udp":
         return stream(_messages(reactor, upstream, sockets))
     over_tcp = stream(_messages(reactor, upstream, sockets))
-    return UDPResolver(
-        reactor, upstream.label, target, lambda: dialer().datagram_route(), over_tcp, sockets, draw, mutation=mutation
-    )
+    return UDPResolver(reactor, upstream.label, target, datagrams, over_tcp, sockets, draw, mutation=mutation)
 
 
 def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
