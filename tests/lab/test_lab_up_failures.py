@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bench.netlab.tunnel import TUNFLOW
 from lab_system import DNS, System, client
-from lab_uplinks import UplinkLab
+from lab_uplinks import UplinkLab, until
 
 pytestmark = pytest.mark.lab
 
@@ -156,6 +156,25 @@ def test_no_server_at_all(system: System) -> None:
 def test_server_that_refuses_and_that_is_not_there(uplinks: UplinkLab, system: System) -> None:
     assert "refused" in refused(system, "--server", "ss://aes-256-gcm:x@10.66.0.2:9", status=1)
     assert "nowhere.lab" in refused(system, "--server", "ss://aes-256-gcm:x@nowhere.lab:9")
+
+
+def test_down_while_it_connects(uplinks: UplinkLab, system: System) -> None:
+    """A server that never answers: `down` does not wait for it, and both say what happened."""
+    before = system.snapshot()
+    uplinks.server.run(["ip", "route", "add", "blackhole", "10.99.0.1"])
+    argv = system.host.command([TUNFLOW, "up", "--server", "ss://aes-256-gcm:x@10.99.0.1:9"])
+    starting = subprocess.Popen(argv, env=system.env, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: system.tunflow("status").returncode == 1)
+        system.ok("down")
+        assert starting.wait(5) == 1
+        assert starting.stderr is not None
+        assert "taken down" in starting.stderr.read()
+    finally:
+        starting.kill()
+        starting.communicate()
+        uplinks.server.run(["ip", "route", "del", "blackhole", "10.99.0.1"])
+    assert system.snapshot() == before
 
 
 def test_runtime_directory_of_somebody_else(system: System) -> None:

@@ -233,7 +233,8 @@ class Daemon:
             starting.cancel()
             with suppress(asyncio.CancelledError):
                 await starting
-            return 130
+            self._down.set_result(None)
+            raise RemoteError("it was taken down before it was connected")
         starting.result()
         self._say(f"{self._plan.host.device} carries everything through {', '.join(self._plan.labels)}")
         if self._report is not None:

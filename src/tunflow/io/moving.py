@@ -50,6 +50,18 @@ def leave(driver: Driver, gone: set[Path]) -> int:
     return ended
 
 
+def doubt(driver: Driver) -> None:
+    """It is long since anything was heard (the machine slept): flows whose far side does not answer soon are ended."""
+    for relay in driver.relays:
+        relay.ask_far_side()
+    for udp in _udp_sockets(driver):
+        udp.leave({path for path in udp.paths() if path is not None})
+    if driver.dns is not None:
+        driver.dns.reconnect()
+    if driver.name_server is not None:
+        driver.name_server.reconnect()
+
+
 def reset_all(driver: Driver) -> None:
     """Tell every client at once that its flow is over, and hand that to the device: the tunnel goes down."""
     for relay in list(driver.relays):

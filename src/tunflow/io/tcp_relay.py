@@ -69,6 +69,13 @@ HANDSHAKE_PATIENCE = 60.0
 KEEPALIVE_IDLE = 60
 """Seconds of silence before the far side is probed: the shortest time-outs of NATs for TCP are a few minutes."""
 
+PROBED_FOR = 10.0
+"""Seconds for which a far side is probed that may have forgotten the flow."""
+
+_PROBED_NOW = ((socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
+_PROBED_AS_USUAL = ((socket.TCP_KEEPIDLE, KEEPALIVE_IDLE), (socket.TCP_KEEPINTVL, 75), (socket.TCP_KEEPCNT, 9))
+"""tcp(7): the system's own."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _WAIT = {errno.EAGAIN, errno.EINPROGRESS, errno.EALREADY}
 
@@ -299,6 +306,17 @@ class TCPRelay:
             self._kept_alive = True
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+
+    def ask_far_side(self) -> None:
+        """Have the kernel probe the far side now: whoever has forgotten the flow shows within seconds."""
+        if not self._connected:
+            return
+        self._kept_alive = True
+        for option, value in (*_PROBED_NOW, (socket.TCP_KEEPIDLE, 1)):
+            self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock = self._socket
+        self._driver.reactor.call_later(PROBED_FOR, lambda: _probe_as_usual(sock))
 
     def open_without_payload(self) -> None:
         """The client has not spoken: tell the proxy the target all the same, if that was not done meanwhile."""
@@ -572,3 +590,9 @@ class TCPRelay:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _probe_as_usual(sock: socket.SocketType) -> None:
+    if sock.fileno() >= 0:
+        for option, value in _PROBED_AS_USUAL:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -159,8 +159,15 @@ class Engine:
             await probe(_all(found), self._sockets)
             # Flows that began under the old plan go on to the old servers.
             self._host.apply(self._settings(plan, (*_all(found), *_all(self._found))))
+            before = self.plan, self._found
             self.plan, self._found = plan, found
-            self._use(driver, ways)
+            try:
+                self._use(driver, ways)
+            except LocalError:
+                self.plan, self._found = before
+                self._host.apply(self._settings(self.plan, _all(self._found)))
+                self._use(driver, make_ways(self.plan, self._found))
+                raise
             self._say(f"reloaded: {', '.join(plan.labels)}")
 
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
@@ -226,6 +233,8 @@ class Engine:
     def woke(self, slept: float) -> None:
         """The machine slept for so many seconds: what was known of the network is old, and NATs have forgotten us."""
         self._say(f"the machine slept for {slept:.0f} s")
+        if self._driver is not None:
+            moving.doubt(self._driver)
         self._path = NetworkPath()
         self._look_again.set()
 
