@@ -127,6 +127,29 @@ def test_being_killed_at_any_step_leaves_nothing_after_down(tmp_path: Path, conf
 
 
 @host()
+def test_being_killed_at_any_step_of_undo_leaves_nothing_after_down(tmp_path: Path, conf: Path) -> None:
+    _strict()
+    before = snapshot()
+    number = 0
+    while True:
+        number += 1
+        pid = os.fork()
+        if pid == 0:
+            host_network = HostNetwork(tmp_path / "state")
+            host_network.apply(WITH_ALL)
+            with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+                host_network.undo()
+                os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        undo_recorded(tmp_path / "state")
+        assert snapshot() == before, number
+        assert conf.read_text() == "nameserver 192.168.1.1\n", number
+        if ended == 0:
+            break
+    assert number > 8
+
+
+@host()
 def test_undo_goes_on_past_what_fails_and_can_be_repeated(tmp_path: Path, conf: Path) -> None:
     before = snapshot()
     host_network = HostNetwork(tmp_path / "state")
