@@ -198,3 +198,12 @@ def test_explain_tells_which_answer_won(wall: Wall) -> None:
     told = wall.lab.client.run([TUNFLOW, "explain", NEAR, *wall.profile(dns)]).stdout
     assert f"answer   udp://{HOME}: taken: its first address is inside the country" in told
     assert "server   DIRECT" in told
+
+
+def test_encrypted_dns_is_kept_out(wall: Wall) -> None:
+    """Refused at once, so that a client comes to port 53; without the key it is carried like anything else."""
+    site = SITES[FAR][0]
+    script = f"busybox nc -w 5 {site} 853 </dev/null; echo $?; dig +short +tries=1 use-application-dns.net"
+    for kept_out, expected in (("true", ["1"]), ("false", ["0"])):
+        dns = f'servers = ["tcp://{SITE4}"]\nblock_encrypted = {kept_out}'
+        assert wall.run(dns, ["sh", "-c", script]).split() == expected

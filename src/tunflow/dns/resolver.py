@@ -324,6 +324,8 @@ class Resolver:
     def _heard(self, lookup: Lookup, group: str, message: bytes, server: str, now: float) -> None:
         try:
             answer = parse_answer_untrusted(message)
+            if answer.truncated:
+                raise BadPacket("a truncated answer")  # who asks has had it over TCP
             addresses = addresses_untrusted(answer) if lookup.query.kind in {A, AAAA} else []
         except BadPacket as error:
             self.dropped += 1

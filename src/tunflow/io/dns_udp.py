@@ -6,9 +6,10 @@ Rules, of which RFC 5452 §9 has the reasons:
    association, whose port is the server's to choose.
 2. A reply is handed on when it comes from the resolver, with identifier and question as they were sent, case included.
    It is not the end: where answers are injected the right one comes second, so who asked says when it has enough.
-3. After `AGAIN` seconds a query goes out once more, from the same socket, in plain lower case: some resolvers do not
-   keep the case.
-4. A truncated reply is no answer: the query goes to the same resolver over TCP.
+3. After `AGAIN` seconds a query goes out once more, from the same socket, in plain lower case; at once when a reply
+   shows that the resolver does not keep the case, and from then on all do.
+4. A truncated reply is no answer: the query goes to the same resolver over TCP. So does one that a proxy's server has
+   left unanswered for `AGAIN` seconds, because many carry no UDP.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ class _Port:
 class _UDPAsk(Ask):
     """With the socket that it is on, the question as it was sent, and a try over TCP."""
 
-    __slots__ = ("cancel_tcp", "port", "sent_name")
+    __slots__ = ("cancel_tcp", "port", "sent_name", "was_plain")
 
     port: _Port | None
     sent_name: bytes
     cancel_tcp: Cancel | None
+    was_plain: bool
+    """Whether it was sent in lower case because a reply had other letters."""
 
 
 class UDPResolver:
@@ -82,6 +85,7 @@ class UDPResolver:
         self._sockets = sockets
         self._draw = draw
         self._mutation = mutation
+        self._mixes = True
         self._ports: list[_Port] = []
 
     def ask(self, query: bytes, heard: Heard, ended: Ended) -> Cancel:
@@ -89,7 +93,8 @@ class UDPResolver:
         reactor = self._reactor
         asked = _UDPAsk(query, self.label, heard, ended, reactor.now)
         asked.cancel_tcp = asked.port = None
-        asked.sent_name = mixed(asked.query.name, self._draw)
+        asked.was_plain = False
+        asked.sent_name = mixed(asked.query.name, self._draw) if self._mixes else asked.query.name
         self._place(asked)
         again = reactor.call_later(AGAIN, lambda: self._again(asked))
         timer = reactor.call_later(PATIENCE, lambda: self._failed(asked, f"no answer for {PATIENCE:g} seconds"))
@@ -197,16 +202,20 @@ class UDPResolver:
         return asked.query.name if asked.retried else asked.sent_name
 
     def _again(self, asked: _UDPAsk) -> None:
-        if not asked.over and asked.cancel_tcp is None:
-            asked.retried = True
-            self._send(asked)
+        if asked.over or asked.retried or asked.cancel_tcp is not None:
+            return
+        asked.retried = True
+        self._send(asked)
+        if asked.port is not None and asked.port.codec is not None:
+            self._ask_over_tcp(asked)
 
     def _ask_over_tcp(self, asked: _UDPAsk) -> None:
-        asked.cancel_tcp = self._over_tcp.ask(
-            asked.message,
-            lambda reply, _label, now: asked.heard(reply, now),
-            lambda why, _now: self._failed(asked, f"over TCP: {why}"),
-        )
+        if asked.cancel_tcp is None:
+            asked.cancel_tcp = self._over_tcp.ask(
+                asked.message,
+                lambda reply, _label, now: asked.heard(reply, now),
+                lambda why, _now: self._failed(asked, f"over TCP: {why}"),
+            )
 
     def _failed(self, asked: _UDPAsk, why: str) -> None:
         self._forget(asked)
@@ -241,13 +250,17 @@ class UDPResolver:
             except BadPacket:
                 self.dropped += 1
                 return
-        if asked is None or not is_answer(message, asked.query) or not self._keeps_case(message, asked):
+        if asked is None or not is_answer(message, asked.query):
             self.dropped += 1
-        elif asked.cancel_tcp is not None:
-            return  # TCP is asked already
+        elif not self._keeps_case(message, asked):
+            self.dropped += 1
+            asked.retried = asked.was_plain = True
+            self._send(asked)
         elif message[2] & _TRUNCATED:
             self._ask_over_tcp(asked)
         else:
+            if asked.was_plain:
+                self._mixes = False
             asked.heard(message, self._reactor.now)
 
     @staticmethod
