@@ -112,9 +112,20 @@ class Instructions:
             tunnel["gateway"] = self.gateways
         changes: dict[str, Any] = {"tunnel": profile.tunnel.model_copy(update=tunnel)} if tunnel else {}
         if self.servers:
-            changes["server"] = self.servers
+            changes |= _way_out(self.servers)
         if self.on_demand is not None:
             changes["on_demand"] = profile.on_demand.model_copy(update={"enabled": self.on_demand})
         if self.dns is not None:
             changes["dns"] = profile.dns.model_copy(update={"mode": self.dns})
         return profile.model_copy(update=changes)
+
+
+def _way_out(servers: tuple[str, ...]) -> dict[str, Any]:
+    """What `--server` makes of a profile. Raises LocalError."""
+    from tunflow.manager.shadowvpn_profile import is_shadowvpn, provider_of  # noqa: PLC0415
+
+    if any(map(is_shadowvpn, servers)):
+        if len(servers) > 1:
+            raise LocalError("shadowvpn:// carries packets: it cannot be part of a chain of servers")
+        return provider_of(servers[0])
+    return {"server": servers}

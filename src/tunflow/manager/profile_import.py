@@ -15,6 +15,7 @@ from tunflow.manager.clash import parse_clash
 from tunflow.manager.fetch import fetch
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_rules import GroupSection, ServerSection
+from tunflow.manager.shadowvpn_profile import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
 from tunflow.manager.subscription import Skipped, name_from, name_of, server_list_untrusted
 
 GROUP = "servers"
@@ -63,6 +64,12 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
     """The profile that a source describes. Raises LocalError when nothing in it can be used."""
     if len(source.content) > profile_file.LARGEST:
         raise LocalError(f"{source.label}: more than {profile_file.LARGEST} bytes is no list of servers")
+    if is_shadowvpn(source.content[:100].decode(errors="replace")):
+        keys = provider_of(source.content.decode(errors="replace"))
+        return Imported(Profile(name=name or source.name, **keys), [], True)
+    if is_shadowvpn_file(source.content):
+        keys = provider_of_file(source.content.decode(errors="replace").splitlines(), source.label)
+        return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_clash(source.content):
         return Imported(*parse_clash(source.content.decode("utf-8-sig"), source.label, name or source.name), True)
     try:

@@ -1,8 +1,11 @@
 """A tunnel of a provider's for the whole machine: what `manager.engine` is for servers.
 
 A packet tunnel says its addresses, routes and resolvers itself (`set_tunnel_network_settings`), any number of times;
-the profile's own are left out then. For a proxy the host is set up as the profile says, and the provider decides about
-each flow. The provider's own connections carry the mark that keeps them out of the tunnel.
+the profile's own are left out then, but for what it excludes. A tunnel that takes all of one IP version and nothing of
+the other leaves the other unreachable: it must not go around.
+
+For a proxy the host is set up as the profile says, and the provider decides about each flow. The provider's own
+connections carry the mark that keeps them out of the tunnel.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from tunflow.host.monitor import NetworkMonitor
 from tunflow.host.network_facts import describe
 from tunflow.host.network_path import PathFinder
 from tunflow.host.route_query import RouteQuery
-from tunflow.host.settings import HostDNS, HostSettings
+from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
 from tunflow.io import moving
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
@@ -318,12 +321,15 @@ def _host_settings(profile: HostSettings, settings: PacketTunnelNetworkSettings)
     addresses = tuple(address for family in families for address in family.addresses)
     own = tuple(address.network for address in addresses if address.network.num_addresses > 1)
     routes = partial(_destinations, families)
+    included = routes("included_routes")
+    if any(not route.prefixlen for route in included):
+        included = (*included, *EVERYTHING)
     return replace(
         profile,
         addresses=addresses,
         mtu=settings.mtu_on(PHYSICAL_MTU),
-        included=tuple(dict.fromkeys((*own, *routes("included_routes")))),
-        excluded=routes("excluded_routes"),
+        included=tuple(dict.fromkeys((*own, *included))),
+        excluded=tuple(dict.fromkeys((*profile.excluded, *routes("excluded_routes")))),
         dns=None if settings.dns_settings is None else _host_dns(settings.dns_settings),
     )
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.manager.shadowvpn_profile import is_shadowvpn
 from tunflow.proxies.link import parse_server
+from tunflow.tunnels.shadowvpn.config import parse_link
 
 MOST_SERVERS = 10_000
 """More than this is no list of servers."""
@@ -64,6 +66,9 @@ def server_list_untrusted(content: bytes) -> ServerList:
 
 def name_of(link: str) -> str:
     """What a server is called in a profile: its tag, or else where it is. Raises LocalError for a wrong link."""
+    if is_shadowvpn(link):
+        config = parse_link(link)
+        return name_from(f"{config.server}-{config.port}")
     server = parse_server(link)
     tag = getattr(server, "tag", None)
     host = getattr(server, "host", None)

@@ -67,7 +67,10 @@ def parse_server(url: str, *, listening: bool = False) -> Server:
     if scheme == "tor":
         return link_proxies.parse_tor(rest)
     if scheme == "shadowvpn":
-        raise LocalError(f"{scheme}:// is not supported yet; accepted are {_ACCEPTED}")
+        raise LocalError(
+            f"{scheme}:// carries packets and no flows: give it alone, to tunflow up, profile import or serve; "
+            f"accepted here are {_ACCEPTED}"
+        )
     if scheme not in {"direct", "block"}:
         raise LocalError(f"unknown server scheme {scheme}://; accepted are {_ACCEPTED}")
     if rest not in {"", "/"}:
