@@ -93,6 +93,8 @@ def told(text):
         ),
         ("{name: v, type: ss, server: a, cipher: aes-256-gcm, password: x}", "proxy 'v': server and port are missing"),
         ("{name: v, type: ss, server: a, port: 99999, cipher: aes-256-gcm, password: x}", "proxy 'v': "),
+        ("{name: v, type: ss, server: [a], port: 1, cipher: x, password: x}", "proxy 'v': server is not supported"),
+        ("{name: v, type: {a: b}}", "proxy 'v': type is not supported"),
         ("{name: DIRECT, type: direct}", "proxy 'DIRECT': the name is taken"),
         ("{name: 'a,b', type: direct}", "an entry of proxies is a mapping with a name that has no comma"),
         ("[a]", "an entry of proxies is a mapping"),

@@ -96,7 +96,7 @@ class _Clash:
                 read(data[key])
 
     def _skip(self, why: str, *key: str | int) -> None:
-        self.skipped.append(Skipped(self._document.at(*key), why))
+        self.skipped.append(Skipped(self._document.at(*key), " ".join(why.split())[:300]))
 
     def _place(self, ours: Key, *theirs: str | int) -> None:
         """A key of the profile stands where one of the document does."""
@@ -185,12 +185,12 @@ class _Clash:
         sets: dict[str, Any] = {}
         for name, provider in providers.items():
             key = ("rule-providers", name)
-            kind = provider.get("type") if isinstance(provider, dict) else None
+            kind = str(provider.get("type")) if isinstance(provider, dict) else None
             if kind not in {"http", "file"} or provider.get("behavior") not in BEHAVIORS:
                 self._skip(f"rule set {name!r}: only type http or file, behavior {' or '.join(BEHAVIORS)}", *key)
-            elif provider.get("format", "yaml") not in {"yaml", "text"}:
+            elif str(provider.get("format", "yaml")) not in {"yaml", "text"}:
                 self._skip(f"rule set {name!r}: format {provider['format']} is not supported", *key)
-            elif not provider.get("url" if kind == "http" else "path"):
+            elif not isinstance(provider.get("url" if kind == "http" else "path"), str):
                 self._skip(f"rule set {name!r}: {'url' if kind == 'http' else 'path'} is missing", *key)
             else:
                 sets[name] = {"behavior": provider["behavior"]}
@@ -240,6 +240,8 @@ class _Clash:
 
 def link_of(proxy: dict[str, Any]) -> str:
     """The link of one entry of `proxies`. Raises LocalError for what we do not have."""
+    if odd := [key for key, value in proxy.items() if not isinstance(value, str | None)]:
+        raise LocalError(f"{', '.join(odd)} is not supported")
     kind = proxy.get("type")
     if kind not in _PROXY_KEYS:
         raise LocalError(f"type {kind} is not supported; {', '.join(_PROXY_KEYS)} are")

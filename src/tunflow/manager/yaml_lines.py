@@ -33,7 +33,8 @@ class YAMLDocument:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f"{file}:{mark.line + 1}" if mark is not None else file
-            raise LocalError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+            why = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise LocalError(f"{place}: not valid YAML: {why}") from None
         except RecursionError:
             raise LocalError(f"{file}: not valid YAML: nested too deep") from None
         self._count = 0

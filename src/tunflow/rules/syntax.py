@@ -71,7 +71,7 @@ class Line(NamedTuple):
 
     def error(self, why: str) -> LocalError:
         """What is wrong with it, in one line."""
-        return LocalError(f"{self.file}:{self.number}: {why}, in {self.text[:200]!r}")
+        return LocalError(f"{self.file}:{self.number}: {' '.join(why.split())}, in {self.text[:200]!r}")
 
 
 class Rule(NamedTuple):
@@ -229,7 +229,7 @@ def _network(value: str) -> Network:
 def _regex(value: str) -> DomainRegex:
     try:
         return DomainRegex(re.compile(value, re.IGNORECASE))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"not a regular expression: {error}") from error
 
 
