@@ -388,7 +388,7 @@ def test_a_group_ends_when_all_have(rig):
     first.asks[0][1]("gone", rig.reactor.now)
     assert rig.ended == []
     second.asks[0][1]("gone too", rig.reactor.now)
-    assert rig.ended == ["gone too"]
+    assert rig.ended == ["m1: gone too"]
 
 
 def test_a_race_asks_all_at_once(rig):

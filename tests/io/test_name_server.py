@@ -110,7 +110,8 @@ def test_a_failure_is_said_once_a_minute(world):
         world.server.say(answer(world.server.asked[-1][0], code=2))
         world.rig.settle()
     assert [message[3] & 15 for message in world.answers] == [2, 2]
-    assert world.said == ["names cannot be looked up: real1.test: servers: it answered with code 2"]
+    label = f"udp://{world.server.target}"
+    assert world.said == [f"names cannot be looked up: real1.test: servers: {label}: it answered SERVFAIL"]
 
 
 def test_a_reload_keeps_the_cache_and_the_fake_addresses_and_lets_lookups_end(world):
@@ -130,6 +131,15 @@ def test_a_reload_keeps_the_cache_and_the_fake_addresses_and_lets_lookups_end(wo
     assert len(other.asked) == 1
     world.rig.wait(LINGER)
     other.close()
+
+
+def test_without_fake_addresses_those_given_out_still_mean_their_names(world):
+    fake = fake_of(world, "a.test")
+    world.names.reconfigure(world.configured(world.server.target), lambda _via: DirectDialer())
+    assert world.names.name_of(CLIENT.host, fake) == "a.test"
+    count = len(world.answers)
+    world.query("a.test")
+    assert (len(world.answers), len(world.server.asked)) == (count, 1)
 
 
 def test_a_configuration_that_cannot_work_changes_nothing(world):

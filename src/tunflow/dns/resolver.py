@@ -98,6 +98,8 @@ class Plan:
     """Names that get no fake address."""
     hides: Callable[[str, int], bool] = lambda name, kind: False  # noqa: ARG005
     """Names and types that are answered with "no such record"."""
+    gives_fake: bool = True
+    """Whether names get fake addresses, if there are some; those given out before go on to mean what they did."""
     hide_resolvers: bool = False
     """Whether the names of public resolvers do not exist, so that clients use this one."""
 
@@ -289,7 +291,9 @@ class Resolver:
             if meant is None:
                 return replies.nothing(query, NO_SUCH_NAME)
             return replies.pointer(query, wire_of(meant), FAKE_TTL)
-        if kind not in {A, AAAA, HTTPS, SVCB} or "." not in name or "\\" in name or self.plan.must_be_real(name):
+        if kind not in {A, AAAA, HTTPS, SVCB} or not self.plan.gives_fake:
+            return None
+        if "." not in name or "\\" in name or self.plan.must_be_real(name):
             return None
         if kind in {HTTPS, SVCB}:  # its address hints would be real ones (RFC 9460 §7.3)
             return replies.nothing(query)

@@ -15,8 +15,8 @@ from tunflow.io.reactor import Reactor, Timer
 STAGGER = 0.8
 """Seconds. Most lookups take less; and several resolvers fit into the time that a client waits."""
 BENCHED = 30.0
-_CANNOT = frozenset({1, 2, 4, 5, 9})
-"""FORMERR, SERVFAIL, NOTIMP, REFUSED, NOTAUTH (RFC 1035 §4.1.1, RFC 2136 §2.2)."""
+_CANNOT = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
+"""RFC 1035 §4.1.1, RFC 2136 §2.2."""
 
 
 class ResolverGroup:
@@ -107,9 +107,10 @@ class _GroupAsk:
         def heard(message: bytes, label: str, now: float) -> None:
             if self._over:
                 return
-            if message[3] & 15 in _CANNOT:
+            cannot = _CANNOT.get(message[3] & 15)
+            if cannot is not None:
                 self._group.answered(number)
-                pass_over(f"it answered with code {message[3] & 15}", now)
+                pass_over(f"it answered {cannot}", now)
             else:
                 self._group.answered(number)
                 self._heard(message, label, now)
@@ -126,7 +127,7 @@ class _GroupAsk:
             if self._left:
                 self._next()
             elif not self._running:
-                self._ended(why, now)
+                self._ended(f"{self._group.member(number).label}: {why}", now)
 
         self._cancels.append(self._group.member(number).ask(self._query, heard, end))
         if self._left and not self._group.races:

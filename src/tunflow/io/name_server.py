@@ -203,7 +203,7 @@ class NameServer:
         return fake
 
     def _plan(self, config: DNSConfig) -> Plan:
-        return replace(config.plan, hide_resolvers=config.block_encrypted)
+        return replace(config.plan, hide_resolvers=config.block_encrypted, gives_fake=config.fake_ip is not None)
 
     def _make_groups(self, config: DNSConfig, dialer_for: DialerFor) -> dict[str, Upstreams]:
         made: dict[str, Upstreams] = {}
