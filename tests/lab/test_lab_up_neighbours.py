@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6, Namespace, ip, nodad
-from lab_system import System
+from lab_support import COUNTED_DIGEST
+from lab_system import System, client
 from lab_uplinks import BEHIND4, BEHIND6, LAN4, LAN6, UplinkLab, until
 
 pytestmark = pytest.mark.lab
@@ -142,6 +143,19 @@ def test_strict_reverse_path_filtering(uplinks: UplinkLab, system: System) -> No
         assert system.snapshot() == before
     finally:
         system.run(["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0"])
+
+
+@pytest.mark.parametrize("target", [SITE4, SITE6])
+def test_a_lan_whose_packets_are_small_and_complete(uplinks: UplinkLab, system: System, target: str) -> None:
+    """As a network card without offload delivers them: nothing says "partial checksum" or "super-segment"."""
+    lan = uplinks.behind
+    lan.run(client("offload", "eth0", "off"))
+    try:
+        system.up("--gateway", "lan0")
+        assert lan.run(client("upload", target, COUNTED_DIGEST, 5 * PART)).stdout == "ok\n"
+        assert lan.run(["ping", "-c1", "-W2", "-s", "1400", target]).returncode == 0
+    finally:
+        lan.run(client("offload", "eth0", "on"))
 
 
 def test_rules_that_somebody_removes_come_back(uplinks: UplinkLab, system: System) -> None:
