@@ -168,7 +168,7 @@ def test_watching(tmp_path: Path) -> None:
     path = tmp_path / "control"
 
     async def scenario(server: ControlServer) -> None:
-        events = watch(path)
+        events = await asyncio.to_thread(watch, path)
         first = asyncio.create_task(asyncio.to_thread(next, events))
         while not first.done():
             server.tell(Event("log", {"line": "hello"}))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6
+from bench.netlab.tunnel import TUNFLOW
 from lab_system import System
 
 pytestmark = pytest.mark.lab
@@ -65,3 +67,16 @@ def test_down_twice_and_without_up(system: System) -> None:
     system.ok("down")
     assert json.loads(system.ok("down", "--json"))["was"] == "down"
     assert system.snapshot() == before
+
+
+def test_logs_are_followed(system: System) -> None:
+    system.up()
+    argv = system.host.command([TUNFLOW, "logs", "--follow"])
+    with subprocess.Popen(argv, env=system.env, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        while "carries everything" not in (line := following.stdout.readline()):
+            assert line
+        system.ok("down")
+        rest = following.stdout.read()
+    assert "stopping" in rest
+    assert rest.count("disconnecting") == 1

@@ -44,7 +44,7 @@ class Rights:
         self._fake_addresses = plan.fake_addresses
         self._why_kept = privileges.why_kept() if self.owner == 0 else "it was not root that started it"
         self._helper: HelperNetwork | None = None
-        if self._why_kept is None:
+        if self.owner == 0:
             self._helper = HelperNetwork(runtime.state, self._clean_up)
 
     def network(self) -> Network:
@@ -67,7 +67,7 @@ class Rights:
 
     def drop(self) -> None:
         """Let go of all rights that are not needed any more. Raises OSError, LocalError."""
-        if self._helper is not None:
+        if self._why_kept is None:
             if self._fake_addresses is not None:
                 privileges.give_folder(self._fake_addresses)
             privileges.drop(self._kept)

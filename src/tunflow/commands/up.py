@@ -132,9 +132,11 @@ def logs(options: argparse.Namespace) -> int:
         raise LocalError(f"cannot read {runtime.log}: {error.strerror}") from None
     sys.stdout.write(shown)
     sys.stdout.flush()
+    already = set(shown.splitlines()[-20:])  # what was said between asking and reading comes by both ways
     for event in events or ():
-        if event.name == "log":
-            print(event.facts.get("line", ""), flush=True)  # noqa: T201 - this is the command's output
+        line = event.facts.get("line", "")
+        if event.name == "log" and line not in already:
+            print(line, flush=True)  # noqa: T201 - this is the command's output
     return 0
 
 

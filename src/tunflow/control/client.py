@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,17 @@ def ask(path: Path, operation: str, *, patience: float = PATIENCE, **arguments: 
 
 
 def watch(path: Path) -> Iterator[Event]:
-    """Events as they happen, until the daemon ends. Raises as `ask` does."""
-    with _connect(path, PATIENCE) as sock, sock.makefile("rb") as lines:
-        sock.sendall(encode_request(Request("watch")))
-        _result(lines.readline(MAX_LINE + 1))
-        sock.settimeout(None)
+    """Events from now on, until the daemon ends. Raises as `ask` does."""
+    sock = _connect(path, PATIENCE)
+    lines = sock.makefile("rb")
+    sock.sendall(encode_request(Request("watch")))
+    _result(lines.readline(MAX_LINE + 1))
+    sock.settimeout(None)
+    return _events(sock, lines)
+
+
+def _events(sock: socket.socket, lines: BufferedReader) -> Iterator[Event]:
+    with sock, lines:
         while line := lines.readline(MAX_LINE + 1):
             try:
                 event = parse_answer_untrusted(line)

@@ -18,6 +18,8 @@ import tunflow
 from tunflow.errors import LocalError
 
 CAP_DAC_READ_SEARCH = 2
+CAP_SETGID = 6
+CAP_SETUID = 7
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 CAP_SYS_PTRACE = 19
@@ -49,6 +51,8 @@ def why_kept() -> str | None:
     """Why root's rights cannot be dropped; None when they can."""
     if unprivileged_user() is None:
         return f"there is no user {' or '.join(USERS)}"
+    if any(not effective() >> number & 1 for number in (CAP_SETUID, CAP_SETGID)):
+        return "it takes CAP_SETUID and CAP_SETGID to become another user"
     places = [Path(str(tunflow.__file__)).parent, *(Path(entry) for entry in sys.path if entry)]
     closed = next((place for place in places if place.exists() and not _is_open(place)), None)
     return None if closed is None else f"{closed} can be read by root only"
