@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from test_policy import Bench, here
@@ -38,11 +40,14 @@ class Web:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
-                self.asked.append(connection.recv(1000))
-                connection.sendall(self._answer)
-                if not self._answer:
-                    connection.recv(1)
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            self.asked.append(connection.recv(1000))
+            connection.sendall(self._answer)
+            if not self._answer:
+                connection.recv(1)
 
     def close(self) -> None:
         self._listener.close()
@@ -113,6 +118,25 @@ def test_flows_move_away_from_a_server_that_fails(web):
     before = len(alive.asked)
     bench.send(SYN, seq=0)
     assert len(alive.asked) > before
+    policy.close()
+    bench.close()
+
+
+def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
+    dying, alive = Named(web.peer), Named(web.peer)
+    dying.label = "dying"
+    policy = RulePolicy(routing(["MATCH,auto"], {"a": dying, "b": alive}, [Group("auto", "fallback", ("a", "b"))]))
+    bench = Bench(policy)
+    policy.serve(bench.driver)
+    health = policy.routing.groups.health
+    bench.send(SYN, seq=0)
+    bench.until(lambda: health.delay("a") is not None and health.delay("b") is not None)
+    dying.peer = endpoint("127.0.0.1", 1)
+    for server in ("a", "b"):
+        health._servers[server].answered_at -= 10  # it answered long ago
+    bench.driver.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
+    bench.until(lambda: not health.works("a"))
+    assert health.works("b")
     policy.close()
     bench.close()
 

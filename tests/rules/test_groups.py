@@ -170,6 +170,30 @@ def test_checks_do_not_stampede() -> None:
     assert max(times) - min(times) > 0.1 * INTERVAL
 
 
+def test_a_flow_that_fails_has_the_server_asked_at_once_and_once() -> None:
+    bench = Bench(group("fallback", "a", "b"))
+    bench.health.suspect("a", 0)  # nobody needs to know
+    assert bench.health.next_timeout() is None
+    bench.use(0)
+    bench.answer(0)
+    bench.delays["a"] = None
+    for _ in range(100):
+        bench.health.suspect("a", 1)  # it has just answered
+    assert bench.health.next_timeout() == INTERVAL
+    for _ in range(100):
+        bench.health.suspect("a", 100)
+    assert bench.health.next_timeout() == 100
+    bench.health.handle_timeout(100)
+    bench.health.suspect("a", 100)
+    assert bench.health.due == ["a"]
+    bench.answer(100)
+    assert bench.use(101) == "b"
+    bench.health.suspect("a", 200)  # known already
+    bench.delays["a"] = 0.1
+    bench.run(INTERVAL - 1)
+    assert [when for when, server in bench.asked if server == "a"] == [0, 100, 100 + RETRY]
+
+
 def test_a_server_that_failed_is_asked_again_sooner_and_then_later() -> None:
     bench = Bench(group("fallback", "a", "b"))
     bench.delays["a"] = None

@@ -68,6 +68,7 @@ class RulePolicy:
     def serve(self, driver: Driver) -> None:
         """Decide this driver's flows."""
         self.driver, self.names = driver, driver.name_server
+        driver.servers.troubled = self._suspect
         self._watch(driver)
 
     def reload(self, routing: Routing) -> None:
@@ -87,6 +88,14 @@ class RulePolicy:
         self.close()
         groups = self.routing.groups
         self._checks = HealthChecks(driver.reactor, groups.health, self.dialer, groups.url, driver.sockets)
+
+    def _suspect(self, label: str) -> None:
+        """A flow failed at a server."""
+        for name, way in self.routing.ways.items():
+            if not isinstance(way, Refuse) and way.label == label:
+                self.routing.groups.health.suspect(name, self._running.reactor.now)
+        if self._checks is not None:
+            self._checks.arm()
 
     def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
         """For a new TCP connection."""

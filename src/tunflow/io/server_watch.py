@@ -6,6 +6,7 @@ A proxy with a wrong password looks like a silent one, because a server does not
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from tunflow.errors import BadPacket
 from tunflow.io.cause_log import CauseLog
@@ -29,6 +30,8 @@ class ServerWatch:
         self._watched: set[str] = set()
         self._spoken_to: set[str] = set()
         """Those that owe an answer before they carry anything."""
+        self.troubled: Callable[[str], None] | None = None
+        """Told of each flow that a proxy failed."""
 
     def asked(self, label: str) -> None:
         """A flow goes through it."""
@@ -48,10 +51,12 @@ class ServerWatch:
         """It will not do as we ask. What it says of targets is the clients' to hear and not told here."""
         self.answered(label)
         if refused.refusal.is_servers_fault:
+            self._trouble(label)
             self._log.tell(f"refused {label} {refused}", f"the server {label} refuses: {refused}")
 
     def failed(self, label: str, error: int) -> None:
         """It could not be reached."""
+        self._trouble(label)
         self._log.tell(
             f"proxy {label} {error}",
             f"cannot reach the server {label}: {os.strerror(error)}; check its address and port, and that it runs",
@@ -59,13 +64,19 @@ class ServerWatch:
 
     def garbled(self, label: str, error: BadPacket, heard: bool) -> None:
         """It sent what does not decode."""
+        self._trouble(label)
         advice = "the flow is reset" if heard else "check the password and method"
         self._log.tell(f"garbled {label} {error}", f"the server {label} sent what cannot be read ({error}); {advice}")
 
     def closed_unheard(self, label: str) -> None:
         """It closed a flow without a byte."""
+        self._trouble(label)
         if label not in self._answered:
             self._advise(label, "closed a connection without an answer")
+
+    def _trouble(self, label: str) -> None:
+        if self.troubled is not None:
+            self.troubled(label)
 
     def _check_silence(self, label: str) -> None:
         self._watched.discard(label)

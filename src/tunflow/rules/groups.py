@@ -8,7 +8,8 @@ Rules:
   come back is better than nothing.
 - A member may be a group. It works if what it would choose works.
 - Health checks do not stampede: a server is asked only while a group that needs to know is in use, once at a time,
-  however many groups it is in, not more than `AT_ONCE` in all, and at times that differ by a random part.
+  however many groups it is in, not more than `AT_ONCE` in all, and at times that differ by a random part. A flow that
+  fails at a server has it asked at once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ TOLERANCE = 0.05
 """Seconds by which another server must be faster."""
 AT_ONCE = 4
 """Checks under way at a time."""
+SUSPECTED_AFTER = 5.0
+"""Seconds after an answer during which a flow that fails is no reason to ask again."""
 IN_USE = 2.0
 """Intervals after the last flow during which a group is checked."""
 
@@ -71,18 +74,26 @@ class Health:
         known.interval = min(known.interval, interval)
         if not known.scheduled:
             known.scheduled = True
-            self._schedule(server, max(now, known.next_at))
+            self._schedule(known, server, max(now, known.next_at))
+
+    def suspect(self, server: str, now: float) -> None:
+        """A flow failed at this server: ask it now instead of at its time, if anybody needs to know."""
+        known = self._servers.get(server)
+        if known is None or not known.scheduled or known.asking or known.failures:
+            return
+        if now - known.answered_at >= SUSPECTED_AFTER:
+            self._schedule(known, server, now)
 
     def succeeded(self, server: str, delay: float, now: float) -> None:
         """It answered within `delay` seconds."""
-        known = self._answered(server)
+        known = self._answered(server, now)
         known.failures = 0
         known.delay = delay
         self._again(server, now, known.interval)
 
     def failed(self, server: str, now: float) -> None:
         """It did not."""
-        known = self._answered(server)
+        known = self._answered(server, now)
         known.failures += 1
         known.delay = None
         self._again(server, now, min(known.interval, RETRY * 2 ** min(known.failures - 1, 10)))
@@ -94,11 +105,14 @@ class Health:
     def handle_timeout(self, now: float) -> None:
         """Put those into `due` that it is time for."""
         while self._times and self._times[0][0] <= now:
-            _, server = heapq.heappop(self._times)
+            when, server = heapq.heappop(self._times)
             known = self._servers[server]
+            if when != known.next_at or known.asking:
+                continue  # another time was set since
             if now - known.used_at > IN_USE * known.interval:
                 known.scheduled = False  # nobody needs to know; the next flow asks again
                 continue
+            known.asking = True
             self._waiting.append(server)
         self._start()
 
@@ -107,24 +121,27 @@ class Health:
             self._asking += 1
             self.due.append(self._waiting.pop(0))
 
-    def _answered(self, server: str) -> _Server:
+    def _answered(self, server: str, now: float) -> _Server:
         self._asking -= 1
         self._start()
-        return self._servers[server]
+        known = self._servers[server]
+        known.asking = False
+        known.answered_at = now
+        return known
 
     def _again(self, server: str, now: float, pause: float) -> None:
         known = self._servers[server]
-        known.next_at = now + pause * (1 - JITTER * self._random())
-        self._schedule(server, known.next_at)
+        self._schedule(known, server, now + pause * (1 - JITTER * self._random()))
 
-    def _schedule(self, server: str, when: float) -> None:
+    def _schedule(self, known: _Server, server: str, when: float) -> None:
+        known.next_at = when
         heapq.heappush(self._times, (when, server))
 
 
 class _Server:
     """One server's health."""
 
-    __slots__ = ("delay", "failures", "interval", "next_at", "scheduled", "used_at")
+    __slots__ = ("answered_at", "asking", "delay", "failures", "interval", "next_at", "scheduled", "used_at")
 
     def __init__(self) -> None:
         self.delay: float | None = None
@@ -133,6 +150,8 @@ class _Server:
         self.next_at = 0.0
         self.interval = INTERVAL
         self.scheduled = False
+        self.asking = False
+        self.answered_at = -SUSPECTED_AFTER
 
 
 @dataclass(slots=True)
