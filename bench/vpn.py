@@ -15,20 +15,38 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
 
 from bench.netlab.namespaces import SERVER4, SITE4, Lab
 from bench.netlab.peers import IPERF_PORT, start_iperf3, wait_reachable
-from bench.netlab.processes import Process
+from bench.netlab.processes import Process, cpu_seconds
 from bench.netlab.tunnel import TUNFLOW, HeldTunnel
 
 PORT = 1123
 OPENVPN_PORT = 1194
 PROVIDER = "tunflow.providers.shadowvpn:ShadowVPNProvider"
 ROWS = ("limit", "openvpn", "shadowvpn", "shadowvpn-9000")
-Runner = list[str]
-"""What stands in front of a command on C."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A tunnel that is up: what stands in front of a command on C, and the processes that work for it."""
+
+    runner: list[str]
+    pids: list[int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Mbit/s up and down, CPU seconds of both ends for a gigabyte up and down, median round trip in ms when idle."""
+
+    up: float
+    down: float
+    cpu_up: float
+    cpu_down: float
+    ping: float
 
 
 def main() -> int:
@@ -42,25 +60,25 @@ def main() -> int:
         print("bench.vpn: network namespaces need root", file=sys.stderr)
         return 2
     rows = options.rows.split(",")
-    found: dict[str, list[tuple[float, float, float]]] = {row: [] for row in rows}
+    found: dict[str, list[Sample]] = {row: [] for row in rows}
     with Lab() as lab:
         start_iperf3(lab)
         wait_reachable(lab)
         for _ in range(options.rounds):
             for row in rows:
-                with TUNNELS[row](lab) as runner:
-                    found[row].append(_measure(lab, runner, options.seconds))
+                with TUNNELS[row](lab) as running:
+                    found[row].append(_measure(lab, running, options.seconds))
     _print(found)
     return 0
 
 
 @contextmanager
-def _limit(_: Lab) -> Iterator[Runner]:
-    yield []
+def _limit(_: Lab) -> Iterator[Running]:
+    yield Running([], [])
 
 
 @contextmanager
-def _shadowvpn(lab: Lab, mtu: int = 1432) -> Iterator[Runner]:
+def _shadowvpn(lab: Lab, mtu: int = 1432) -> Iterator[Running]:
     with ExitStack() as stack:
         server = stack.enter_context(
             lab.start(lab.server, [TUNFLOW, "serve", f"shadowvpn://secret@{SERVER4}:{PORT}?mtu={mtu}"])
@@ -69,11 +87,11 @@ def _shadowvpn(lab: Lab, mtu: int = 1432) -> Iterator[Runner]:
         link = f"link=shadowvpn://secret@{SERVER4}:{PORT}?mtu={mtu}"
         tunnel = HeldTunnel(lab, lambda argv: [TUNFLOW, "run", "--provider", PROVIDER, "--config", link, "--", *argv])
         stack.callback(tunnel.stop)
-        yield tunnel.command([])
+        yield Running(tunnel.command([]), [server.pid, *tunnel.pids()])
 
 
 @contextmanager
-def _openvpn(lab: Lab) -> Iterator[Runner]:
+def _openvpn(lab: Lab) -> Iterator[Running]:
     """openvpn as its manual sets up two hosts: TLS with certificates, AES-256-GCM, UDP, offloads as they come."""
     where = lab.directory
     _certificates(where)
@@ -93,13 +111,13 @@ def _openvpn(lab: Lab) -> Iterator[Runner]:
                                    "10.8.0.2", "10.8.0.1", "--route", SITE4, "255.255.255.255", "10.8.0.1"])
         )  # fmt: skip
         _wait(client, "Initialization Sequence Completed")
-        yield []
+        yield Running([], [server.pid, client.pid])
 
 
 @contextmanager
-def _shadowvpn_9000(lab: Lab) -> Iterator[Runner]:
-    with _shadowvpn(lab, 9000) as runner:
-        yield runner
+def _shadowvpn_9000(lab: Lab) -> Iterator[Running]:
+    with _shadowvpn(lab, 9000) as running:
+        yield running
 
 
 TUNNELS = {
@@ -110,31 +128,37 @@ TUNNELS = {
 }
 
 
-def _measure(lab: Lab, runner: Runner, seconds: int) -> tuple[float, float, float]:
-    """Mbit/s up and down, and the median round trip in ms of an idle tunnel."""
-
+def _measure(lab: Lab, running: Running, seconds: int) -> Sample:
     def run(argv: Sequence[str]) -> str:
-        return lab.client.run([*runner, *argv], timeout=60).stdout
+        return lab.client.run([*running.runner, *argv], timeout=60).stdout
 
-    rates = []
+    rates, cpu = [], []
     for direction in ([], ["-R"]):
+        before = sum(map(cpu_seconds, running.pids))
         text = run(["iperf3", "-J", "-c", SITE4, "-p", str(IPERF_PORT), "-t", str(seconds), "-O", "1", *direction])
-        rates.append(json.loads(text)["end"]["sum_received"]["bits_per_second"] / 1e6)
+        used = sum(map(cpu_seconds, running.pids)) - before
+        rate = json.loads(text)["end"]["sum_received"]["bits_per_second"]
+        rates.append(rate / 1e6)
+        cpu.append(used / (rate * (seconds + 1) / 8e9))
     pings = re.findall(r"time=([0-9.]+)", run(["ping", "-c", "100", "-i", "0.01", SITE4]))
-    return rates[0], rates[1], median(map(float, pings))
+    return Sample(rates[0], rates[1], cpu[0], cpu[1], median(map(float, pings)))
 
 
-def _print(found: dict[str, list[tuple[float, float, float]]]) -> None:
-    medians = {row: [median(sample) for sample in zip(*samples, strict=True)] for row, samples in found.items()}
-    print("|  | up Mbit/s | down Mbit/s | ping ms |\n|---|--:|--:|--:|")
-    for row, (up, down, ping) in medians.items():
-        print(f"| {row} | {up:,.0f} | {down:,.0f} | {ping:.3f} |")
-    if "openvpn" in medians:
-        for row, (up, down, _) in medians.items():
-            if row != "openvpn":
-                print(
-                    f"| {row} / openvpn | {up / medians['openvpn'][0]:.2f} | {down / medians['openvpn'][1]:.2f} | - |"
-                )
+def _print(found: dict[str, list[Sample]]) -> None:
+    medians = {}
+    for row, samples in found.items():
+        up, down, cpu_up, cpu_down, ping = map(median, zip(*map(astuple, samples), strict=True))
+        medians[row] = Sample(up, down, cpu_up, cpu_down, ping)
+    print("|  | up Mbit/s | down Mbit/s | CPU s/GB up | CPU s/GB down | ping ms |\n|---|--:|--:|--:|--:|--:|")
+    for row, each in medians.items():
+        print(
+            f"| {row} | {each.up:,.0f} | {each.down:,.0f} | {each.cpu_up:.1f} | {each.cpu_down:.1f} | {each.ping:.3f} |"
+        )
+    theirs = medians.get("openvpn")
+    for row, each in medians.items():
+        if theirs is not None and row not in {"openvpn", "limit"}:
+            cpu = f"{each.cpu_up / theirs.cpu_up:.2f} | {each.cpu_down / theirs.cpu_down:.2f}"
+            print(f"| {row} / openvpn | {each.up / theirs.up:.2f} | {each.down / theirs.down:.2f} | {cpu} | - |")
 
 
 def _wait(process: Process, pattern: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tunflow.device import Device
 from tunflow.endpoint import Buffer
@@ -15,7 +15,7 @@ from tunflow.io.dialer import SocketAddress
 from tunflow.io.reactor import READ, Reactor
 from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig
 from tunflow.tunnels.shadowvpn.seal import Sealer, SecretBox
-from tunflow.tunnels.shadowvpn.users import Users
+from tunflow.tunnels.shadowvpn.users import User, Users
 from tunflow.wire import virtio_net
 from tunflow.wire.offload import segment
 
@@ -72,28 +72,40 @@ class ShadowVPNServer:
             self._device.write(packets)
 
     def _on_device(self) -> None:
-        offset = self._device.vnet_offset
-        run: list[bytes] = []
-        to: SocketAddress | None = None
+        """Seal what waits, a run of packets for one user at a time."""
+        run: list[Buffer] = []
+        user: User[SocketAddress] | None = None
         for packet in self._device.read(BATCH):
-            view = memoryview(packet)
-            for pieces in segment((view[:offset], view[offset:])) if offset else ((view,),):
-                plain = memoryview(b"".join(pieces)) if len(pieces) > 1 else memoryview(pieces[0])
+            for plain in self._plain(packet):
                 try:
-                    user, mended = self._users.to_user_untrusted(plain)
+                    whose, mended = self._users.to_user_untrusted(plain)
                 except BadPacket:
                     self.dropped += 1
                     continue
-                if user.where != to:
-                    self._send(run, to)
-                    run, to = [], user.where
-                run.append(self._sealer.seal((mended,), user.token))
-        self._send(run, to)
+                if whose is not user:
+                    self._send(run, user)
+                    run, user = [], whose
+                run.append(mended)
+        self._send(run, user)
 
-    def _send(self, run: list[bytes], to: SocketAddress | None) -> None:
-        if not run or to is None:
+    def _plain(self, packet: bytes) -> Iterable[memoryview]:
+        """The packets that the device gave as one: as a rule one, for the kernel cuts them."""
+        view = memoryview(packet)
+        offset = self._device.vnet_offset
+        if not offset:
+            return (view,)
+        if packet[1] == virtio_net.GSO_NONE and not packet[0] & virtio_net.NEEDS_CSUM:
+            return (view[offset:],)
+        try:
+            return [memoryview(b"".join(pieces)) for pieces in segment((view[:offset], view[offset:]))]
+        except BadPacket:
+            self.dropped += 1
+            return ()
+
+    def _send(self, run: Sequence[Buffer], user: User[SocketAddress] | None) -> None:
+        if not run or user is None:
             return
         try:
-            self.packets_out += self._batches.send(run, to)
+            self.packets_out += self._batches.send(self._sealer.seal_each(run, user.token), user.where)
         except OSError as error:
             self._log.tell(f"send {error.errno}", f"datagrams to a client are dropped: {error.strerror}")

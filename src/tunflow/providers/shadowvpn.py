@@ -59,13 +59,12 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._session = await self.create_udp_session(endpoint(self._config.server, self._config.port))
 
     async def _send(self) -> None:
-        seal, flow = self._sealer.seal, self.packet_flow
+        seal_each, flow = self._sealer.seal_each, self.packet_flow
         token = self._config.user_tokens[0] if self._config.user_tokens else b""
         while True:
             packets = await flow.read_packets()
-            datagrams = [seal((packet,), token) for packet in packets]
             try:
-                await self._session.write_datagrams(datagrams)
+                await self._session.write_datagrams(seal_each(packets, token))
             except OSError:
                 continue  # as on any wire: a packet that cannot leave now is lost
             self._asked = True

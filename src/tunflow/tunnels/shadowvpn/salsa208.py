@@ -67,10 +67,10 @@ class PureBox:
         self._key = key
 
     def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Tag and ciphertext."""
+        """Nonce, tag and ciphertext."""
         data = b"".join(plaintext)
         one_time, ciphertext = self._crypt(nonce, data)
-        return Poly1305.generate_tag(one_time, ciphertext) + ciphertext
+        return nonce + Poly1305.generate_tag(one_time, ciphertext) + ciphertext
 
     def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
         """The plaintext, or None."""

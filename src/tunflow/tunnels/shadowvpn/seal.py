@@ -35,7 +35,7 @@ class SecretBox(Protocol):
     """Salsa20/8 and Poly1305 as ShadowVPN joins them, under one key."""
 
     def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Tag and ciphertext of the pieces of a plaintext."""
+        """Nonce, tag and ciphertext of the pieces of a plaintext."""
 
     def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
         """The plaintext of tag and ciphertext; None when the tag is wrong."""
@@ -55,8 +55,21 @@ class Sealer:
 
     def seal(self, packet: Sequence[Buffer], token: bytes = b"") -> bytes:
         """The datagram for a packet, given in pieces; `token` names the user to a server that has several."""
-        nonce = self._random(NONCE_SIZE)
-        return nonce + self._box.seal(nonce, (token, *packet) if token else packet)
+        return self._box.seal(self._random(NONCE_SIZE), (token, *packet) if token else packet)
+
+    def seal_each(self, packets: Sequence[Buffer], token: bytes = b"") -> list[bytes]:
+        """The datagrams for whole packets, with random bytes drawn once for all."""
+        seal = self._box.seal
+        nonces = self._random(NONCE_SIZE * len(packets))
+        if token:
+            return [
+                seal(nonces[at : at + NONCE_SIZE], (token, packet))
+                for at, packet in zip(range(0, len(nonces), NONCE_SIZE), packets, strict=True)
+            ]
+        return [
+            seal(nonces[at : at + NONCE_SIZE], (packet,))
+            for at, packet in zip(range(0, len(nonces), NONCE_SIZE), packets, strict=True)
+        ]
 
     def open_untrusted(self, datagram: Buffer, token_size: int = 0) -> tuple[bytes, memoryview]:
         """The user token (`token_size` bytes) and the packet in a datagram. Raises BadPacket."""

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from functools import cache
 
 from tunflow.endpoint import Buffer
-from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, TAG_SIZE
+from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, TAG_SIZE
 
 NAMES = ("libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib")
 
+_TAG_AT = KEY_SIZE - TAG_SIZE
+_NONCE_AT = _TAG_AT - NONCE_SIZE
 LARGEST = 65536
 """Bytes of the largest packet, and a little more."""
 
@@ -51,31 +53,31 @@ class SodiumBox:
         self._authenticate = found.crypto_onetimeauth_poly1305
         self._verify = found.crypto_onetimeauth_poly1305_verify
         # 32 zeros, which become the key of Poly1305, and the text behind them; the tag goes in front of the ciphertext.
-        self._in = bytearray(KEY_SIZE + LARGEST)
-        self._out = bytearray(KEY_SIZE + LARGEST)
+        self._in = memoryview(bytearray(KEY_SIZE + LARGEST))
+        self._out = memoryview(bytearray(KEY_SIZE + LARGEST))
         self._in_at = ctypes.addressof(ctypes.c_char.from_buffer(self._in))
         self._out_at = ctypes.addressof(ctypes.c_char.from_buffer(self._out))
 
     def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Tag and ciphertext."""
-        text = self._in
+        """Nonce, tag and ciphertext."""
+        text, out = self._in, self._out_at
         end = KEY_SIZE
         for piece in plaintext:
             start, end = end, end + len(piece)
             text[start:end] = piece
-        out = self._out_at
         self._xor(out, self._in_at, end, nonce, self._key)
-        # The key's second half is of no use any more once the tag, which lies over it, is made.
-        self._authenticate(out + KEY_SIZE - TAG_SIZE, out + KEY_SIZE, end - KEY_SIZE, out)
-        return bytes(memoryview(self._out)[KEY_SIZE - TAG_SIZE : end])
+        # The key of Poly1305 is of no use any more once the tag, which lies over its second half, is made.
+        self._authenticate(out + _TAG_AT, out + KEY_SIZE, end - KEY_SIZE, out)
+        view = self._out
+        view[_NONCE_AT:_TAG_AT] = nonce
+        return bytes(view[_NONCE_AT:end])
 
     def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
         """The plaintext, or None."""
-        view = memoryview(sealed)
-        size = len(view) - TAG_SIZE
+        size = len(sealed) - TAG_SIZE
         end = KEY_SIZE + size
-        self._in[KEY_SIZE:end] = view[TAG_SIZE:]
+        self._in[KEY_SIZE:end] = sealed[TAG_SIZE:]
         self._xor(self._out_at, self._in_at, end, bytes(nonce), self._key)
-        if self._verify(bytes(view[:TAG_SIZE]), self._in_at + KEY_SIZE, size, self._out_at):
+        if self._verify(bytes(sealed[:TAG_SIZE]), self._in_at + KEY_SIZE, size, self._out_at):
             return None
-        return bytes(memoryview(self._out)[KEY_SIZE:end])
+        return bytes(self._out[KEY_SIZE:end])
