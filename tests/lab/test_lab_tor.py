@@ -56,12 +56,13 @@ def test_udp_is_refused_at_once(tunnel: Tunnel, tor: TorNetwork) -> None:
     assert tunnel.run(argv, server=LINK, dns="tor", timeout=10).stdout == b"ECONNREFUSED\n"
 
 
-@pytest.mark.parametrize(("options", "identities"), [("", 1), ("?isolate=flow", 3)])
+@pytest.mark.parametrize(("options", "identities"), [("", 1), ("?isolate=flow", 3), ("?isolate=program", 2)])
 def test_isolation(tunnel: Tunnel, tor: TorNetwork, options: str, identities: int) -> None:
     """Tor's own account of which user names its circuits were built for."""
     before = users(tor)
     get = f"curl -sS --fail -o /dev/null http://{SITE4}/1k"
-    through(tunnel, ["sh", "-c", f"{get} && {get} && {get}"], options)
+    another = f"busybox wget -q -O /dev/null http://{SITE4}/1k"
+    through(tunnel, ["sh", "-c", f"{get} && {get} && {another}"], options)
     assert len(users(tor) - before) == identities
 
 

@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
             _serve_names(driver, dns, routed)
         if routed is not None:
             routed.serve(driver, program.socket_diag_fd)
+        elif dialer.wants_flow:
+            _find_processes(driver, program.socket_diag_fd)
         reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
         program.release()
         reactor.run()
@@ -59,6 +61,15 @@ def run(options: argparse.Namespace) -> int:
         driver.close()
         device.close()
     leave(result)
+
+
+def _find_processes(driver: Driver, socket_diag_fd: int) -> None:
+    """Have flows know their programs; the descriptor asks about sockets in the program's network."""
+    from tunflow.host.process import ProcessTable  # noqa: PLC0415 (which few need)
+    from tunflow.host.socket_diag import SocketDiag  # noqa: PLC0415
+    from tunflow.host.socket_owners import open_owners  # noqa: PLC0415
+
+    driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd), open_owners()).find
 
 
 def _routed(options: argparse.Namespace) -> Routed | None:
