@@ -145,7 +145,7 @@ def test_label_and_repr_hide_the_password():
         (f"aes-256-gcm:{SECRET}@host:1", "a server is a link"),
         (f"{SECRET}%://x", "a server is a link"),
         (f"vmess://{SECRET}@host:1", "unknown server scheme vmess://; accepted are ss://, socks5://"),
-        (f"shadowvpn://{SECRET}@host:1", "not supported yet"),
+        (f"shadowvpn://{SECRET}@host:1", "carries packets and no flows"),
         ("direct://host", "direct:// takes nothing after it"),
         ("block://x", "block:// takes nothing after it"),
         ("ss://", "names no server"),
