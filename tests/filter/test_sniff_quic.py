@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
@@ -153,3 +154,16 @@ def test_memory_is_bounded() -> None:
     assert [sniffer.receive_untrusted(datagram) for datagram in datagrams[:2]] == [None, None]
     with pytest.raises(BadPacket, match="more than a ClientHello"):
         sniffer.receive_untrusted(datagrams[2])
+
+
+def test_a_browser_that_cuts_and_shuffles_on_purpose() -> None:
+    vector = Path(__file__).parent.parent / "vectors" / "chromium_quic_initial.txt"
+    datagrams = [bytes.fromhex(line) for line in vector.read_text().splitlines() if not line.startswith("#")]
+    for order in itertools.permutations(datagrams):
+        sniffer = InitialSniffer()
+        hello = None
+        for datagram in order:
+            hello = hello or sniffer.receive_untrusted(datagram)
+        assert hello is not None
+        assert hello.server_name == "quic.example"
+        assert hello.protocols == (b"h3",)
