@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from bench.netlab.namespaces import SITE4
-from lab_system import System
+from bench.netlab.tunnel import shadowsocks_url
+from lab_system import DNS, System
 from lab_uplinks import FIRST4, UplinkLab
 
 pytestmark = pytest.mark.lab
@@ -33,6 +35,26 @@ def test_one_program_goes_around(uplinks: UplinkLab, grouped: System) -> None:
         assert grouped.ok("exec", "--", *FETCH, "http://site.lab/1k") == "1024"
         assert grouped.fetch("http://site.lab/1k") == 1024
     assert seen == []
+
+
+def test_a_group_of_the_profiles_goes_around(uplinks: UplinkLab, grouped: System) -> None:
+    """As a proxy on this machine must, beside what `exec --bypass` starts."""
+    group = f"/tunflow-lab-{os.getpid()}"
+    inside = ["sh", "-c", f'echo $$ > /sys/fs/cgroup{group}/cgroup.procs && exec "$@"', "sh"]
+    grouped.run([*WITH_GROUPS, "mkdir", f"/sys/fs/cgroup{group}"])
+    profile = grouped.directory / "home.toml"
+    text = f"server = '{shadowsocks_url()}'\n[tunnel]\nbypass_groups = ['{group}']\n[dns]\nmode = '{DNS}'\n"
+    profile.write_text(text)
+    profile.chmod(0o600)
+    try:
+        grouped.ok("up", str(profile))
+        grouped.ok("exec", "--bypass", "--", "true")
+        with uplinks.spied() as seen:
+            assert grouped.run([*WITH_GROUPS, *inside, *FETCH, f"http://{SITE4}/1k"]).stdout == "1024"
+        assert any(f"{SITE4}.80: Flags [S]" in line for line in seen)
+    finally:
+        grouped.tunflow("down")
+        grouped.run([*WITH_GROUPS, "rmdir", f"/sys/fs/cgroup{group}"])
 
 
 def test_only_one_program_uses_it(uplinks: UplinkLab, grouped: System) -> None:

@@ -302,7 +302,9 @@ class Engine:
             policy.serve(driver)
 
     def _settings(self, plan: Plan, addresses: Sequence[Address]) -> HostSettings:
-        host = replace(plan.host, cgroups=(BYPASS,)) if self._has_bypass and not plan.host.cgroups else plan.host
+        host = plan.host
+        if self._has_bypass and host.scope is AppScope.BYPASS:
+            host = replace(host, cgroups=(*host.cgroups, BYPASS))
         if plan.goes_direct:
             return with_addresses(host, None)
         servers = [*(str(address.sockaddr[0]) for address in addresses), *plan.outer_resolvers]

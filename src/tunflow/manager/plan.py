@@ -176,7 +176,7 @@ def _host_settings(profile: Profile, network: PrivateNetwork, names: Names) -> H
         dns=dns,
         kill_switch=tunnel.kill_switch,
         gateways=tuple(tunnel.gateway),
-        cgroups=(APPS,) if tunnel.per_app else (),
+        cgroups=(APPS,) if tunnel.per_app else tuple(tunnel.bypass_groups),
         scope=AppScope.ONLY if tunnel.per_app else AppScope.BYPASS,
     )
 

@@ -41,5 +41,7 @@ class TunnelSection(Section):
     """Whether nothing may leave around the tunnel, also when tunflow is gone."""
     per_app: bool = False
     """Whether only programs that `tunflow exec` starts use the tunnel."""
+    bypass_groups: Many[str] = ()
+    """Control groups whose programs go around the tunnel, such as a proxy's on this machine."""
     gateway: Many[str] = ()
     """Interfaces whose hosts' traffic is carried too."""
