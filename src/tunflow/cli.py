@@ -24,9 +24,10 @@ SERVER_HELP = (
     "the password out of the process list"
 )
 DNS_HELP = (
-    "how names are looked up: tcp (default) or udp through the server, each also with a resolver as "
+    "how names are looked up: tcp or udp through the server, each also with a resolver as "
     "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp; tls://[NAME@]ADDRESS, "
-    "https://[NAME@]ADDRESS/dns-query or cache,RESOLVER: the same with a cache, and for queries to any address; "
+    "https://[NAME@]ADDRESS/dns-query or cache,RESOLVER: the same with a cache, and for queries to any address "
+    "(what run does by default, with tcp://1.1.1.1); "
     "fake[,RESOLVER]: names get fake addresses, so that the server resolves them; tor (the default in front "
     "of tor://): Tor is asked; or off to leave /etc/resolv.conf as it is"
 )

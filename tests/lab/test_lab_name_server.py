@@ -8,6 +8,7 @@ import pytest
 from bench.netlab.namespaces import SERVER4, SITE4
 from bench.netlab.peers import start_dns, start_unbound
 from bench.netlab.processes import Process
+from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_spy import Spy
 from lab_support import Contents, Tunnel
 
@@ -164,3 +165,17 @@ def test_a_resolver_that_is_another_is_not_believed(
         done = tunnel.run(["dig", "+tries=1", "+timeout=9", "site.lab"], dns=mode.format(address), env=env)
         assert b"SERVFAIL" in done.stdout
         assert why.encode() in done.stderr
+
+
+def test_by_default_every_query_is_answered(tunnel: Tunnel, far_resolver: Process) -> None:
+    """The default's resolver is not in the lab, but its address can be."""
+    lab = tunnel.lab
+    lab.server.run(["ip", "addr", "add", "1.1.1.1/32", "dev", "lo"])
+    lab.server.run(["nft", "add table ip dns; add chain ip dns pre { type nat hook output priority -100; }; "
+                    f"add rule ip dns pre ip daddr 1.1.1.1 tcp dport 53 dnat to {SITE4}"])  # fmt: skip
+    try:
+        command = [TUNFLOW, "run", "--server", shadowsocks_url(), "--", *DIG, "@192.0.2.53", "A", "site.lab"]
+        assert lab.client.run(command).stdout.split() == [SITE4]
+    finally:
+        lab.server.run(["nft", "delete", "table", "ip", "dns"])
+        lab.server.run(["ip", "addr", "del", "1.1.1.1/32", "dev", "lo"])

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tunflow.io.driver import Driver
 
 DEFAULT_DNS = "tcp"
+EVERY_QUERY = "cache,tcp://1.1.1.1"
+"""The same resolver behind the full name server: a program that asks one of its own choice is answered, too, whatever
+the server makes of UDP."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(options)
     dialer = routed.dialer if routed else dialer_of(options)
-    mode = options.dns or (routed.profile.dns.mode if routed else DEFAULT_DNS if dialer.tor is None else "tor")
+    mode = options.dns or (routed.profile.dns.mode if routed else EVERY_QUERY if dialer.tor is None else "tor")
     if mode == "tor" and dialer.tor is None:
         raise LocalError("--dns tor: the last server is not tor://")
     dns = routed.dns if routed and not options.dns else None
