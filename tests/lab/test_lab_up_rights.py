@@ -11,7 +11,7 @@ from bench.netlab.namespaces import SITE4
 from bench.netlab.processes import descendants
 from bench.netlab.tunnel import shadowsocks_url
 from lab_system import DNS, System
-from lab_uplinks import UplinkLab, until
+from lab_uplinks import until
 
 from tunflow.host.privileges import why_kept
 
@@ -78,10 +78,20 @@ def test_both_processes_killed(system: System) -> None:
     assert system.snapshot() == before
 
 
-def test_a_stopped_process_is_taken_down_too(uplinks: UplinkLab, system: System) -> None:
-    """It holds the lock and does not answer."""
+def test_sigterm_takes_it_down(system: System) -> None:
+    before = system.snapshot()
     system.up()
     pid = system.status()["pid"]
     os.kill(pid, signal.SIGTERM)
     until(lambda: system.tunflow("status").returncode == 3)
     assert not Path(f"/proc/{pid}").exists() or facts(pid)["State"].startswith("Z")
+    assert system.snapshot() == before
+
+
+def test_a_process_that_was_stopped_is_killed_by_down(system: System) -> None:
+    """It holds the lock, its socket takes connections, and it never answers."""
+    before = system.snapshot()
+    system.up()
+    os.kill(system.status()["pid"], signal.SIGSTOP)
+    system.ok("down")
+    assert system.snapshot() == before

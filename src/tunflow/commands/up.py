@@ -14,12 +14,15 @@ from typing import Any, NoReturn
 
 from tunflow.commands.instructions import SERVER_VARIABLE, Instructions
 from tunflow.commands.saying import say
-from tunflow.control.client import NotRunning, Refused, ask, watch
+from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, ask, watch
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
 
 NOT_RUNNING = 3
 """Exit status of `status` when no tunnel is up, as service managers have it (LSB, init script actions)."""
+
+DOWN_PATIENCE = 10.0
+"""Seconds for a tunnel to take itself down; then its process is killed, and what it changed is taken back here."""
 
 SETTLING = 1
 """Exit status of `status` while a tunnel is on its way up or down, or finding its way again."""
@@ -61,9 +64,9 @@ def down(options: argparse.Namespace) -> int:
     """Take the tunnel down, also one whose process was killed. Raises LocalError or RemoteError."""
     runtime = RuntimeDirectory.running()
     try:
-        request(runtime, "stop")
+        request(runtime, "stop", patience=DOWN_PATIENCE)
         was = "up"
-    except NotRunning:
+    except (NotRunning, Unanswered):
         was = "left behind" if _undo(runtime) else "down"
     if options.json:
         _print_json({"status": "disconnected", "was": was})
@@ -140,10 +143,12 @@ def logs(options: argparse.Namespace) -> int:
     return 0
 
 
-def request(runtime: RuntimeDirectory, operation: str, **arguments: Any) -> dict[str, Any]:
+def request(
+    runtime: RuntimeDirectory, operation: str, *, patience: float = PATIENCE, **arguments: Any
+) -> dict[str, Any]:
     """What the tunnel's process answers. Raises NotRunning, LocalError or RemoteError."""
     try:
-        return ask(runtime.control, operation, **arguments)
+        return ask(runtime.control, operation, patience=patience, **arguments)
     except Refused as error:
         _fail(str(error), error.exit_status)
 

@@ -19,6 +19,10 @@ class NotRunning(RemoteError):
     """Nobody listens on the socket: no tunnel is up."""
 
 
+class Unanswered(RemoteError):
+    """Somebody listens and does not answer: the process hangs, or was stopped."""
+
+
 class Refused(RemoteError):
     """The daemon could not do what was asked; its line, with the exit status that it names."""
 
@@ -78,7 +82,7 @@ def _ask(sock: socket.socket, request: Request) -> Answer:
             sock.sendall(encode_request(request))
             return _result(lines.readline(MAX_LINE + 1))
     except TimeoutError:
-        raise RemoteError("the tunnel's process does not answer") from None
+        raise Unanswered("the tunnel's process does not answer: tunflow down ends it") from None
     except OSError as error:
         raise RemoteError(f"the tunnel's process went away: {error.strerror or error}") from error
 
