@@ -10,7 +10,7 @@ from bench.netlab.peers import start_dns, start_unbound
 from bench.netlab.processes import Process
 from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_spy import Spy
-from lab_support import Contents, Tunnel
+from lab_support import Contents, Tunnel, client
 
 pytestmark = pytest.mark.lab
 
@@ -121,6 +121,12 @@ def test_cached_answers_under_load(tunnel: Tunnel, wide_resolver: str) -> None:
     assert lost == 0, output
     assert sent > 14_000, output
     assert found["Response codes"].strip() == f"NOERROR {sent} (100.00%)", output
+
+
+def test_a_client_that_half_closes_gets_all_its_answers_over_tcp(tunnel: Tunnel, wide_resolver: str) -> None:
+    """More queries at once than are worked on at once; and a stranger on port 53 does no harm."""
+    command = client("dns_stream", "192.0.2.53", "wild.lab", 500)
+    assert tunnel.ok(command, dns=f"cache,udp://{wide_resolver}").strip() == "500"
 
 
 @pytest.fixture(scope="module")
