@@ -55,6 +55,19 @@ def test_flows_pass_whole(tunnel: Tunnel, contents: Contents, name: str) -> None
     assert log_lines(done.stderr) == []
 
 
+def test_a_profile_names_it(tunnel: Tunnel, contents: Contents, tmp_path: Path) -> None:
+    """Relative to the profile's folder; and names may be answered with fake addresses."""
+    (tmp_path / "mine.py").write_text(HERE.read_text())
+    profile = tmp_path / "mine.toml"
+    profile.write_text('provider = "mine.py:Carry"\n')
+    profile.chmod(0o600)
+    for dns in (DNS, "fake"):
+        command = [TUNFLOW, "run", "--profile", str(profile), "--dns", dns, "--", *fetch()]
+        argv = tunnel.lab.client.command(command)
+        done = subprocess.run(argv, capture_output=True, env=tunnel.lab.client.env, timeout=60, check=False)
+        assert done.stdout.decode().strip() == contents.medium_sha256, done.stderr
+
+
 def test_a_refused_connection_is_refused(tunnel: Tunnel) -> None:
     for name in ("Carry", "Pump", "Straight", "Refuses"):
         done = run(tunnel, f"{HERE}:{name}", ["curl", "-sS", "--max-time", "5", f"http://{SITE4}:9/"])

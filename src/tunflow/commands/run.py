@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tunflow.commands.routed import Routed
     from tunflow.dns.config import DNSConfig
     from tunflow.io.driver import Driver
+    from tunflow.manager.profile import Profile
 
-DEFAULT_DNS = "tcp"
 EVERY_QUERY = "cache,tcp://1.1.1.1"
 """The same resolver behind the full name server: a program that asks one of its own choice is answered, too, whatever
 the server makes of UDP."""
@@ -31,9 +31,14 @@ def run(options: argparse.Namespace) -> int:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
     if options.config:
         raise LocalError("--config configures a provider: name one with --provider")
+    profile = _profile(options)
+    if profile is not None and profile.provider is not None:
+        from tunflow.commands.run_provider import run_provider  # noqa: PLC0415 (asyncio, for those who need it)
+
+        run_provider(options, profile)
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    routed = _routed(options)
+    routed = _routed(profile)
     dialer = routed.dialer if routed else dialer_of(options)
     mode = options.dns or (routed.profile.dns.mode if routed else EVERY_QUERY if dialer.tor is None else "tor")
     if mode == "tor" and dialer.tor is None:
@@ -75,15 +80,25 @@ def _find_processes(driver: Driver, socket_diag_fd: int) -> None:
     driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd), open_owners()).find
 
 
-def _routed(options: argparse.Namespace) -> Routed | None:
-    """What `--profile` says. Raises LocalError."""
+def _profile(options: argparse.Namespace) -> Profile | None:
+    """What `--profile` names. Raises LocalError."""
     if options.profile is None:
         return None
     if options.server:
         raise LocalError("--profile names the servers; --server cannot be given too")
-    from tunflow.commands.routed import routed  # noqa: PLC0415 (profiles need a good deal that others must not wait for)
+    from tunflow.commands.saying import say  # noqa: PLC0415
+    from tunflow.manager.profile_store import load_profile  # noqa: PLC0415 (profiles need much that others do not)
 
-    return routed(options.profile)
+    return load_profile(options.profile, say)
+
+
+def _routed(profile: Profile | None) -> Routed | None:
+    """What a profile's rules decide. Raises LocalError."""
+    if profile is None:
+        return None
+    from tunflow.commands.routed import route  # noqa: PLC0415
+
+    return route(profile)
 
 
 def _configured(mode: str) -> DNSConfig | None:

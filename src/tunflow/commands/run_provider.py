@@ -11,10 +11,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, with_pcap
+from tunflow.commands.dns_modes import name_server
+from tunflow.commands.flows import dialer_of, finish, make_driver, with_pcap
 from tunflow.commands.provider_options import configuration_of, provider_class
-from tunflow.commands.run import DEFAULT_DNS
+from tunflow.commands.run import EVERY_QUERY
 from tunflow.commands.saying import say
+from tunflow.commands.system_names import parse_dns
+from tunflow.dns.config import DNSConfig
 from tunflow.errors import LocalError
 from tunflow.host.exit_result import ExitResult, leave
 from tunflow.host.fd import from_fd
@@ -27,11 +30,15 @@ from tunflow.host.socket_owners import open_owners
 from tunflow.host.tun import TunDevice
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.driver import Driver
+from tunflow.io.driver import Driver, NameService
 from tunflow.io.event_loop import ReactorLoop
 from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import READ, Reactor
+from tunflow.manager.plan import Names
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_provider import made, make_provider
+from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSProtocol
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
@@ -44,23 +51,24 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 T = TypeVar("T", bound=Provider)
 
 
-def run_provider(options: argparse.Namespace) -> int:
+def run_provider(options: argparse.Namespace, profile: Profile | None = None) -> int:
     """Run the command and leave as it left. Raises LocalError, or ProviderFailed when the provider does not start."""
     if not options.command:
         raise LocalError("no command given: tunflow run [OPTIONS] -- CMD [ARGS...]")
-    if options.profile is not None:
-        raise LocalError("--profile names its own provider; --provider cannot be given too")
-    chosen = provider_class(options.provider)
     network = PrivateNetwork()
-    is_packets = issubclass(chosen, PacketTunnelProvider)
-    nameserver = network.resolver4 if is_packets or options.dns != "off" else None
-    try:
-        provider = chosen()
-    except Exception as error:
-        raise LocalError(f"--provider {options.provider}: cannot be made without arguments: {error}") from error
+    if profile is not None:
+        provider, configuration = make_provider(profile), profile.protocol_configuration()
+    elif options.profile is not None:
+        raise LocalError("--profile names its own provider; --provider cannot be given too")
+    else:
+        provider = made(provider_class(options.provider), f"--provider {options.provider}")
+        configuration = configuration_of(options.config)
+    mode = options.dns or (profile.dns.mode if profile is not None else EVERY_QUERY)
+    names = parse_dns(mode)
+    nameserver = network.resolver4 if isinstance(provider, PacketTunnelProvider) or names is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = from_fd(program.tun_fd, program.mtu)
-        run = _Run(options, provider, program, network, device)
+        run = _Run(options, provider, configuration, program, network, device, names)
         with asyncio.Runner(loop_factory=run.loop) as runner:
             result = runner.get_loop().run_until_complete(run.serve())
         device.close()
@@ -74,12 +82,16 @@ class _Run:
         self,
         options: argparse.Namespace,
         provider: Provider,
+        configuration: TunnelProviderProtocol,
         program: Program,
         network: PrivateNetwork,
         device: TunDevice,
+        names: Names,
     ) -> None:
         self._options = options
         self._provider = provider
+        self._configuration = configuration
+        self._names = names
         self._program = program
         self._network = network
         self._reactor = Reactor()
@@ -105,7 +117,7 @@ class _Run:
             reactor=reactor,
             log=CauseLog(say, lambda: reactor.now),
             apply=self._apply,
-            configuration=configuration_of(self._options.config),
+            configuration=self._configuration,
             straight=dialer_of(self._options) if self._options.server else DirectDialer(),
         )
         session = ProviderSession(self._provider, surroundings, on_end=self._tell_end)
@@ -141,10 +153,15 @@ class _Run:
     def _make_driver(self, session: ProviderSession, straight: Dialer) -> Driver:
         network = self._network
         inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-        names = name_service(self._options.dns or DEFAULT_DNS)
+        names = self._names
         if isinstance(self._provider, DNSProxyProvider):
             inside, names = frozenset(), None  # the resolver inside is the provider
-        return make_driver(self._reactor, self._device, straight, self._options, names, inside, policy=session.policy)
+        small = names if isinstance(names, NameService) else None
+        policy = session.policy
+        driver = make_driver(self._reactor, self._device, straight, self._options, small, inside, policy=policy)
+        if isinstance(names, DNSConfig):
+            driver.name_server = name_server(driver, names)
+        return driver
 
     async def _apply(self, settings: TunnelNetworkSettings | None) -> None:
         """A packet tunnel's settings, in the program's network. A proxy has none that a private network could show."""

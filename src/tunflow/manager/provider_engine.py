@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
@@ -38,12 +37,12 @@ from tunflow.io.sockets import SocketOptions
 from tunflow.manager.app_rules import app_rule
 from tunflow.manager.engine import Host, MakeDriver
 from tunflow.manager.plan import Plan
+from tunflow.manager.profile_provider import make_provider
 from tunflow.manager.status import Status, StopReason
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSProtocol, DNSSettings
-from tunflow.providers.loader import load_provider
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.provider import Provider
@@ -90,7 +89,7 @@ class ProviderEngine:
         self._monitor: NetworkMonitor | None = None
         self._watchdog: Watchdog | None = None
         self._query = RouteQuery()
-        self._provider = _make_provider(plan)  # now: its files may be out of reach once root's rights are gone
+        self._provider = make_provider(plan.profile)  # now: its files may be out of reach once root's rights are gone
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -280,22 +279,6 @@ class ProviderEngine:
     def _system_dns(self) -> tuple[DNSSettings, ...]:
         servers = [server.partition("%")[0] for server in self._outer_nameservers()]
         return (DNSSettings(servers),) if servers else ()
-
-
-def _make_provider(plan: Plan) -> Provider:
-    """The profile's provider. Raises LocalError that names the profile's file and line."""
-    profile = plan.profile
-    spec = profile.provider
-    assert spec is not None
-    target, _, name = spec.rpartition(":")
-    if target.endswith(".py") and profile.file:  # a relative path starts where the profile is
-        spec = f"{Path(profile.file).parent / target}:{name}"
-    where = profile.at("provider")
-    chosen = load_provider(spec, where=where)
-    try:
-        return chosen()
-    except Exception as error:
-        raise LocalError(f"{where}: {spec} cannot be made without arguments: {error}") from error
 
 
 def _app_rules(plan: Plan, provider: Provider) -> Sequence[AppRule] | None:
