@@ -312,7 +312,7 @@ class Daemon:
         failure = await asyncio.shield(self._down)
         if failure is not None:
             raise RemoteError(failure)
-        return {}
+        return {"pid": os.getpid()}
 
     async def _exec(self, arguments: dict[str, Any]) -> dict[str, Any]:
         engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel

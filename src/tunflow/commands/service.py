@@ -96,6 +96,7 @@ def _plan(profile: str) -> Plan:
 def _capabilities(plan: Plan) -> list[str]:
     wanted = [*unit.SET_UP]
     wanted += unit.DIRECT if plan.goes_direct else ()
+    wanted += unit.FAKE_ADDRESSES if plan.fake_addresses is not None else ()
     wanted += unit.PROCESSES if plan.asks_for_processes else ()
     return wanted
 

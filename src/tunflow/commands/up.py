@@ -16,7 +16,7 @@ from tunflow.commands.instructions import SERVER_VARIABLE, Instructions
 from tunflow.commands.saying import say
 from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, ask, watch
 from tunflow.errors import LocalError, RemoteError
-from tunflow.host.runtime import InstanceLock, RuntimeDirectory
+from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
 
 NOT_RUNNING = 3
 """Exit status of `status` when no tunnel is up, as service managers have it (LSB, init script actions)."""
@@ -64,7 +64,9 @@ def down(options: argparse.Namespace) -> int:
     """Take the tunnel down, also one whose process was killed. Raises LocalError or RemoteError."""
     runtime = RuntimeDirectory.running()
     try:
-        request(runtime, "stop", patience=DOWN_PATIENCE)
+        pid = request(runtime, "stop", patience=DOWN_PATIENCE).get("pid")
+        if isinstance(pid, int):
+            wait_ended(pid, DOWN_PATIENCE)  # who comes next shall find nothing of it
         was = "up"
     except (NotRunning, Unanswered):
         was = "left behind" if _undo(runtime) else "down"

@@ -95,10 +95,7 @@ class InstanceLock:
         holder = self.holder
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         if holder is not None:
-            with suppress(ProcessLookupError):
-                ended = os.pidfd_open(holder)
-                select.select([ended], [], [])
-                os.close(ended)
+            wait_ended(holder)
         self._sign()
 
     @property
@@ -127,3 +124,11 @@ class InstanceLock:
         """The process id that the last holder wrote."""
         text = os.pread(self._fd, 32, 0).strip()
         return int(text) if text.isdigit() else None
+
+
+def wait_ended(pid: int, longest: float | None = None) -> None:
+    """Return once process `pid` has ended, or after `longest` seconds."""
+    with suppress(ProcessLookupError):
+        ended = os.pidfd_open(pid)
+        select.select([ended], [], [], longest)
+        os.close(ended)
