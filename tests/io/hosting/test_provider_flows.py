@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import ClassVar
 
 import pytest
@@ -22,6 +21,7 @@ from tunflow.providers import (
     TransparentProxyProvider,
     UDPFlow,
 )
+from tunflow.testing.flow_conformance import CHECKS
 from tunflow.testing.provider_rig import play
 
 TARGET = endpoint("192.0.2.1", 80)
@@ -52,78 +52,18 @@ async def both(rig, target=TARGET):
     return await connecting, flow
 
 
-@pytest.mark.parametrize("target", [TARGET, TARGET6])
-def test_bytes_both_ways_and_half_close(target):
+@pytest.mark.parametrize("target", [TARGET, TARGET6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_flows_keep_the_rules(check, target):
     async def scene(rig):
-        stream, flow = await both(rig, target)
-        assert isinstance(flow, TCPFlow)
-        assert flow.remote_endpoint == target
-        await stream.write(b"hello")
-        assert await flow.read() == b"hello"
-        stream.write_close()
-        assert await flow.read() == b""
-        await flow.write(b"bye")
-        flow.close_write()
-        assert await stream.read_exactly(3) == b"bye"
-        assert await stream.read() == b""
-        flow.close_read()
+        async def make():
+            connecting = asyncio.ensure_future(rig.connect(target))
+            flow = await rig.provider.flows.get()
+            assert isinstance(flow, TCPFlow)
+            assert flow.remote_endpoint == target
+            return connecting, flow
 
-    play(Keep(), scene)
-
-
-def test_a_program_that_does_not_read_slows_the_provider():
-    async def scene(rig):
-        stream, flow = await both(rig)
-        data = bytes(range(256)) * 40_000
-        writing = asyncio.ensure_future(flow.write(data))
-        await asyncio.sleep(0.05)
-        assert not writing.done()
-        assert await stream.read_exactly(len(data)) == data
-        await writing
-
-    play(Keep(), scene)
-
-
-def test_a_provider_that_does_not_read_slows_the_program():
-    async def scene(rig):
-        stream, flow = await both(rig)
-        data = bytes(range(256)) * 40_000
-        writing = asyncio.ensure_future(stream.write(data))
-        await asyncio.sleep(0.05)
-        assert not writing.done()
-        got = bytearray()
-        while len(got) < len(data):
-            got += await flow.read()
-        assert got == data
-        await writing
-
-    play(Keep(), scene)
-
-
-def test_errors_have_apples_codes():
-    async def scene(rig):
-        connecting = asyncio.ensure_future(rig.connect(TARGET))
-        flow = await rig.provider.flows.get()
-        for operation in (flow.read(), flow.write(b"x")):
-            with pytest.raises(AppProxyFlowError) as caught:
-                await operation
-            assert caught.value.code is AppProxyFlowErrorCode.NOT_CONNECTED
-        await flow.open()
-        stream = await connecting
-        reading = asyncio.ensure_future(flow.read())
-        await asyncio.sleep(0)
-        with pytest.raises(AppProxyFlowError) as caught:
-            await flow.read()
-        assert caught.value.code is AppProxyFlowErrorCode.READ_ALREADY_PENDING
-        flow.close_read()
-        with pytest.raises(AppProxyFlowError) as caught:
-            await reading
-        assert caught.value.code is AppProxyFlowErrorCode.ABORTED
-        flow.close_write()
-        assert await stream.read() == b""
-        with pytest.raises(AppProxyFlowError) as caught:
-            await flow.write(b"x")
-        assert caught.value.code is AppProxyFlowErrorCode.NOT_CONNECTED
+        await check(make)
 
     play(Keep(), scene)
 
@@ -155,19 +95,6 @@ def test_a_flow_closed_with_an_error_is_reset():
         flow.close_write(AppProxyFlowError(AppProxyFlowErrorCode.PEER_RESET))
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             await write_for_ever(stream)
-
-    play(Keep(), scene)
-
-
-def test_a_forgotten_flow_is_reset():
-    async def scene(rig):
-        stream, flow = await both(rig)
-        del flow
-        gc.collect()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert rig.driver.stack.connections == 0
-        assert stream is not None
 
     play(Keep(), scene)
 
