@@ -12,6 +12,8 @@ from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_system import DNS, System
 from lab_uplinks import UplinkLab
 
+from tunflow.host import systemd_unit as unit
+
 pytestmark = pytest.mark.lab
 
 
@@ -86,3 +88,16 @@ def test_systemd_is_told(system: System, profile: str) -> None:
         finally:
             running.kill()
             running.wait()
+
+
+def test_the_units_rights_are_enough(uplinks: UplinkLab, profile: str) -> None:
+    """The same bounding set without systemd: kill switch, reload and undoing take no more."""
+    bounding = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in unit.SET_UP)
+    few_rights = ["setpriv", f"--bounding-set=-all,{bounding}", "--inh-caps=-all", "--no-new-privs"]
+    with System(uplinks, prefix=few_rights) as system:
+        before = system.snapshot()
+        system.ok("up", profile)
+        assert system.fetch("http://site.lab/1k") == 1024
+        system.ok("reload")
+        system.ok("down")
+        assert system.snapshot() == before

@@ -25,7 +25,7 @@ SET_UP = ("CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 """What it takes to change the network, and to become somebody else."""
 DIRECT = ("CAP_NET_RAW",)
 """For pings of targets themselves."""
-FAKE_ADDRESSES = ("CAP_CHOWN",)
+FAKE_ADDRESSES = ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
 """To give the folder where they are remembered to who we become."""
 PROCESSES = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_BPF", "CAP_PERFMON")
 """To tell whose a flow is."""
@@ -52,6 +52,7 @@ UMask=0077
 RuntimeDirectory=tunflow
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
+StateDirectory=tunflow
 
 CapabilityBoundingSet={capabilities}
 NoNewPrivileges=yes
