@@ -193,8 +193,9 @@ class ListenRelay(Relay):
         assert isinstance(host, bytes)
         try:
             self._way.datagrams.admit(host)
-        except NoDatagrams as error:
-            self._refuse(Refusal.UNSUPPORTED, str(error))
+        except Blocked as error:
+            none = isinstance(error, NoDatagrams)
+            self._refuse(Refusal.UNSUPPORTED if none else Refusal.PROHIBITED, str(error))
             return
         self._associated = host
         self._begin()

@@ -44,7 +44,7 @@ class ListenDatagrams:
         shared.reactor.add(listening.fileno(), READ, self._on_readable)
 
     def admit(self, host: bytes) -> None:
-        """A client at this address has an association. Raises NoDatagrams when there can be none."""
+        """A client at this address has an association. Raises Blocked when it can have none."""
         self._dialer.datagram_route()
         self._admitted[host] = self._admitted.get(host, 0) + 1
 
