@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tunflow.flow import ProcessInfo
+from tunflow.manager.app_rules import asks_for_processes
+from tunflow.manager.profile import Profile
 from tunflow.manager.profile_file import parse
 from tunflow.manager.routing import make_routing
 from tunflow.rules.conditions import Facts, Need
@@ -78,3 +80,16 @@ def test_without_apps_nothing_is_asked_of_processes() -> None:
 
     facts = Facts("tcp", bytes(4), 1, 443, bytes(4), "x.example", find_process=find)
     assert routing.table.match(facts) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "asks"),
+    [
+        (Profile(server=["tor://?isolate=program"]), True),
+        (Profile(server=["tor://?isolate=flow"]), False),
+        (Profile(servers={"onion": {"url": "tor://?isolate=program"}}), True),
+        (Profile(server=["ss://aes-256-gcm:secret@host.example:1"]), False),
+    ],
+)
+def test_circuits_of_each_programs_own_need_to_know_the_program(profile: Profile, asks: bool) -> None:
+    assert asks_for_processes(profile) is asks

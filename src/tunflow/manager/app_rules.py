@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_apps import AppSection
 from tunflow.providers.app_rule import AppRule
+from tunflow.proxies.link import TorServer, parse_server
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.syntax import Line, Rule
 
@@ -63,11 +64,21 @@ def app_rules(profile: Profile, targets: dict[str, str]) -> Iterator[Rule]:
 
 
 def asks_for_processes(profile: Profile) -> bool:
-    """Whether rules ask whose a flow is, or a provider may."""
+    """Whether rules ask whose a flow is, or a provider may, or Tor's circuits are told apart by it."""
     kinds = ("PROCESS-", "UID,")
     in_rules = any(kind in rule.upper() for rule in profile.rules for kind in kinds)
     in_sets = any(section.behavior == "classical" for section in profile.rule_sets.values())
-    return profile.provider is not None or bool(profile.apps) or in_rules or in_sets
+    links = [*profile.server, *(link for each in profile.servers.values() for link in (each.url, *each.chain) if link)]
+    by_program = any(_is_isolated_by_program(link) for link in links)
+    return profile.provider is not None or bool(profile.apps) or in_rules or in_sets or by_program
+
+
+def _is_isolated_by_program(link: str) -> bool:
+    """Whether a server's link asks for circuits of each program's own."""
+    if not link.strip().lower().startswith(f"{TorServer.scheme}://"):
+        return False
+    server = parse_server(link)
+    return isinstance(server, TorServer) and server.isolate == "program"
 
 
 def app_rule(section: AppSection) -> AppRule:
