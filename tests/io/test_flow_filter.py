@@ -17,6 +17,7 @@ from tunflow.io.filtered_connection import FilteredConnection
 from tunflow.io.flow_filter import FlowFilter
 from tunflow.io.policy import Carry
 from tunflow.io.reactor import Reactor
+from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
@@ -322,6 +323,87 @@ def test_reports(make):
     assert not bench.filter._flows
 
 
+def test_allowed_flows_are_judged_again_too(make):
+    judge = Judge(NewFlowVerdict.allow())
+    bench = make(judge)
+    bench.establish()
+    judge.new = NewFlowVerdict.drop()
+    bench.filter.rules_changed()
+    bench.until(lambda: bench.reset and not bench.driver.relays)
+    assert not bench.filter._flows
+
+
+@pytest.mark.parametrize("answer", [None, DataVerdict.allow(), "allow"])
+def test_an_answer_that_is_no_verdict_is_a_failure(make, answer):
+    bench = make(Judge(answer))
+    bench.send(SYN, seq=0)
+    assert [segment.flags for segment in bench.segments] == ["RA"]
+    assert "expected a NewFlowVerdict" in bench.lines[0]
+    bench = make(Judge(watch(outbound=1), outbound=[None]))
+    bench.establish()
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"x")
+    bench.until(lambda: bench.reset)
+    assert "handle_outbound_data answered None: expected a DataVerdict" in bench.lines[0]
+
+
+def test_a_call_that_hung_and_was_interrupted_follows_on_failure(make):
+    class Hangs(Judge):
+        def handle_new_flow(self, flow):
+            raise ProviderHung("did not return for 5 s")
+
+    bench = make(Hangs())
+    bench.send(SYN, seq=0)
+    assert [segment.flags for segment in bench.segments] == ["RA"]
+    assert "ProviderHung: did not return" in bench.lines[0]
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_flows_wait_until_the_provider_has_started_or_failed_to(make, starts):
+    judge = Judge(NewFlowVerdict.allow())
+    bench = make(judge)
+    bench.filter.hold()
+    bench.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
+    assert bench.segments == []
+    assert judge.flows == []
+    if starts:
+        bench.filter.begin()
+        bench.until(lambda: [segment.flags for segment in bench.segments] == ["SA"])
+    else:
+        bench.filter.give_up("start_filter failed: ValueError")
+        bench.until(lambda: [segment.flags for segment in bench.segments] == ["RA"])
+        assert "start_filter failed" in bench.lines[0]
+
+
+def test_flows_that_are_held_go_on_without_the_filter(make):
+    judge = Judge(NewFlowVerdict.pause())
+    bench = make(judge)
+    bench.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
+    bench.filter.let_go()
+    bench.until(lambda: any(segment.flags == "SA" for segment in bench.segments))
+
+
+def test_a_page_for_a_flow_that_waited(make):
+    judge = Judge(NewFlowVerdict.pause())
+    bench = make(judge, page=lambda flow, verdict: b"PAGE")
+    bench.send(SYN, seq=0)
+    judge.resume_flow(judge.flows[0], NewFlowVerdict.remediate("url", None))
+    bench.until(lambda: [segment.flags for segment in bench.segments] == ["SA"])
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"GET /")
+    assert bench.client_has() == b"PAGE"
+
+
+def test_what_was_judged_in_part_is_not_shown_twice_when_the_rules_change(make):
+    judge = Judge(watch(outbound=1), outbound=[data(3, 1), data(1, 1)])
+    bench = make(judge)
+    bench.establish()
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"abc")
+    assert bench.far_has() == b"abc"
+    bench.filter.rules_changed()
+    bench.send(ACK | PSH, seq=4, ack=1, payload=b"d")
+    assert bench.far_has() == b"d"
+    assert judge.seen == [("out", 0, b"abc"), ("out", 3, b"d")]
+
+
 class UDPBench(Bench):
     """A client's datagrams instead of a stream."""
 
@@ -418,3 +500,18 @@ def test_a_flow_that_is_judged_and_waits_for_the_policy_loses_nothing(udp_bench)
     bench.driver.datagrams.decide(bench.driver.policy.run.flow, Carry(DirectDialer(), here))
     bench.send_datagram(b"three")
     assert bench.far_got() == [b"one", b"two", b"three"]
+
+
+def test_flows_that_the_stack_forgot_are_forgotten():
+    judge = Judge(NewFlowVerdict.allow())
+    bench = UDPBench(judge)
+    try:
+        bench.send_datagram(b"one")
+        assert len(bench.filter._flows) == 1
+        bench.driver.stack.udp.flows.clear()
+        for mapping in bench.driver.stack.udp.mappings():
+            mapping.flows.clear()
+        bench.filter._sweep()
+        assert not bench.filter._flows
+    finally:
+        bench.close()

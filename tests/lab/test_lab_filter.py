@@ -162,6 +162,89 @@ def test_a_filter_of_ones_own_that_raises_follows_on_failure(uplinks: UplinkLab,
     assert system.fetch(f"http://{SITE4}/1k") == 1024
 
 
+OWN = """
+import asyncio
+import pathlib
+import time
+
+from tunflow.providers import ControlVerdict, FilterControlProvider, FilterDataProvider, NewFlowVerdict
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Mine(FilterDataProvider):
+    async def start_filter(self):
+        await asyncio.sleep(0)
+        self.word = self.filter_configuration.vendor_configuration["word"]
+        self.display_message(f"started with {self.word}")
+
+    async def stop_filter(self, reason):
+        (HERE / "stopped").write_text(reason.name)
+
+    def handle_new_flow(self, flow):
+        if flow.remote_endpoint.port == 81:
+            while True:
+                time.sleep(0.01)
+        if flow.remote_endpoint.port == 82:
+            return NewFlowVerdict.need_rules()
+        if flow.remote_endpoint.port == 8080:
+            return NewFlowVerdict.remediate("ask", "text")
+        self.create_task(self.later(flow))
+        return NewFlowVerdict.pause()
+
+    async def later(self, flow):
+        await asyncio.sleep(0.05)
+        self.resume_flow(flow, NewFlowVerdict.allow())
+
+
+class Rules(FilterControlProvider):
+    remediation_map = {"urls": {"ask": "http://ask.lab/?NE_FLOW_HOSTNAME"}, "button_texts": {"text": "May I?"}}
+
+    async def handle_new_flow(self, flow):
+        (HERE / "asked").write_text(str(flow.remote_endpoint.port))
+        return ControlVerdict.drop()
+"""
+
+
+def own_profile(system: System, more: str = "") -> Path:
+    module = Path(system.directory) / "own.py"
+    module.write_text(OWN)
+    more = f'provider = "{module}:Mine"\ncontrol_provider = "{module}:Rules"\nconfiguration = {{word = "x"}}\n{more}'
+    return profile_of(system, more, dns=DNS)
+
+
+def test_a_filter_of_ones_own_with_run(uplinks: UplinkLab, system: System) -> None:
+    """It is started and stopped, may take its time, asks its control provider, and a call that hangs ends alone."""
+    path = own_profile(system)
+    size = f"curl -sS -o /dev/null -w '%{{size_download}} ' http://{SITE4}/1k"
+    script = f"{size}; curl -sS -m 5 http://{SITE4}:82/; echo $?; curl -sS http://{SITE4}:8080/"
+    script = f"{script}; curl -sS -m 30 http://{SITE4}:81/; echo $?; {size}"
+    done = system.tunflow("run", "--profile", str(path), "--", "sh", "-c", script)
+    assert done.stdout.startswith("1024 7\n"), done
+    assert 'href="http://ask.lab/?' in done.stdout
+    assert "May I?" in done.stdout
+    assert "started with x" in done.stderr
+    assert (Path(system.directory) / "asked").read_text() == "82"
+    assert (Path(system.directory) / "stopped").read_text() == "USER_INITIATED"
+    assert done.stdout.endswith("7\n1024 "), done
+    assert "own.py:23" in done.stderr
+    assert "ProviderHung" in done.stderr
+
+
+def test_a_filter_of_ones_own_with_up(uplinks: UplinkLab, system: System) -> None:
+    path = own_profile(system)
+    system.ok("up", str(path))
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    system.ok("reload")  # it has not changed, so it runs on
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    system.ok("down")
+    assert (Path(system.directory) / "stopped").read_text() == "USER_INITIATED"
+    (Path(system.directory) / "own.py").write_text(OWN.replace('["word"]', '["wrong"]'))
+    system.ok("up", str(path))
+    assert system.fetch(f"http://{SITE4}/1k") == 0
+    assert "start_filter failed: KeyError: 'wrong'" in system.log()
+
+
 def test_run_filters_one_program(uplinks: UplinkLab, system: System) -> None:
     path = profile_of(system, 'dns_answer = "address"')
     shown = system.tunflow("run", "--profile", str(path), "--", "curl", "-sS", "-i", f"http://{BLOCKED}/1k").stdout

@@ -128,7 +128,7 @@ def test_allowed_requests_pass_as_they_are():
 def test_a_blocked_request_gets_a_page_and_a_hello_does_not():
     rig = Rig(port=80)
     assert rig.send(get("blocked.example")).action is Action.REMEDIATE
-    assert rig.filter.rulings[rig.flow].line == 1
+    assert rig.filter.ruling(rig.flow).line == 1
     assert Rig().send(client_hello("blocked.example")).action is Action.DROP
 
 

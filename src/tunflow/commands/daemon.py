@@ -35,6 +35,7 @@ from tunflow.host.service_manager import ServiceManager
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
 from tunflow.manager.engine import Engine
@@ -44,6 +45,7 @@ from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.provider_engine import ProviderEngine
 from tunflow.manager.status import Status, StopReason
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
+from tunflow.providers.stop_reason import ProviderStopReason
 
 
 def serve_foreground(instructions: Instructions) -> int:
@@ -139,6 +141,7 @@ class Daemon:
         self._rights = rights
         self._systemd = ServiceManager()
         self._filtering: Filtering | None = None
+        self._watchdog: Watchdog | None = None
         self._reactor = reactor
         self._runtime = runtime
         self._plan = plan
@@ -181,7 +184,9 @@ class Daemon:
         finally:
             await self._control.close()
             if self._filtering is not None:
-                self._filtering.close()
+                await self._filtering.stop(ProviderStopReason.USER_INITIATED)
+            if self._watchdog is not None:
+                self._watchdog.close()
 
     def _make_engine(self, plan: Plan) -> Engine | ProviderEngine:
         if plan.profile.provider is not None:
@@ -283,6 +288,9 @@ class Daemon:
     def _serve_names(self, driver: Driver, plan: Plan) -> None:
         serve_names(driver, plan)
         self._filtering = change(driver, plan.profile, self._filtering, self._say)
+        is_own = self._filtering is not None and self._filtering.life is not None
+        if is_own and plan.profile.provider is None and self._watchdog is None:  # a provider's tunnel has one
+            self._watchdog = Watchdog(self._reactor, self._say)
 
     # What clients ask.
 

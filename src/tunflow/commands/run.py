@@ -57,12 +57,17 @@ def run(options: argparse.Namespace) -> int:
             routed.serve(driver, program.socket_diag_fd)
         elif dialer.wants_flow:
             _find_processes(driver, program.socket_diag_fd)
-        reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
-        program.release()
-        reactor.run()
-        reactor.remove(program.exit_fd)
-        result = program.result()
-        driver.drain()
+        if routed is not None and routed.filtering is not None and routed.filtering.life is not None:
+            from tunflow.commands.run_filter import serve_filtered  # noqa: PLC0415 (brings asyncio)
+
+            result = serve_filtered(reactor, driver, program, routed.filtering)
+        else:
+            reactor.add(program.exit_fd, READ, lambda _: reactor.stop())
+            program.release()
+            reactor.run()
+            reactor.remove(program.exit_fd)
+            result = program.result()
+            driver.drain()
         if routed is not None:
             routed.close()
         finish(driver, options)

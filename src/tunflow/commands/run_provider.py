@@ -32,7 +32,8 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
 from tunflow.io.driver import Driver, NameService
 from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
+from tunflow.io.hosting.services import ProviderFailed
+from tunflow.io.hosting.session import ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import READ, Reactor
 from tunflow.manager.plan import Names

@@ -59,11 +59,6 @@ class BlockList:
     def __len__(self) -> int:
         return len(self._names) + sum(map(len, self._more.values())) + len(self._urls)
 
-    @property
-    def judges_urls(self) -> bool:
-        """Whether it can tell one page of a host from another."""
-        return len(self._urls) > 0
-
     def find(self, host: str, url: str | None = None) -> Finding | None:
         """What the list says of a host (in normal form), or of a whole URL of it; None for nothing."""
         best: Finding | None = None

@@ -7,7 +7,7 @@ list that allows counts as exceptions. With `only_allowed` a flow that no list a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
@@ -100,11 +100,11 @@ class Judge:
     lists: Sequence[ListUse] = ()
     only_allowed: bool = False
     doors: frozenset[Door] = frozenset()
+    needs_process: bool = field(init=False, default=False)
+    """Whether a list is for some programs or users only."""
 
-    @property
-    def judges_urls(self) -> bool:
-        """Whether a whole URL can matter, and not only its host."""
-        return any(use.list.judges_urls for use in self.lists)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
 
     def judge(self, subject: Subject, at: datetime) -> Ruling:
         """The ruling about a flow at a time."""

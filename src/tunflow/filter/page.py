@@ -17,13 +17,17 @@ h1{font-size:1.5em}code{background:#eee;padding:.1em .3em}p.why{color:#555}</sty
 HOW_TO_ASK = "If you think this is wrong, ask whoever runs this network, and tell them the line above."
 
 
-def block_page(template: str, *, host: str, url: str, why: str, category: str, how_to_ask: str) -> bytes:
-    """A whole HTTP answer. `$host`, `$url`, `$why`, `$category` and `$how_to_ask` in the template are replaced."""
+def block_page(
+    template: str, *, host: str, url: str, why: str, category: str, how_to_ask: str, link: tuple[str, str] | None = None
+) -> bytes:
+    """A whole HTTP answer; `link` is a URL where one may ask for access, and the text that leads there.
+
+    `$host`, `$url`, `$why`, `$category` and `$how_to_ask` in the template are replaced."""
     body = (
         Template(template)
         .safe_substitute(
             host=escape(host), url=escape(url), why=escape(why), category=f" ({escape(category)})" if category else "",
-            how_to_ask=escape(how_to_ask),
+            how_to_ask=escape(how_to_ask) + (f' <a href="{escape(link[0])}">{escape(link[1])}</a>' if link else ""),
         )
         .encode()
     )  # fmt: skip

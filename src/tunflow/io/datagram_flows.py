@@ -163,7 +163,9 @@ class DatagramFlows:
 
     def _resolved(self, flow: UDPFlow, waiting: WaitingFlow, dialer: Dialer, target: Endpoint | None) -> None:
         """The address of a flow's target is known now, or that there is none."""
-        if flow.user is not waiting:
+        holder = flow.user
+        filtered = holder if hasattr(holder, "give_to") else None
+        if (filtered.next if filtered is not None else holder) is not waiting:
             return  # somebody decided otherwise meanwhile
         flow.user = None
         if target is None:
@@ -171,6 +173,8 @@ class DatagramFlows:
             flow.user = owner
         else:
             owner = self._carry(flow, dialer, target)
+        if filtered is not None:
+            filtered.give_to(owner)
         if owner is not None:
             for run in waiting.runs:
                 owner.send(run)

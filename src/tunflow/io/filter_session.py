@@ -5,10 +5,12 @@ A session knows no bytes of its own: `FilteredConnection` and `FilteredDatagrams
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
+from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, Action, DataVerdict, NewFlowVerdict
@@ -22,6 +24,9 @@ class Keeper(Protocol):
     """What the sessions of a filter share."""
 
     provider: FilterDataProvider
+
+    def new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
+        """What the provider says of a new flow; a pause while it has not started yet. Raises what it raises."""
 
     def failed(self, flow: FilterFlow, error: BaseException) -> bool:
         """The provider raised or did not answer: told to the log; whether the flow may pass all the same."""
@@ -56,11 +61,14 @@ class FilterSession:
         self.changed: Callable[[], None] = _nothing
         self.bytes_out = 0
         self.bytes_in = 0
+        self.has_begun = False
+        """Whether anything of the flow has passed or may have."""
         self._reporting = False
 
     def begin(self) -> None:
         """Ask about the new flow."""
-        self.conclude(self._guarded(lambda: self._keeper.provider.handle_new_flow(self.flow)))
+        flow, keeper = self.flow, self._keeper
+        self.conclude(self._guarded(lambda: _verdict("handle_new_flow", keeper.new_flow(flow), NewFlowVerdict)))
 
     def conclude(self, verdict: Verdict) -> None:
         """Take a verdict about the whole flow."""
@@ -81,6 +89,11 @@ class FilterSession:
             self._keeper.ask_control(self)
         self._report(action, ReportEvent.NEW_FLOW if isinstance(verdict, NewFlowVerdict) else ReportEvent.DATA_DECISION)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a direction of it is shown to the provider."""
+        return self.outgoing is not None or self.incoming is not None
+
     def resume(self, verdict: Verdict) -> None:
         """Go on after a pause, as if the handler that paused had said so."""
         if isinstance(verdict, DataVerdict) and verdict.action is Action.DATA:
@@ -99,10 +112,15 @@ class FilterSession:
         """The rules changed: the flow is judged as if it were new, and what has passed stays passed."""
         if self.refused:
             return
+        if self.open:
+            self.outgoing = self.incoming = None  # what has passed since was not counted
+        for window in (self.outgoing, self.incoming):
+            if window is not None:
+                window.paused = False
         self.open = self.paused = False
-        self.outgoing = self.incoming = None
         self.begin()
-        self.page = None  # nobody asks now: a page would stand in the middle of something else
+        if self.has_begun:
+            self.page = None  # nobody asks now: a page would stand in the middle of something else
         self.changed()
 
     def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
@@ -120,7 +138,11 @@ class FilterSession:
         if self.open or self.outgoing is None:
             return True
         provider, offset = self._keeper.provider, self.bytes_out
-        verdict = self._guarded(lambda: provider.handle_outbound_data(self.flow, offset, bytes(payload)))
+        verdict = self._guarded(
+            lambda: _verdict(
+                "handle_outbound_data", provider.handle_outbound_data(self.flow, offset, bytes(payload)), DataVerdict
+            )
+        )
         if verdict.action is not Action.DATA:
             self.conclude(verdict)
             return self.open
@@ -159,16 +181,16 @@ class FilterSession:
     def _watch(self, verdict: NewFlowVerdict) -> None:
         """Show the directions that the verdict wants to see; the others pass."""
         provider, flow = self._keeper.provider, self.flow
-        if verdict.filter_outbound:
+        if verdict.filter_outbound and self.outgoing is None:
             self.outgoing = FilterWindow(
-                lambda offset, data: provider.handle_outbound_data(flow, offset, data),
-                lambda: provider.handle_outbound_data_complete(flow),
+                lambda offset, data: _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data)),
+                lambda: _data("handle_outbound_data_complete", provider.handle_outbound_data_complete(flow)),
                 verdict.peek_outbound_bytes,
             )
-        if verdict.filter_inbound:
+        if verdict.filter_inbound and self.incoming is None:
             self.incoming = FilterWindow(
-                lambda offset, data: provider.handle_inbound_data(flow, offset, data),
-                lambda: provider.handle_inbound_data_complete(flow),
+                lambda offset, data: _data("handle_inbound_data", provider.handle_inbound_data(flow, offset, data)),
+                lambda: _data("handle_inbound_data_complete", provider.handle_inbound_data_complete(flow)),
                 verdict.peek_inbound_bytes,
             )
         self.open = self.outgoing is None and self.incoming is None
@@ -177,7 +199,7 @@ class FilterSession:
         """What the provider answers, or what `on_failure` says where it fails."""
         try:
             return call()
-        except Exception as error:
+        except (Exception, ProviderHung) as error:
             may_pass = self._keeper.failed(self.flow, error)
             return DataVerdict.allow() if may_pass else DataVerdict.drop()
 
@@ -193,6 +215,19 @@ _REPORTED = {
     Action.REMEDIATE: ReportAction.REMEDIATE,
     Action.FILTER_DATA: ReportAction.FILTER_DATA,
 }
+
+
+def _verdict(method: str, found: object, kind: type[_V]) -> _V:
+    """What a provider answered, if it is a verdict. Raises TypeError."""
+    if not isinstance(found, kind):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise TypeError(f"{method} answered {found!r:.80}: expected a {kind.__name__}")
+    return found
+
+
+def _data(method: str, found: object) -> DataVerdict:
+    return _verdict(method, found, DataVerdict)
 
 
 def _nothing() -> None:

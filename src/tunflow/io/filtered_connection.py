@@ -229,6 +229,11 @@ class FilteredConnection:
         self.connection.accept(self._driver.reactor.now)
         self._end()
 
+    def note_end(self) -> None:
+        """Look whether it is over."""
+        if self.connection.closed:
+            self._end()
+
     def judge_again(self) -> None:
         """The filter's rules changed: whatever the verdict was, it is asked anew, about what has not passed yet."""
         if self.connection.closed:
@@ -252,6 +257,7 @@ class FilteredConnection:
             return
         if self.route is not None:
             route, self.route = self.route, None
+            self._session.has_begun = True
             route()
             return
         self._deliver(now, False)
@@ -275,6 +281,9 @@ class FilteredConnection:
     def _refuse(self, page: bytes | None) -> None:
         """End it on the client's side; the owner finds it closed, in the next round."""
         connection = self.connection
+        if page is not None and connection.held:
+            self.show_page()
+            return
         now = self._driver.reactor.now
         owner, connection.user = connection.user, None
         self._held.clear()

@@ -16,6 +16,7 @@ from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
+    from tunflow.io.reactor import Timer
 
 HELD = 64
 """Datagrams held of a flow that is paused; more are dropped, as a full queue would."""
@@ -35,7 +36,8 @@ class FilteredDatagrams:
         self._held: list[UDPRun] = []
         self.next: DatagramOwner | None = None
         """Who gets what passes."""
-        self._timer = driver.reactor.call_later(PAUSE, self._too_long) if session.paused else None
+        self._timer: Timer | None = None
+        self._watch_pause()
         session.changed = self._changed
 
     def send(self, run: UDPRun) -> None:
@@ -50,9 +52,9 @@ class FilteredDatagrams:
                 held = self._hold(held, payload, run)
             elif session.refused:
                 break
-        if session.paused and self._timer is None:
-            self._timer = self._driver.reactor.call_later(PAUSE, self._too_long)
+        self._watch_pause()
         if passed:
+            self._session.has_begun = True
             self._pass_on(passed, run)
         self._settle()
 
@@ -62,6 +64,12 @@ class FilteredDatagrams:
         if self._timer is not None:
             self._timer.cancel()
         self._session.close()
+
+    def note_end(self) -> None:
+        """The flow may be forgotten: by its client's silence, or for newer ones."""
+        flow = self._flow
+        if flow.mapping.flows.get(flow.key) is not flow:
+            self.close()
 
     def judge_again(self) -> None:
         """The filter's rules changed."""
@@ -110,7 +118,12 @@ class FilteredDatagrams:
         if self._session.refused:
             self._driver.datagrams.refuse(self._flow, Refuse.RESET)
 
+    def _watch_pause(self) -> None:
+        if self._session.paused and self._timer is None:
+            self._timer = self._driver.reactor.call_later(PAUSE, self._too_long)
+
     def _too_long(self) -> None:
+        self._timer = None
         if self._session.paused:
             self._session.refused = True
             self._settle()

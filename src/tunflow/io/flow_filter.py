@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tunflow.errors import LocalError
+from tunflow.errors import LocalError, RemoteError
 from tunflow.flow import FlowInfo
 from tunflow.io.filter_session import FilterSession, Verdict
 from tunflow.io.filtered_connection import FilteredConnection
 from tunflow.io.filtered_datagrams import FilteredDatagrams
 from tunflow.io.policy import DatagramOwner, Refuse
-from tunflow.providers.blame import describe
+from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterAction, FilterProviderConfiguration, FilterSettings
@@ -50,11 +50,13 @@ class FlowFilter:
         self.configuration = configuration
         self.control = control
         self._driver = driver
-        self._on_failure_pass = on_failure_pass
+        self.on_failure_pass = on_failure_pass
         self._page = page
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
         self._sweeping = False
+        self._ready = True
+        self._trouble: str | None = None
         provider._filter_host = self
         if control is not None:
             control._filter_host = self
@@ -71,17 +73,15 @@ class FlowFilter:
             self._driver.decide_stream(connection, Refuse.RESET)
             session.close()
             return
-        if session.open:
-            self._driver.route_stream(info, connection)
-            return
         filtered = FilteredConnection(self._driver, connection, session)
-        self._keep(session, filtered)
+        self._keep(session, filtered)  # also when it may pass: the rules can change
         if session.refused:
             filtered.show_page()
         elif session.paused:
             filtered.route = lambda: self._driver.route_stream(info, filtered)
         else:
-            self._driver.route_stream(info, filtered)
+            session.has_begun = True
+            self._driver.route_stream(info, connection if session.open else filtered)
 
     def own_datagrams(self, info: FlowInfo, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
         """A new UDP flow: who serves it."""
@@ -91,36 +91,72 @@ class FlowFilter:
         if session.refused:
             session.close()
             return self._driver.datagrams.refuse(flow, Refuse.RESET)
-        if session.open:
-            return self._driver.datagrams.route(info, flow, run)
         owner = FilteredDatagrams(self._driver, info, flow, session)
         self._keep(session, owner)
-        return self._driver.datagrams.own(flow, owner)
+        flow.user = owner
+        return owner
+
+    # The provider's life.
+
+    def hold(self) -> None:
+        """The provider is not ready: flows wait for `begin` or `give_up`."""
+        self._ready = False
+
+    def begin(self) -> None:
+        """It is ready: flows that waited are judged."""
+        self._ready, self._trouble = True, None
+        self._judge_waiting()
+
+    def give_up(self, why: str) -> None:
+        """It will not be ready: `on_failure` says what becomes of flows."""
+        self._ready, self._trouble = True, why
+        self._judge_waiting()
+
+    def let_go(self) -> None:
+        """The filter is taken away: what it holds goes on."""
+        for session, _ in list(self._flows.values()):
+            if not session.open and not session.refused:
+                session.resume(DataVerdict.allow())
+
+    def _judge_waiting(self) -> None:
+        for session, owner in list(self._flows.values()):
+            if session.paused:
+                owner.judge_again()
 
     # What sessions ask.
 
+    def new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
+        """What the provider says of a flow."""
+        if self._trouble is not None:
+            raise RemoteError(self._trouble)
+        return self.provider.handle_new_flow(flow) if self._ready else NewFlowVerdict.pause()
+
     def failed(self, flow: FilterFlow, error: BaseException) -> bool:
         """Told once for each cause; the profile's `on_failure` says what becomes of the flow."""
-        what = "passes" if self._on_failure_pass else "is refused"
+        what = "passes" if self.on_failure_pass else "is refused"
         self._driver.log.tell(f"filter {error!r:.200}", f"the filter failed and {flow} {what}: {describe(error)}")
-        return self._on_failure_pass
+        return self.on_failure_pass
 
     def ask_control(self, session: FilterSession) -> None:
         """The control provider decides, in its own time."""
         control = self.control
         if control is None:
             self._driver.log.tell("filter rules", "the filter needs rules and has no control provider: refused")
-            session.resume(DataVerdict.drop())
+            self._driver.reactor.call_soon(lambda: session.resume(DataVerdict.drop()))
             return
         control.create_task(self._ask_control(control, session), name="handle_new_flow")
 
     async def _ask_control(self, control: FilterControlProvider, session: FilterSession) -> None:
         try:
             verdict = await control.handle_new_flow(session.flow)
-        except Exception as error:
+            if not isinstance(verdict, ControlVerdict):
+                raise TypeError(f"handle_new_flow answered {verdict!r:.80}: expected a ControlVerdict")
+        except (Exception, ProviderHung) as error:
             verdict = ControlVerdict.allow() if self.failed(session.flow, error) else ControlVerdict.drop()
+        if not session.paused:
+            return  # it is over, or somebody else has said what becomes of it
         if verdict.update_rules_first:
-            self.provider.handle_rules_changed()
+            self._tell_rules_changed()
         if verdict.action is Action.UPDATE_RULES:
             session.again()
         else:
@@ -136,7 +172,7 @@ class FlowFilter:
             if provider is not None:
                 try:
                     provider.handle_report(report)
-                except Exception as error:
+                except (Exception, ProviderHung) as error:
                     self._driver.log.tell(f"report {error!r:.200}", f"handle_report failed: {describe(error)}")
 
     def ended(self, session: FilterSession) -> None:
@@ -150,6 +186,8 @@ class FlowFilter:
         session = self._find(flow)
         if not session.paused:
             raise LocalError(f"resume_flow: {flow} is not paused")
+        if verdict.action is Action.DATA and not session.is_watched:
+            raise LocalError(f"resume_flow: {flow} was paused before its data: answer with a NewFlowVerdict")
         session.resume(verdict)
 
     def update(self, flow: FilterFlow, verdict: DataVerdict, direction: TrafficDirection) -> None:
@@ -168,13 +206,19 @@ class FlowFilter:
 
     def rules_changed(self) -> None:
         """Judge open flows again."""
-        self.provider.handle_rules_changed()
+        self._tell_rules_changed()
         for _, owner in list(self._flows.values()):
             owner.judge_again()
 
     async def apply_settings(self, settings: FilterSettings | None) -> None:
         """Rules that decide without asking."""
         self._settings = settings
+
+    def _tell_rules_changed(self) -> None:
+        try:
+            self.provider.handle_rules_changed()
+        except (Exception, ProviderHung) as error:
+            self._driver.log.tell(f"rules {error!r:.200}", f"handle_rules_changed failed: {describe(error)}")
 
     # How it works.
 
@@ -205,8 +249,7 @@ class FlowFilter:
     def _sweep(self) -> None:
         """Flows that went on without the filter end without its hearing of it."""
         for _, owner in list(self._flows.values()):
-            if isinstance(owner, FilteredConnection):
-                _ = owner.closed
+            owner.note_end()
         self._sweeping = bool(self._flows)
         if self._sweeping:
             self._driver.reactor.call_later(SWEEP, self._sweep)

@@ -80,6 +80,10 @@ class UDPSocket:
         for flow in self._mapping.flows.values():
             if isinstance(flow.user, CarriedFlow) and flow.user.relay in closed:
                 flow.user = None
+            elif hasattr(flow.user, "give_to"):  # a content filter's: what passes it is routed anew
+                following = flow.user.next
+                if isinstance(following, CarriedFlow) and following.relay in closed:
+                    flow.user.next = None
 
     def close(self) -> None:
         """Give everything back."""

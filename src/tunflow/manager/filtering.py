@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from tunflow.errors import LocalError
-from tunflow.filter.judge import PASSES, Judge, Ruling, Subject, host_text
+from tunflow.filter.judge import PASSES, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.flow import UDP, FlowInfo
 from tunflow.io.driver import Driver
@@ -18,13 +21,22 @@ from tunflow.manager.filter_lists import make_judge, system_zone
 from tunflow.manager.filter_log import FilterLog
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_filter import FilterSection
+from tunflow.providers.blame import describe
 from tunflow.providers.content_filter import HTTP_PORTS, ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
-from tunflow.providers.filter_provider import FilterDataProvider
+from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider, FilterProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
+from tunflow.providers.filter_verdicts import Action
 from tunflow.providers.loader import load_provider
+from tunflow.providers.stop_reason import ProviderStopReason
 
-DNS_PORT = 53
+if TYPE_CHECKING:
+    from tunflow.io.hosting.filter_life import FilterLife
+
+REQUEST_ACCESS = "Request Access"
+"""NEFilterDataVerdict: the text of a button that has none."""
+
+_P = TypeVar("_P", bound=FilterProvider)
 Tell = Callable[[str], None]
 
 
@@ -32,36 +44,51 @@ class Filtering:
     """The filter of one tunnel: made from a profile, put on its driver, changed by a reload."""
 
     def __init__(self, profile: Profile, tell: Tell) -> None:
-        """Read the lists. Raises LocalError."""
-        assert profile.filter is not None
+        """Read the lists, or load the user's filter. Raises LocalError."""
         self._tell = tell
         self._zone = system_zone()
-        self.section = profile.filter
-        self._base = _base(profile)
-        self._template = _template(self.section, self._base)
-        self.log = FilterLog(log_path(self.section, self._base), self.section.privacy, self._now, tell)
+        self._take(profile)
         self.content: ContentFilter | None = None
         self.flow_filter: FlowFilter | None = None
+        self.life: FilterLife | None = None
+        """What starts and stops a filter of the user's own."""
         self._provider: FilterDataProvider
+        self._control: FilterControlProvider | None = None
         if self.section.provider is None:
             judge = make_judge(self.section, self._base, tell)
-            self._provider = self.content = ContentFilter(judge, self._now, self.log.record)
+            self._provider = self.content = ContentFilter(judge, self._now, self._record)
         else:
-            where = f"{profile.file}: filter.provider"
-            made = load_provider(self.section.provider, where=where, kind=FilterDataProvider)()
-            assert isinstance(made, FilterDataProvider)
-            self._provider = made
+            self._provider = _load(profile, "provider", self.section.provider, FilterDataProvider)
+            if self.section.control_provider is not None:
+                self._control = _load(profile, "control_provider", self.section.control_provider, FilterControlProvider)
+
+    def _take(self, profile: Profile) -> None:
+        """Everything of the profile but what judges. Raises LocalError, and nothing has changed."""
+        assert profile.filter is not None
+        section, base = profile.filter, _base(profile)
+        template = _template(section, base)
+        log = FilterLog(log_path(section, base), section.privacy, self._now, self._tell)
+        self.section, self._base, self._template, self.log = section, base, template, log
 
     def serve(self, driver: Driver) -> None:
         """Judge the driver's flows, and its names."""
-        configuration = FilterProviderConfiguration(self.section.model_dump(), organization=self.section.organization)
+        section = self.section
         self.flow_filter = driver.filter = FlowFilter(
             driver,
             self._provider,
-            configuration,
-            on_failure_pass=self.section.on_failure == "open",
-            page=self._page if self.content is not None else None,
+            FilterProviderConfiguration(section.configuration, section.username, section.organization),
+            on_failure_pass=section.on_failure == "open",
+            control=self._control,
+            page=self._page,
         )
+        if self.content is None:
+            if self.life is None:
+                providers = (*((self._control,) if self._control is not None else ()), self._provider)
+                # Imported for filters of users' own only: they need asyncio.
+                from tunflow.io.hosting.filter_life import FilterLife  # noqa: PLC0415
+
+                self.life = FilterLife(providers, driver.reactor, driver.log, driver.sockets)
+            self.life.serve(self.flow_filter)
         self.serve_names(driver)
 
     def serve_names(self, driver: Driver) -> None:
@@ -70,13 +97,23 @@ class Filtering:
             wanted = self.content is not None and self.section.dns_answer == "nxdomain"
             driver.name_server.refuses = self.refuses_name if wanted else None
 
+    def can_become(self, profile: Profile) -> bool:
+        """Whether a reload changes it in place; else another is made."""
+        section = profile.filter
+        assert section is not None
+        return section == self.section if self.content is None else section.provider is None
+
     def reload(self, profile: Profile) -> None:
         """Take another profile's lists; open flows are judged again. Raises LocalError, and nothing has changed."""
-        if self.content is None or profile.filter is None:
-            raise LocalError("filter: only the lists of the built-in filter can be changed while it runs")
-        judge = make_judge(profile.filter, _base(profile), self._tell)
-        self.section, self.content.judge = profile.filter, judge
+        if self.content is not None:
+            assert profile.filter is not None
+            judge = make_judge(profile.filter, _base(profile), self._tell)
+            before = self.log
+            self._take(profile)
+            before.close()
+            self.content.judge = judge
         if self.flow_filter is not None:
+            self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
 
     def refuses_name(self, name: str, flow: FlowInfo) -> bool:
@@ -93,37 +130,85 @@ class Filtering:
             return True
         return False
 
+    async def stop(self, reason: ProviderStopReason) -> None:
+        """The tunnel is over: tell a filter of the user's own, and close the log."""
+        if self.life is not None:
+            await self.life.stop(reason)
+        self.close()
+
     def close(self) -> None:
         """Write what the log still has to say."""
         self.log.close()
 
     def leave(self, driver: Driver) -> None:
         """Judge no more; what is held is let go, and open flows go on."""
-        if self.flow_filter is not None and self.content is not None:
-            self.content.judge = Judge()
-            self.flow_filter.rules_changed()
+        if self.flow_filter is not None:
+            self.flow_filter.let_go()
         driver.filter = None
         if driver.name_server is not None:
             driver.name_server.refuses = None
+        if self.life is not None:
+            self.life.leave(ProviderStopReason.CONFIGURATION_DISABLED)
         self.close()
+
+    def _record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
+        self.log.record(flow, ruling, what)
 
     def _now(self) -> datetime:
         return datetime.now(self._zone)
 
-    def _page(self, flow: FilterFlow, _: Verdict) -> bytes | None:
-        assert self.content is not None
-        ruling: Ruling = self.content.rulings.pop(flow, PASSES)
-        if flow.url is None and flow.remote_endpoint.port not in HTTP_PORTS:
+    def _page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+        """What a client that speaks HTTP is shown; None for all others."""
+        if flow.url is None and (
+            flow.remote_endpoint.port not in HTTP_PORTS or flow.socket_protocol == socket.IPPROTO_UDP
+        ):
             return None
         host = flow.remote_hostname or flow.remote_endpoint.host_text
+        url = flow.url or f"http://{host}/"
+        ruling, link = PASSES, None
+        if self.content is not None:
+            ruling = self.content.ruling(flow)
+        elif verdict.action is not Action.REMEDIATE:
+            return None
+        else:
+            ruling = Ruling(True, "The filter of this network does not let it pass.")
+            link = self._link(verdict, host, url)
         return block_page(
             self._template,
             host=host,
-            url=flow.url or f"http://{host}/",
+            url=url,
             why=ruling.why,
             category=ruling.category,
             how_to_ask=self.section.how_to_ask or HOW_TO_ASK,
+            link=link,
         )
+
+    def _link(self, verdict: Verdict, host: str, url: str) -> tuple[str, str] | None:
+        """Where a user may ask for access: a URL and the text of its button, as the control provider's maps say."""
+        if self._control is None or verdict.url_key is None:
+            return None
+        target = self._control.remediation_map.get("urls", {}).get(verdict.url_key)
+        if target is None:
+            return None
+        said = {"NE_FLOW_URL": url, "NE_FLOW_HOSTNAME": host, "NE_USERNAME": self.section.username or "",
+                "NE_ORGANIZATION": self.section.organization or ""}  # fmt: skip
+        for name, value in said.items():
+            target = target.replace(name, quote(value, safe=""))
+        texts = self._control.remediation_map.get("button_texts", {})
+        return target, texts.get(verdict.button_text_key or "", REQUEST_ACCESS)
+
+
+def _load(profile: Profile, key: str, spec: str, kind: type[_P]) -> _P:
+    """An object of the user's class. Raises LocalError."""
+    where = f"{profile.file}: filter.{key}"
+    try:
+        made = load_provider(spec, where=where, kind=kind)()
+    except LocalError:
+        raise
+    except Exception as error:
+        raise LocalError(f"{where}: {spec}: {describe(error)}") from error
+    assert isinstance(made, kind)
+    return made
 
 
 def log_path(section: FilterSection, base: Path) -> Path:
@@ -148,16 +233,21 @@ def _template(section: FilterSection, base: Path) -> str:
 
 
 def change(driver: Driver, profile: Profile, before: Filtering | None, tell: Tell) -> Filtering | None:
-    """Have a driver's flows judged as a profile says, whoever judged them `before`. Raises LocalError."""
+    """Have a driver's flows judged as a profile says, whoever judged them `before`, on this driver or an earlier one.
+
+    Raises LocalError, and then nothing has changed.
+    """
     wanted = profile.filter is not None and profile.filter.enabled
-    if before is not None and wanted:
+    if before is not None and wanted and before.can_become(profile):
         before.reload(profile)
-        before.serve_names(driver)
+        if driver.filter is before.flow_filter:
+            before.serve_names(driver)
+        else:
+            before.serve(driver)
         return before
+    made = Filtering(profile, tell) if wanted else None
     if before is not None:
         before.leave(driver)
-    if not wanted:
-        return None
-    made = Filtering(profile, tell)
-    made.serve(driver)
+    if made is not None:
+        made.serve(driver)
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import time
 from ipaddress import ip_network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
@@ -97,6 +97,12 @@ class FilterSection(Section):
     enabled: bool = True
     provider: str | None = None
     """A `FilterDataProvider` instead of the built-in one: `module:Class` or an entry point."""
+    control_provider: str | None = None
+    """A `FilterControlProvider` beside the provider: it has the rules that the other asks for."""
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    """Whatever the provider wants to be told."""
+    username: str | None = None
+    """For the provider and its links."""
     on_failure: Literal["closed", "open"] = "closed"
     """What becomes of flows that the filter fails to judge."""
     only_allowed: bool = False
@@ -118,6 +124,12 @@ class FilterSection(Section):
     organization: str | None = None
     lists: Many[ListSection] = ()
     schedules: dict[str, ScheduleSection] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_provider(self) -> Self:
+        if self.control_provider is not None and self.provider is None:
+            raise wrong_at(("control_provider",), "needs a provider: the built-in filter asks nobody")
+        return self
 
     @model_validator(mode="after")
     def _check_schedules(self) -> Self:

@@ -30,7 +30,8 @@ from tunflow.io import moving
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
 from tunflow.io.driver import Driver
-from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
+from tunflow.io.hosting.services import ProviderFailed
+from tunflow.io.hosting.session import ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions

@@ -10,6 +10,10 @@ _OURS = str(Path(__file__).parent.parent)
 _STANDARD = str(Path(sys.modules["pathlib"].__file__ or "").parent)
 
 
+class ProviderHung(BaseException):
+    """Raised in a provider's code that did not return. Not an Exception: `except Exception` must not swallow it."""
+
+
 def describe(error: BaseException) -> str:
     """The error in one line, with the file and line of the user's code that it came from."""
     text = " ".join(str(error).split())

@@ -40,6 +40,12 @@ class _Watched:
     http: HTTPRequests | None = None
     quic: InitialSniffer | None = None
     datagrams: int = 0
+    name: str | None = None
+    """The host that its first bytes named."""
+    is_known: bool = False
+    """Whether the last word was said: nothing that follows would tell more."""
+    ruling: Ruling = PASSES
+    """Why it is refused."""
 
 
 class ContentFilter(FilterDataProvider):
@@ -47,8 +53,6 @@ class ContentFilter(FilterDataProvider):
 
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
-        self.rulings: dict[FilterFlow, Ruling] = {}
-        """Why a flow is refused, for its page; taken away by whoever makes that."""
         self._clock = clock
         self._record = record
 
@@ -56,10 +60,14 @@ class ContentFilter(FilterDataProvider):
         """By name and address; what needs a closer look is watched."""
         if flow.remote_endpoint.port == 53:
             return NewFlowVerdict.allow()  # names are judged where they are answered
+        known: _Watched | None = flow.state
+        watched = flow.state = known or _Watched()
         ruling = self._judge_endpoint(flow)
+        if known is not None and not ruling.blocked:  # judged again: by what its bytes told, too
+            ruling = self._judge_known(flow, known)
         is_udp = flow.socket_protocol == 17
         if ruling.blocked:
-            self._note(flow, ruling, flow.remote_hostname)
+            self._note(flow, ruling, flow.url or watched.name or flow.remote_hostname)
             if not is_udp and flow.remote_endpoint.port in HTTP_PORTS:
                 return NewFlowVerdict.remediate(None, None, should_report=True)
             return NewFlowVerdict.drop(should_report=True)
@@ -68,10 +76,17 @@ class ContentFilter(FilterDataProvider):
                 self._note(flow, Ruling(True, "no list allows it"), flow.remote_hostname)
                 return NewFlowVerdict.drop(should_report=True)
             return NewFlowVerdict.allow()
-        flow.state = _Watched()
+        if watched.is_known:
+            return NewFlowVerdict.allow()
         return NewFlowVerdict.filter_data(
             filter_inbound=False, peek_inbound_bytes=0, filter_outbound=True, peek_outbound_bytes=1, should_report=True
         )
+
+    @staticmethod
+    def ruling(flow: FilterFlow) -> Ruling:
+        """Why a flow was refused; that it passes where it was not."""
+        watched: _Watched | None = flow.state
+        return watched.ruling if watched is not None else PASSES
 
     def handle_outbound_data(self, flow: FilterFlow, offset: int, data: bytes) -> DataVerdict:
         """The client's bytes, until they say what the flow is."""
@@ -115,6 +130,8 @@ class ContentFilter(FilterDataProvider):
         return self._name_heard(flow, hello)
 
     def _name_heard(self, flow: FilterFlow, hello: tls.ClientHello) -> DataVerdict:
+        watched: _Watched = flow.state
+        watched.name, watched.is_known = hello.server_name, True
         if hello.is_encrypted:
             closed = self.judge.closes(Door.ECH, "the real name is encrypted")
             if closed is not None:
@@ -141,6 +158,7 @@ class ContentFilter(FilterDataProvider):
             if refused is not None:
                 return refused
         if step.passed >= FILTER_FLOW_BYTES_MAX:
+            flow.state.is_known = True
             return DataVerdict.allow()
         return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
 
@@ -148,6 +166,7 @@ class ContentFilter(FilterDataProvider):
         """None when it may pass."""
         flow.url = request.url
         hosts = request.hosts or (flow.remote_hostname or flow.remote_endpoint.host_text,)
+        flow.state.name = hosts[0]
         for host in hosts:
             ruling = self._judge_host(flow, host, request.url)
             if ruling.blocked:
@@ -159,9 +178,18 @@ class ContentFilter(FilterDataProvider):
         """Nothing that tells a name: what was said of the address stands, unless a name is needed."""
         if self.judge.only_allowed and flow.remote_hostname is None:
             return self._refuse(flow, Ruling(True, "it names no host, and only hosts of a list are allowed"), None)
+        flow.state.is_known = True
         return self._pass(flow, PASSES, flow.remote_hostname)
 
     # Judging.
+
+    def _judge_known(self, flow: FilterFlow, known: _Watched) -> Ruling:
+        """By the name that its bytes told before, and what is needed of flows that told none."""
+        if known.name is not None:
+            return self._judge_host(flow, known.name, flow.url)
+        if known.is_known and self.judge.only_allowed and flow.remote_hostname is None:
+            return Ruling(True, "it names no host, and only hosts of a list are allowed")
+        return PASSES
 
     def _judge_endpoint(self, flow: FilterFlow) -> Ruling:
         """By the name that is known beforehand, and by the address."""
@@ -188,18 +216,14 @@ class ContentFilter(FilterDataProvider):
                 UDP if flow.socket_protocol == 17 else TCP,
                 url,
                 target.host if isinstance(target.host, bytes) else None,
-                flow.process if self._needs_process else None,
+                flow.process if self.judge.needs_process else None,
                 flow.local_endpoint.host if isinstance(flow.local_endpoint.host, bytes) else None,
             ),
             self._clock(),
         )
 
-    @property
-    def _needs_process(self) -> bool:
-        return any(use.apps or use.uids for use in self.judge.lists)
-
     def _note(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
-        self.rulings[flow] = ruling
+        flow.state.ruling = ruling
         self._record(flow, ruling, what)
 
     def _refuse(self, flow: FilterFlow, ruling: Ruling, what: str | None, page: bool = False) -> DataVerdict:

@@ -50,7 +50,7 @@ class FilterProviderConfiguration:
     """NEFilterProviderConfiguration."""
 
     vendor_configuration: Mapping[str, Any] = field(default_factory=dict)
-    """The profile's `[filter]` table, for the provider."""
+    """The profile's `[filter.configuration]` table, for the provider."""
     username: str | None = None
     organization: str | None = None
     filter_sockets: bool = True

@@ -11,7 +11,8 @@ from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.session import ProviderFailed, ProviderSession, Surroundings
+from tunflow.io.hosting.services import ProviderFailed
+from tunflow.io.hosting.session import ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import ProviderHung, Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.providers import (

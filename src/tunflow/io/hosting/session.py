@@ -15,25 +15,25 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
-from tunflow.errors import LocalError, RemoteError, TunflowError
+from tunflow.errors import LocalError, TunflowError
 from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, DirectDialer, make_dialer
-from tunflow.io.hosting import outside
+from tunflow.io.dialers import Dialer, DirectDialer
 from tunflow.io.hosting.flow_policy import ProviderPolicy
 from tunflow.io.hosting.packet_flow import DevicePacketFlow
+from tunflow.io.hosting.services import ProviderFailed, Services
 from tunflow.io.hosting.through import ThroughTunnel
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.providers.app_proxy import AppProxyProvider
 from tunflow.providers.app_rule import AppRule
-from tunflow.providers.blame import describe, where_waiting
+from tunflow.providers.blame import describe
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.connections import TCPConnection, UDPSession
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -49,7 +49,6 @@ from tunflow.providers.tunnel_settings import (
     TransparentProxyNetworkSettings,
     TunnelNetworkSettings,
 )
-from tunflow.proxies.link import parse_server
 
 if TYPE_CHECKING:
     import ssl
@@ -62,14 +61,7 @@ SLEEP_TIMEOUT = 5.0
 MESSAGE_TIMEOUT = 10.0
 """Seconds that a provider may take to start, to stop, to get ready for sleep, and to answer a message."""
 
-GRACE = 1.0
-"""Seconds that a cancelled call has to end; then it is left behind."""
-
 Applier = Callable[[TunnelNetworkSettings | None], Awaitable[None]]
-
-
-class ProviderFailed(RemoteError):
-    """The provider did not do its part; one line with its file and line."""
 
 
 async def _nothing(_: TunnelNetworkSettings | None) -> None:
@@ -94,7 +86,7 @@ class Surroundings:
     start_timeout: float = START_TIMEOUT
 
 
-class ProviderSession:
+class ProviderSession(Services):
     """See the module. `on_status` hears every new status, `on_end` once why a tunnel ended by itself (None: it said
     so without an error)."""
 
@@ -106,20 +98,15 @@ class ProviderSession:
         on_status: Callable[[ConnectionStatus], None] = lambda _: None,
         on_end: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        self.provider = provider
-        self.name = f"{type(provider).__module__}:{type(provider).__qualname__}"
+        super().__init__(provider, surroundings.reactor, surroundings.log, surroundings.sockets, surroundings.path)
         self.status = ConnectionStatus.DISCONNECTED
         self.settings: TunnelNetworkSettings | None = None
         self.reasserting = False
         self.configuration = surroundings.configuration
-        self.path = surroundings.path
         self.system_dns = surroundings.system_dns
         self._surroundings = surroundings
         self._on_status = on_status
         self._on_end = on_end
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._watchers: set[asyncio.Queue[NetworkPath]] = set()
-        self._dialers: dict[tuple[str, ...], Dialer] = {}
         self._through: ThroughTunnel | None = None
         self._packets: DevicePacketFlow | None = None
         self.policy: ProviderPolicy | None = None
@@ -196,16 +183,6 @@ class ProviderSession:
         except BaseException as error:
             self.blame("wake", error)
 
-    def path_changed(self, path: NetworkPath) -> None:
-        """The way to the network is another one."""
-        if path == self.path:
-            return
-        self.path = path
-        for queue in self._watchers:
-            if queue.full():
-                queue.get_nowait()  # only the last one counts
-            queue.put_nowait(path)
-
     @property
     def statistics(self) -> dict[str, int]:
         """Packets and bytes of a packet tunnel."""
@@ -222,50 +199,19 @@ class ProviderSession:
 
     # What the provider asks for (providers.host).
 
-    async def paths(self) -> AsyncIterator[NetworkPath]:
-        """Changes of the path, the last one if several came meanwhile."""
-        queue: asyncio.Queue[NetworkPath] = asyncio.Queue(1)
-        self._watchers.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._watchers.discard(queue)
-
-    def display(self, message: str) -> None:
-        """A line in the log."""
-        line = " ".join(f"provider {self.name}: {message}".split())
-        self._surroundings.log.tell(line, line)
-
-    def create_task(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
-        """A task that ends with the provider."""
-        task = asyncio.get_running_loop().create_task(self._contained(work, name), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def connect(
         self, remote: Endpoint, tls: ssl.SSLContext | None, server_name: str | None, through: bool
     ) -> TCPConnection:
         """A stream."""
         if through:
             return await self.tunnel().connect(remote, tls, server_name)
-        return await outside.connect(remote, tls, server_name, self._surroundings.sockets)
+        return await super().connect(remote, tls, server_name, through)
 
     async def open_udp(self, remote: Endpoint, local: Endpoint | None, through: bool) -> UDPSession:
         """A datagram session."""
         if through:
             return await self.tunnel().open_udp(remote, local)
-        return await outside.open_udp(remote, local, self._surroundings.sockets, self._surroundings.reactor)
-
-    async def dialer(self, links: Sequence[str]) -> Dialer:
-        """A dialer, made once for the same links."""
-        key = tuple(links)
-        if key not in self._dialers:
-            servers = [parse_server(link) for link in links]
-            made = await asyncio.get_running_loop().run_in_executor(None, make_dialer, servers)
-            self._dialers.setdefault(key, made)
-        return self._dialers[key]
+        return await super().open_udp(remote, local, through)
 
     async def apply_settings(self, settings: TunnelNetworkSettings | None) -> None:
         """Have the settings applied. Raises TunnelProviderError."""
@@ -302,12 +248,6 @@ class ProviderSession:
         assert self._packets is not None
         return self._packets
 
-    def blame(self, what: str, error: BaseException) -> str:
-        """Log the provider's failure; the line."""
-        line = f"provider {self.name}: {what} failed: {describe(error)}"
-        self._surroundings.log.tell(line, line)
-        return line
-
     # Inside.
 
     def _move(self, status: ConnectionStatus) -> None:
@@ -320,35 +260,6 @@ class ProviderSession:
         if self._through is None:
             self._through = ThroughTunnel(self, self._surroundings.reactor)
         return self._through
-
-    async def _call(self, method: str, patience: float, *arguments: object) -> Any:
-        """Call one of the provider's methods. Raises ProviderFailed."""
-        try:
-            work = getattr(self.provider, method)(*arguments)
-        except BaseException as error:
-            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
-        if not isinstance(work, Coroutine):
-            raise ProviderFailed(f"provider {self.name}: {method} must be an `async def`")
-        task = asyncio.ensure_future(work)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=patience)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if not done:
-            place = where_waiting(work)
-            task.cancel()
-            await asyncio.wait({task}, timeout=GRACE)
-            raise ProviderFailed(
-                f"provider {self.name}: {method} has not returned in {patience:g} s"
-                + (f"; it waits at {place}" if place else "")
-            )
-        try:
-            return task.result()
-        except asyncio.CancelledError:
-            raise ProviderFailed(f"provider {self.name}: {method} was cancelled") from None
-        except BaseException as error:
-            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
 
     async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:
         """A task's work; its failure is the provider's."""
@@ -382,12 +293,7 @@ class ProviderSession:
             self._packets.close()
         if self._through is not None:
             self._through.close()
-        current = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not current]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=GRACE)
+        await self._end_tasks()
         if self.settings is not None:
             with suppress(TunflowError, OSError):
                 await self._surroundings.apply(None)

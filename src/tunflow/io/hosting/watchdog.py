@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from tunflow.io.reactor import Reactor
-from tunflow.providers.blame import innermost
+from tunflow.providers.blame import ProviderHung, innermost
 
 LIMIT = 5.0
 """Seconds until a call counts as hanging; it is noticed at most as long again after that."""
@@ -36,10 +36,6 @@ SIGNAL = signal.SIGVTALRM
 
 _LOOPS = frozenset({Reactor.run_once.__code__, asyncio.BaseEventLoop._run_once.__code__})  # type: ignore[attr-defined]
 """What calls providers: inwards of it on the stack is the provider's code, or what it called."""
-
-
-class ProviderHung(BaseException):
-    """Raised in a provider's code that did not return. Not an Exception: `except Exception` must not swallow it."""
 
 
 class Watchdog:

@@ -1,0 +1,45 @@
+"""`tunflow run` with a filter of the user's own: its coroutines run on a loop beside the packets."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from tunflow.commands.saying import say
+from tunflow.host.exit_result import ExitResult
+from tunflow.host.program import Program
+from tunflow.io.driver import Driver
+from tunflow.io.event_loop import ReactorLoop
+from tunflow.io.hosting.watchdog import Watchdog
+from tunflow.io.reactor import READ, Reactor
+from tunflow.manager.filtering import Filtering
+from tunflow.providers.stop_reason import ProviderStopReason
+
+
+def serve_filtered(reactor: Reactor, driver: Driver, program: Program, filtering: Filtering) -> ExitResult:
+    """Let the program go, and serve until it ends."""
+    loop = ReactorLoop(reactor)
+    # Threads take no signals: those are the program's.
+    executor = ThreadPoolExecutor(
+        initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, signal.valid_signals())
+    )
+    loop.set_default_executor(executor)
+    watchdog = Watchdog(reactor, say)
+    try:
+        return loop.run_until_complete(_serve(reactor, driver, program, filtering))
+    finally:
+        watchdog.close()
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _serve(reactor: Reactor, driver: Driver, program: Program, filtering: Filtering) -> ExitResult:
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reactor.add(program.exit_fd, READ, lambda _: None if ended.done() else ended.set_result(None))
+    program.release()
+    await ended
+    reactor.remove(program.exit_fd)
+    result = program.result()
+    driver.drain()
+    await filtering.stop(ProviderStopReason.USER_INITIATED)
+    return result

@@ -1,0 +1,164 @@
+"""What every running provider may ask for: tasks, connections around the tunnel, dialers, the network's path."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import RemoteError
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import Dialer, make_dialer
+from tunflow.io.hosting import outside
+from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import SocketOptions
+from tunflow.providers.blame import describe, where_waiting
+from tunflow.providers.connections import TCPConnection, UDPSession
+from tunflow.providers.network_path import NetworkPath
+from tunflow.providers.provider import Provider
+from tunflow.proxies.link import parse_server
+
+if TYPE_CHECKING:
+    import ssl
+
+GRACE = 1.0
+"""Seconds that a cancelled call has to end; then it is left behind."""
+
+
+class ProviderFailed(RemoteError):
+    """The provider did not do its part; one line with its file and line."""
+
+
+class Services:
+    """Runs beside one provider. Its loop is a `ReactorLoop`."""
+
+    def __init__(
+        self, provider: Provider, reactor: Reactor, log: CauseLog, sockets: SocketOptions, path: NetworkPath
+    ) -> None:
+        self.provider = provider
+        self.name = f"{type(provider).__module__}:{type(provider).__qualname__}"
+        self.path = path
+        self._reactor = reactor
+        self._log = log
+        self._sockets = sockets
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._watchers: set[asyncio.Queue[NetworkPath]] = set()
+        self._dialers: dict[tuple[str, ...], Dialer] = {}
+
+    def path_changed(self, path: NetworkPath) -> None:
+        """The way to the network is another one."""
+        if path == self.path:
+            return
+        self.path = path
+        for queue in self._watchers:
+            if queue.full():
+                queue.get_nowait()  # only the last one counts
+            queue.put_nowait(path)
+
+    async def paths(self) -> AsyncIterator[NetworkPath]:
+        """Changes of the path, the last one if several came meanwhile."""
+        queue: asyncio.Queue[NetworkPath] = asyncio.Queue(1)
+        self._watchers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.discard(queue)
+
+    def display(self, message: str) -> None:
+        """A line in the log."""
+        line = " ".join(f"provider {self.name}: {message}".split())
+        self._log.tell(line, line)
+
+    def create_task(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
+        """A task that ends with the provider."""
+        task = asyncio.get_running_loop().create_task(self._contained(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def connect(
+        self,
+        remote: Endpoint,
+        tls: ssl.SSLContext | None,
+        server_name: str | None,
+        through: bool,  # noqa: ARG002
+    ) -> TCPConnection:
+        """A stream around the tunnel."""
+        return await outside.connect(remote, tls, server_name, self._sockets)
+
+    async def open_udp(
+        self,
+        remote: Endpoint,
+        local: Endpoint | None,
+        through: bool,  # noqa: ARG002
+    ) -> UDPSession:
+        """A datagram session around the tunnel."""
+        return await outside.open_udp(remote, local, self._sockets, self._reactor)
+
+    async def dialer(self, links: Sequence[str]) -> Dialer:
+        """A dialer, made once for the same links."""
+        key = tuple(links)
+        if key not in self._dialers:
+            servers = [parse_server(link) for link in links]
+            made = await asyncio.get_running_loop().run_in_executor(None, make_dialer, servers)
+            self._dialers.setdefault(key, made)
+        return self._dialers[key]
+
+    def blame(self, what: str, error: BaseException) -> str:
+        """Log the provider's failure; the line."""
+        line = f"provider {self.name}: {what} failed: {describe(error)}"
+        self._log.tell(line, line)
+        return line
+
+    # Inside.
+
+    async def _call(self, method: str, patience: float, *arguments: object) -> Any:
+        """Call one of the provider's methods. Raises ProviderFailed."""
+        try:
+            work = getattr(self.provider, method)(*arguments)
+        except BaseException as error:
+            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+        if not isinstance(work, Coroutine):
+            raise ProviderFailed(f"provider {self.name}: {method} must be an `async def`")
+        task = asyncio.ensure_future(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=patience)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            place = where_waiting(work)
+            task.cancel()
+            await asyncio.wait({task}, timeout=GRACE)
+            raise ProviderFailed(
+                f"provider {self.name}: {method} has not returned in {patience:g} s"
+                + (f"; it waits at {place}" if place else "")
+            )
+        try:
+            return task.result()
+        except asyncio.CancelledError:
+            raise ProviderFailed(f"provider {self.name}: {method} was cancelled") from None
+        except BaseException as error:
+            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+
+    async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:
+        """A task's work; its failure is told."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.blame(name, error)
+            traceback.clear_frames(error.__traceback__)
+            return None
+
+    async def _end_tasks(self) -> None:
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)

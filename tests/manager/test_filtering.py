@@ -1,0 +1,98 @@
+"""A profile's filter on one driver after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunflow.errors import LocalError
+from tunflow.host.memory import memory_pair
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import DirectDialer
+from tunflow.io.driver import Driver
+from tunflow.io.reactor import Reactor
+from tunflow.manager.filtering import change
+from tunflow.manager.profile import Profile
+from tunflow.manager.profile_store import load_profile
+
+
+@pytest.fixture
+def driver():
+    reactor = Reactor()
+    drivers = []
+
+    def make():
+        device, _card = memory_pair(vnet=False)
+        drivers.append(Driver(reactor, device, DirectDialer(), CauseLog(print, lambda: 0.0)))
+        return drivers[-1]
+
+    yield make
+    for each in drivers:
+        each.close()
+    reactor.close()
+
+
+@pytest.fixture
+def profile(tmp_path):
+    def make(filter_lines="", names="blocked.example\n") -> Profile:
+        (tmp_path / "list.txt").write_text(names)
+        path = tmp_path / "p.toml"
+        path.write_text(
+            f'server = "direct://"\n[filter]\nlog = "log"\n{filter_lines}\n'
+            '[[filter.lists]]\nname = "l"\nfile = "list.txt"\n'
+        )
+        path.chmod(0o600)
+        return load_profile(str(path), print)
+
+    return make
+
+
+def test_a_second_driver_is_filtered_as_the_first_was(driver, profile):
+    """On demand, and after a new start of the engine, there is another driver: it must not be open."""
+    first, second = driver(), driver()
+    filtering = change(first, profile(), None, print)
+    assert change(second, profile(), filtering, print) is filtering
+    assert second.filter is not None
+    assert second.filter is not first.filter
+
+
+def test_a_reload_takes_everything_of_the_filter(driver, profile, tmp_path):
+    one = driver()
+    filtering = change(one, profile(), None, print)
+    (tmp_path / "page.html").write_text("my own page")
+    assert change(one, profile('page = "page.html"\non_failure = "open"'), filtering, print) is filtering
+    assert filtering._template == "my own page"
+    assert one.filter.on_failure_pass
+
+
+def test_a_reload_that_fails_changes_nothing(driver, profile):
+    one = driver()
+    filtering = change(one, profile(), None, print)
+    judge = filtering.content.judge
+    bad = profile('page = "there-is-none.html"')
+    with pytest.raises(LocalError, match=r"filter\.page"):
+        change(one, bad, filtering, print)
+    assert filtering.content.judge is judge
+    assert one.filter is filtering.flow_filter
+
+
+def test_the_filter_can_be_taken_away(driver, profile):
+    one = driver()
+    filtering = change(one, profile(), None, print)
+    assert change(one, profile("enabled = false"), filtering, print) is None
+    assert one.filter is None
+
+
+def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from tunflow.providers import FilterDataProvider\n\n\nclass Mine(FilterDataProvider):\n    pass\n"
+    )
+    one = driver()
+    filtering = change(one, profile(), None, print)
+    made = change(one, profile(f'provider = "{tmp_path}/mine.py:Mine"'), filtering, print)
+    assert made is not filtering
+    assert one.filter is made.flow_filter
+
+
+def test_a_control_provider_needs_a_provider(profile):
+    with pytest.raises(LocalError, match="control_provider"):
+        profile('control_provider = "x:Y"')
