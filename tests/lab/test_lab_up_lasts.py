@@ -1,6 +1,6 @@
 """A tunnel that comes and goes, moves and is reloaded for long leaves nothing behind and does not grow.
 
-`TUNFLOW_LAB_CYCLES`: how often each (default 3; 200 is the full test).
+`TUNFLOW_LAB_CYCLES`: how often each (default 2; 200 is the full test).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab_uplinks import UplinkLab, until
 
 pytestmark = pytest.mark.lab
 
-CYCLES = int(os.environ.get("TUNFLOW_LAB_CYCLES", "3"))
+CYCLES = int(os.environ.get("TUNFLOW_LAB_CYCLES", "2"))
 
 
 def test_up_and_down_again_and_again(system: System) -> None:

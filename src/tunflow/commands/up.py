@@ -21,7 +21,7 @@ from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
 NOT_RUNNING = 3
 """Exit status of `status` when no tunnel is up, as service managers have it (LSB, init script actions)."""
 
-DOWN_PATIENCE = 10.0
+DOWN_PATIENCE = 6.0
 """Seconds for a tunnel to take itself down; then its process is killed, and what it changed is taken back here."""
 
 SETTLING = 1
