@@ -150,6 +150,8 @@ class _Run:
     def _tell_end(self, _: str | None) -> None:
         if isinstance(self._provider, PacketTunnelProvider):
             say("the tunnel is over: the program runs on without a network")
+        else:
+            say("the proxy is over: connections that were its business are refused")
 
     def _make_driver(self, session: ProviderSession, straight: Dialer) -> Driver:
         network = self._network

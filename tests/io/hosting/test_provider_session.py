@@ -161,6 +161,27 @@ def test_a_provider_that_hangs_without_awaiting_is_interrupted():
     assert not issubclass(ProviderHung, Exception)
 
 
+def test_a_proxy_that_hangs_is_over_and_nothing_goes_around_it():
+    class Hangs(AppProxyProvider):
+        def handle_new_flow(self, flow):
+            while True:
+                pass
+
+    async def scene(rig):
+        watchdog = Watchdog(rig.reactor, rig.lines.append, limit=0.2)
+        try:
+            for _ in range(2):
+                with pytest.raises(ConnectionRefusedError):
+                    await rig.connect(endpoint("192.0.2.1", 80))
+        finally:
+            watchdog.close()
+        await until(lambda: rig.ends)
+
+    rig = play(Hangs(), scene)
+    assert rig.statuses[-1] == "DISCONNECTED"
+    assert "handle_new_flow failed: ProviderHung" in rig.ends[0]
+
+
 def test_a_failed_task_of_a_packet_tunnel_ends_it():
     class Breaks(Tunnel):
         async def start_tunnel(self, options):

@@ -31,7 +31,7 @@ class ProviderPolicy(Policy):
     """A flow of a program that `app_rules` name (None: of any program) is the provider's to take.
 
     What is not its business goes through `straight`; so does what a transparent proxy declines. What another proxy
-    declines is refused.
+    declines is refused, and so is what would be its business while it does not run: nothing goes around it.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class ProviderPolicy(Policy):
         """A new TCP connection."""
         if not self._concerns(flow):
             return self._pass(flow.target)
+        if not self._session.serves_flows:
+            return self._declined(flow.target)
         driver = self._driver()
         theirs = StackTCPFlow(driver, connection, flow, self._straight)
         answer = self._ask("handle_new_flow", lambda: self._provider.handle_new_flow(theirs))
@@ -72,6 +74,8 @@ class ProviderPolicy(Policy):
         """The first datagrams of a client's socket; the provider gets all of the socket's."""
         if not self._concerns(flow):
             return self._pass(flow.target)
+        if not self._session.serves_flows:
+            return self._declined(flow.target)
         theirs = StackUDPFlow(self._driver(), run.flow.mapping, flow, self._straight)
         target = flow.target if flow.hostname is None else Endpoint(flow.hostname, flow.target.port)
         answer = self._ask("handle_new_udp_flow", lambda: self._provider.handle_new_udp_flow(theirs, target))
@@ -95,9 +99,7 @@ class ProviderPolicy(Policy):
         return self.driver
 
     def _concerns(self, flow: FlowInfo) -> bool:
-        """Whether the provider is asked about a flow."""
-        if not self._session.serves_flows:
-            return False
+        """Whether a flow is the provider's business."""
         provider = self._provider
         if isinstance(provider, DNSProxyProvider) and flow.target.port != DNS_PORT:
             return False

@@ -7,6 +7,7 @@ on one asyncio loop, which is a `ReactorLoop`.
 Rules, Apple's as far as they say:
 - what `start_…` raises, or does not return in time, is why the tunnel did not come up;
 - a failed task of a packet tunnel ends it: packets would go nowhere. A failed flow of a proxy ends alone;
+- a call that had to be interrupted (`hosting.watchdog`) ends the tunnel, as the system ends a hanging process;
 - `cancel_…` ends the tunnel, and `stop_…` is not called then;
 - when it is over, its tasks are cancelled, and late calls fail.
 """
@@ -33,7 +34,7 @@ from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.providers.app_proxy import AppProxyProvider
 from tunflow.providers.app_rule import AppRule
-from tunflow.providers.blame import describe
+from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.connections import TCPConnection, UDPSession
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -247,6 +248,13 @@ class ProviderSession(Services):
         """The packets."""
         assert self._packets is not None
         return self._packets
+
+    def blame(self, what: str, error: BaseException) -> str:
+        """Log the provider's failure; the line. One that had to be interrupted would hang again: it ends."""
+        line = super().blame(what, error)
+        if isinstance(error, ProviderHung):
+            self._fail(line)
+        return line
 
     # Inside.
 
