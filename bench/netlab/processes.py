@@ -107,6 +107,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def exact_cpu_seconds(pid: int) -> float:
+    """The same by the scheduler's own count, which knows more than ticks of a hundredth."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 def peak_rss_mib(pid: int) -> float:
     """The most memory that `pid` has held (VmHWM), in MiB."""
     return _status_kib(pid, "VmHWM") / 1024

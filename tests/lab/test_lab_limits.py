@@ -9,8 +9,10 @@ import time
 from typing import Any
 
 import pytest
+from bench.flows import measure
 from bench.netlab.namespaces import SITE4
 from bench.netlab.processes import open_fds, rss_mib
+from bench.rows import ROWS
 from lab_support import Contents, Held, Tunnel, hold_command, log_lines
 
 pytestmark = pytest.mark.lab
@@ -76,3 +78,20 @@ def test_start_is_cheap(tunnel: Tunnel) -> None:
     _, status, usage = os.wait4(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert usage.ru_utime + usage.ru_stime < 0.4
+
+
+def test_a_flow_among_thousands_costs_what_it_costs_among_a_hundred(tunnel: Tunnel) -> None:
+    """`python -m bench.flows` goes up to ten thousand."""
+    costs = []
+    for count in (100, 3000):
+        row = ROWS["tunflow-direct"]()
+        row.start(tunnel.lab)
+        try:
+            costs.append(measure(row, tunnel.lab, count))
+        finally:
+            row.stop()
+    few, many = costs
+    assert many.kib < 8
+    assert many.fds == pytest.approx(1, abs=0.01)
+    assert many.opening < 2 * few.opening
+    assert many.echo < 2 * few.echo
