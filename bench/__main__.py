@@ -28,7 +28,9 @@ from bench.netlab.peers import (
 from bench.netlab.site import Site
 from bench.netlab.tunnel import METHOD
 from bench.report import Results, RowResult, as_data, markdown, print_tables
-from bench.rows import ROWS, Row
+from bench.rows import PEERS, ROWS, Row
+
+EVERY = ROWS | PEERS
 
 TABLE_WIDTH = 120
 """Columns that the tables need; a narrower terminal wraps them rather than losing figures."""
@@ -39,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured (default 3)")
     parser.add_argument("--seconds", type=float, default=4, help="length of each measurement (default 4)")
-    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {', '.join(ROWS)}")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {', '.join(EVERY)}")
     parser.add_argument("--syscalls", action="store_true", help="count system calls per megabyte, with strace")
     parser.add_argument("--quick", action="store_true", help="one short round: does it work, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
@@ -53,9 +55,9 @@ def main() -> int:
     if os.geteuid() != 0:
         print("bench: network namespaces need root; run it as root", file=sys.stderr)
         return 2
-    unknown = set(options.rows.split(",")) - set(ROWS)
+    unknown = set(options.rows.split(",")) - set(EVERY)
     if unknown:
-        print(f"bench: no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}", file=sys.stderr)
+        print(f"bench: no row {', '.join(sorted(unknown))}; there are {', '.join(EVERY)}", file=sys.stderr)
         return 2
     plan = Plan(
         seconds=1 if options.quick else options.seconds,
@@ -66,7 +68,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     progress.print(f"Nothing else should run now: load average {load:.2f} on {os.cpu_count()} CPUs.")
     rounds = 1 if options.quick else options.rounds
-    results = measure_rows({key: ROWS[key]() for key in options.rows.split(",")}, rounds, plan, progress)
+    results = measure_rows({key: EVERY[key]() for key in options.rows.split(",")}, rounds, plan, progress)
     if options.json:
         options.json.write_text(json.dumps(as_data(results), indent=1) + "\n")
     if options.markdown:

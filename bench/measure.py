@@ -26,6 +26,7 @@ from bench.rows import Row, SystemTunnel, Tunnel
 
 SMALL_URL = f"http://{SITE4}/1k"
 IDLE_FLOWS = 1000
+PATIENCE = 60.0
 Figures = dict[str, float]
 
 
@@ -99,7 +100,12 @@ def bulk(row: Row, lab: Lab, plan: Plan, streams: int, *, reverse: bool) -> Tran
     )
     time.sleep(plan.omit + plan.seconds / 2)
     fds = sum(map(open_fds, pids))
-    output, _ = iperf.communicate(timeout=120)
+    try:
+        output, _ = iperf.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        iperf.kill()
+        iperf.wait()
+        raise RuntimeError(f"iperf3 through {row.name} did not end within {PATIENCE:g} s") from None
     used = sum(map(cpu_seconds, pids)) - before
     report: dict[str, Any] = json.loads(output) if output.startswith("{") else {"error": output}
     if "error" in report:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from bench import peers
 from bench.netlab.namespaces import SITE4, Lab, use_cubic
 from bench.netlab.peers import start_shadowsocks_redirect, stop_shadowsocks_redirect
 from bench.netlab.processes import descendants
@@ -156,6 +157,14 @@ class SystemTunnel:
             raise RuntimeError(f"tunflow {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
+
+PEERS: dict[str, Callable[[], Row]] = {
+    "tun2socks-ss": lambda: peers.tun2socks("tun2socks ss://", peers.SERVER),
+    "tun2socks-direct": lambda: peers.tun2socks("tun2socks direct://", "direct://"),
+    "mitmproxy-direct": lambda: peers.mitmproxy_rs("mitmproxy_rs direct"),
+    "slirp4netns": lambda: peers.slirp4netns("slirp4netns"),
+}
+"""Installed when they are asked for by `--rows`."""
 
 ROWS: dict[str, Callable[[], Row]] = {
     "limit": Limit,

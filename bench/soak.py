@@ -140,7 +140,7 @@ def commands(number: int) -> Iterator[list[str]]:
     if number % 3:
         target, kind = SITE4, ["-P", "4", "-b", IPERF_RATE]
     else:  # iperf3 answers datagrams from whatever address its host prefers
-        target, kind = SERVER4, ["-u", "-l", "1200", "-b", "2M", "--cport", IPERF_SOURCE]
+        target, kind = SERVER4, ["-u", "-l", "1200", "-b", "10M", "--cport", IPERF_SOURCE]
     direction = ["-R"] if number % 2 else []
     yield ["iperf3", "-c", target, "-p", str(IPERF_PORT), "-t", str(IPERF_SECONDS), *kind, *direction]
 
