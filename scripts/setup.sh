@@ -30,20 +30,34 @@ need_packages() {
     )
 }
 
+# The Python to use: the system's where it will do, because every user may run it (a system-wide tunnel goes on as an
+# unprivileged user); one in somebody's home is that user's alone.
+pick_python() {
+    local candidate
+    for candidate in /usr/bin/python3 python3; do
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        if ((EUID == 0)) || "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+}
+
 # Makes .venv with this project and the named extra ("" for none) in it, unless it is there and up to date.
 need_venv() {
-    local extra=$1 stamp
+    local extra=$1 python stamp
     command -v python3 >/dev/null || need_packages python3
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed"
-    stamp="$(python3 -c 'import sys; print(sys.executable, sys.version)') $(sha256sum pyproject.toml) $PWD"
+    python=$(pick_python)
+    [[ -n "$python" ]] || die "Python 3.11 or later with its venv module is needed"
+    stamp="$("$python" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum pyproject.toml) $PWD"
     if [[ -x .venv/bin/tunflow ]] && .venv/bin/python -c '' 2>/dev/null &&
         { [[ "$(cat ".venv/stamp-$extra" 2>/dev/null)" == "$stamp" ]] ||
             [[ "$(cat .venv/stamp-dev 2>/dev/null)" == "$stamp" ]]; }; then
         return 0
     fi
-    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
     say "making .venv"
-    python3 -m venv --clear .venv
+    "$python" -m venv --clear .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"
     printf '%s\n' "$stamp" >".venv/stamp-$extra"
 }

@@ -182,7 +182,8 @@ class TCPRelay:
             self._stands = may_stand and not error
             # Before it stands WRITE tells that it does; a socket that stands is asked only when it does not take more.
             self._events = EVENTS if self._stands else EVENTS | WRITE
-            self._driver.reactor.add(sock.fileno(), self._events, self._on_event)
+            if not error or error in _WAIT:  # one that failed at once would tell that too, and not why
+                self._driver.reactor.add(sock.fileno(), self._events, self._on_event)
         except OSError:
             self._driver.reactor.remove(sock.fileno())
             sock.close()
