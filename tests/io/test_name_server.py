@@ -183,3 +183,20 @@ def test_encrypted_dns_is_refused_where_that_is_asked_for(world, target, hostnam
     assert world.names.blocks(target, hostname) is blocked
     world.query("dns.google")
     assert world.answers[-1][3] & 15 == 3
+
+
+def test_a_name_is_answered_with_the_addresses_of_another(world):
+    """A content filter's strict modes: the client's own question, and somebody else's addresses; no other records."""
+    world.names.instead = {"search.test": "strict.real.test"}.get
+    world.query("search.test")
+    assert b"strict" in world.server.asked[-1][0].lower()  # 0x20
+    world.reply("192.0.2.8")
+    assert b"\x06search\x04test" in world.answers[-1]
+    assert world.answers[-1].endswith(bytes([192, 0, 2, 8]))
+    world.query("search.test", 65)
+    assert len(world.server.asked) == 1
+    assert world.answers[-1][6:8] == b"\0\0"
+    assert fake_of(world, "a.test")
+    world.names.instead = {"search.test": "strict.test"}.get
+    fake = fake_of(world, "search.test")
+    assert world.names.name_of(CLIENT.host, fake) == "strict.test"

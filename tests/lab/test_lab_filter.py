@@ -206,6 +206,30 @@ class Rules(FilterControlProvider):
 """
 
 
+FLOWS = """
+from tunflow.providers import AppProxyProvider
+
+
+class Carries(AppProxyProvider):
+    async def start_proxy(self, options):
+        self.out = await self.dialer("direct://")
+
+    async def handle_new_flow(self, flow):
+        await flow.carry(self.out)
+        return True
+"""
+
+
+def test_a_providers_tunnel_is_filtered_under_run(uplinks: UplinkLab, system: System) -> None:
+    path = profile_of(system, 'dns_answer = "address"', dns=DNS)
+    (path.parent / "flows.py").write_text(FLOWS)
+    path.write_text(path.read_text().replace(f'server = "{shadowsocks_url()}"', 'provider = "flows.py:Carries"'))
+    script = f"curl -sS -i -H 'Host: {BLOCKED}' http://{SITE4}/1k; curl -sS http://{SITE4}/1k | wc -c"
+    done = system.tunflow("run", "--profile", str(path), "--", "sh", "-c", script)
+    assert "This page is blocked" in done.stdout, done
+    assert done.stdout.endswith("1024\n"), done
+
+
 def own_profile(system: System, more: str = "") -> Path:
     module = Path(system.directory) / "own.py"
     module.write_text(OWN)

@@ -12,6 +12,7 @@ from tunflow.io.driver import Driver
 from tunflow.io.reactor import Reactor
 from tunflow.manager.filtering import change
 from tunflow.manager.profile import Profile
+from tunflow.manager.profile_provider import make_provider
 from tunflow.manager.profile_store import load_profile
 
 
@@ -93,6 +94,23 @@ def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
     assert one.filter is made.flow_filter
 
 
+def test_safe_search_needs_a_name_server(driver, profile):
+    with pytest.raises(LocalError, match="needs a name server"):
+        change(driver(), profile("safe_search = true"), None, print)
+
+
 def test_a_control_provider_needs_a_provider(profile):
     with pytest.raises(LocalError, match="control_provider"):
         profile('control_provider = "x:Y"')
+
+
+def test_a_packet_tunnel_cannot_be_filtered(profile, tmp_path):
+    (tmp_path / "packets.py").write_text(
+        "from tunflow.providers import PacketTunnelProvider\n\n\nclass P(PacketTunnelProvider):\n    pass\n"
+    )
+    made = profile()
+    text = (tmp_path / "p.toml").read_text().replace('server = "direct://"', 'provider = "packets.py:P"')
+    (tmp_path / "p.toml").write_text(text)
+    made = load_profile(str(tmp_path / "p.toml"), print)
+    with pytest.raises(LocalError, match=r"p\.toml:2: .*packet tunnel"):
+        make_provider(made)

@@ -36,6 +36,7 @@ from tunflow.io.hosting.services import ProviderFailed
 from tunflow.io.hosting.session import ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import READ, Reactor
+from tunflow.manager.filtering import Filtering
 from tunflow.manager.plan import Names
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_provider import made, make_provider
@@ -69,11 +70,19 @@ def run_provider(options: argparse.Namespace, profile: Profile | None = None) ->
     nameserver = network.resolver4 if isinstance(provider, PacketTunnelProvider) or names is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = from_fd(program.tun_fd, program.mtu)
-        run = _Run(options, provider, configuration, program, network, device, names)
+        filtering = _filtering(profile)
+        run = _Run(options, provider, configuration, program, network, device, names, filtering)
         with asyncio.Runner(loop_factory=run.loop) as runner:
             result = runner.get_loop().run_until_complete(run.serve())
         device.close()
     leave(result)
+
+
+def _filtering(profile: Profile | None) -> Filtering | None:
+    """The content filter of a profile. Raises LocalError."""
+    if profile is None or profile.filter is None or not profile.filter.enabled:
+        return None
+    return Filtering(profile, say)
 
 
 class _Run:
@@ -88,7 +97,9 @@ class _Run:
         network: PrivateNetwork,
         device: TunDevice,
         names: Names,
+        filtering: Filtering | None,
     ) -> None:
+        self._filtering = filtering
         self._options = options
         self._provider = provider
         self._configuration = configuration
@@ -126,6 +137,8 @@ class _Run:
             self._driver = self._make_driver(session, surroundings.straight)
             session.attach_driver(self._driver)
             self._driver.find_process = ProcessTable(SocketDiag.from_fd(program.socket_diag_fd), open_owners()).find
+            if self._filtering is not None:
+                self._filtering.serve(self._driver)
         watchdog = Watchdog(reactor, say)
         try:
             await session.start(None)
@@ -145,6 +158,8 @@ class _Run:
             self._driver.drain()
             finish(self._driver, self._options)
         await session.stop(ProviderStopReason.USER_INITIATED)
+        if self._filtering is not None:
+            await self._filtering.stop(ProviderStopReason.USER_INITIATED)
         return result
 
     def _tell_end(self, _: str | None) -> None:

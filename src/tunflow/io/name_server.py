@@ -13,14 +13,14 @@ from dataclasses import replace
 from functools import partial
 
 from tunflow.dns import replies
-from tunflow.dns.answers import AAAA, NO_SUCH_NAME, A, addresses_untrusted, parse_answer_untrusted
+from tunflow.dns.answers import AAAA, NO_SUCH_NAME, A, addresses_untrusted, lifetime, parse_answer_untrusted
 from tunflow.dns.cache import Cache
 from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
 from tunflow.dns.fake_ip import FakeIPMap
-from tunflow.dns.messages import parse_query_untrusted
+from tunflow.dns.messages import SERVER_FAILURE, failure, parse_query_untrusted
 from tunflow.dns.names import text_of
 from tunflow.dns.public_resolvers import is_encrypted_dns
-from tunflow.dns.resolver import Lookup, Plan, Resolver, question
+from tunflow.dns.resolver import FAKE_TTL, Lookup, Plan, Resolver, question
 from tunflow.dns.upstream import DIRECT
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
@@ -67,6 +67,8 @@ class NameServer:
         """For the driver: who takes what goes to port 53."""
         self.refuses: Callable[[str, FlowInfo], bool] | None = None
         """Says whether a client shall hear that there is no such name: a content filter."""
+        self.instead: Callable[[str], str | None] | None = None
+        """Says whose addresses a name is answered with, if not with its own: a content filter's strict modes."""
 
     # For the driver.
 
@@ -81,7 +83,37 @@ class NameServer:
         assert isinstance(flow.client.host, bytes)
         if self.refuses is not None and self._refused(self.refuses, message, flow, reply):
             return
+        if self.instead is not None:
+            message, reply = self._answered_as(self.instead, message, reply)
+            if not message:
+                return
         self.resolver.query(message, flow.client.host, flow.protocol == TCP, reply, self._reactor.now, gone)
+
+    def _answered_as(
+        self, instead: Callable[[str], str | None], message: bytes, reply: Callable[[bytes], None]
+    ) -> tuple[bytes, Callable[[bytes], None]]:
+        """What is asked for a client's message, and who makes the answer of it; nothing when it is answered."""
+        try:
+            query = parse_query_untrusted(message)
+        except BadPacket:
+            return message, reply  # the resolver says what is wrong with it
+        other = instead(text_of(query.name))
+        if other is None:
+            return message, reply
+        if query.kind not in {A, AAAA}:
+            reply(replies.nothing(query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
+            return b"", reply
+
+        def answered(made: bytes) -> None:
+            try:
+                answer = parse_answer_untrusted(made)
+                found = addresses_untrusted(answer)
+            except BadPacket:
+                reply(failure(query, SERVER_FAILURE))
+                return
+            reply(replies.addresses(query, found, lifetime(answer) or FAKE_TTL))
+
+        return question(other, query.kind), answered
 
     def _refused(
         self, refuses: Callable[[str, FlowInfo], bool], message: bytes, flow: FlowInfo, reply: Callable[[bytes], None]

@@ -6,12 +6,13 @@ import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
+from tunflow.filter.safe_search import safe_host
 from tunflow.flow import UDP, FlowInfo
 from tunflow.io.driver import Driver
 from tunflow.io.filter_session import Verdict
@@ -21,13 +22,12 @@ from tunflow.manager.filter_lists import make_judge, system_zone
 from tunflow.manager.filter_log import FilterLog
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_filter import FilterSection
-from tunflow.providers.blame import describe
+from tunflow.manager.profile_provider import object_of
 from tunflow.providers.content_filter import HTTP_PORTS, ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
-from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider, FilterProvider
+from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
 from tunflow.providers.filter_verdicts import Action
-from tunflow.providers.loader import load_provider
 from tunflow.providers.stop_reason import ProviderStopReason
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 REQUEST_ACCESS = "Request Access"
 """NEFilterDataVerdict: the text of a button that has none."""
 
-_P = TypeVar("_P", bound=FilterProvider)
 Tell = Callable[[str], None]
 
 
@@ -58,9 +57,11 @@ class Filtering:
             judge = make_judge(self.section, self._base, tell)
             self._provider = self.content = ContentFilter(judge, self._now, self._record)
         else:
-            self._provider = _load(profile, "provider", self.section.provider, FilterDataProvider)
+            self._provider = object_of(profile, ("filter", "provider"), self.section.provider, FilterDataProvider)
             if self.section.control_provider is not None:
-                self._control = _load(profile, "control_provider", self.section.control_provider, FilterControlProvider)
+                self._control = object_of(
+                    profile, ("filter", "control_provider"), self.section.control_provider, FilterControlProvider
+                )
 
     def _take(self, profile: Profile) -> None:
         """Everything of the profile but what judges. Raises LocalError, and nothing has changed."""
@@ -96,6 +97,12 @@ class Filtering:
         if driver.name_server is not None:
             wanted = self.content is not None and self.section.dns_answer == "nxdomain"
             driver.name_server.refuses = self.refuses_name if wanted else None
+            driver.name_server.instead = safe_host if self.section.safe_search else None
+        elif self.section.safe_search:
+            raise LocalError(
+                "filter.safe_search answers names, so it needs a name server: set [dns] mode to fake, cache, tls://… "
+                "or https://…"
+            )
 
     def can_become(self, profile: Profile) -> bool:
         """Whether a reload changes it in place; else another is made."""
@@ -146,7 +153,7 @@ class Filtering:
             self.flow_filter.let_go()
         driver.filter = None
         if driver.name_server is not None:
-            driver.name_server.refuses = None
+            driver.name_server.refuses = driver.name_server.instead = None
         if self.life is not None:
             self.life.leave(ProviderStopReason.CONFIGURATION_DISABLED)
         self.close()
@@ -196,19 +203,6 @@ class Filtering:
             target = target.replace(name, quote(value, safe=""))
         texts = self._control.remediation_map.get("button_texts", {})
         return target, texts.get(verdict.button_text_key or "", REQUEST_ACCESS)
-
-
-def _load(profile: Profile, key: str, spec: str, kind: type[_P]) -> _P:
-    """An object of the user's class. Raises LocalError."""
-    where = f"{profile.file}: filter.{key}"
-    try:
-        made = load_provider(spec, where=where, kind=kind)()
-    except LocalError:
-        raise
-    except Exception as error:
-        raise LocalError(f"{where}: {spec}: {describe(error)}") from error
-    assert isinstance(made, kind)
-    return made
 
 
 def log_path(section: FilterSection, base: Path) -> Path:
