@@ -86,6 +86,11 @@ class Raises(Tunnel):
         raise ValueError("no such server")
 
 
+class Exits(Tunnel):
+    async def start_tunnel(self, options):
+        raise SystemExit(3)
+
+
 class NotAsync(Tunnel):
     def start_tunnel(self, options):
         pass
@@ -113,6 +118,7 @@ class Stubborn(Tunnel):
     ("kind", "parts"),
     [
         (Raises, ["start_tunnel failed: ValueError: no such server", "test_provider_session.py:"]),
+        (Exits, ["start_tunnel failed: RuntimeError: SystemExit: 3", "test_provider_session.py:"]),
         (NotAsync, ["start_tunnel must be an `async def`"]),
         (WaitsForEver, ["start_tunnel has not returned in 0.1 s; it waits at", "test_provider_session.py:"]),
         (Stubborn, ["start_tunnel has not returned in 0.1 s"]),

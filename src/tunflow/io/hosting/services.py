@@ -123,7 +123,7 @@ class Services:
             raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
         if not isinstance(work, Coroutine):
             raise ProviderFailed(f"provider {self.name}: {method} must be an `async def`")
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(_without_exit(work))
         try:
             done, _ = await asyncio.wait({task}, timeout=patience)
         except asyncio.CancelledError:
@@ -162,3 +162,11 @@ class Services:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE)
+
+
+async def _without_exit(work: Coroutine[Any, Any, Any]) -> Any:
+    """What `work` gives. A provider's `sys.exit()` is its failure: it must not end the loop that it runs on."""
+    try:
+        return await work
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error.code}").with_traceback(error.__traceback__) from error
