@@ -130,6 +130,43 @@ def test_the_far_side_closes_first_and_still_gets_the_clients_last_bytes(bench):
     bench.until(lambda: not bench.driver.relays)
 
 
+def test_bytes_behind_urgent_data_and_in_front_of_the_end_arrive(bench):
+    # recv(2) stops in front of urgent data: a short read is not the end though FIN has arrived (tcp(7), EPOLLPRI).
+    bench.establish()
+    bench.far.sendall(b"before")
+    bench.far.send(b"!", socket.MSG_OOB)
+    bench.far.sendall(b"behind")
+    bench.far.close()
+    got = {}
+
+    def all_came():
+        for packet in bench.card.read(100):
+            segment = bench.client._parse(packet)
+            got[segment.seq] = segment.payload
+            if "F" in segment.flags:
+                return True
+        return False
+
+    bench.until(all_came)
+    assert b"".join(got[seq] for seq in sorted(got)) == b"beforebehind"
+
+
+def test_nagle_is_turned_off_when_a_flow_sends_a_second_time(bench):
+    # RFC 9293 §3.7.4: the first small segment is never held back, the next one would be.
+    bench.establish()
+    (relay,) = bench.driver.relays
+
+    def is_off():
+        return relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"one")
+    assert bench.far_reads(3) == b"one"
+    assert not is_off()
+    bench.send(ACK | PSH, seq=4, ack=1, payload=b"two")
+    assert bench.far_reads(3) == b"two"
+    assert is_off()
+
+
 def test_refused_is_refused():
     bench = Bench(listening=False)
     bench.send(SYN, seq=0)
