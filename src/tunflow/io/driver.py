@@ -41,6 +41,7 @@ from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
+    from tunflow.io.far_side import FarSide
     from tunflow.io.flow_filter import FlowFilter
     from tunflow.io.name_server import NameServer
     from tunflow.io.policy import Stream
@@ -129,7 +130,7 @@ class Driver:
         self._descriptors = descriptors
         self.associations = 0
         """UDP relays."""
-        self.relays: set[TCPRelay] = set()
+        self.relays: set[FarSide] = set()
         """Those whose socket is open."""
         self.stack = Stack(device.mtu, os.urandom(32), inside, MemoryBudget(memory))
         self.statistics = Statistics()
@@ -141,11 +142,11 @@ class Driver:
         self.openings = Openings()
         self._settling = False
         self._pinger = Pinger(self)
-        self._waiting: deque[TCPRelay] = deque()
+        self._waiting: deque[FarSide] = deque()
         self._turn_due = False
         self._backlog = 0
         self.stack.budget.widest = RECEIVE_LIMIT
-        self._starved: list[TCPRelay] = []
+        self._starved: list[FarSide] = []
         self._postponed = 0
         self._batch = FEW
         reactor.add(device.fileno(), READ, self._on_device)
@@ -212,7 +213,7 @@ class Driver:
             packets, stack.outgoing = stack.outgoing, []
             self.device.write(packets)
 
-    def add_relay(self, relay: TCPRelay) -> None:
+    def add_relay(self, relay: FarSide) -> None:
         """The relay's socket is open."""
         self.relays.add(relay)
         if not self._settling:
@@ -225,14 +226,14 @@ class Driver:
         for relay in self.relays:
             relay.keep_alive()
 
-    def again(self, relay: TCPRelay) -> None:
+    def again(self, relay: FarSide) -> None:
         """The relay has more to do, after the others had their turn."""
         self._waiting.append(relay)
         if not self._turn_due:
             self._turn_due = True
             self.reactor.call_soon(self._serve_waiting)
 
-    def wait_for_memory(self, relay: TCPRelay) -> None:
+    def wait_for_memory(self, relay: FarSide) -> None:
         """The relay has something to read, and there is no room for it."""
         self._starved.append(relay)
 

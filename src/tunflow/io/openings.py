@@ -9,16 +9,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunflow.io.tcp_relay import TCPRelay
+    from tunflow.io.far_side import FarSide
 
 
 class Openings:
     """The flows in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, TCPRelay]] = deque()
+        self._waiting: deque[tuple[float, FarSide]] = deque()
 
-    def add(self, relay: TCPRelay, when: float) -> None:
+    def add(self, relay: FarSide, when: float) -> None:
         """Call the relay's `open_without_payload` at `when`, which is not before that of any added earlier."""
         self._waiting.append((when, relay))
 
