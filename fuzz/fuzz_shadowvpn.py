@@ -12,7 +12,7 @@ from tunflow.tunnels.shadowvpn.users import Users
 
 _KEY = bytes(32)
 SEEDS = [
-    Sealer(PureBox(_KEY), bytes).seal([bytes.fromhex("4500001c00000000401100000a0700020a070001"), b"x" * 8]),
+    *Sealer(PureBox(_KEY), bytes).seal([bytes.fromhex("4500001c00000000401100000a0700020a070001") + b"x" * 8]),
     bytes.fromhex("4500001c00000000401100000a0700020a07000100350035000800aa"),
 ]
 

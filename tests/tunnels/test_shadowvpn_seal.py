@@ -38,25 +38,30 @@ def test_the_vectors(box, vector):
     sealer = Sealer(box, lambda size: NONCE[:size])
     token, datagram = bytes.fromhex(vector["token"]), bytes.fromhex(vector["datagram"])
     plaintext = vector["plaintext"].encode()
-    assert sealer.seal([plaintext], token) == datagram
+    assert sealer.seal([plaintext], token) == [datagram]
     opened_token, opened = sealer.open_untrusted(datagram, len(token))
     assert (opened_token, bytes(opened)) == (token, plaintext)
 
 
-@given(packet=st.binary(max_size=3000), cut=st.integers(0, 3000), nonce=st.binary(min_size=8, max_size=8))
-def test_both_ciphers_say_the_same_and_any_packet_comes_back(packet, cut, nonce):
-    pieces = [packet[:cut], memoryview(packet)[cut:]]
-    datagrams = {Sealer(box, lambda size: nonce).seal(pieces) for box in (PureBox(KEY), SodiumBox(KEY))}
-    (datagram,) = datagrams
-    assert len(datagram) == len(packet) + OVERHEAD
-    for box in (PureBox(KEY), SodiumBox(KEY)):
-        assert bytes(Sealer(box, lambda size: nonce).open_untrusted(datagram)[1]) == packet
+@given(
+    packets=st.lists(st.binary(max_size=2000), max_size=3),
+    token=st.sampled_from([b"", bytes(range(8))]),
+    nonces=st.binary(min_size=24, max_size=24),
+)
+def test_both_ciphers_say_the_same_and_any_packet_comes_back(packets, token, nonces):
+    pure, sodium = (Sealer(box, lambda size: nonces[:size]) for box in (PureBox(KEY), SodiumBox(KEY)))
+    datagrams = pure.seal(packets, token)
+    assert sodium.seal([memoryview(packet) for packet in packets], token) == datagrams
+    for sealer in (pure, sodium):
+        for packet, datagram in zip(packets, datagrams, strict=True):
+            assert len(datagram) == len(token) + len(packet) + OVERHEAD
+            assert sealer.open_untrusted(memoryview(datagram), len(token)) == (token, packet)
 
 
 @given(packet=st.binary(max_size=200), where=st.integers(0), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_dropped(packet, where, bit):
     for box in (PureBox(KEY), SodiumBox(KEY)):
-        datagram = bytearray(Sealer(box, lambda size: NONCE).seal([packet]))
+        datagram = bytearray(Sealer(box, lambda size: NONCE).seal([packet])[0])
         datagram[where % len(datagram)] ^= 1 << bit
         with pytest.raises(BadPacket):
             Sealer(box, lambda size: NONCE).open_untrusted(datagram)

@@ -17,6 +17,7 @@ from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig
 from tunflow.tunnels.shadowvpn.seal import Sealer, SecretBox
 from tunflow.tunnels.shadowvpn.users import User, Users
 from tunflow.wire import virtio_net
+from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment
 
 BATCH = 64
@@ -57,19 +58,19 @@ class ShadowVPNServer:
     def _on_socket(self) -> None:
         users, sealer = self._users, self._sealer
         token_size = users.token_size
-        packets: list[Sequence[Buffer]] = []
+        packets: list[Buffer] = []
         try:
             for datagram, source in self._batches.receive(BATCH):
                 try:
                     token, packet = sealer.open_untrusted(datagram, token_size)
-                    packets.append((virtio_net.PLAIN, users.from_user_untrusted(token, packet, source)))
+                    packets.append(users.from_user_untrusted(token, packet, source))
                 except BadPacket:
                     self.dropped += 1
         except OSError:
             pass  # an ICMP error about a client that is gone
         if packets:
             self.packets_in += len(packets)
-            self._device.write(packets)
+            self._device.write(coalesce(packets))
 
     def _on_device(self) -> None:
         """Seal what waits, a run of packets for one user at a time."""
@@ -106,6 +107,6 @@ class ShadowVPNServer:
         if not run or user is None:
             return
         try:
-            self.packets_out += self._batches.send(self._sealer.seal_each(run, user.token), user.where)
+            self.packets_out += self._batches.send(self._sealer.seal(run, user.token), user.where)
         except OSError as error:
             self._log.tell(f"send {error.errno}", f"datagrams to a client are dropped: {error.strerror}")

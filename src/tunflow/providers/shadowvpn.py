@@ -25,6 +25,7 @@ from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.tunnels.shadowvpn.boxes import make_box
 from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig, config_of, parse_link
 from tunflow.tunnels.shadowvpn.seal import Sealer, master_key
+from tunflow.wire.coalesce import coalesce
 
 SILENCE = 10.0
 """Seconds of sending without an answer after which it is mentioned."""
@@ -59,12 +60,12 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._session = await self.create_udp_session(endpoint(self._config.server, self._config.port))
 
     async def _send(self) -> None:
-        seal_each, flow = self._sealer.seal_each, self.packet_flow
+        seal, flow = self._sealer.seal, self.packet_flow
         token = self._config.user_tokens[0] if self._config.user_tokens else b""
         while True:
             packets = await flow.read_packets()
             try:
-                await self._session.write_datagrams(seal_each(packets, token))
+                await self._session.write_datagrams(seal(packets, token))
             except OSError:
                 continue  # as on any wire: a packet that cannot leave now is lost
             self._asked = True
@@ -88,7 +89,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
                     continue  # as the original does, without a word
             if packets:
                 self._heard = True
-                flow.write_packets(packets)
+                flow.write_super_packets(coalesce(packets))
 
     _asked = False
 

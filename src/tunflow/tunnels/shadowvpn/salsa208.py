@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from tunflow.endpoint import Buffer
-from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, TAG_SIZE
+from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD
 
 BLOCK = 64
 _WORDS = struct.Struct("<16I")
@@ -66,19 +66,22 @@ class PureBox:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Nonce, tag and ciphertext."""
-        data = b"".join(plaintext)
-        one_time, ciphertext = self._crypt(nonce, data)
-        return nonce + Poly1305.generate_tag(one_time, ciphertext) + ciphertext
+    def seal(self, nonces: bytes, front: bytes, packets: Sequence[Buffer]) -> list[bytes]:
+        """The datagrams."""
+        datagrams = []
+        for index, packet in enumerate(packets):
+            nonce = nonces[index * NONCE_SIZE : (index + 1) * NONCE_SIZE]
+            one_time, ciphertext = self._crypt(nonce, front + bytes(packet))
+            datagrams.append(nonce + Poly1305.generate_tag(one_time, ciphertext) + ciphertext)
+        return datagrams
 
-    def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
+    def open(self, datagram: Buffer) -> bytes | None:
         """The plaintext, or None."""
-        view = memoryview(sealed)
-        data = bytes(view[TAG_SIZE:])
-        one_time, plaintext = self._crypt(bytes(nonce), data)
+        whole = bytes(datagram)
+        data = whole[OVERHEAD:]
+        one_time, plaintext = self._crypt(whole[:NONCE_SIZE], data)
         try:
-            Poly1305.verify_tag(one_time, data, bytes(view[:TAG_SIZE]))
+            Poly1305.verify_tag(one_time, data, whole[NONCE_SIZE:OVERHEAD])
         except InvalidSignature:
             return None
         return plaintext

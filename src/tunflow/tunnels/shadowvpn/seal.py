@@ -34,11 +34,11 @@ MIN_MTU = 68 + OVERHEAD
 class SecretBox(Protocol):
     """Salsa20/8 and Poly1305 as ShadowVPN joins them, under one key."""
 
-    def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Nonce, tag and ciphertext of the pieces of a plaintext."""
+    def seal(self, nonces: bytes, front: bytes, packets: Sequence[Buffer]) -> list[bytes]:
+        """Nonce, tag and ciphertext of each packet, `front` before it; `nonces` are joined, one for each."""
 
-    def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
-        """The plaintext of tag and ciphertext; None when the tag is wrong."""
+    def open(self, datagram: Buffer) -> bytes | None:
+        """The plaintext of nonce, tag and ciphertext, which are all there; None when the tag is wrong."""
 
 
 def master_key(password: bytes) -> bytes:
@@ -53,30 +53,15 @@ class Sealer:
         self._box = box
         self._random = random
 
-    def seal(self, packet: Sequence[Buffer], token: bytes = b"") -> bytes:
-        """The datagram for a packet, given in pieces; `token` names the user to a server that has several."""
-        return self._box.seal(self._random(NONCE_SIZE), (token, *packet) if token else packet)
-
-    def seal_each(self, packets: Sequence[Buffer], token: bytes = b"") -> list[bytes]:
-        """The datagrams for whole packets, with random bytes drawn once for all."""
-        seal = self._box.seal
-        nonces = self._random(NONCE_SIZE * len(packets))
-        if token:
-            return [
-                seal(nonces[at : at + NONCE_SIZE], (token, packet))
-                for at, packet in zip(range(0, len(nonces), NONCE_SIZE), packets, strict=True)
-            ]
-        return [
-            seal(nonces[at : at + NONCE_SIZE], (packet,))
-            for at, packet in zip(range(0, len(nonces), NONCE_SIZE), packets, strict=True)
-        ]
+    def seal(self, packets: Sequence[Buffer], token: bytes = b"") -> list[bytes]:
+        """The datagrams for whole packets; `token` names the user to a server that has several."""
+        return self._box.seal(self._random(NONCE_SIZE * len(packets)), token, packets)
 
     def open_untrusted(self, datagram: Buffer, token_size: int = 0) -> tuple[bytes, memoryview]:
         """The user token (`token_size` bytes) and the packet in a datagram. Raises BadPacket."""
         if len(datagram) < OVERHEAD + token_size:
             raise BadPacket(f"datagram of {len(datagram)} bytes, shorter than its overhead")
-        view = memoryview(datagram)
-        plaintext = self._box.open(view[:NONCE_SIZE], view[NONCE_SIZE:])
+        plaintext = self._box.open(datagram)
         if plaintext is None:
             raise BadPacket("datagram that does not authenticate")
         return plaintext[:token_size], memoryview(plaintext)[token_size:]

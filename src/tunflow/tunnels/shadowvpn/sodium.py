@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from tunflow.endpoint import Buffer
-from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, TAG_SIZE
+from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD, TAG_SIZE
 
 NAMES = ("libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib")
 
@@ -57,27 +57,36 @@ class SodiumBox:
         self._out = memoryview(bytearray(KEY_SIZE + LARGEST))
         self._in_at = ctypes.addressof(ctypes.c_char.from_buffer(self._in))
         self._out_at = ctypes.addressof(ctypes.c_char.from_buffer(self._out))
+        self._ciphertext_at = self._in_at + KEY_SIZE
 
-    def seal(self, nonce: bytes, plaintext: Sequence[Buffer]) -> bytes:
-        """Nonce, tag and ciphertext."""
-        text, out = self._in, self._out_at
-        end = KEY_SIZE
-        for piece in plaintext:
-            start, end = end, end + len(piece)
-            text[start:end] = piece
-        self._xor(out, self._in_at, end, nonce, self._key)
-        # The key of Poly1305 is of no use any more once the tag, which lies over its second half, is made.
-        self._authenticate(out + _TAG_AT, out + KEY_SIZE, end - KEY_SIZE, out)
-        view = self._out
-        view[_NONCE_AT:_TAG_AT] = nonce
-        return bytes(view[_NONCE_AT:end])
+    def seal(self, nonces: bytes, front: bytes, packets: Sequence[Buffer]) -> list[bytes]:
+        """The datagrams."""
+        text, view, xor, authenticate = self._in, self._out, self._xor, self._authenticate
+        source, out, key = self._in_at, self._out_at, self._key
+        tag, ciphertext = out + _TAG_AT, out + KEY_SIZE
+        start = KEY_SIZE + len(front)
+        text[KEY_SIZE:start] = front
+        datagrams = []
+        at = 0
+        for packet in packets:
+            end = start + len(packet)
+            text[start:end] = packet
+            nonce = nonces[at : at + NONCE_SIZE]
+            at += NONCE_SIZE
+            xor(out, source, end, nonce, key)
+            # The key of Poly1305 is of no use any more once the tag, which lies over its second half, is made.
+            authenticate(tag, ciphertext, end - KEY_SIZE, out)
+            view[_NONCE_AT:_TAG_AT] = nonce
+            datagrams.append(bytes(view[_NONCE_AT:end]))
+        return datagrams
 
-    def open(self, nonce: Buffer, sealed: Buffer) -> bytes | None:
+    def open(self, datagram: Buffer) -> bytes | None:
         """The plaintext, or None."""
-        size = len(sealed) - TAG_SIZE
+        size = len(datagram) - OVERHEAD
         end = KEY_SIZE + size
-        self._in[KEY_SIZE:end] = sealed[TAG_SIZE:]
-        self._xor(self._out_at, self._in_at, end, bytes(nonce), self._key)
-        if self._verify(bytes(sealed[:TAG_SIZE]), self._in_at + KEY_SIZE, size, self._out_at):
+        head = bytes(datagram[:OVERHEAD])
+        self._in[KEY_SIZE:end] = datagram[OVERHEAD:]
+        self._xor(self._out_at, self._in_at, end, head, self._key)
+        if self._verify(head[NONCE_SIZE:], self._ciphertext_at, size, self._out_at):
             return None
         return bytes(self._out[KEY_SIZE:end])
