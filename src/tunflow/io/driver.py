@@ -32,7 +32,7 @@ from tunflow.io.reactor import READ, Reactor
 from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.statistics import Statistics
-from tunflow.io.tcp_relay import ROUNDS, TCPRelay
+from tunflow.io.tcp_relay import FIRST_TURN, ROUNDS, TCPRelay
 from tunflow.proxies.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
@@ -61,10 +61,10 @@ BULK_READS = 2
 BACKLOG = 2
 """Rounds in a row that did not empty the device's queue, from which on it counts as a standing one."""
 
-SMALLEST_WINDOW = 64 * 1024
+SMALLEST_WINDOW = 160 * 1024
 WINDOW_STEP = 16 * 1024
-"""How far a standing queue narrows every client's window, and in which steps: one super-segment for each of several
-bulk senders keeps us busy."""
+"""How far a standing queue narrows every client's window, and in which steps. Much below, clients send super-segments
+that are half full (docs/adr/0014)."""
 
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
@@ -293,8 +293,8 @@ class Driver:
     def _serve_waiting(self) -> None:
         """Bulk flows take turns; what else there is to do comes in between."""
         waiting = self._waiting
-        turn = max(1, ROUNDS // len(waiting))
-        for _ in range(min(ROUNDS, len(waiting))):
+        turn = max(FIRST_TURN, ROUNDS // len(waiting))
+        for _ in range(min(ROUNDS // turn, len(waiting))):
             relay = waiting.popleft()
             if relay in self.relays:
                 relay.service(turn)
