@@ -69,6 +69,31 @@ def test_what_a_profile_excludes_goes_around(uplinks: UplinkLab, system: System,
     assert any(f"{SITE4}.80" in line for line in around)
 
 
+def test_a_country_and_the_resolver_of_a_profile(uplinks: UplinkLab, system: System, shadowvpn: Process) -> None:
+    place = system.directory / "data" / "delegated"
+    place.mkdir(parents=True)
+    (place / "apnic.txt").write_text(
+        "2|apnic|20210715|1|19830613|20210714|+1000\napnic|*|ipv4|*|1|summary\n"
+        "apnic|CN|ipv4|114.114.0.0|65536|20100101|allocated\n"
+    )
+    path = system.directory / "vpn.toml"
+    configuration = f'provider = "shadowvpn"\n[provider_configuration]\nlink = "{LINK}"\ndns = ["{SITE4}"]\n'
+    path.write_text(f'{configuration}[tunnel]\nexcluded_routes = ["CN"]\n')
+    path.chmod(0o600)
+    before = system.snapshot()
+    system.ok("up", str(path))
+    with uplinks.spied(TO_SERVER) as around:
+        system.run(["busybox", "nc", "-w", "1", "114.114.114.114", "80"])
+    assert any("114.114.114.114" in line for line in around)
+    with uplinks.spied(TO_SERVER) as around:
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+        asked = ["dig", "+short", "+tries=1", "+timeout=3", "site.lab"]
+        assert system.run(asked).stdout.split() == [SITE4], system.log()
+    assert around == []
+    system.ok("down")
+    assert system.snapshot() == before
+
+
 def test_import_of_a_link_and_of_the_originals_file(system: System) -> None:
     file = system.directory / "client.conf"
     file.write_text(f"mode=client\nserver={SERVER4}\nport={PORT}\npassword=secret\nnet=10.7.0.2/24\nmtu=1432\n")

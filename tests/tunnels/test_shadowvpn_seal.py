@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from ipaddress import IPv4Interface
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
+from tunflow.tunnels.shadowvpn import boxes, sodium
+from tunflow.tunnels.shadowvpn.boxes import make_box
 from tunflow.tunnels.shadowvpn.salsa208 import PureBox, keystream
 from tunflow.tunnels.shadowvpn.seal import OVERHEAD, Sealer, master_key
 from tunflow.tunnels.shadowvpn.sodium import SodiumBox
+from tunflow.tunnels.shadowvpn.users import Users
 
 VECTORS = tomllib.loads((Path(__file__).parent.parent / "vectors" / "shadowvpn.toml").read_text())
 KEY = bytes.fromhex(VECTORS["key"])
@@ -72,3 +77,54 @@ def test_any_flipped_bit_is_dropped(packet, where, bit):
 def test_what_is_too_short_or_made_up_is_dropped(box, datagram):
     with pytest.raises(BadPacket):
         Sealer(box, lambda size: NONCE).open_untrusted(datagram, 8)
+
+
+def test_four_hours_without_drift():
+    """No counter, no time, nothing kept: packets at intervals over four hours seal and open as the first one did."""
+    asked: list[int] = []
+
+    def random(size: int) -> bytes:
+        asked.append(size)
+        return NONCE
+
+    client, server = Sealer(SodiumBox(KEY), random), Sealer(SodiumBox(KEY), random)
+    users: Users[int] = Users(IPv4Interface("10.7.0.1/24"), (bytes(8), bytes(range(8))))
+    packet = bytes.fromhex("4500001c00000000401100000a0700090a070001") + bytes(8)
+    first: tuple[bytes, bytes] | None = None
+    seconds = 4 * 3600
+    for second in range(seconds):
+        (up,) = client.seal([packet], bytes(range(8)))
+        token, opened = server.open_untrusted(up, users.token_size)
+        taken = bytes(users.from_user_untrusted(token, opened, second))
+        back = taken[:12] + taken[16:20] + taken[12:16] + taken[20:]
+        user, mended = users.to_user_untrusted(memoryview(back))
+        (down,) = server.seal([mended], user.token)
+        assert user.where == second  # whoever moved is answered where it was heard last
+        first = first or (up, down)
+        assert (up, down) == first
+    assert asked == [len(NONCE)] * (2 * seconds)
+
+
+def test_without_libsodium_one_line_says_so_and_the_datagrams_are_the_same(monkeypatch):
+    lines: list[str] = []
+    with_library = Sealer(make_box(KEY, lines.append), lambda size: NONCE[:size])
+    assert lines == []
+    monkeypatch.setattr(boxes, "library", lambda: None)
+    without = Sealer(make_box(KEY, lines.append), lambda size: NONCE[:size])
+    assert len(lines) == 1
+    assert "libsodium" in lines[0]
+    assert "\n" not in lines[0]
+    (datagram,) = without.seal([b"a packet"], bytes(8))
+    assert [datagram] == with_library.seal([b"a packet"], bytes(8))
+    assert with_library.open_untrusted(datagram, 8) == without.open_untrusted(datagram, 8) == (bytes(8), b"a packet")
+
+
+@pytest.mark.parametrize("have", ["nothing", "a minimal build"])
+def test_a_libsodium_without_salsa208_is_none(monkeypatch, have):
+    def load(name: str) -> object:
+        if have == "nothing":
+            raise OSError(name)
+        return SimpleNamespace(sodium_init=lambda: 0)
+
+    monkeypatch.setattr(sodium.ctypes, "CDLL", load)
+    assert sodium.library.__wrapped__() is None
