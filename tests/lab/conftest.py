@@ -30,7 +30,7 @@ from lab_system import System
 from lab_uplinks import UplinkLab
 
 PROGRAMS = (
-    "busybox", "curl", "danted", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
+    "busybox", "chromium", "curl", "danted", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
     "nsenter", "openssl", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
     "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wget",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from tunflow.dns.public_resolvers import is_encrypted_dns
@@ -153,6 +154,7 @@ class Judge:
         return finding
 
 
+@lru_cache(maxsize=8192)
 def host_text(host: str) -> str:
     """A host as lists compare it: a name in normal form, an address in its usual spelling. Raises ValueError.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -40,7 +41,7 @@ class FilterLog:
         self._clock = clock
         self._tell = tell
         self._counts: Counter[str] = Counter()
-        self._counted_at = clock()
+        self._counted_at = time.monotonic()
         self._file = self._open()
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
@@ -50,7 +51,7 @@ class FilterLog:
             self._counts[f"list {ruling.list}"] += 1
         if self._level >= 2 and (ruling.blocked or self._level == 3):
             self._write(self._line(flow, ruling, what))
-        if (self._clock() - self._counted_at).total_seconds() >= COUNTED:
+        if time.monotonic() - self._counted_at >= COUNTED:
             self.flush()
 
     def flush(self) -> None:
@@ -58,7 +59,7 @@ class FilterLog:
         if self._counts:
             self._write({"event": "counts", **dict(self._counts)})
             self._counts.clear()
-        self._counted_at = self._clock()
+        self._counted_at = time.monotonic()
 
     def close(self) -> None:
         """Write what is left."""

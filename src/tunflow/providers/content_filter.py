@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
+from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.filter import tls
 from tunflow.filter.http_requests import HTTPRequests, Request
@@ -165,7 +167,7 @@ class ContentFilter(FilterDataProvider):
     def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
         """None when it may pass."""
         flow.url = request.url
-        hosts = request.hosts or (flow.remote_hostname or flow.remote_endpoint.host_text,)
+        hosts = request.hosts or (flow.remote_hostname or _text(flow.remote_endpoint),)
         flow.state.name = hosts[0]
         for host in hosts:
             ruling = self._judge_host(flow, host, request.url)
@@ -198,7 +200,7 @@ class ContentFilter(FilterDataProvider):
             ruling = self._judge_host(flow, flow.remote_hostname, None)
             if ruling.blocked or ruling is not PASSES:
                 return ruling
-        address = self._judge_host(flow, flow.remote_endpoint.host_text, None)
+        address = self._judge_host(flow, _text(flow.remote_endpoint), None)
         if address.blocked and address.list is None and self.judge.only_allowed:
             return PASSES  # the name that its first bytes tell may be allowed
         return address
@@ -233,6 +235,11 @@ class ContentFilter(FilterDataProvider):
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
         self._record(flow, ruling, what)
         return DataVerdict.allow()
+
+
+@lru_cache(maxsize=4096)
+def _text(end: Endpoint) -> str:
+    return end.host_text
 
 
 def _looks_like_http(data: bytes) -> bool:

@@ -16,14 +16,21 @@ from tunflow.providers.network_rule import TrafficDirection
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
-    __slots__ = ("_info", "identifier", "state", "url")
+    __slots__ = ("_identifier", "_info", "state", "url")
 
     def __init__(self, info: FlowInfo) -> None:
         self._info = info
-        self.identifier: UUID = uuid4()
+        self._identifier: UUID | None = None
         self.url: str | None = None
         self.state: Any = None
         """The data provider's own: whatever it wants to remember of the flow."""
+
+    @property
+    def identifier(self) -> UUID:
+        """The flow's own, the same as long as it lives."""
+        if self._identifier is None:
+            self._identifier = uuid4()
+        return self._identifier
 
     @property
     def remote_endpoint(self) -> Endpoint:

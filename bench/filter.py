@@ -1,0 +1,174 @@
+"""`python -m bench.filter`: what the content filter costs, beside the same tunnel without it.
+
+- new connections per second, 64 at once, and bulk, through `tunflow run --profile` with `direct://`: the filter has a
+  list of 300,000 names. Wanted: 0.8 of the connections, 0.95 of the throughput.
+- 300,000 names and 50,000 URL rules: seconds to load and megabytes they take (wanted: 2 s, 200 MB), and microseconds
+  to decide (wanted: a median of 10).
+
+Each way is measured in every round; medians are printed. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from bench.measure import Plan, bulk, http
+from bench.netlab.namespaces import Lab
+from bench.netlab.peers import start_iperf3, start_nginx, wait_reachable
+from bench.netlab.site import Site
+from bench.netlab.tunnel import TUNFLOW, HeldTunnel
+from bench.rows import Tunnel
+from tunflow.filter.block_list import BlockList
+from tunflow.filter.judge import Judge, ListUse, Subject
+
+NAMES, URLS = 300_000, 50_000
+DECISIONS = 20_000
+_LOAD = """
+import sys, time
+from tunflow.filter.block_list import BlockList
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+before, start = resident(), time.perf_counter()
+with open(sys.argv[1]) as file:
+    made = BlockList("all", file)
+print(time.perf_counter() - start, (resident() - before) / 1e6, len(made))
+"""
+
+
+class Profile(Tunnel):
+    """`tunflow run --profile`."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(name, "")
+        self.path = path
+
+    def start(self, lab: Lab) -> None:
+        """Start it on a program that waits."""
+        self._held = HeldTunnel(lab, self.run_command)
+
+    def run_command(self, argv: Sequence[str]) -> list[str]:
+        """A `tunflow run` of its own for `argv`."""
+        return [TUNFLOW, "run", "--profile", str(self.path), "--dns", "off", "--", *argv]
+
+
+def main() -> int:
+    """Measure and print; 0 if every target is met."""
+    parser = argparse.ArgumentParser(prog="python -m bench.filter", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("bench: network namespaces need root; run it as root", file=sys.stderr)
+        return 2
+    samples: dict[str, list[float]] = {}
+    with Lab() as lab:
+        start_iperf3(lab)
+        site = Site(lab.directory / "site")
+        site.add_file("1k", 1024)
+        start_nginx(lab, site.root, access_log=False)
+        wait_reachable(lab)
+        names, urls = lists(lab.directory)
+        ways = [Profile("off", write_profile(lab.directory, None)), Profile("on", write_profile(lab.directory, names))]
+        for _ in range(options.rounds):
+            for way in ways:
+                for name, value in measure(way, lab, Plan(options.seconds, 1, False)).items():
+                    samples.setdefault(name, []).append(value)
+        load, size = loaded(names, urls)
+        decide = decided(names, urls)
+    figures = {name: median(values) for name, values in samples.items()}
+    for name, value in figures.items():
+        print(f"{name:>22}: {value:>10,.0f}")
+    targets = {
+        "new connections, on/off": (figures["connections on"] / figures["connections off"], 0.8),
+        "bulk up, on/off": (figures["up on"] / figures["up off"], 0.95),
+        "bulk down, on/off": (figures["down on"] / figures["down off"], 0.95),
+    }
+    limits = {"load, seconds": (load, 2.0), "memory, MB": (size, 200.0), "decision, us (median)": (decide, 10.0)}
+    for name, (value, least) in targets.items():
+        print(f"{name:>24}: {value:>8,.2f}  (wanted {least:g}){'' if value >= least else '  MISSED'}")
+    for name, (value, most) in limits.items():
+        print(f"{name:>24}: {value:>8,.2f}  (at most {most:g}){'' if value <= most else '  MISSED'}")
+    met = all(value >= least for value, least in targets.values())
+    return 0 if met and all(value <= most for value, most in limits.values()) else 1
+
+
+def measure(way: Profile, lab: Lab, plan: Plan) -> dict[str, float]:
+    """One way's figures."""
+    way.start(lab)
+    try:
+        return {
+            f"connections {way.name}": http(way, lab, plan, 64, close=True),
+            f"up {way.name}": bulk(way, lab, plan, 1, reverse=False).mbits,
+            f"down {way.name}": bulk(way, lab, plan, 1, reverse=True).mbits,
+        }
+    finally:
+        way.stop()
+
+
+def lists(folder: Path) -> tuple[Path, Path]:
+    """A list of names as block lists have them, and one of URL rules."""
+    chosen = random.Random(8)
+    words = [
+        "".join(chosen.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=chosen.randint(3, 11))) for _ in range(9000)
+    ]
+    ends = ("com", "net", "org", "de", "co.uk", "info", "io")
+    names, urls = folder / "names.txt", folder / "urls.txt"
+    names.write_text("".join(f"||{_name(chosen, words, ends)}^\n" for _ in range(NAMES)))
+    urls.write_text(
+        "".join(
+            f"||{_name(chosen, words, ends)}/{chosen.choice(words)}/*{chosen.choice(words)}.\n" for _ in range(URLS)
+        )
+    )
+    return names, urls
+
+
+def _name(chosen: random.Random, words: Sequence[str], ends: Sequence[str]) -> str:
+    front = f"{chosen.choice(words)}." if chosen.random() < 0.5 else ""
+    return f"{front}{chosen.choice(words)}-{chosen.choice(words)}.{chosen.choice(ends)}"
+
+
+def write_profile(folder: Path, names: Path | None) -> Path:
+    """A profile with `direct://`; with a list, also the filter."""
+    path = folder / f"{'off' if names is None else 'on'}.toml"
+    table = f'[filter]\nlog = "{folder}/log"\n[[filter.lists]]\nname = "all"\nfile = "{names}"\n'
+    path.write_text('server = "direct://"\n' + ("" if names is None else table))
+    path.chmod(0o600)
+    return path
+
+
+def loaded(names: Path, urls: Path) -> tuple[float, float]:
+    """Seconds to load both lists, and the megabytes that they take, in a process of its own."""
+    both = names.with_name("both.txt")
+    both.write_text(names.read_text() + urls.read_text())
+    done = subprocess.run([sys.executable, "-c", _LOAD, str(both)], capture_output=True, text=True, check=True)
+    seconds, size, _ = map(float, done.stdout.split())
+    return seconds, size
+
+
+def decided(names: Path, urls: Path) -> float:
+    """Median microseconds of a decision about a host and a page of it, half of them listed."""
+    use = ListUse(BlockList("all", [*names.read_text().splitlines(), *urls.read_text().splitlines()]))
+    judge, now = Judge((use,)), datetime.now(UTC)
+    listed = [line[2:-1] for line in names.read_text().splitlines()[: DECISIONS // 2]]
+    hosts = [host for name in listed for host in (f"www.{name}", f"www.not-{name}")]
+    subjects = [Subject(host, 80, "tcp", f"http://{host}/a/page.html?q=1") for host in hosts]
+    taken = []
+    for subject in subjects:
+        start = time.perf_counter()
+        judge.judge(subject, now)
+        taken.append(time.perf_counter() - start)
+    return median(taken) * 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""HTTP/3 with aioquic: `http3.py serve ADDRESS CERTIFICATE KEY` answers every request with 1,024 bytes, and
+`http3.py get ADDRESS NAME` asks for one and prints its status and size, or why there is none."""
+
+import asyncio
+import contextlib
+import ssl
+import sys
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
+from aioquic.h3.connection import H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ProtocolNegotiated
+
+PATIENCE = 2.0
+
+
+class Server(QuicConnectionProtocol):
+    http = None
+
+    def quic_event_received(self, event):
+        if isinstance(event, ProtocolNegotiated):
+            self.http = H3Connection(self._quic)
+        for each in self.http.handle_event(event) if self.http else ():
+            if isinstance(each, HeadersReceived):
+                self.http.send_headers(each.stream_id, [(b":status", b"200"), (b"content-length", b"1024")])
+                self.http.send_data(each.stream_id, bytes(1024), end_stream=True)
+                self.transmit()
+
+
+class Client(QuicConnectionProtocol):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.http = H3Connection(self._quic)
+        self.done = asyncio.get_running_loop().create_future()
+        self.status, self.size = "?", 0
+
+    def quic_event_received(self, event):
+        for each in self.http.handle_event(event):
+            if isinstance(each, HeadersReceived):
+                self.status = dict(each.headers)[b":status"].decode()
+            elif isinstance(each, DataReceived):
+                self.size += len(each.data)
+                if each.stream_ended:
+                    self.done.set_result(None)
+
+
+async def main(action, address, *rest):
+    if action == "serve":
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=["h3"])
+        configuration.load_cert_chain(*rest)
+        await serve(address, 443, configuration=configuration, create_protocol=Server)
+        print("listening", flush=True)
+        await asyncio.Event().wait()
+    name = rest[0]
+    configuration = QuicConfiguration(
+        is_client=True, alpn_protocols=["h3"], server_name=name, verify_mode=ssl.CERT_NONE
+    )
+    with contextlib.suppress(TimeoutError, OSError, ConnectionError):
+        async with asyncio.timeout(PATIENCE):
+            async with connect(address, 443, configuration=configuration, create_protocol=Client) as client:
+                stream = client._quic.get_next_available_stream_id()
+                head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", name.encode()), (b":path", b"/")]
+                client.http.send_headers(stream, head, end_stream=True)
+                client.transmit()
+                await client.done
+                print(client.status, client.size, flush=True)
+                return
+    print("none", flush=True)
+
+
+asyncio.run(main(*sys.argv[1:]))
