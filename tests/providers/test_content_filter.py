@@ -6,6 +6,10 @@ import ssl
 from datetime import UTC, datetime
 
 import pytest
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from hellos import client_hello as hello_message
+from hellos import records, server_name
 
 from tunflow.endpoint import endpoint
 from tunflow.filter.block_list import BlockList
@@ -161,15 +165,98 @@ def test_tls_without_a_name():
     assert Rig(doors=frozenset({Door.RAW_IP})).sends(client_hello(None)) == "blocked"
 
 
-def test_quic_is_judged_by_its_client_hello():
-    from aioquic.quic.configuration import QuicConfiguration
-    from aioquic.quic.connection import QuicConnection
+@pytest.mark.parametrize("step", [None, 1])
+@pytest.mark.parametrize("more", [4000, 15000, 20000])
+def test_junk_extensions_hide_nothing(more, step):
+    """What is longer than a hello is ever (RFC 8446 sets no limit, and servers take it) is refused, not let through."""
+    assert Rig().sends(records(hello_message(b"blocked.example", padding=more)), step and 977) == "blocked"
+    outcome = "passes" if more < 16000 else "blocked"
+    assert Rig().sends(records(hello_message(b"fine.example", padding=more)), step and 977) == outcome
 
-    for name, outcome in (("blocked.example", "blocked"), ("fine.example", "passes")):
-        client = QuicConnection(configuration=QuicConfiguration(is_client=True, server_name=name))
-        client.connect(("192.0.2.1", 443), 0.0)
-        rig = Rig(protocol="udp")
-        verdicts = []
-        for datagram, _ in client.datagrams_to_send(0.0):
-            verdicts.append(rig.filter.handle_outbound_data(rig.flow, 0, datagram))
-        assert ("blocked" if verdicts[-1].action is Action.DROP else "passes") == outcome
+
+def test_a_hello_with_two_names_is_refused():
+    hello = hello_message(b"blocked.example", more=server_name(b"fine.example"))
+    assert Rig().sends(records(hello)) == "blocked"
+
+
+@pytest.mark.parametrize("name", [b"xn--bcher-kva.example", b"XN--BCHER-KVA.example."])
+def test_idna_forms(name):
+    rig = Rig()
+    rig.filter.judge = Judge((ListUse(BlockList("list", ("b\u00fccher.example",))),))
+    assert rig.sends(records(hello_message(name))) == "blocked"
+
+
+def hellos_of(name, protocols=()):
+    client = QuicConnection(
+        configuration=QuicConfiguration(is_client=True, server_name=name, alpn_protocols=list(protocols) or None)
+    )
+    client.connect(("192.0.2.1", 443), 0.0)
+    return [datagram for datagram, _ in client.datagrams_to_send(0.0)]
+
+
+LONG = [f"protocol-{number}" + "x" * 60 for number in range(40)]
+OUTCOMES = [("blocked.example", "blocked"), ("fine.example", "passes")]
+
+
+def fate(rig, datagrams):
+    """What becomes of a flow of these datagrams."""
+    for datagram in datagrams:
+        verdict = rig.filter.handle_outbound_data(rig.flow, 0, datagram)
+        if verdict.action is not Action.DATA:
+            return "blocked" if verdict.action is Action.DROP else "passes"
+        assert verdict.pass_bytes
+    return None
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
+def test_quic_is_judged_by_its_client_hello(name, outcome):
+    assert fate(Rig(protocol="udp"), hellos_of(name)) == outcome
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
+def test_quic_in_another_order_and_coalesced(name, outcome):
+    """RFC 9000 §12.2: packets may share a datagram; a network may change their order."""
+    first, second, *more = hellos_of(name, LONG)
+    assert fate(Rig(protocol="udp"), [second, first, *more]) == outcome
+    assert fate(Rig(protocol="udp"), [second, second, first, *more]) == outcome
+    unpadded = first.rstrip(b"\0")
+    assert fate(Rig(protocol="udp"), [unpadded + second, *more]) == outcome
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
+@pytest.mark.parametrize("times", [1, 30])
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\xca\x1a\x2a\x3a\x4a\x08" + bytes(1200),  # RFC 9000 §15: a version made to be negotiated
+        b"\xc0\0\0\0\x01\x08" + bytes(1200),  # a known version that does not decrypt
+        b"\x40" + bytes(40),
+        b"anything",
+        b"",
+    ],
+)
+def test_what_comes_before_a_quic_hello_hides_nothing(before, times, name, outcome):
+    assert fate(Rig(protocol="udp"), [before] * times + hellos_of(name)) == outcome
+
+
+def test_another_connection_before_it_hides_nothing():
+    """A second Initial has another connection id and so other keys (RFC 9001 §5.2)."""
+    unfinished = hellos_of("fine.example", LONG)[0]
+    assert fate(Rig(protocol="udp"), [unfinished, *hellos_of("blocked.example")]) == "blocked"
+
+
+def test_a_quic_hello_that_never_ends_is_refused():
+    assert fate(Rig(protocol="udp"), [hellos_of("fine.example", LONG)[0]] * 40) == "blocked"
+
+
+@pytest.mark.parametrize(("protocol", "hello"), [("tcp", None), ("udp", hellos_of("late.example"))])
+def test_a_flow_opened_before_the_rule_came_is_known_by_what_it_said(protocol, hello):
+    rig = Rig(protocol=protocol)
+    if hello is None:
+        assert rig.sends(client_hello("late.example")) == "passes"
+    else:
+        assert fate(rig, hello) == "passes"
+    assert rig.filter.handle_new_flow(rig.flow).action is Action.ALLOW
+    rig.filter.judge = Judge((ListUse(BlockList("list", ("late.example",))),))
+    assert rig.filter.handle_new_flow(rig.flow).action is Action.DROP
+    assert rig.filter.ruling(rig.flow).list == "list"

@@ -41,6 +41,10 @@ _LONGEST_ID = 20
 _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0, 1, 2, 3, 6, 0x1C
 
 
+class Unreadable(BadPacket):
+    """A client's first packets, in which a name may be hidden that we cannot find."""
+
+
 class _Version(NamedTuple):
     salt: bytes
     prefix: bytes
@@ -117,7 +121,10 @@ class InitialSniffer:
                 self._frames_untrusted(payload)
         if not opened:
             raise BadPacket("not a client's first QUIC packet")
-        return parse_message_untrusted(self._contiguous())
+        try:
+            return parse_message_untrusted(self._contiguous())
+        except BadPacket as error:
+            raise Unreadable(str(error)) from error
 
     def _packet_untrusted(self, datagram: bytes, start: int) -> tuple[bytes | None, int]:
         """The payload of the packet at `start`, None if it is no Initial; and where the next begins."""
@@ -162,7 +169,7 @@ class InitialSniffer:
 
     def _keep_untrusted(self, offset: int, piece: bytes) -> None:
         if offset + len(piece) > LARGEST or len(self._pieces) >= PIECES:
-            raise BadPacket("more than a ClientHello")
+            raise Unreadable("more than a ClientHello")
         if len(piece) > len(self._pieces.get(offset, b"")):
             self._pieces[offset] = piece
 

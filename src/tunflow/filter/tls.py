@@ -86,11 +86,14 @@ def parse_message_untrusted(message: bytes) -> ClientHello | None:
 def _extensions_untrusted(reader: _Reader) -> ClientHello:
     name: str | None = None
     protocols: tuple[bytes, ...] = ()
-    encrypted = False
+    encrypted = named = False
     while reader.left:
         kind = reader.number_untrusted(2)
         value = reader.vector_untrusted(2)
         if kind == _SERVER_NAME:
+            if named:
+                raise BadPacket("a ClientHello with two names")  # RFC 8446 §4.2: one extension of a type
+            named = True
             name = _server_name_untrusted(_Reader(value))
         elif kind == _ALPN:
             protocols = _protocols_untrusted(_Reader(value))

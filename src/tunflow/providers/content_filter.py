@@ -18,15 +18,15 @@ from tunflow.errors import BadPacket
 from tunflow.filter import tls
 from tunflow.filter.http_requests import HTTPRequests, Request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
-from tunflow.filter.quic import InitialSniffer
+from tunflow.filter.quic import InitialSniffer, Unreadable
 from tunflow.flow import TCP, UDP
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
-QUIC_DATAGRAMS = 8
-"""Datagrams of a flow that are looked at for a ClientHello."""
+QUIC_DATAGRAMS = 12
+"""Datagrams that a ClientHello may take; browsers need one or two."""
 _H2 = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 22
 
@@ -111,25 +111,51 @@ class ContentFilter(FilterDataProvider):
     def _look_at_tls(self, flow: FilterFlow, data: bytes) -> DataVerdict:
         try:
             hello = tls.parse_records_untrusted(data)
-        except BadPacket:
-            return self._unknown(flow)
+        except BadPacket as error:
+            if data[1:2] != b"\3":
+                return self._unknown(flow)
+            return self._refuse(flow, Ruling(True, f"a TLS hello that cannot be judged: {error}"), None)
         if hello is None:
             return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
         return self._name_heard(flow, hello)
 
     def _look_at_quic(self, flow: FilterFlow, watched: _Watched, data: bytes) -> DataVerdict:
-        watched.quic = watched.quic or InitialSniffer()
-        watched.datagrams += 1
+        """A datagram to port 443. Those that open no connection pass, and the flow is watched on: a name may follow."""
+        if data[:1] < b"\x80":
+            return self._watch_on(flow, data)  # a short header (RFC 9000 §17.3), or no QUIC
         try:
-            hello = watched.quic.receive_untrusted(data)
+            hello = self._open_initial(watched, data)
+        except Unreadable as error:
+            return self._refuse(flow, Ruling(True, f"QUIC that cannot be judged: {error}"), None)
         except BadPacket:
-            return self._unknown(flow)
+            return self._watch_on(flow, data)  # another version, which the server will decline, or a later packet
+        watched.datagrams += 1
         if hello is None:
             if watched.datagrams >= QUIC_DATAGRAMS:
-                return self._unknown(flow)
+                return self._refuse(flow, Ruling(True, "QUIC that does not tell its name"), None)
             # It passes although its name is not known yet: a server answers nothing before it has all of it.
-            return DataVerdict.data(pass_bytes=len(data), peek_bytes=1)
+            return DataVerdict.data(pass_bytes=len(data) or 1, peek_bytes=1)
         return self._name_heard(flow, hello)
+
+    @staticmethod
+    def _open_initial(watched: _Watched, data: bytes) -> tls.ClientHello | None:
+        """Look into an Initial, also of another connection than the first. Raises BadPacket."""
+        if watched.quic is not None:
+            try:
+                return watched.quic.receive_untrusted(data)
+            except Unreadable:
+                raise
+            except BadPacket:
+                pass
+        fresh = InitialSniffer()
+        hello = fresh.receive_untrusted(data)
+        watched.quic = fresh
+        return hello
+
+    def _watch_on(self, flow: FilterFlow, data: bytes) -> DataVerdict:
+        if self.judge.only_allowed and flow.remote_hostname is None:
+            return self._unknown(flow)
+        return DataVerdict.data(pass_bytes=len(data) or 1, peek_bytes=1)
 
     def _name_heard(self, flow: FilterFlow, hello: tls.ClientHello) -> DataVerdict:
         watched: _Watched = flow.state
