@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunflow.wire import ipv4, protocols, tcp, virtio_net
 from tunflow.wire.checksum import checksum, pseudo_sum, transport_checksum
-from tunflow.wire.coalesce import coalesce
+from tunflow.wire.coalesce import LARGEST_JOINED, coalesce
 from tunflow.wire.offload import segment
 
 SRC, DST = bytes([10, 7, 0, 1]), bytes([10, 7, 0, 2])
@@ -121,6 +121,12 @@ def test_what_differs_goes_on_as_it_came(odd):
     assert [b"".join(map(bytes, packet)) for packet in coalesce(packets)] == [
         virtio_net.PLAIN + each for each in packets
     ]
+
+
+def test_packets_whose_sums_cost_more_than_a_write_go_on_as_they_came():
+    size = LARGEST_JOINED - 52
+    assert len(coalesce(run(3, size=size))) == 1
+    assert len(coalesce(run(3, size=size + 1))) == 3
 
 
 @pytest.mark.parametrize("flags", [tcp.PSH, tcp.FIN])

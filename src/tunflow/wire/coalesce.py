@@ -29,6 +29,8 @@ _HEADERS = struct.Struct("!HHHHH2x8sIIIHHHH")
 """Version, IHL and TOS; length; identification; fragment; TTL and protocol; addresses; ports; sequence;
 acknowledgement; data offset and flags; window; checksum; urgent pointer."""
 _SMALLEST = _HEADERS.size
+LARGEST_JOINED = 2048
+"""Bytes of the largest packet that is joined: beyond, its checksum costs more than a write does (docs/adr/0050)."""
 
 _PLAIN_IPV4 = 0x45
 _DONT_FRAGMENT = 0x4000
@@ -69,7 +71,7 @@ def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
     open_runs: dict[tuple[bytes, int], _Run] = {}
     for packet in packets:
         size = len(packet)
-        if size < _SMALLEST or packet[0] != _PLAIN_IPV4 or packet[9] != protocols.TCP:
+        if not _SMALLEST <= size <= LARGEST_JOINED or packet[0] != _PLAIN_IPV4 or packet[9] != protocols.TCP:
             runs.append((virtio_net.PLAIN, packet))
             continue
         tos, length, identification, fragment, ttl, addresses, ports, sequence, acknowledgement, word, window, _, _ = (
