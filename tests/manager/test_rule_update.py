@@ -106,14 +106,15 @@ class Handler(BaseHTTPRequestHandler):
     """A registry's web server with ETags."""
 
     content = delegated(7)
+    etag = '"x"'
 
     def do_GET(self):
-        if self.headers["If-None-Match"] == '"x"':
+        if self.headers["If-None-Match"] == self.etag:
             self.send_response(304)
             self.end_headers()
             return
         self.send_response(200)
-        self.send_header("ETag", '"x"')
+        self.send_header("ETag", self.etag)
         self.send_header("Content-Length", str(len(self.content) + (100 if self.path == "/short" else 0)))
         self.end_headers()
         self.wfile.write(self.content)
@@ -154,3 +155,32 @@ def test_the_command_over_real_http(web, tmp_path, monkeypatch, capsys):
 def test_what_cannot_be_meant_is_one_line(arguments, why, capsys):
     assert main(["rules", "update", *arguments]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_filter_update_over_real_http(web, tmp_path, monkeypatch, capsys):
+    """A list of the content filter: by its ETag, not when it shrank, and the last good one kept."""
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    profile = tmp_path / "p.toml"
+    profile.write_text(
+        f'server = "direct://"\n[filter]\n[[filter.lists]]\nname = "ads"\nurl = "{web}/ads"\naction = "block"\n'
+    )
+    profile.chmod(0o600)
+    monkeypatch.setattr(Handler, "content", b"".join(b"||ad%d.example^\n" % number for number in range(10)))
+
+    def run(*options, status=0):
+        assert main(["filter", "update", str(profile), *options]) == status
+        return capsys.readouterr().out
+
+    assert run() == "list ads: updated, 10 rules\n"
+    assert run() == "list ads: unchanged, 10 rules\n"
+    assert main(["filter", "test", "www.ad3.example", "--profile", str(profile)]) == 0
+    assert ":4\nrule     ||ad3.example^" in capsys.readouterr().out
+    monkeypatch.setattr(Handler, "etag", '"y"')
+    monkeypatch.setattr(Handler, "content", b"||ad1.example^\n")
+    assert "what was there before is kept" in run(status=1)
+    monkeypatch.setattr(Handler, "content", b"<html>please log in to this network</html>\n" * 20)
+    assert "what was there before is kept" in run("--force", status=1)
+    assert main(["filter", "lists", str(profile)]) == 0
+    assert "ads: 10 rules" in capsys.readouterr().out
+    monkeypatch.setattr(Handler, "content", b"||ad1.example^\n")
+    assert run("--force") == "list ads: updated, 1 rules\n"

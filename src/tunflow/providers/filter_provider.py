@@ -95,6 +95,11 @@ class FilterDataProvider(FilterProvider):
     def handle_rules_changed(self) -> None:
         """The control provider changed the rules. Open flows are judged again after this."""
 
+    def rules_changed(self) -> None:
+        """The provider's own rules are other ones now: have open flows judged again. A control provider's are told by
+        its `notify_rules_changed`."""
+        self._filter.rules_changed()
+
     async def apply_settings(self, settings: FilterSettings | None) -> None:
         """Rules that decide without asking; None for none. Raises LocalError."""
         await self._filter.apply_settings(settings)
