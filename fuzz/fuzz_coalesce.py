@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from tunflow.tunnels.shadowvpn.seal import MAX_MTU
+from tunflow.wire import ipv4, protocols, tcp
+from tunflow.wire.checksum import transport_checksum
 from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment
 
-# Two segments of one flow, "a" and "b".
-_HEAD = "450000290000400040060000" + "0a0700010a070002" + "00500002"
-SEEDS = [
-    bytes.fromhex(f"{_HEAD}00000000000000075010000000000000") + b"a",
-    bytes.fromhex(f"{_HEAD}00000001000000075010000000000000") + b"b",
-]
+
+def _segment(sequence: int, payload: bytes) -> bytes:
+    src, dst = bytes([10, 7, 0, 1]), bytes([10, 7, 0, 2])
+    value = transport_checksum(src, dst, protocols.TCP, tcp.build(80, 2, sequence, 7, tcp.ACK, 500) + payload)
+    body = tcp.build(80, 2, sequence, 7, tcp.ACK, 500, checksum=value) + payload
+    return ipv4.build(src, dst, protocols.TCP, len(body)) + body
+
+
+SEEDS = [_segment(0, b"a"), _segment(1, b"b")]
+assert len(coalesce(SEEDS)) == 1
 
 
 def one_input(data: bytes) -> None:
