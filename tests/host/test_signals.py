@@ -168,6 +168,7 @@ def test_job_control_of_a_shell(launcher: Launcher, open_terminal: OpenTerminal,
         shell.type("hello\n")
         shell.wait_for("read hello True")
     shell.type("\x1a")
+    shell.wait_for("Stopped")
     shell.wait_for("prompt> ")
     shell.type("bg\n")
     # In the background it wants to read, which stops it again: SIGTTIN.
