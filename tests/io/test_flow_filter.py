@@ -10,6 +10,7 @@ import pytest
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.host.memory import memory_pair
+from tunflow.io import flow_filter
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
 from tunflow.io.driver import Driver
@@ -25,7 +26,7 @@ from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import ipv4, protocols, udp
 from tunflow.wire.checksum import transport_checksum
-from tunflow.wire.tcp import ACK, FIN, PSH, SYN, Options
+from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
 
 
 class LoopbackDialer(DirectDialer):
@@ -515,3 +516,14 @@ def test_flows_that_the_stack_forgot_are_forgotten():
         assert not bench.filter._flows
     finally:
         bench.close()
+
+
+def test_flows_that_are_over_do_not_pile_up_between_two_sweeps(make, monkeypatch):
+    monkeypatch.setattr(flow_filter, "MANY", 4)
+    bench = make(Judge(NewFlowVerdict.allow()))
+    bench.filter._look_at = 4
+    for port in range(20):
+        bench.client = ScriptedClient(bench.driver.stack, target_port=bench.client.target.port, source_port=5000 + port)
+        bench.send(SYN, seq=0)
+        bench.send(RST, seq=1)
+        assert len(bench.filter._flows) <= 4

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SWEEP = 5.0
 """Seconds between two looks for flows that are over."""
 
+MANY = 256
+"""Flows remembered from which on those that are over are looked for at once."""
+
 Page = Callable[[FilterFlow, Verdict], bytes | None]
 """What a client is shown when its flow is refused; None for a reset."""
 
@@ -55,6 +58,7 @@ class FlowFilter:
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
         self._sweeping = False
+        self._look_at = MANY
         self._ready = True
         self._trouble: str | None = None
         provider._filter_host = self
@@ -242,17 +246,24 @@ class FlowFilter:
 
     def _keep(self, session: FilterSession, owner: FilteredConnection | FilteredDatagrams) -> None:
         self._flows[session.flow] = (session, owner)
+        if len(self._flows) >= self._look_at:
+            self._forget_ended()
         if not self._sweeping:
             self._sweeping = True
             self._driver.reactor.call_later(SWEEP, self._sweep)
 
     def _sweep(self) -> None:
         """Flows that went on without the filter end without its hearing of it."""
-        for _, owner in list(self._flows.values()):
-            owner.note_end()
+        self._forget_ended()
         self._sweeping = bool(self._flows)
         if self._sweeping:
             self._driver.reactor.call_later(SWEEP, self._sweep)
+
+    def _forget_ended(self) -> None:
+        """So that no more than twice the open flows are remembered."""
+        for _, owner in list(self._flows.values()):
+            owner.note_end()
+        self._look_at = max(MANY, 2 * len(self._flows))
 
     def _find(self, flow: FilterFlow) -> FilterSession:
         found = self._flows.get(flow)
