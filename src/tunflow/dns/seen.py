@@ -2,6 +2,9 @@
 
 Rules: kept for each client and address apart, because two clients may know one address by two names; the latest answer
 wins; bounded, what was told longest ago goes first. It is a hint: addresses are shared by names.
+
+A client asks over one IP version for addresses of both, and nobody knows which of its own addresses it will use for the
+other: what it was told of that one counts for all clients.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from collections.abc import Iterable
 MOST = 16_384
 LIFE = 7200.0
 """Seconds after the answer: programs keep addresses for longer than they were told."""
+
+ANYBODY = b""
+"""In place of a client: of the other IP version."""
 
 
 class SeenNames:
@@ -27,7 +33,7 @@ class SeenNames:
     def told(self, client: bytes, name: str, addresses: Iterable[bytes], now: float) -> None:
         """`client` was told that `name` has `addresses`."""
         for address in addresses:
-            key = client, address
+            key = (client if len(client) == len(address) else ANYBODY), address
             self._names[key] = name, now + LIFE
             self._names.move_to_end(key)
         while len(self._names) > self._most:
@@ -35,5 +41,5 @@ class SeenNames:
 
     def name_of(self, client: bytes, address: bytes, now: float) -> str | None:
         """The name that `client` was told for `address`; None when there was none lately."""
-        found = self._names.get((client, address))
+        found = self._names.get((client, address)) or self._names.get((ANYBODY, address))
         return found[0] if found is not None and now < found[1] else None
