@@ -232,7 +232,7 @@ def test_bad_network(tunnel: Tunnel) -> None:
     dig = run(tunnel, example, ["dig", f"@{SITE4}", "site.lab"], *config)
     took = re.search(rb"Query time: (\d+) msec", dig.stdout)
     assert took is not None, dig
-    assert int(took.group(1)) >= 200
+    assert int(took.group(1)) >= 196  # dig reads a coarse clock, which may tick every 4 ms only (CONFIG_HZ)
     lost = run(tunnel, example, ["dig", "+tries=1", "+time=1", f"@{SITE4}", "site.lab"], "--config", "loss=1")
     assert b"timed out" in lost.stdout, lost
 
