@@ -39,7 +39,9 @@ WALLED = {
     f"w{number}.wall.lab": (f"203.0.{number // 250}.{number % 250 + 1}", *(["203.0.9.9"] if number % 2 else []))
     for number in range(COUNT)
 }
-ALLOWED = f"({TO_SHADOWSOCKS} or (udp port 53 and host {HOME}) or src host {SERVER4} or src host {SERVER6})"
+LATE = f"(icmp[icmptype] == icmp-unreach and (dst host {HOME} or dst host {ABROAD}))"
+"""What C's kernel says to answers that come when a test before has closed its sockets."""
+ALLOWED = f"({TO_SHADOWSOCKS} or (udp port 53 and host {HOME}) or src host {SERVER4} or src host {SERVER6} or {LATE})"
 """What may pass C's link: the tunnel, and queries to the domestic resolver. What comes from S is not C's."""
 POISON = ("243.185.187.39", "46.82.174.68", "78.16.49.15", "93.46.8.89", "37.61.54.158", "59.24.3.173")
 """Of the addresses that ChinaDNS's list of wrong answers holds."""
