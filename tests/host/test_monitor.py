@@ -11,8 +11,8 @@ from tun_lab import ip, net_namespace
 
 from tunflow.host.clock_watch import ClockWatch
 from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.network_path import NetworkPath, PathFinder
 from tunflow.host.route_query import RouteQuery
+from tunflow.host.uplinks import PathFinder, Uplinks
 
 FAR4, FAR6 = ip_address("192.0.2.9").packed, ip_address("2001:db8::9").packed
 WIRE4, WIRE6 = ip_address("10.1.0.1").packed, ip_address("fd01::1").packed
@@ -39,7 +39,7 @@ def to_wire() -> None:
     ip("-6", "route", "replace", "default", "via", "fd01::254")
 
 
-def path(*servers: bytes, own: str = "tunflow0") -> NetworkPath:
+def path(*servers: bytes, own: str = "tunflow0") -> Uplinks:
     with RouteQuery() as query:
         return PathFinder(query, MARK, own).look(servers)
 

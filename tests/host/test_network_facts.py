@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tunflow.host import network_facts
-from tunflow.host.network_path import NetworkPath as HostPath
-from tunflow.host.network_path import Uplink
+from tunflow.host.uplinks import Uplink, Uplinks
 from tunflow.providers.network_path import InterfaceType, PathStatus
 
 PYTHON = "/usr/bin/python3"
@@ -47,7 +46,7 @@ def test_interface_types(sysfs: Path) -> None:
 
 def test_a_path_is_described(sysfs: Path) -> None:
     uplink = Uplink("eth0", 2, ip_address("10.0.0.2").packed, ip_address("10.0.0.1").packed)
-    found = network_facts.describe(HostPath((uplink,)), ["10.0.0.53", "fe80::1%eth0"], sysfs)
+    found = network_facts.describe(Uplinks((uplink,)), ["10.0.0.53", "fe80::1%eth0"], sysfs)
     assert (found.status, found.interface, found.interface_type) == (
         PathStatus.SATISFIED,
         "eth0",
@@ -55,7 +54,7 @@ def test_a_path_is_described(sysfs: Path) -> None:
     )
     assert found.gateways == (ip_address("10.0.0.1"),)
     assert found.dns_servers == (ip_address("10.0.0.53"), ip_address("fe80::1"))
-    assert not network_facts.describe(HostPath(), [], sysfs).is_satisfied
+    assert not network_facts.describe(Uplinks(), [], sysfs).is_satisfied
 
 
 def test_search_domains(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ from tunflow.manager.filtering import Filtering, change
 from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
 from tunflow.manager.plan import Plan, make_plan
 from tunflow.manager.provider_engine import ProviderEngine
-from tunflow.manager.status import Status, StopReason
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
+from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 
 
@@ -163,7 +163,7 @@ class Daemon:
     async def run(self) -> int:
         """Up, until told to stop or unable to go on; the exit status. Raises LocalError or RemoteError from start."""
         loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[tuple[StopReason, bool]] = loop.create_future()
+        self._over: asyncio.Future[tuple[ProviderStopReason, bool]] = loop.create_future()
         self._down: asyncio.Future[str | None] = loop.create_future()
         self._control = ControlServer(self._runtime.control, self._rights.owner, self._handle)
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
@@ -174,7 +174,7 @@ class Daemon:
         else:
             self._tunnel = self._make_engine(self._plan)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end, StopReason.USER_INITIATED)
+            loop.add_signal_handler(number, self._end, ProviderStopReason.USER_INITIATED)
         await self._control.start()
         self._rights.drop()
         try:
@@ -250,7 +250,7 @@ class Daemon:
         if failed:
             self._say(engine.ended.result())
             self.end = self.end._replace(code=VPNConnectionErrorCode.PLUGIN_FAILED, line=engine.ended.result())
-        reason, keep = (StopReason.PROVIDER_FAILED, False) if failed else self._over.result()
+        reason, keep = (ProviderStopReason.PROVIDER_FAILED, False) if failed else self._over.result()
         self._rights.keep_settings = keep
         self._systemd.tell("STOPPING=1")
         return await self._stopped(engine.stop(reason, keep=keep)) or int(failed)
@@ -266,7 +266,7 @@ class Daemon:
         self._down.set_result(None)
         return 0
 
-    def _end(self, reason: StopReason, keep: bool = False) -> None:
+    def _end(self, reason: ProviderStopReason, keep: bool = False) -> None:
         if not self._over.done():
             self._over.set_result((reason, keep))
 
@@ -275,9 +275,9 @@ class Daemon:
         if self._report is None:
             say(line)
 
-    def _status_changed(self, status: Status) -> None:
-        self._log.say(status.value)
-        self._control.tell(Event("status", {"status": status.value}))
+    def _status_changed(self, status: ConnectionStatus) -> None:
+        self._log.say(status.word)
+        self._control.tell(Event("status", {"status": status.word}))
 
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
         options = self._options
@@ -315,7 +315,8 @@ class Daemon:
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._end(
-            StopReason.SUPERSEDED if arguments.get("keep") else StopReason.USER_INITIATED, bool(arguments.get("keep"))
+            ProviderStopReason.SUPERSEDED if arguments.get("keep") else ProviderStopReason.USER_INITIATED,
+            bool(arguments.get("keep")),
         )
         failure = await asyncio.shield(self._down)
         if failure is not None:

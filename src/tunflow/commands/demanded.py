@@ -11,8 +11,8 @@ from typing import Any
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.monitor import NetworkMonitor
 from tunflow.host.network_facts import describe
-from tunflow.host.network_path import PathFinder
 from tunflow.host.route_query import RouteQuery
+from tunflow.host.uplinks import PathFinder
 from tunflow.io.sockets import SocketOptions
 from tunflow.manager import web_probe
 from tunflow.manager.engine import Engine
@@ -20,9 +20,10 @@ from tunflow.manager.on_demand import OnDemand
 from tunflow.manager.plan import Plan
 from tunflow.manager.provider_engine import ProviderEngine
 from tunflow.manager.server_names import ServerNames
-from tunflow.manager.status import Status, StopReason
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.on_demand import Probe, Question
+from tunflow.providers.status import ConnectionStatus
+from tunflow.providers.stop_reason import ProviderStopReason
 
 
 class DemandedTunnel:
@@ -77,7 +78,7 @@ class DemandedTunnel:
         engine.ended.add_done_callback(lambda ended: self._say(ended.result()) if not ended.cancelled() else None)
         engine.ended.add_done_callback(lambda _: asyncio.ensure_future(self._restart(engine)))
 
-    async def disconnect(self, reason: StopReason = StopReason.NONE, *, keep: bool = False) -> None:
+    async def disconnect(self, reason: ProviderStopReason = ProviderStopReason.NONE, *, keep: bool = False) -> None:
         """Take the tunnel down, if it is up. Raises LocalError."""
         engine, self.engine = self.engine, None
         if engine is not None:
@@ -103,7 +104,7 @@ class DemandedTunnel:
         if self.engine is not None:
             return {**self.engine.status(), "on_demand": demand}
         return {
-            "status": Status.DISCONNECTED.value,
+            "status": ConnectionStatus.DISCONNECTED.word,
             "pid": os.getpid(),
             "device": None,
             "profile": self.plan.profile.file or None,
@@ -121,7 +122,7 @@ class DemandedTunnel:
         """The tunnel could not go on: take down what is left and let the rules decide anew."""
         if self.engine is engine:
             with suppress(LocalError, RemoteError):
-                await self.disconnect(StopReason.PROVIDER_FAILED)
+                await self.disconnect(ProviderStopReason.PROVIDER_FAILED)
             self._demand.changed()
 
     async def _look(self) -> NetworkPath:

@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tunflow.host.network_path import NetworkPath as HostPath
 from tunflow.host.outer_resolvers import SOURCES
+from tunflow.host.uplinks import Uplinks
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 
 ETHERNET = 1
@@ -29,7 +29,7 @@ _NETWORK_MANAGER = "org.freedesktop.NetworkManager"
 _ROOT = "/org/freedesktop/NetworkManager"
 
 
-def describe(path: HostPath, nameservers: Sequence[str], sysfs: Path = Path("/sys/class/net")) -> NetworkPath:
+def describe(path: Uplinks, nameservers: Sequence[str], sysfs: Path = Path("/sys/class/net")) -> NetworkPath:
     """The way out as providers and on-demand rules see it; `nameservers` are the network's."""
     if not path.is_satisfied:
         return NetworkPath(PathStatus.UNSATISFIED)

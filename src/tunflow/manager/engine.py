@@ -26,10 +26,10 @@ from typing import Any, Protocol
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.network_path import NetworkPath, PathFinder
 from tunflow.host.route_query import RouteQuery
 from tunflow.host.settings import AppScope, HostSettings
 from tunflow.host.tun import TunDevice
+from tunflow.host.uplinks import PathFinder, Uplinks
 from tunflow.io import moving
 from tunflow.io.dialer import Address
 from tunflow.io.dialers import Dialer
@@ -40,8 +40,9 @@ from tunflow.manager.app_groups import APPS, BYPASS, AppGroups
 from tunflow.manager.plan import Plan, with_addresses
 from tunflow.manager.probe import probe
 from tunflow.manager.server_names import ServerNames, literal
-from tunflow.manager.status import Status, StopReason
 from tunflow.manager.ways import Find, Found, Ways, find_hops, make_ways
+from tunflow.providers.status import ConnectionStatus
+from tunflow.providers.stop_reason import ProviderStopReason
 
 RETRY_AT_MOST = 15.0
 """Seconds between two tries to reach the server again; the first wait is half a second, each next twice as long."""
@@ -83,12 +84,12 @@ class Engine:
         serve_names: Callable[[Driver, Plan], None],
         groups: AppGroups,
         say: Callable[[str], None],
-        changed: Callable[[Status], None] = lambda _: None,
+        changed: Callable[[ConnectionStatus], None] = lambda _: None,
         *,
         takes_over: bool = False,
     ) -> None:
         self.plan = plan
-        self.state = Status.DISCONNECTED
+        self.state = ConnectionStatus.DISCONNECTED
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done with a line that says why, when the tunnel cannot go on."""
         self._host = host
@@ -107,7 +108,7 @@ class Engine:
         self._driver: Driver | None = None
         self._monitor: NetworkMonitor | None = None
         self._query = RouteQuery()
-        self._path = NetworkPath()
+        self._path = Uplinks()
         self._changing = asyncio.Lock()
         self._look_again = asyncio.Event()
         self._lost_at: float | None = None
@@ -119,17 +120,17 @@ class Engine:
     async def start(self) -> None:
         """Bring the tunnel up. Raises LocalError or RemoteError, after which the host is as it was."""
         async with self._changing:
-            self._enter(Status.CONNECTING)
+            self._enter(ConnectionStatus.CONNECTING)
             try:
                 await self._start()
             except BaseException:
                 self._take_down(failed=True)
-                self._enter(Status.DISCONNECTED)
+                self._enter(ConnectionStatus.DISCONNECTED)
                 raise
-            self._enter(Status.CONNECTED)
+            self._enter(ConnectionStatus.CONNECTED)
             self._follower = asyncio.create_task(self._follow())
 
-    async def stop(self, reason: StopReason, *, keep: bool = False) -> None:
+    async def stop(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
         """Take the tunnel down and put the host back. Raises LocalError when that failed.
 
         With `keep` the host stays as it is, for another process that takes over what is recorded.
@@ -139,12 +140,12 @@ class Engine:
             with suppress(asyncio.CancelledError):
                 await self._follower
         async with self._changing:
-            self._enter(Status.DISCONNECTING)
+            self._enter(ConnectionStatus.DISCONNECTING)
             self._say(f"stopping: {reason.name.lower().replace('_', ' ')}")
             try:
                 self._take_down(keep=keep)
             finally:
-                self._enter(Status.DISCONNECTED)
+                self._enter(ConnectionStatus.DISCONNECTED)
 
     async def reload(self, plan: Plan) -> None:
         """Go on with another plan. Raises LocalError or RemoteError, after which the old one runs on."""
@@ -201,7 +202,7 @@ class Engine:
             flows = len(self._driver.relays) + self._driver.associations
         since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
         return {
-            "status": self.state.value,
+            "status": self.state.word,
             "pid": os.getpid(),
             "device": self._host.device.name if self._host.device is not None else None,
             "profile": self.plan.profile.file or None,
@@ -235,7 +236,7 @@ class Engine:
         self._say(f"the machine slept for {slept:.0f} s")
         if self._driver is not None:
             moving.doubt(self._driver)
-        self._path = NetworkPath()
+        self._path = Uplinks()
         self._look_again.set()
 
     # Up and down.
@@ -271,10 +272,10 @@ class Engine:
         finally:
             self._query.close()
 
-    def _enter(self, state: Status) -> None:
+    def _enter(self, state: ConnectionStatus) -> None:
         if state is self.state:
             return
-        if state is Status.CONNECTED and self._since is None:
+        if state is ConnectionStatus.CONNECTED and self._since is None:
             self._since = time.time()
         self.state = state
         self._changed(state)
@@ -347,19 +348,19 @@ class Engine:
                 self.ended.set_result(f"the device {name} is gone")
             return 0
         path = self._look()
-        if path == self._path and self.state is Status.CONNECTED:
+        if path == self._path and self.state is ConnectionStatus.CONNECTED:
             self._host.apply(self._settings(self.plan, _all(self._found)))
             self._reset_lost(driver)
             return 0
-        if path != self._path or self.state is Status.CONNECTED:
+        if path != self._path or self.state is ConnectionStatus.CONNECTED:
             self._say(f"the network changed: {path}")
         self._path = path
-        self._enter(Status.REASSERTING)
+        self._enter(ConnectionStatus.REASSERTING)
         if not path.is_satisfied:
             return self._sit_out(driver)
         self._lost_at = None
         await self._reassert(driver)
-        self._enter(Status.CONNECTED)
+        self._enter(ConnectionStatus.CONNECTED)
         self._say("connected again")
         return 0
 
@@ -396,7 +397,7 @@ class Engine:
         if ended:
             self._say(f"{ended} flows were reset: their path is gone")
 
-    def _look(self) -> NetworkPath:
+    def _look(self) -> Uplinks:
         return self._finder().look([_packed(address) for address in _all(self._found)])
 
     def _finder(self) -> PathFinder:

@@ -23,9 +23,9 @@ from typing import Any
 from tunflow.errors import LocalError
 from tunflow.host.monitor import NetworkMonitor
 from tunflow.host.network_facts import describe
-from tunflow.host.network_path import PathFinder
 from tunflow.host.route_query import RouteQuery
 from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
+from tunflow.host.uplinks import PathFinder
 from tunflow.io import moving
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
@@ -39,7 +39,6 @@ from tunflow.manager.app_rules import app_rule
 from tunflow.manager.engine import Host, MakeDriver
 from tunflow.manager.plan import Plan
 from tunflow.manager.profile_provider import make_provider
-from tunflow.manager.status import Status, StopReason
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -66,13 +65,13 @@ class ProviderEngine:
         make_driver: MakeDriver,
         serve_names: Callable[[Driver, Plan], None],
         say: Callable[[str], None],
-        changed: Callable[[Status], None] = lambda _: None,
+        changed: Callable[[ConnectionStatus], None] = lambda _: None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """`options` are for the provider's start. Raises LocalError."""
         self.plan = plan
         self._options = options
-        self.state = Status.DISCONNECTED
+        self.state = ConnectionStatus.DISCONNECTED
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._host = host
         self._reactor = reactor
@@ -95,25 +94,25 @@ class ProviderEngine:
 
     async def start(self) -> None:
         """Bring the tunnel up. Raises LocalError or RemoteError, after which the host is as it was."""
-        self._enter(Status.CONNECTING)
+        self._enter(ConnectionStatus.CONNECTING)
         try:
             await self._start()
         except BaseException:
             await self._take_down(failed=True)
-            self._enter(Status.DISCONNECTED)
+            self._enter(ConnectionStatus.DISCONNECTED)
             raise
-        self._enter(Status.CONNECTED)
+        self._enter(ConnectionStatus.CONNECTED)
 
-    async def stop(self, reason: StopReason, *, keep: bool = False) -> None:
+    async def stop(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
         """Take the tunnel down and put the host back. Raises LocalError when that failed."""
-        self._enter(Status.DISCONNECTING)
+        self._enter(ConnectionStatus.DISCONNECTING)
         self._say(f"stopping: {reason.name.lower().replace('_', ' ')}")
         try:
             if self._session is not None:
-                await self._session.stop(ProviderStopReason(reason.value))
+                await self._session.stop(reason)
             await self._take_down(keep=keep)
         finally:
-            self._enter(Status.DISCONNECTED)
+            self._enter(ConnectionStatus.DISCONNECTED)
 
     async def reload(self, plan: Plan) -> None:
         """Not while a provider runs: it would have to be started again. Raises LocalError."""
@@ -145,7 +144,7 @@ class ProviderEngine:
             flows = len(self._driver.relays) + self._driver.associations
         since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
         return {
-            "status": self.state.value,
+            "status": self.state.word,
             "pid": os.getpid(),
             "device": self._host.device.name if self._host.device is not None else None,
             "profile": self.plan.profile.file or None,
@@ -220,18 +219,19 @@ class ProviderEngine:
         finally:
             self._query.close()
 
-    def _enter(self, state: Status) -> None:
+    def _enter(self, state: ConnectionStatus) -> None:
         if state is self.state:
             return
-        if state is Status.CONNECTED and self._since is None:
+        if state is ConnectionStatus.CONNECTED and self._since is None:
             self._since = time.time()
         self.state = state
         self._changed(state)
 
     def _session_changed(self, status: ConnectionStatus) -> None:
         """The provider reasserts, or is connected again."""
-        if self.state in {Status.CONNECTED, Status.REASSERTING} and status.name in {"CONNECTED", "REASSERTING"}:
-            self._enter(Status[status.name])
+        up = {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
+        if self.state in up and status in up:
+            self._enter(status)
 
     def _session_ended(self, line: str | None) -> None:
         if not self.ended.done():

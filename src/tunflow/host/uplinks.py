@@ -27,7 +27,7 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkPath:
+class Uplinks:
     """The ways out, by family (4 and 16 bytes); empty when there is none."""
 
     uplinks: tuple[Uplink, ...] = ()
@@ -55,7 +55,7 @@ class PathFinder:
         self._mark = mark
         self._own = own
 
-    def look(self, servers: Sequence[bytes]) -> NetworkPath:
+    def look(self, servers: Sequence[bytes]) -> Uplinks:
         """The path to `servers` (packed addresses), or to anywhere without one. Raises OSError."""
         now = self._now()
         uplinks: dict[tuple[int, int], Uplink] = {}
@@ -65,7 +65,7 @@ class PathFinder:
             if route is not None and link is not None:
                 key = (len(target), route.interface)
                 uplinks.setdefault(key, Uplink(link.name, link.index, route.source, route.gateway))
-        return NetworkPath(tuple(uplinks.values()))
+        return Uplinks(tuple(uplinks.values()))
 
     def surviving(self, pairs: set[tuple[bytes, bytes]]) -> set[tuple[bytes, bytes]]:
         """Those (local address, far address) whose packets still leave where their address is at home. Raises OSError.
