@@ -157,9 +157,9 @@ def test_with_lists_a_name_is_seen_on_its_own_side_only(wall: Wall) -> None:
         f'domestic = ["{HOME}"]\nforeign = ["udp://{ABROAD}"]\n[dns.chinadns]\ncountry_networks = "cn.txt"\n'
         'domestic_names = "home-names.txt"\nforeign_names = "wall-names.txt"'
     )
-    before = wall.home.output()
     names = [*list(DOMESTIC)[:50], *list(WALLED)[:50]]
     with wall.spy() as watching:
+        before = wall.home.output()
         found = wall.resolve(dns, names)
     expect(found, {name: (DOMESTIC | WALLED)[name] for name in names})
     assert watching.packets == []
