@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bench.netlab.namespaces import SITE4, Namespace
 from bench.netlab.tunnel import shadowsocks_url
-from lab_system import DNS, System
+from lab_system import DNS, System, is_alive
 from lab_uplinks import UplinkLab, until
 
 pytestmark = pytest.mark.lab
@@ -267,6 +267,46 @@ def test_a_filter_of_ones_own_with_up(uplinks: UplinkLab, system: System) -> Non
     system.ok("up", str(path))
     assert system.fetch(f"http://{SITE4}/1k") == 0
     assert "start_filter failed: KeyError: 'wrong'" in system.log()
+
+
+HANGS = """
+import asyncio
+import time
+
+from tunflow.providers import FilterDataProvider, NewFlowVerdict
+
+
+class Mine(FilterDataProvider):
+    def handle_new_flow(self, flow):
+        self.create_task(asyncio.to_thread(time.sleep, 3600))
+        return NewFlowVerdict.pause()
+
+    async def stop_filter(self, reason):
+        time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("way", ["run", "run a provider", "up", "up a provider"])
+def test_a_filter_that_hangs_does_not_hang_the_end(uplinks: UplinkLab, system: System, way: str) -> None:
+    """Neither a thread of its own, nor a call of `stop_filter` that blocks."""
+    module = Path(system.directory) / "mine.py"
+    module.write_text(HANGS)
+    path = profile_of(system, f'provider = "{module}:Mine"', dns=DNS)
+    if way.endswith("provider"):
+        (path.parent / "flows.py").write_text(FLOWS)
+        path.write_text(path.read_text().replace(f'server = "{shadowsocks_url()}"', 'provider = "flows.py:Carries"'))
+    curl = ("curl", "-sS", "-m", "1", f"http://{SITE4}/1k")
+    if way.startswith("run"):
+        said = system.tunflow("run", "--profile", str(path), "--", *curl).stderr
+    else:
+        system.ok("up", str(path))
+        pid = system.status()["pid"]
+        system.run(curl)
+        system.ok("down")
+        until(lambda: not is_alive(pid), 20, "the end of the process")
+        said = system.log()
+    assert "stop_filter failed: ProviderHung" in said
+    assert "mine.py:14" in said
 
 
 def test_run_filters_one_program(uplinks: UplinkLab, system: System) -> None:

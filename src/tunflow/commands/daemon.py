@@ -184,6 +184,8 @@ class Daemon:
         finally:
             await self._control.close()
             if self._filtering is not None:
+                if self._filtering.life is not None and self._watchdog is None:
+                    self._watchdog = Watchdog(self._reactor, self._say)  # the engine's is gone with the engine
                 await self._filtering.stop(ProviderStopReason.USER_INITIATED)
             if self._watchdog is not None:
                 self._watchdog.close()

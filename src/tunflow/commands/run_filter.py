@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from concurrent.futures import ThreadPoolExecutor
 
 from tunflow.commands.saying import say
 from tunflow.host.exit_result import ExitResult
@@ -20,17 +18,11 @@ from tunflow.providers.stop_reason import ProviderStopReason
 def serve_filtered(reactor: Reactor, driver: Driver, program: Program, filtering: Filtering) -> ExitResult:
     """Let the program go, and serve until it ends."""
     loop = ReactorLoop(reactor)
-    # Threads take no signals: those are the program's.
-    executor = ThreadPoolExecutor(
-        initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, signal.valid_signals())
-    )
-    loop.set_default_executor(executor)
     watchdog = Watchdog(reactor, say)
     try:
         return loop.run_until_complete(_serve(reactor, driver, program, filtering))
     finally:
         watchdog.close()
-        executor.shutdown(wait=False, cancel_futures=True)
 
 
 async def _serve(reactor: Reactor, driver: Driver, program: Program, filtering: Filtering) -> ExitResult:

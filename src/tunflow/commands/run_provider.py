@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -114,12 +112,8 @@ class _Run:
         self._host_resolv_conf = _read(RESOLV_CONF)
 
     def loop(self) -> ReactorLoop:
-        """The loop of all of it. Its threads take no signals: those are the program's."""
-        loop = ReactorLoop(self._reactor)
-        block = signal.valid_signals()
-        executor = ThreadPoolExecutor(initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block))
-        loop.set_default_executor(executor)
-        return loop
+        """The loop of all of it."""
+        return ReactorLoop(self._reactor)
 
     async def serve(self) -> ExitResult:
         """Start the provider, let the program go, and serve until it ends."""
@@ -150,16 +144,16 @@ class _Run:
             reactor.add(program.exit_fd, READ, lambda _: _settle(ended))
             program.release()
             await ended
+            reactor.remove(program.exit_fd)
+            result = program.result()
+            if self._driver is not None:
+                self._driver.drain()
+                finish(self._driver, self._options)
+            await session.stop(ProviderStopReason.USER_INITIATED)
+            if self._filtering is not None:
+                await self._filtering.stop(ProviderStopReason.USER_INITIATED)
         finally:
-            watchdog.close()
-        reactor.remove(program.exit_fd)
-        result = program.result()
-        if self._driver is not None:
-            self._driver.drain()
-            finish(self._driver, self._options)
-        await session.stop(ProviderStopReason.USER_INITIATED)
-        if self._filtering is not None:
-            await self._filtering.stop(ProviderStopReason.USER_INITIATED)
+            watchdog.close()  # last: a provider may hang while it stops, too
         return result
 
     def _tell_end(self, _: str | None) -> None:

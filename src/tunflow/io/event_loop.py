@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tunflow.io.background_threads import BackgroundThreads
 from tunflow.io.reactor import READ, READ_HANGUP, WRITE, Reactor
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class _ReactorSelector(selectors.BaseSelector):
 
 
 class ReactorLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop that also runs `reactor`; closing it leaves the reactor open."""
+    """An asyncio event loop that also runs `reactor`; closing it leaves the reactor open, and waits for no thread."""
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
@@ -113,6 +114,7 @@ class ReactorLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.loop_has_work = lambda: bool(self._ready) or self._stopping  # type: ignore[attr-defined]
         selector.timers = self._scheduled.__len__  # type: ignore[attr-defined]
+        self.set_default_executor(BackgroundThreads())
 
 
 def _descriptor(fileobj: FileDescriptorLike) -> int:
