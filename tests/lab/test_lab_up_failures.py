@@ -19,7 +19,7 @@ STEPS = [
     "tunflow.control.server:ControlServer.start",
     "tunflow.manager.engine:probe",
     "tunflow.host.network:HostNetwork.apply",
-    "tunflow.manager.engine:NetworkMonitor",
+    "tunflow.manager.local_end:NetworkMonitor",
     "tunflow.manager.engine:Engine._look",
 ]
 """Each step of `HostNetwork.apply` has its test beside it: tests/host/test_host_failures.py."""

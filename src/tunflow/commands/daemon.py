@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import json
 import math
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tunflow.commands.demanded import DemandedTunnel
 from tunflow.commands.flows import make_driver
 from tunflow.commands.instructions import Instructions
+from tunflow.commands.requests import Ending, Requests
 from tunflow.commands.rights import Rights
 from tunflow.commands.saying import say
 from tunflow.commands.system_names import parse_dns, serve_names
 from tunflow.control.client import NotRunning, ask
-from tunflow.control.messages import Event, Request
+from tunflow.control.messages import Event
 from tunflow.control.server import ControlServer
 from tunflow.device import Device
 from tunflow.errors import LocalError, RemoteError
@@ -35,17 +33,19 @@ from tunflow.host.service_manager import ServiceManager
 from tunflow.io.dialers import Dialer
 from tunflow.io.driver import Driver
 from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
-from tunflow.manager.engine import Engine
-from tunflow.manager.filtering import Filtering, change
 from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
+from tunflow.manager.local_end import Equipment
 from tunflow.manager.plan import Plan, make_plan
-from tunflow.manager.provider_engine import ProviderEngine
+from tunflow.manager.tunnel import Tunnel
 from tunflow.manager.vpn_error import VPNConnectionErrorCode
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
+
+if TYPE_CHECKING:
+    from tunflow.io.hosting.watchdog import Watchdog
+    from tunflow.manager.filtering import Filtering
 
 
 def serve_foreground(instructions: Instructions) -> int:
@@ -149,38 +149,22 @@ class Daemon:
         self._instructions = instructions
         self._log = log
         self._report = report
+        self._outer = OuterResolvers([str(ip_address(own)) for own in plan.inside])
         self.end = LastEnd(plan.profile.file, None, "")
         """How the tunnel ended, once `run` has returned."""
-        self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
-            "status": self._status,
-            "stop": self._stop,
-            "reload": self._reload,
-            "message": self._message,
-            "exec": self._exec,
-            "groups": self._groups,
-        }
 
     async def run(self) -> int:
         """Up, until told to stop or unable to go on; the exit status. Raises LocalError or RemoteError from start."""
-        loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[tuple[ProviderStopReason, bool]] = loop.create_future()
-        self._down: asyncio.Future[str | None] = loop.create_future()
-        self._control = ControlServer(self._runtime.control, self._rights.owner, self._handle)
+        tunnel, ending = self._make_tunnel(), Ending()
+        requests = Requests(tunnel, self._rights, ending)
+        self._control = ControlServer(self._runtime.control, self._rights.owner, requests.handle)
         self._log.listener = lambda line: self._control.tell(Event("log", {"line": line}))
-        self._outer = OuterResolvers([str(ip_address(own)) for own in self._plan.inside])
-        self._tunnel: Engine | ProviderEngine | DemandedTunnel
-        if self._plan.profile.on_demand.enabled:
-            self._tunnel = DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
-        else:
-            self._tunnel = self._make_engine(self._plan)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end, ProviderStopReason.USER_INITIATED)
+            asyncio.get_running_loop().add_signal_handler(number, ending.ask, ProviderStopReason.USER_INITIATED)
         await self._control.start()
         self._rights.drop()
         try:
-            if isinstance(self._tunnel, DemandedTunnel):
-                return await self._run_on_demand(self._tunnel)
-            return await self._run(self._tunnel)
+            return await self._run(tunnel, ending)
         finally:
             await self._control.close()
             if self._filtering is not None:
@@ -190,87 +174,38 @@ class Daemon:
             if self._watchdog is not None:
                 self._watchdog.close()
 
-    def _make_engine(self, plan: Plan) -> Engine | ProviderEngine:
-        if plan.profile.provider is not None:
-            return ProviderEngine(
-                plan,
-                self._rights.network(),
-                self._reactor,
-                self._outer.find,
-                self._make_driver,
-                self._serve_names,
-                self._say,
-                self._status_changed,
-                self._instructions.options,
-            )
-        return Engine(
-            plan,
-            self._rights.network(),
-            self._outer.find,
-            self._make_driver,
-            self._serve_names,
-            self._rights.groups,
-            self._say,
-            self._status_changed,
-            takes_over=self._rights.takes_over(),
-        )
-
-    async def _run_on_demand(self, tunnel: DemandedTunnel) -> int:
-        following = asyncio.create_task(tunnel.run())
-        settled = asyncio.create_task(tunnel.settled.wait())
-        await asyncio.wait((following, settled, self._over), return_when=asyncio.FIRST_COMPLETED)
-        if settled.done():
-            if self._report is not None:
-                self._report.ready(tunnel.status())
-            self._systemd.tell("READY=1")
-            await asyncio.wait((following, self._over), return_when=asyncio.FIRST_COMPLETED)
-        settled.cancel()
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
-        reason, keep = self._over.result()
-        self._rights.keep_settings = keep
-        self._systemd.tell("STOPPING=1")
-        return await self._stopped(tunnel.disconnect(reason, keep=keep))
-
-    async def _run(self, engine: Engine | ProviderEngine) -> int:
-        starting = asyncio.create_task(engine.start())
-        await asyncio.wait((starting, self._over), return_when=asyncio.FIRST_COMPLETED)
+    async def _run(self, tunnel: Tunnel, ending: Ending) -> int:
+        starting = asyncio.create_task(tunnel.start())
+        await asyncio.wait((starting, ending.asked), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()
             with suppress(asyncio.CancelledError):
                 await starting
-            self._down.set_result(None)
+            ending.down(None)
             raise RemoteError("it was taken down before it was connected")
         starting.result()
-        self._say(f"{self._plan.host.device} carries everything through {', '.join(self._plan.labels)}")
+        facts = tunnel.status()
+        if facts["device"] is not None:
+            self._say(f"{facts['device']} carries everything through {', '.join(self._plan.labels)}")
         if self._report is not None:
-            self._report.ready(engine.status())
+            self._report.ready(facts)
         self._systemd.tell("READY=1")
-        await asyncio.wait((self._over, engine.ended), return_when=asyncio.FIRST_COMPLETED)
-        failed = not self._over.done()
+        await asyncio.wait((ending.asked, tunnel.ended), return_when=asyncio.FIRST_COMPLETED)
+        failed = not ending.asked.done()
         if failed:
-            self._say(engine.ended.result())
-            self.end = self.end._replace(code=VPNConnectionErrorCode.PLUGIN_FAILED, line=engine.ended.result())
-        reason, keep = (ProviderStopReason.PROVIDER_FAILED, False) if failed else self._over.result()
+            self._say(tunnel.ended.result())
+            self.end = self.end._replace(code=VPNConnectionErrorCode.PLUGIN_FAILED, line=tunnel.ended.result())
+        reason, keep = (ProviderStopReason.PROVIDER_FAILED, False) if failed else ending.asked.result()
         self._rights.keep_settings = keep
         self._systemd.tell("STOPPING=1")
-        return await self._stopped(engine.stop(reason, keep=keep)) or int(failed)
-
-    async def _stopped(self, stopping: Awaitable[None]) -> int:
-        """The exit status of a tunnel that goes down; who asked for it is told."""
         try:
-            await stopping
+            await tunnel.stop(reason, keep=keep)
         except LocalError as error:
             self._say(str(error))
-            self._down.set_result(str(error))
+            ending.down(str(error))
             return 1
-        self._down.set_result(None)
-        return 0
-
-    def _end(self, reason: ProviderStopReason, keep: bool = False) -> None:
-        if not self._over.done():
-            self._over.set_result((reason, keep))
+        ending.down(None)
+        return int(failed)
 
     def _say(self, line: str) -> None:
         self._log.say(line)
@@ -281,6 +216,33 @@ class Daemon:
         self._log.say(status.word)
         self._control.tell(Event("status", {"status": status.word}))
 
+    # What a tunnel is made of. A kind that is not asked for is not imported: `up` would wait for it.
+
+    def _make_tunnel(self) -> Tunnel:
+        """The plan's. Raises LocalError."""
+        if not self._plan.profile.on_demand.enabled:
+            return self._make_engine(self._plan)
+        from tunflow.manager.demanded import DemandedTunnel  # noqa: PLC0415
+
+        return DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
+
+    def _make_engine(self, plan: Plan) -> Tunnel:
+        equipment = Equipment(
+            self._rights.network(),
+            self._outer.find,
+            self._make_driver,
+            self._serve_names,
+            self._say,
+            self._status_changed,
+        )
+        if plan.profile.provider is not None:
+            from tunflow.manager.provider_engine import ProviderEngine  # noqa: PLC0415
+
+            return ProviderEngine(plan, equipment, self._reactor, self._instructions.options)
+        from tunflow.manager.engine import Engine  # noqa: PLC0415
+
+        return Engine(plan, equipment, self._rights.groups, takes_over=self._rights.takes_over())
+
     def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
         options = self._options
         driver = make_driver(self._reactor, device, dialer, options, plan.resolver, plan.inside, sockets, self._say)
@@ -289,63 +251,13 @@ class Daemon:
 
     def _serve_names(self, driver: Driver, plan: Plan) -> None:
         serve_names(driver, plan)
+        if plan.profile.filter is None and self._filtering is None:
+            return
+        from tunflow.manager.filtering import change  # noqa: PLC0415
+
         self._filtering = change(driver, plan.profile, self._filtering, self._say)
         is_own = self._filtering is not None and self._filtering.life is not None
         if is_own and plan.profile.provider is None and self._watchdog is None:  # a provider's tunnel has one
+            from tunflow.io.hosting.watchdog import Watchdog  # noqa: PLC0415
+
             self._watchdog = Watchdog(self._reactor, self._say)
-
-    # What clients ask.
-
-    async def _handle(self, request: Request) -> dict[str, Any]:
-        operation = self._operations.get(request.operation)
-        if operation is None:
-            accepted = ", ".join((*self._operations, "watch"))
-            raise LocalError(f"no operation {request.operation!r}: there are {accepted}")
-        return await operation(request.arguments)
-
-    async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        return self._tunnel.status()
-
-    async def _groups(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What groups use; with a group and a member, after that was chosen."""
-        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
-        if not isinstance(engine, Engine):
-            raise LocalError("there are no groups of servers: the tunnel is a provider's, or not up")
-        group, member = arguments.get("group"), arguments.get("member")
-        chosen = (str(group), str(member)) if group is not None and member is not None else None
-        return {"groups": engine.groups(chosen)}
-
-    async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._end(
-            ProviderStopReason.SUPERSEDED if arguments.get("keep") else ProviderStopReason.USER_INITIATED,
-            bool(arguments.get("keep")),
-        )
-        failure = await asyncio.shield(self._down)
-        if failure is not None:
-            raise RemoteError(failure)
-        return {"pid": os.getpid()}
-
-    async def _exec(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
-        if engine is None:
-            raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
-        return await engine.admit(bypass=arguments.get("bypass") is True)
-
-    async def _message(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        engine = self._tunnel.engine if isinstance(self._tunnel, DemandedTunnel) else self._tunnel
-        if not isinstance(engine, ProviderEngine):
-            raise LocalError("no provider is running: nobody answers messages")
-        try:
-            data = base64.b64decode(str(arguments.get("data", "")), validate=True)
-        except ValueError:
-            raise LocalError("data: expected base64") from None
-        answer = await engine.send_message(data)
-        return {"data": None if answer is None else base64.b64encode(answer).decode()}
-
-    async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        profile = Instructions.from_data(arguments).make_profile()
-        # Rules by the ten thousand take a while to read: flows go on meanwhile.
-        plan = await asyncio.get_running_loop().run_in_executor(None, make_plan, profile, parse_dns)
-        self._rights.check(plan)
-        await self._tunnel.reload(plan)
-        return self._tunnel.status()

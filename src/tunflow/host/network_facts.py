@@ -8,6 +8,7 @@ Read first: Linux Documentation/ABI/testing/sysfs-class-net, org.freedesktop.Net
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.host.outer_resolvers import SOURCES
-from tunflow.host.uplinks import Uplinks
+from tunflow.host.uplinks import PathFinder, Uplinks
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 
 ETHERNET = 1
@@ -27,6 +28,11 @@ ETHERNET = 1
 _SECONDS = 3
 _NETWORK_MANAGER = "org.freedesktop.NetworkManager"
 _ROOT = "/org/freedesktop/NetworkManager"
+
+
+async def network_path(finder: PathFinder, nameservers: Sequence[str]) -> NetworkPath:
+    """The way out now, as `describe` has it; from a thread, as it may have to ask NetworkManager. Raises OSError."""
+    return await asyncio.to_thread(describe, finder.look([]), nameservers)
 
 
 def describe(path: Uplinks, nameservers: Sequence[str], sysfs: Path = Path("/sys/class/net")) -> NetworkPath:

@@ -11,34 +11,26 @@ connections carry the mark that keeps them out of the tunnel.
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.network_facts import describe
-from tunflow.host.route_query import RouteQuery
+from tunflow.host.network_facts import network_path
 from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
-from tunflow.host.uplinks import PathFinder
-from tunflow.io import moving
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
-from tunflow.io.driver import Driver
 from tunflow.io.hosting.services import ProviderFailed
 from tunflow.io.hosting.session import ProviderSession, Surroundings
 from tunflow.io.hosting.watchdog import Watchdog
 from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
 from tunflow.manager.app_rules import app_rule
-from tunflow.manager.engine import Host, MakeDriver
+from tunflow.manager.local_end import Equipment, LocalEnd
 from tunflow.manager.plan import Plan
 from tunflow.manager.profile_provider import make_provider
+from tunflow.manager.tunnel import Tunnel
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -53,66 +45,47 @@ from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, Tunne
 PHYSICAL_MTU = 1500
 
 
-class ProviderEngine:
-    """One tunnel; see `Engine` for what its methods promise."""
+class ProviderEngine(Tunnel):
+    """A tunnel through a provider, on the reactor that the provider's flows are carried in."""
 
     def __init__(
-        self,
-        plan: Plan,
-        host: Host,
-        reactor: Reactor,
-        outer_nameservers: Callable[[], Sequence[str]],
-        make_driver: MakeDriver,
-        serve_names: Callable[[Driver, Plan], None],
-        say: Callable[[str], None],
-        changed: Callable[[ConnectionStatus], None] = lambda _: None,
-        options: Mapping[str, Any] | None = None,
+        self, plan: Plan, equipment: Equipment, reactor: Reactor, options: Mapping[str, Any] | None = None
     ) -> None:
         """`options` are for the provider's start. Raises LocalError."""
         self.plan = plan
-        self._options = options
-        self.state = ConnectionStatus.DISCONNECTED
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._host = host
+        self.ended = asyncio.get_running_loop().create_future()
+        self._end = LocalEnd(plan, equipment)
+        self._equipment = equipment
+        self._say = equipment.say
         self._reactor = reactor
-        self._outer_nameservers = outer_nameservers
-        self._make_driver = make_driver
-        self._serve_names = serve_names
-        self._say = say
-        self._changed = changed
-        self._sockets = SocketOptions(mark=plan.host.mark)
+        self._options = options
         self._settings: HostSettings | None = None
         """What the host was last made."""
-        self._since: float | None = None
-        self._driver: Driver | None = None
         self._session: ProviderSession | None = None
-        self._monitor: NetworkMonitor | None = None
         self._watchdog: Watchdog | None = None
-        self._query = RouteQuery()
         self._provider = make_provider(plan.profile)  # now: its files may be out of reach once root's rights are gone
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Bring the tunnel up. Raises LocalError or RemoteError, after which the host is as it was."""
-        self._enter(ConnectionStatus.CONNECTING)
+        """Start the provider, and the host with what it asks for. Raises LocalError or RemoteError."""
+        self._end.enter(ConnectionStatus.CONNECTING)
         try:
             await self._start()
         except BaseException:
-            await self._take_down(failed=True)
-            self._enter(ConnectionStatus.DISCONNECTED)
+            self._take_down(failed=True)
+            self._end.enter(ConnectionStatus.DISCONNECTED)
             raise
-        self._enter(ConnectionStatus.CONNECTED)
+        self._end.enter(ConnectionStatus.CONNECTED)
 
     async def stop(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
-        """Take the tunnel down and put the host back. Raises LocalError when that failed."""
-        self._enter(ConnectionStatus.DISCONNECTING)
-        self._say(f"stopping: {reason.name.lower().replace('_', ' ')}")
+        """Stop the provider, then take the tunnel down. Raises LocalError."""
+        self._end.stopping(reason)
         try:
             if self._session is not None:
                 await self._session.stop(reason)
-            await self._take_down(keep=keep)
+            self._take_down(keep=keep)
         finally:
-            self._enter(ConnectionStatus.DISCONNECTED)
+            self._end.enter(ConnectionStatus.DISCONNECTED)
 
     async def reload(self, plan: Plan) -> None:
         """Not while a provider runs: it would have to be started again. Raises LocalError."""
@@ -120,7 +93,7 @@ class ProviderEngine:
         raise LocalError(f"{name}: a provider's tunnel does not reload: use tunflow up --replace")
 
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
-        """How a program comes to use the tunnel; none goes around a provider's. Raises LocalError."""
+        """Every program is in a provider's tunnel, and none goes around it. Raises LocalError."""
         if bypass:
             raise LocalError("nothing goes around a provider's tunnel but what its excluded routes name")
         return {"group": None, "nameservers": []}
@@ -132,31 +105,12 @@ class ProviderEngine:
         return await self._session.send_message(data)
 
     def status(self) -> dict[str, Any]:
-        """The facts of `status --json`; no secrets."""
-        counts = {} if self._session is None else self._session.statistics
-        flows = 0
-        if self._driver is not None:
-            statistics = self._driver.statistics
-            counts = {
-                "bytes_in": statistics.tcp_bytes_down + statistics.udp_bytes_down,
-                "bytes_out": statistics.tcp_bytes_up + statistics.udp_bytes_up,
-            }
-            flows = len(self._driver.relays) + self._driver.associations
-        since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
-        return {
-            "status": self.state.word,
-            "pid": os.getpid(),
-            "device": self._host.device.name if self._host.device is not None else None,
-            "profile": self.plan.profile.file or None,
-            "provider": self.plan.profile.provider,
-            "servers": [],
-            "since": since,
-            "bytes_in": counts.get("bytes_in", 0),
-            "bytes_out": counts.get("bytes_out", 0),
-            "flows": flows,
-            "kill_switch": self.plan.host.kill_switch,
-            "path": None if self._session is None else self._session.path.interface,
-        }
+        """The facts of `status --json`."""
+        session = self._session
+        facts = self._end.facts(self.plan, None if session is None else session.path.interface)
+        if session is not None and self._end.driver is None:  # a packet tunnel: the provider has the device
+            facts |= {name: session.statistics.get(name, 0) for name in ("bytes_in", "bytes_out")}
+        return {**facts, "servers": [], "provider": self.plan.profile.provider}
 
     # Up and down.
 
@@ -171,7 +125,7 @@ class ProviderEngine:
                 apply=self._apply,
                 configuration=TunnelProviderProtocol(self.plan.profile.provider_configuration),
                 path=await self._look(),
-                sockets=self._sockets,
+                sockets=self._end.sockets,
                 app_rules=_app_rules(self.plan, provider),
                 system_dns=self._system_dns(),
             ),
@@ -183,55 +137,36 @@ class ProviderEngine:
             self._serve_flows(session, isinstance(provider, DNSProxyProvider))
         await session.start(self._options)
         if isinstance(provider, PacketTunnelProvider):
-            device = self._host.device
+            device = self._end.host.device
             if device is None:
                 raise ProviderFailed(f"provider {session.name}: start_tunnel set no network settings")
             if not provider.super_packets:
                 device.forgo_offload()
             session.attach_device(device)
-        self._monitor = NetworkMonitor(self._network_changed, self._woke)
+        self._end.watch(self._network_changed, self._woke)
 
     def _serve_flows(self, session: ProviderSession, answers_names: bool) -> None:
         """A proxy: the stack on the host's device, and the provider asked about flows."""
         plan = replace(self.plan, inside=frozenset(), names=None) if answers_names else self.plan
         self._set_host(plan.host)
-        assert self._host.device is not None
-        self._driver = self._make_driver(self._host.device, DirectDialer(), plan, self._sockets)
-        self._driver.use(DirectDialer(), plan.resolver, session.policy)
-        session.attach_driver(self._driver)
-        self._serve_names(self._driver, plan)
+        driver = self._end.make_driver(plan, DirectDialer())
+        driver.use(DirectDialer(), plan.resolver, session.policy)
+        session.attach_driver(driver)
+        self._equipment.serve_names(driver, plan)
 
-    async def _take_down(self, *, keep: bool = False, failed: bool = False) -> None:
+    def _take_down(self, *, keep: bool = False, failed: bool = False) -> None:
         if self._looking is not None:
             self._looking.cancel()
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
-        if self._driver is not None:
-            moving.reset_all(self._driver)
-            self._driver.close()
-        try:
-            if not keep:
-                self._host.undo(keep_kill_switch=failed)
-        finally:
-            self._query.close()
-
-    def _enter(self, state: ConnectionStatus) -> None:
-        if state is self.state:
-            return
-        if state is ConnectionStatus.CONNECTED and self._since is None:
-            self._since = time.time()
-        self.state = state
-        self._changed(state)
+        self._end.take_down(keep=keep, failed=failed)
 
     def _session_changed(self, status: ConnectionStatus) -> None:
         """The provider reasserts, or is connected again."""
         up = {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
-        if self.state in up and status in up:
-            self._enter(status)
+        if self._end.state in up and status in up:
+            self._end.enter(status)
 
     def _session_ended(self, line: str | None) -> None:
         if not self.ended.done():
@@ -247,7 +182,7 @@ class ProviderEngine:
             self._set_host(replace(self.plan.host, dns=_host_dns(settings.dns_settings)))
 
     def _set_host(self, settings: HostSettings) -> None:
-        self._host.apply(settings)
+        self._end.host.apply(settings)
         self._settings = settings
 
     def _network_changed(self) -> None:
@@ -265,7 +200,7 @@ class ProviderEngine:
         session.path_changed(path)
         if self._settings is not None:
             with suppress(LocalError, OSError):  # the next change tries again
-                self._host.apply(self._settings)
+                self._end.host.apply(self._settings)
 
     def _woke(self, slept: float) -> None:
         self._say(f"the machine slept for {slept:.0f} s")
@@ -274,11 +209,10 @@ class ProviderEngine:
         self._network_changed()
 
     async def _look(self) -> NetworkPath:
-        path = PathFinder(self._query, self.plan.host.mark, self.plan.host.device).look([])
-        return await asyncio.to_thread(describe, path, self._outer_nameservers())
+        return await network_path(self._end.finder, self._equipment.outer_nameservers())
 
     def _system_dns(self) -> tuple[DNSSettings, ...]:
-        servers = [server.partition("%")[0] for server in self._outer_nameservers()]
+        servers = [server.partition("%")[0] for server in self._equipment.outer_nameservers()]
         return (DNSSettings(servers),) if servers else ()
 
 

@@ -50,7 +50,8 @@ _EXPECTED = {
 class Section(BaseModel):
     """A table of a profile."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+    # Built when the first profile is read, all sections at once: `up` waits for each that is built at import.
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,168 @@
+"""A tunnel that is up only while its on-demand rules want it: tunnels come and go, the process stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from tunflow.errors import LocalError, RemoteError
+from tunflow.host.monitor import NetworkMonitor
+from tunflow.host.network_facts import network_path
+from tunflow.host.route_query import RouteQuery
+from tunflow.host.uplinks import PathFinder
+from tunflow.io.sockets import SocketOptions
+from tunflow.manager import web_probe
+from tunflow.manager.on_demand import OnDemand
+from tunflow.manager.plan import Plan
+from tunflow.manager.server_names import ServerNames
+from tunflow.manager.tunnel import Tunnel, facts
+from tunflow.providers.network_path import NetworkPath
+from tunflow.providers.on_demand import Probe, Question
+from tunflow.providers.stop_reason import ProviderStopReason
+
+
+class DemandedTunnel(Tunnel):
+    """Follows the plan's on-demand rules with tunnels from `make_tunnel`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        make_tunnel: Callable[[Plan], Tunnel],
+        outer_nameservers: Callable[[], Sequence[str]],
+        say: Callable[[str], None],
+    ) -> None:
+        """Raises LocalError when there are no rules."""
+        self.plan = plan
+        self.ended = asyncio.get_running_loop().create_future()
+        self._tunnel: Tunnel | None = None
+        """The one that is up, or comes or goes."""
+        self._make_tunnel = make_tunnel
+        self._outer = outer_nameservers
+        self._say = say
+        self._sockets = SocketOptions(mark=plan.host.mark)
+        self._query = RouteQuery()
+        self._finder = PathFinder(self._query, plan.host.mark, plan.host.device)
+        if not plan.profile.on_demand.rules:
+            raise LocalError(
+                f"{plan.profile.at('on_demand', 'rules')}: on_demand.rules is empty: there is nothing to follow"
+            )
+        self._demand = OnDemand(plan.profile.on_demand.made(), self._look, self._ask, self, say)
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow the rules; return once that was done, whether a tunnel came up or not. Raises OSError."""
+        following = self._following = asyncio.create_task(self._follow())
+        settled = asyncio.create_task(self._demand.settled.wait())
+        try:
+            await asyncio.wait((following, settled), return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        except BaseException:
+            await self.stop(ProviderStopReason.NONE)
+            raise
+        finally:
+            settled.cancel()
+        following.add_done_callback(self._followed)
+
+    async def stop(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
+        """Follow the rules no more, and take down what is up. Raises LocalError."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait((self._following,))
+        await self.disconnect(reason, keep=keep)
+
+    async def _follow(self) -> None:
+        monitor = NetworkMonitor(self._demand.changed, lambda _: self._demand.again())
+        try:
+            await self._demand.run()
+        finally:
+            monitor.close()
+            self._query.close()
+
+    def _followed(self, following: asyncio.Task[None]) -> None:
+        if not following.cancelled():
+            self.ended.set_result(f"the on-demand rules cannot be followed: {following.exception()}")
+
+    # What the rules ask for.
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a tunnel."""
+        return self._tunnel is not None
+
+    async def connect(self) -> None:
+        """Bring the tunnel up. Raises LocalError or RemoteError."""
+        if self._tunnel is not None:
+            return
+        tunnel = self._tunnel = self._make_tunnel(self.plan)
+        try:
+            await tunnel.start()
+        except BaseException:
+            self._tunnel = None
+            raise
+        tunnel.ended.add_done_callback(lambda ended: self._say(ended.result()) if not ended.cancelled() else None)
+        tunnel.ended.add_done_callback(lambda _: asyncio.ensure_future(self._restart(tunnel)))
+
+    async def disconnect(self, reason: ProviderStopReason = ProviderStopReason.NONE, *, keep: bool = False) -> None:
+        """Take the tunnel down, if it is up. Raises LocalError."""
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            try:
+                await tunnel.stop(reason, keep=keep)
+            finally:
+                tunnel.ended.cancel()
+
+    # What it is asked.
+
+    async def reload(self, plan: Plan) -> None:
+        """Go on with another plan, and judge anew. Raises LocalError or RemoteError, and then nothing has changed."""
+        if self._tunnel is not None:
+            await self._tunnel.reload(plan)
+        self.plan = plan
+        self._demand.use(plan.profile.on_demand.made())
+
+    def status(self) -> dict[str, Any]:
+        """The facts of `status --json`, and what the rules said last."""
+        outcome = self._demand.outcome
+        demand = {
+            "action": outcome.action.name.lower() if outcome else None,
+            "rule": outcome.rule + 1 if outcome is not None and outcome.rule is not None else None,
+        }
+        stands = self._tunnel.status() if self._tunnel is not None else facts(self.plan, path=self._demand.where)
+        return {**stands, "on_demand": demand}
+
+    async def admit(self, *, bypass: bool) -> dict[str, Any]:
+        """As the tunnel says that is up. Raises LocalError."""
+        if self._tunnel is None:
+            raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
+        return await self._tunnel.admit(bypass=bypass)
+
+    def groups(self, select: tuple[str, str] | None = None) -> list[dict[str, Any]]:
+        """As the tunnel says that is up. Raises LocalError."""
+        return super().groups(select) if self._tunnel is None else self._tunnel.groups(select)
+
+    async def send_message(self, data: bytes) -> bytes | None:
+        """To the provider of the tunnel that is up. Raises LocalError or RemoteError."""
+        return await (super().send_message(data) if self._tunnel is None else self._tunnel.send_message(data))
+
+    # What it does for that.
+
+    async def _restart(self, tunnel: Tunnel) -> None:
+        """The tunnel could not go on: take down what is left and let the rules decide anew."""
+        if self._tunnel is tunnel:
+            with suppress(LocalError, RemoteError):
+                await self.disconnect(ProviderStopReason.PROVIDER_FAILED)
+            self._demand.changed()
+
+    async def _look(self) -> NetworkPath:
+        return await network_path(self._finder, self._outer())
+
+    async def _ask(self, question: Question) -> bool:
+        if isinstance(question, Probe):
+            return await web_probe.answers(question.url, ServerNames(self._sockets, self._outer), self._sockets)
+        names = ServerNames(self._sockets, lambda: question.servers or self._outer())
+        with suppress(RemoteError):
+            return bool(await names.within(question.name, 0))
+        return False
