@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ssl
+from contextlib import suppress
 
 import pytest
 from cryptography import x509
@@ -94,6 +95,23 @@ def test_handshake_flow_and_end(certificate, step):
     assert server.tls.read(1) == b""
     server.tls.write(b"still answering")  # RFC 8446 §6.1: each side closes its own direction
     assert hear(codec, server.answer()) == b"still answering"
+    assert not codec.over
+    server.tls.unwrap()
+    assert hear(codec, server.answer()) == b""
+    assert codec.over
+
+
+def test_the_server_ends_first(certificate):
+    codec, server = client(certificate), Server(certificate)
+    while not codec.established:
+        server.take(said(codec))
+        hear(codec, server.answer())
+    server.take(said(codec))
+    server.tls.write(b"the last")
+    with suppress(ssl.SSLWantReadError):
+        server.tls.unwrap()
+    assert hear(codec, server.answer()) == b"the last"
+    assert codec.over
 
 
 def test_connect_inside_tls_speaks_once_tls_stands(certificate):
@@ -121,6 +139,8 @@ def test_a_certificate_that_is_not_valid_is_refused(certificate, trusted, host):
         hear(codec, server.answer())
     assert caught.value.refusal is Refusal.CERTIFICATE
     assert caught.value.refusal.is_servers_fault
+    with pytest.raises(ssl.SSLError, match="alert"):
+        server.take(said(codec))
 
 
 def test_what_does_not_speak_tls(certificate):

@@ -16,7 +16,7 @@ from tunflow.io.sockets import SocketOptions
 from tunflow.io.stream_client import StreamClient
 
 if TYPE_CHECKING:
-    from tunflow.io.tls_layer import TLSLayer
+    from tunflow.proxies.tls import TLSClient
 
 
 class DNSStream:
@@ -31,7 +31,7 @@ class DNSStream:
         received: Callable[[bytes], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,
-        tls: TLSLayer | None = None,
+        tls: TLSClient | None = None,
     ) -> None:
         self._received = received
         self._deframer = Deframer()

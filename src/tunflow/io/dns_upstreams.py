@@ -80,9 +80,10 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
     def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
         tls = None
         if upstream.transport == "tls":
-            from tunflow.io.tls_layer import TLSLayer, client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.io.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
 
-            tls = TLSLayer(client_context(), upstream.name)
+            tls = TLSClient(client_context(), upstream.name)
         return MessageSession(lambda message: DNSStream(reactor, route, message, lost, sockets, tls), received)
 
     return open_session
@@ -91,9 +92,10 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
 def _https(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
     def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
         from tunflow.io.dns_http import HTTPSession  # noqa: PLC0415 (h2, which few need)
-        from tunflow.io.tls_layer import TLSLayer, client_context  # noqa: PLC0415
+        from tunflow.io.tls_context import client_context  # noqa: PLC0415
+        from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
 
-        tls = TLSLayer(client_context("h2"), upstream.name)
+        tls = TLSClient(client_context("h2"), upstream.name)
 
         def open_client(data: Callable[[Buffer], None], gone: Lost) -> StreamClient:
             return StreamClient(reactor, route, data, gone, sockets, tls)

@@ -84,9 +84,10 @@ class HealthChecks:
             return None
         tls = None
         if is_tls:
-            from tunflow.io.tls_layer import TLSLayer, client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.io.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
 
-            tls = TLSLayer(client_context(), host)
+            tls = TLSClient(client_context(), host)
         request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
         with suppress(Blocked, OSError):
             client = StreamClient(self._reactor, dialer.route(target), received, lost, self._sockets, tls)

@@ -158,14 +158,18 @@ class HTTPHop(_StreamsOnly):
         super().__init__(server.label, endpoint(server.host, server.port))
         self._host = server.host
         self._authorization = None if server.user is None else basic(server.user, server.password or "")
-        self._tls = _tls_context() if server.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = None
+        if server.scheme == "https":
+            from tunflow.io.tls_context import client_context  # noqa: PLC0415  (ssl is not for who does not use it)
+
+            self._tls = client_context()
 
     def stream(self, target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
         """As `Hop.stream`."""
         connect = HTTPConnectClient(target, self._authorization)
         if self._tls is None:
             return connect
-        from tunflow.proxies.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
+        from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
 
         return ChainedStream(TLSClient(self._tls, self._host), connect)
 
@@ -217,10 +221,3 @@ def make_hop(server: ProxyServer) -> Hop:
     if isinstance(server, SocksServer):
         return Socks5Hop(server) if server.scheme == "socks5" else Socks4Hop(server)
     return HTTPHop(server) if isinstance(server, HTTPServer) else TorHop(server)
-
-
-def _tls_context() -> ssl.SSLContext:
-    """The system's authorities, names checked. SSL_CERT_FILE names others, as everywhere."""
-    import ssl  # noqa: PLC0415
-
-    return ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""One connection that we ask for ourselves, through whatever servers its route names, with or without TLS.
+"""One connection that we ask for ourselves, through whatever servers its route names, with or without TLS in it.
 
 The socket is level-triggered and written from the loop only, so that all that is asked for in one round leaves sealed
 together; with the first of it goes what the codec must say first.
@@ -18,10 +18,11 @@ from tunflow.errors import BadPacket
 from tunflow.io.dialer import Address, StreamRoute
 from tunflow.io.reactor import READ, WRITE, Reactor, Timer
 from tunflow.io.sockets import SocketOptions
-from tunflow.proxies.codec import ProxyRefused, Refusal
+from tunflow.proxies.chain import ChainedStream
+from tunflow.proxies.codec import ProxyRefused, Refusal, StreamCodec
 
 if TYPE_CHECKING:
-    from tunflow.io.tls_layer import TLSLayer
+    from tunflow.proxies.tls import TLSClient
 
 NEXT_ADDRESS_AFTER = 2.0
 """Seconds for a server's address to take the connection while another is left to try: two of them fit into the time
@@ -45,7 +46,7 @@ class StreamClient:
         received: Callable[[Buffer], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,
-        tls: TLSLayer | None = None,
+        tls: TLSClient | None = None,
         opened: Callable[[], None] | None = None,
     ) -> None:
         self.refusal: Refusal | None = None
@@ -56,11 +57,13 @@ class StreamClient:
         self.heard_at: float | None = None
         """When bytes last came, in the reactor's time."""
         self._reactor = reactor
-        self._codec = route.codec
         self._received = received
         self._lost = lost
         self._sockets = sockets
         self._tls = tls
+        self._codec: StreamCodec | None = route.codec
+        if tls is not None:
+            self._codec = tls if route.codec is None else ChainedStream(route.codec, tls)
         self._addresses = list(route.addresses)
         self._waiting: list[Buffer] = []
         """Bytes of the flow, not sealed yet."""
@@ -76,8 +79,7 @@ class StreamClient:
     @property
     def established(self) -> bool:
         """Whether the connection stands, the proxies agreed, and TLS stands on it."""
-        codec, tls = self._codec, self._tls
-        return self._connected and (codec is None or codec.established) and (tls is None or tls.established)
+        return self._connected and (self._codec is None or self._codec.established)
 
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Send bytes, as soon as it is possible."""
@@ -160,8 +162,10 @@ class StreamClient:
             self._end(error.strerror or str(error))
         except ProxyRefused as refused:
             self.refusal = refused.refusal
+            self._send_alert(sock)
             self._end(str(refused))
         except BadPacket as error:
+            self._send_alert(sock)
             self._end(str(error))
 
     def _has_connected(self, sock: socket.socket) -> bool:
@@ -188,11 +192,9 @@ class StreamClient:
     def _write(self, sock: socket.socket) -> None:
         """Seal what waits and write what the socket takes. Raises OSError."""
         if self._codec is not None and not self._codec.established:
-            self._outgoing += self._codec.seal(())  # the proxy must agree first; the rest waits
+            self._outgoing += self._codec.seal(())  # the other side must agree first; the rest waits
         else:
             pieces, self._waiting = self._waiting, []
-            if self._tls is not None:
-                pieces = self._tls.seal(pieces)
             if pieces:
                 self._outgoing += pieces if self._codec is None else self._codec.seal(pieces)
         if self._outgoing:
@@ -220,29 +222,15 @@ class StreamClient:
                 self._watch(READ | WRITE)  # there is more to say
             pieces, used = self._codec.open_untrusted(memoryview(data))
             self._tail = data[used:]
-        if self._tls is not None and pieces:
-            self._read_tls(b"".join(pieces), self._tls)
-            return
         for piece in pieces:
             if self.closed:
                 return
             self._received(piece)
-
-    def _read_tls(self, data: bytes, tls: TLSLayer) -> None:
-        """Take in what TLS carries, and have it say what it must. Raises OSError."""
-        try:
-            opened, over = tls.open(data)
-        except OSError:
-            with suppress(OSError):  # the alert tells the server's administrator what is wrong
-                self._flush_alert(tls)
-            raise
-        self._watch(READ | WRITE)
-        if opened:
-            self._received(opened)
-        if over:
+        if self._tls is not None and self._tls.over:
             self._end("the connection was closed")
 
-    def _flush_alert(self, tls: TLSLayer) -> None:
-        pieces = tls.seal(())
-        if self._socket is not None and pieces:
-            self._socket.sendmsg(pieces if self._codec is None else self._codec.seal(pieces))
+    def _send_alert(self, sock: socket.socket) -> None:
+        """TLS tells the server's administrator what is wrong, if the socket takes it."""
+        if self._tls is not None and self._codec is not None:
+            with suppress(OSError):
+                sock.sendmsg(self._codec.seal(()))

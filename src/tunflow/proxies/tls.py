@@ -1,4 +1,4 @@
-"""TLS to a proxy, as a stream codec: OpenSSL between two buffers in memory.
+"""TLS to a server, a proxy or a resolver, as a stream codec: OpenSSL between two buffers in memory.
 
 Read first: RFC 8446; Python's ssl module, "Memory BIO Support". The context is an argument: reading certificates of
 authorities from disk, and the choice of what to trust, is not ours. OpenSSL draws its randomness and reads the clock
@@ -21,7 +21,7 @@ _READ = 64 * 1024
 class TLSClient:
     """The client's end of one TLS connection to `host` (a name or an address, as its certificate has it)."""
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "established")
+    __slots__ = ("_incoming", "_object", "_outgoing", "established", "over")
 
     transparent = False
 
@@ -30,6 +30,8 @@ class TLSClient:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=False, server_hostname=host)
         self.established = False
+        self.over = False
+        """Whether the server has said that it will say no more (RFC 8446 §6.1)."""
         with suppress(ssl.SSLWantReadError):
             self._object.do_handshake()  # makes the ClientHello
 
@@ -42,17 +44,21 @@ class TLSClient:
         return [wire] if wire else []
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
-        """As `StreamCodec.open_untrusted`. Raises BadPacket and, for a certificate, ProxyRefused."""
+        """As `StreamCodec.open_untrusted`. Raises BadPacket and, for a certificate, ProxyRefused; `seal` then has the
+        alert for the server."""
         self._incoming.write(data)
         pieces: list[Buffer] = []
         try:
             if not self.established:
                 self._object.do_handshake()
                 self.established = True
-            while piece := self._object.read(_READ):  # empty behind close_notify: the connection's end follows
+            while piece := self._object.read(_READ):
                 pieces.append(piece)
+            self.over = True  # behind close_notify; the connection's end follows
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:  # the same, where we have said it too
+            self.over = True
         except ssl.SSLCertVerificationError as error:
             raise ProxyRefused(Refusal.CERTIFICATE, error.verify_message) from error
         except ssl.SSLError as error:
