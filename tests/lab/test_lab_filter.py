@@ -324,3 +324,16 @@ def test_the_log_command(system: System) -> None:
     assert json.loads(system.ok("filter", "status", str(path), "--json"))["counts"] == {"blocked": 3}
     (listed,) = json.loads(system.ok("filter", "lists", str(path), "--json"))
     assert (listed["rules"], listed["broken"]) == (2, 1)
+
+
+def test_the_filter_of_the_tunnel_that_is_up_is_meant(system: System) -> None:
+    path = profile_of(system)
+    refused = system.tunflow("filter", "status")
+    assert (refused.returncode, "say a PROFILE: no tunnel is up" in refused.stderr) == (2, True), refused
+    system.ok("up", str(path))
+    assert json.loads(system.ok("filter", "status", "--json")) == json.loads(
+        system.ok("filter", "status", str(path), "--json")
+    )
+    assert "2 rules" in system.ok("filter", "lists")
+    assert system.ok("filter", "test", f"http://{BLOCKED}/").startswith("blocked")
+    assert "no list of the profile has a url" in system.ok("filter", "update")

@@ -9,13 +9,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tunflow.commands.filter_profile import profile_in_use
 from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.filter.judge import Judge, ListUse, Ruling, Subject, host_text
@@ -64,11 +65,9 @@ def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]
 
 def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path]]:
     """What to judge by, and where each list is."""
-    if not options.list and options.profile is None:
-        raise LocalError("filter test needs --list FILE or --profile PROFILE to judge by")
     paths = {}
     judge = Judge()
-    if options.profile is not None:
+    if options.profile is not None or not options.list:
         profile, section = _filter_of(options.profile)
         base = Path(profile.file).parent
         judge = filter_lists.make_judge(section, base, say)
@@ -130,7 +129,7 @@ def _lists(options: argparse.Namespace) -> int:
         return 0
     for row in rows:
         if row["file"] is None:
-            print(f"{row['name']}: never fetched: run `tunflow filter update {options.profile}`")
+            print(f"{row['name']}: never fetched: run `tunflow filter update {profile.file}`")
             continue
         told = f"{row['rules']:,} rules, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
         print(f"{row['name']}: {told}, {row['file']}")
@@ -184,8 +183,8 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _log(options: argparse.Namespace) -> int:
-    path = rule_data.directories()[0] / "filter.jsonl"
-    if options.profile is not None:
+    path = rule_data.directories()[0] / "filter.jsonl"  # of any profile that names no other
+    with suppress(LocalError) if options.profile is None else nullcontext():
         profile, section = _filter_of(options.profile)
         path = log_path(section, Path(profile.file).parent)
     try:
@@ -210,8 +209,8 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
                     yield facts
 
 
-def _filter_of(name: str) -> tuple[Profile, FilterSection]:
-    profile = load_profile(name, say)
+def _filter_of(name: str | None) -> tuple[Profile, FilterSection]:
+    profile = load_profile(profile_in_use() if name is None else name, say)
     if profile.filter is None:
         raise LocalError(f"{profile.file}: the profile has no [filter]")
     return profile, profile.filter

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_PROFILE = "a saved profile's name, or a file; default: that of the tunnel that is up, or the only one with a filter"
+
 
 def add_command(commands: Any) -> None:
     """`filter` and its actions."""
@@ -21,7 +23,7 @@ def add_command(commands: Any) -> None:
     )
     test.add_argument("url", metavar="URL", help="a URL, or a host name, with :PORT or not")
     test.add_argument("--list", metavar="FILE", action="append", default=[], help="a list to judge by; several times")
-    test.add_argument("--profile", metavar="PROFILE", help="a saved profile's name, or a file")
+    test.add_argument("--profile", metavar="PROFILE", help=f"{_PROFILE}; not asked for with --list")
     test.add_argument("--process", metavar="EXE", help="the program that asks: a path, or a name")
     test.add_argument("--uid", metavar="N", type=int, help="whose program it is")
     test.add_argument("--client", metavar="ADDRESS", help="the device that asks, on a gateway")
@@ -34,11 +36,11 @@ def add_command(commands: Any) -> None:
         ("update", "fetch a profile's lists that have a url"),
     ):
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        action.add_argument("profile", metavar="PROFILE", help="a saved profile's name, or a file")
+        action.add_argument("profile", metavar="PROFILE", nargs="?", help=_PROFILE)
         action.add_argument("--json", action="store_true", help="print JSON")
         if name == "update":
             action.add_argument("--force", action="store_true", help="take a list that has shrunk by more than half")
 
     log = actions.add_parser("log", help="print what the filter did", description="Print what the filter did.")
-    log.add_argument("profile", metavar="PROFILE", nargs="?", help="a saved profile's name, or a file")
+    log.add_argument("profile", metavar="PROFILE", nargs="?", help=_PROFILE)
     log.add_argument("--follow", action="store_true", help="go on until interrupted")
