@@ -169,7 +169,7 @@ class Daemon:
             await self._control.close()
             if self._filtering is not None:
                 if self._filtering.life is not None and self._watchdog is None:
-                    self._watchdog = Watchdog(self._reactor, self._say)  # the engine's is gone with the engine
+                    self._watch()  # the engine's watchdog is gone with the engine
                 await self._filtering.stop(ProviderStopReason.USER_INITIATED)
             if self._watchdog is not None:
                 self._watchdog.close()
@@ -258,6 +258,9 @@ class Daemon:
         self._filtering = change(driver, plan.profile, self._filtering, self._say)
         is_own = self._filtering is not None and self._filtering.life is not None
         if is_own and plan.profile.provider is None and self._watchdog is None:  # a provider's tunnel has one
-            from tunflow.io.hosting.watchdog import Watchdog  # noqa: PLC0415
+            self._watch()
 
-            self._watchdog = Watchdog(self._reactor, self._say)
+    def _watch(self) -> None:
+        from tunflow.io.hosting.watchdog import Watchdog  # noqa: PLC0415
+
+        self._watchdog = Watchdog(self._reactor, self._say)
