@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from tunflow.errors import BadPacket
-from tunflow.filter.quic import InitialSniffer
+from tunflow.filter.quic import CONNECTIONS, FlowSniffer, InitialSniffer
 
 # RFC 9001 appendix A.1.
 _START = bytes.fromhex("c300000001088394c8f03e5157080000")
@@ -39,9 +39,10 @@ def one_input(data: bytes) -> None:
     """As a datagram, and as the frames of two packets."""
     half = len(data) // 2
     for datagrams in ((data,), (protect(data[:half][:8000]), protect(data[half:][:8000]))):
-        sniffer = InitialSniffer()
-        for datagram in datagrams:
-            try:
-                sniffer.receive_untrusted(datagram)
-            except BadPacket:
-                break
+        for sniffer in (InitialSniffer(), FlowSniffer()):
+            for datagram in datagrams:
+                try:
+                    sniffer.receive_untrusted(datagram)
+                except BadPacket:
+                    break
+            assert not isinstance(sniffer, FlowSniffer) or len(sniffer._begun) <= CONNECTIONS

@@ -82,6 +82,13 @@ def test_http3(uplinks: UplinkLab, system: System, http3: None, how: str) -> Non
     assert host.run(client("http3", "get", SITE4, BLOCKED)).stdout.strip().endswith("none")
 
 
+def test_a_second_quic_connection_on_the_same_ports(uplinks: UplinkLab, system: System, http3: None) -> None:
+    """Each of a socket's connections is judged, however many it opened before."""
+    system.ok("up", str(profile_of(system)))
+    said = uplinks.client.run(client("http3", "get", SITE4, ALLOWED, ALLOWED, BLOCKED)).stdout
+    assert said.split("\n")[:3] == ["200 1024", "200 1024", "none"], system.log()
+
+
 def test_quic_can_be_closed(uplinks: UplinkLab, system: System, http3: None) -> None:
     system.ok("up", str(profile_of(system, 'close = ["quic"]')))
     start = time.monotonic()

@@ -14,6 +14,7 @@ from hellos import records, server_name
 from tunflow.endpoint import endpoint
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Door, Judge, ListUse
+from tunflow.filter.quic import CONNECTIONS
 from tunflow.flow import FlowInfo
 from tunflow.providers.content_filter import ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
@@ -200,12 +201,19 @@ OUTCOMES = [("blocked.example", "blocked"), ("fine.example", "passes")]
 
 def fate(rig, datagrams):
     """What becomes of a flow of these datagrams."""
+    outcome = None
     for datagram in datagrams:
+        if outcome is not None and datagram[:1] < b"\x80":
+            continue  # not shown any more
         verdict = rig.filter.handle_outbound_data(rig.flow, 0, datagram)
-        if verdict.action is not Action.DATA:
-            return "blocked" if verdict.action is Action.DROP else "passes"
-        assert verdict.pass_bytes
-    return None
+        if verdict.action is Action.DROP:
+            return "blocked"
+        if verdict.action is Action.ALLOW:
+            assert verdict.but_new_connections
+            outcome = "passes"
+        else:
+            assert verdict.pass_bytes
+    return outcome
 
 
 @pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
@@ -245,6 +253,39 @@ def test_another_connection_before_it_hides_nothing():
     assert fate(Rig(protocol="udp"), [unfinished, *hellos_of("blocked.example")]) == "blocked"
 
 
+@pytest.mark.parametrize("between", [b"", b"\x40" + bytes(40), b"\xe0\0\0\0\x01\x08" + bytes(1200)])
+def test_each_connection_of_a_socket_pair_is_judged(between):
+    """The same addresses and ports, another connection id, another name."""
+    rig = Rig(protocol="udp")
+    fine = hellos_of("fine.example") + [between] * 50
+    assert fate(rig, fine * 5) == "passes"
+    assert fate(rig, hellos_of("blocked.example")) == "blocked"
+
+
+def test_a_name_that_is_told_in_pieces_around_another_connection():
+    first, *rest = hellos_of("blocked.example", LONG)
+    other = hellos_of("fine.example")
+    assert fate(Rig(protocol="udp"), [first, *other, *rest]) == "blocked"
+    begun = [hellos_of("fine.example", LONG)[0] for _ in range(CONNECTIONS + 1)]
+    assert fate(Rig(protocol="udp"), [first, *begun, *rest]) == "blocked"
+
+
+def test_packets_that_do_not_decrypt_in_front_of_a_hello_hide_nothing():
+    """A server takes its keys from the first packet's id, drops that packet, and opens the next (RFC 9000 §12.2)."""
+    (hello,) = hellos_of("blocked.example")
+    head = hello[: 6 + hello[5]] + b"\0\0\x40\x40"  # its ids, no source id, no token, 64 bytes
+    assert fate(Rig(protocol="udp"), [head + bytes(64) + hello]) == "blocked"
+    other = head[:6] + bytes(hello[5]) + head[6 + hello[5] :]
+    assert fate(Rig(protocol="udp"), [other + bytes(64) + hello]) == "blocked"
+
+
+def test_names_of_earlier_connections_count_when_the_rules_change():
+    rig = Rig(protocol="udp")
+    assert fate(rig, hellos_of("late.example") + hellos_of("fine.example")) == "passes"
+    rig.filter.judge = Judge((ListUse(BlockList("list", ("late.example",))),))
+    assert rig.filter.handle_new_flow(rig.flow).action is Action.DROP
+
+
 def test_a_quic_hello_that_never_ends_is_refused():
     assert fate(Rig(protocol="udp"), [hellos_of("fine.example", LONG)[0]] * 40) == "blocked"
 
@@ -256,7 +297,8 @@ def test_a_flow_opened_before_the_rule_came_is_known_by_what_it_said(protocol, h
         assert rig.sends(client_hello("late.example")) == "passes"
     else:
         assert fate(rig, hello) == "passes"
-    assert rig.filter.handle_new_flow(rig.flow).action is Action.ALLOW
+    expected = Action.ALLOW if protocol == "tcp" else Action.FILTER_DATA  # another connection may begin on it
+    assert rig.filter.handle_new_flow(rig.flow).action is expected
     rig.filter.judge = Judge((ListUse(BlockList("list", ("late.example",))),))
     assert rig.filter.handle_new_flow(rig.flow).action is Action.DROP
     assert rig.filter.ruling(rig.flow).list == "list"

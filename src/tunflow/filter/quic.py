@@ -10,6 +10,8 @@ Rules:
 - A ClientHello may take several packets, in any order, its CRYPTO frames may be cut and shuffled (browsers do so on
   purpose), and a datagram may hold several packets (RFC 9000 §12.2).
 - What does not decrypt is not a client's Initial: padding behind it, another packet type, or garbage.
+- A client may open one connection after the other between the same two addresses and ports, also before the first has
+  said its name, so each is put together by itself (`FlowSniffer`).
 
 Read first: RFC 9000 §17.2.2 and §19.6, RFC 9001 §5, RFC 9369.
 """
@@ -34,6 +36,12 @@ SMALLEST_DATAGRAM = 1200
 
 PIECES = 256
 """CRYPTO frames kept at most."""
+
+DATAGRAMS = 12
+"""That a ClientHello may take; browsers need one or two."""
+
+CONNECTIONS = 8
+"""Of one flow that have begun and not said their name yet; browsers have one or two."""
 
 _SAMPLE = 16
 _TAG = 16
@@ -95,23 +103,66 @@ def expand_label(secret: bytes, label: bytes, size: int) -> bytes:
     return hmac.digest(secret, info + b"\1", hashlib.sha256)[:size]
 
 
+class FlowSniffer:
+    """The ClientHellos of all connections of one flow. It is bounded: a flow beyond `CONNECTIONS` or `DATAGRAMS` hides
+    something, or nobody's."""
+
+    def __init__(self) -> None:
+        self._begun: dict[bytes, InitialSniffer] = {}
+        """Connections that have not said their name, by the connection id of their first packet."""
+
+    def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
+        """The ClientHello that this datagram completes; None while a connection's is not whole.
+
+        Raises BadPacket when it tells nothing: no Initial, or one of a version that nobody here knows, or a later one
+        of a connection that has said its name. Raises Unreadable for what hides a name.
+        """
+        first_id, _ = _bytes_untrusted(datagram, 5)
+        known = self._begun.get(first_id)
+        for sniffer in (known or InitialSniffer(), *self._begun.values()):
+            # The others: once the server has answered a client uses the server's connection id, with its first keys.
+            try:
+                hello = sniffer.receive_untrusted(datagram)
+                break
+            except Unreadable:
+                raise
+            except BadPacket:
+                continue
+        else:
+            raise BadPacket("not a client's first QUIC packet")
+        if hello is not None:
+            self._begun = {key: each for key, each in self._begun.items() if each is not sniffer}
+            return hello
+        if sniffer not in self._begun.values():
+            if len(self._begun) >= CONNECTIONS:
+                raise Unreadable("many connections that do not tell their names")
+            self._begun[first_id] = sniffer
+        if sniffer.datagrams >= DATAGRAMS:
+            raise Unreadable("a connection that does not tell its name")
+        return None
+
+
 class InitialSniffer:
-    """Puts a client's ClientHello together from the datagrams of one flow."""
+    """Puts a client's ClientHello together from the datagrams of one connection."""
 
     def __init__(self) -> None:
         self._keys: _Keys | None = None
         self._pieces: dict[int, bytes] = {}
+        self.datagrams = 0
+        """Those that belong to it."""
 
     def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
         """The ClientHello, once enough has arrived; None while more is needed. Raises BadPacket.
 
-        BadPacket means that this flow tells nothing: it is not QUIC, or of a version that nobody here knows.
+        BadPacket means that this datagram tells nothing: it is not QUIC, or of a version that nobody here knows.
         """
         at = 0
         opened = 0
         while at < len(datagram) and datagram[at] & 0xC0 == 0xC0:
             try:
                 payload, at = self._packet_untrusted(datagram, at)
+            except Unreadable:
+                raise
             except BadPacket:
                 if not opened:
                     raise
@@ -121,6 +172,7 @@ class InitialSniffer:
                 self._frames_untrusted(payload)
         if not opened:
             raise BadPacket("not a client's first QUIC packet")
+        self.datagrams += 1
         try:
             return parse_message_untrusted(self._contiguous())
         except BadPacket as error:
@@ -143,9 +195,14 @@ class InitialSniffer:
             raise BadPacket("a QUIC packet that ends behind its datagram")
         if not is_initial:
             return None, end
+        if start and connection_id != _bytes_untrusted(datagram, 5)[0]:
+            raise Unreadable("connections of two ids in one datagram")  # RFC 9000 §12.2: nobody may send that
         if self._keys is None:
             self._keys = _Keys(version, connection_id)
-        return self._keys.open_untrusted(datagram[start:end], at - start), end
+        try:
+            return self._keys.open_untrusted(datagram[start:end], at - start), end
+        except BadPacket:
+            return None, end  # a server drops the packet alone, and opens what comes behind it by the same keys
 
     def _frames_untrusted(self, payload: bytes) -> None:
         at = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from socket import IPPROTO_UDP
 from typing import Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
@@ -15,6 +16,9 @@ from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, Action, DataVerdict, NewFlowVerdict
 from tunflow.providers.filter_window import FilterWindow
+
+LONG_HEADER = 0x80
+"""The first bit of a datagram that may open a QUIC connection (RFC 9000 §17.2)."""
 
 Verdict = NewFlowVerdict | DataVerdict
 _V = TypeVar("_V")
@@ -54,6 +58,8 @@ class FilterSession:
         self.incoming: FilterWindow | None = None
         self.open = False
         """Whether everything passes, both ways, unseen."""
+        self.only_openings = False
+        """Whether of its datagrams only those are shown that may open a QUIC connection."""
         self.refused = False
         self.page: bytes | None = None
         """For a refused flow: what its client is shown first."""
@@ -76,7 +82,9 @@ class FilterSession:
         self.paused = False
         self._reporting = self._reporting or verdict.should_report
         if action is Action.ALLOW or action is Action.URL_APPEND:
-            self.open = True
+            # Only what shows a flow's datagrams can go on showing some.
+            self.only_openings = self.outgoing is not None and _shows_openings(self.flow, verdict)
+            self.open = not self.only_openings
         elif action is Action.DROP or action is Action.REMEDIATE:
             self.refused = True
             self.page = self._keeper.page(self.flow, verdict)
@@ -117,7 +125,7 @@ class FilterSession:
         for window in (self.outgoing, self.incoming):
             if window is not None:
                 window.paused = False
-        self.open = self.paused = False
+        self.open = self.paused = self.only_openings = False
         self.begin()
         if self.has_begun:
             self.page = None  # nobody asks now: a page would stand in the middle of something else
@@ -135,7 +143,7 @@ class FilterSession:
         """Whether a client's datagram may go; when it may not, the session is paused, refused, or said to drop it."""
         if self.paused or self.refused:
             return False
-        if self.open or self.outgoing is None:
+        if self.open or self.outgoing is None or (self.only_openings and not (payload and payload[0] >= LONG_HEADER)):
             return True
         provider, offset = self._keeper.provider, self.bytes_out
         verdict = self._guarded(
@@ -145,7 +153,7 @@ class FilterSession:
         )
         if verdict.action is not Action.DATA:
             self.conclude(verdict)
-            return self.open
+            return self.open or self.only_openings
         if verdict.pass_bytes == FILTER_FLOW_BYTES_MAX:
             self.outgoing = None
         if verdict.pass_bytes:
@@ -215,6 +223,10 @@ _REPORTED = {
     Action.REMEDIATE: ReportAction.REMEDIATE,
     Action.FILTER_DATA: ReportAction.FILTER_DATA,
 }
+
+
+def _shows_openings(flow: FilterFlow, verdict: Verdict) -> bool:
+    return isinstance(verdict, DataVerdict) and verdict.but_new_connections and flow.socket_protocol == IPPROTO_UDP
 
 
 def _verdict(method: str, found: object, kind: type[_V]) -> _V:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer
 from tunflow.flow import FlowInfo
-from tunflow.io.filter_session import FilterSession
+from tunflow.io.filter_session import LONG_HEADER, FilterSession
 from tunflow.io.policy import DatagramOwner, Refuse
 from tunflow.stack.udp import UDPFlow, UDPRun
 
@@ -43,6 +43,9 @@ class FilteredDatagrams:
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""
         session = self._session
+        if session.only_openings and not session.paused and self.next is not None and not _may_open(run):
+            self.next.send(run)
+            return
         passed: list[Buffer] = []
         held = None
         for payload in run.datagrams():
@@ -127,3 +130,11 @@ class FilteredDatagrams:
         if self._session.paused:
             self._session.refused = True
             self._settle()
+
+
+def _may_open(run: UDPRun) -> bool:
+    """Whether a datagram of the run may open a connection; a super-datagram is not cut for that."""
+    step = run.gso_size
+    if step:
+        return any(max(payload[::step], default=0) >= LONG_HEADER for payload in run.payloads)
+    return any(payload and payload[0] >= LONG_HEADER for payload in run.payloads)

@@ -18,15 +18,16 @@ from tunflow.errors import BadPacket
 from tunflow.filter import tls
 from tunflow.filter.http_requests import HTTPRequests, Request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
-from tunflow.filter.quic import InitialSniffer, Unreadable
+from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
-QUIC_DATAGRAMS = 12
-"""Datagrams that a ClientHello may take; browsers need one or two."""
+REMEMBERED = 8
+"""Names of earlier QUIC connections of a flow, for when the rules change."""
+
 _H2 = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 22
 
@@ -40,10 +41,11 @@ class _Watched:
     """What is known of a flow while it is watched."""
 
     http: HTTPRequests | None = None
-    quic: InitialSniffer | None = None
-    datagrams: int = 0
+    quic: FlowSniffer | None = None
     name: str | None = None
     """The host that its first bytes named."""
+    earlier: tuple[str, ...] = ()
+    """Those of QUIC connections that it opened before."""
     is_known: bool = False
     """Whether the last word was said: nothing that follows would tell more."""
     ruling: Ruling = PASSES
@@ -78,7 +80,7 @@ class ContentFilter(FilterDataProvider):
                 self._note(flow, Ruling(True, "no list allows it"), flow.remote_hostname)
                 return NewFlowVerdict.drop(should_report=True)
             return NewFlowVerdict.allow()
-        if watched.is_known:
+        if watched.is_known and not is_udp:
             return NewFlowVerdict.allow()
         return NewFlowVerdict.filter_data(
             filter_inbound=False, peek_inbound_bytes=0, filter_outbound=True, peek_outbound_bytes=1, should_report=True
@@ -122,43 +124,29 @@ class ContentFilter(FilterDataProvider):
     def _look_at_quic(self, flow: FilterFlow, watched: _Watched, data: bytes) -> DataVerdict:
         """A datagram to port 443. Those that open no connection pass, and the flow is watched on: a name may follow."""
         if data[:1] < b"\x80":
-            return self._watch_on(flow, data)  # a short header (RFC 9000 §17.3), or no QUIC
+            return self._watch_on(flow)  # a short header (RFC 9000 §17.3), or no QUIC
+        if watched.quic is None:
+            watched.quic = FlowSniffer()
         try:
-            hello = self._open_initial(watched, data)
+            hello = watched.quic.receive_untrusted(data)
         except Unreadable as error:
             return self._refuse(flow, Ruling(True, f"QUIC that cannot be judged: {error}"), None)
         except BadPacket:
-            return self._watch_on(flow, data)  # another version, which the server will decline, or a later packet
-        watched.datagrams += 1
+            return self._watch_on(flow)  # another version, which the server will decline, or a later packet
         if hello is None:
-            if watched.datagrams >= QUIC_DATAGRAMS:
-                return self._refuse(flow, Ruling(True, "QUIC that does not tell its name"), None)
             # It passes although its name is not known yet: a server answers nothing before it has all of it.
-            return DataVerdict.data(pass_bytes=len(data) or 1, peek_bytes=1)
+            return DataVerdict.data(pass_bytes=len(data), peek_bytes=1)
         return self._name_heard(flow, hello)
 
-    @staticmethod
-    def _open_initial(watched: _Watched, data: bytes) -> tls.ClientHello | None:
-        """Look into an Initial, also of another connection than the first. Raises BadPacket."""
-        if watched.quic is not None:
-            try:
-                return watched.quic.receive_untrusted(data)
-            except Unreadable:
-                raise
-            except BadPacket:
-                pass
-        fresh = InitialSniffer()
-        hello = fresh.receive_untrusted(data)
-        watched.quic = fresh
-        return hello
-
-    def _watch_on(self, flow: FilterFlow, data: bytes) -> DataVerdict:
-        if self.judge.only_allowed and flow.remote_hostname is None:
+    def _watch_on(self, flow: FilterFlow) -> DataVerdict:
+        if self.judge.only_allowed and flow.remote_hostname is None and flow.state.name is None:
             return self._unknown(flow)
-        return DataVerdict.data(pass_bytes=len(data) or 1, peek_bytes=1)
+        return DataVerdict.allow(but_new_connections=True)
 
     def _name_heard(self, flow: FilterFlow, hello: tls.ClientHello) -> DataVerdict:
         watched: _Watched = flow.state
+        if watched.name is not None and watched.name != hello.server_name:
+            watched.earlier = (*watched.earlier[1 - REMEMBERED :], watched.name)
         watched.name, watched.is_known = hello.server_name, True
         if hello.is_encrypted:
             closed = self.judge.closes(Door.ECH, "the real name is encrypted")
@@ -213,6 +201,10 @@ class ContentFilter(FilterDataProvider):
 
     def _judge_known(self, flow: FilterFlow, known: _Watched) -> Ruling:
         """By the name that its bytes told before, and what is needed of flows that told none."""
+        for name in known.earlier:
+            ruling = self._judge_host(flow, name, None)
+            if ruling.blocked:
+                return ruling
         if known.name is not None:
             return self._judge_host(flow, known.name, flow.url)
         if known.is_known and self.judge.only_allowed and flow.remote_hostname is None:
@@ -260,7 +252,7 @@ class ContentFilter(FilterDataProvider):
 
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
         self._record(flow, ruling, what)
-        return DataVerdict.allow()
+        return DataVerdict.allow(but_new_connections=flow.socket_protocol == 17)
 
 
 @lru_cache(maxsize=4096)

@@ -115,11 +115,16 @@ class DataVerdict:
     peek_bytes: int = 0
     url_key: str | None = None
     button_text_key: str | None = None
+    but_new_connections: bool = False
 
     @classmethod
-    def allow(cls, *, should_report: bool = False) -> DataVerdict:
-        """Let the rest of the flow pass, unseen."""
-        return cls(Action.ALLOW, should_report)
+    def allow(cls, *, should_report: bool = False, but_new_connections: bool = False) -> DataVerdict:
+        """Let the rest of the flow pass, unseen.
+
+        `but_new_connections`, of a UDP flow: datagrams that may open another QUIC connection (whose first bit is set,
+        RFC 9000 §17.2) are still shown. The others take no turn through the filter.
+        """
+        return cls(Action.ALLOW, should_report, but_new_connections=but_new_connections)
 
     @classmethod
     def drop(cls, *, should_report: bool = False) -> DataVerdict:

@@ -1,8 +1,10 @@
 """HTTP/3 with aioquic: `http3.py serve ADDRESS CERTIFICATE KEY` answers every request with 1,024 bytes, and
-`http3.py get ADDRESS NAME` asks for one and prints its status and size, or why there is none."""
+`http3.py get ADDRESS NAME...` asks for one of each name, in connections of their own on the same port, and prints the
+status and size, or why there is none."""
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import sys
 
@@ -54,13 +56,21 @@ async def main(action, address, *rest):
         await serve(address, 443, configuration=configuration, create_protocol=Server)
         print("listening", flush=True)
         await asyncio.Event().wait()
-    name = rest[0]
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
+        free.bind(("::", 0))
+        port = free.getsockname()[1]
+    for name in rest:
+        await get(address, name, port)
+
+
+async def get(address, name, port):
     configuration = QuicConfiguration(
         is_client=True, alpn_protocols=["h3"], server_name=name, verify_mode=ssl.CERT_NONE
     )
+    options = {"configuration": configuration, "create_protocol": Client, "local_port": port}
     with contextlib.suppress(TimeoutError, OSError, ConnectionError):
         async with asyncio.timeout(PATIENCE):
-            async with connect(address, 443, configuration=configuration, create_protocol=Client) as client:
+            async with connect(address, 443, **options) as client:
                 stream = client._quic.get_next_available_stream_id()
                 head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", name.encode()), (b":path", b"/")]
                 client.http.send_headers(stream, head, end_stream=True)
