@@ -197,7 +197,7 @@ class Associating(DirectDialer):
     """Carries datagrams only by association, as SOCKS5 does."""
 
     def datagram_route(self):
-        return DatagramRoute((), None, "socks5://", Association((), lambda _: None))
+        return Association((), lambda _: None, "socks5://")
 
 
 def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_nothing_goes_around_it(rig, udp):

@@ -9,15 +9,13 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket
 from tunflow.io.dialer import Association, DatagramRoute
+from tunflow.io.held_association import HeldAssociation
 from tunflow.io.moving import Path
 from tunflow.io.reactor import Timer
-from tunflow.io.stream_client import StreamClient
 from tunflow.io.udp_relay import UDPRelay
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
@@ -40,14 +38,18 @@ class AssociatedRelay:
     """Stands in for a `UDPRelay`; `plan` makes a new route whenever the old one was used up."""
 
     def __init__(
-        self, driver: Driver, mapping: UDPMapping, plan: Callable[[], DatagramRoute], seen: Endpoint | None
+        self,
+        driver: Driver,
+        mapping: UDPMapping,
+        plan: Callable[[], DatagramRoute | Association],
+        seen: Endpoint | None,
     ) -> None:
         self._driver = driver
         self._mapping = mapping
         self._plan = plan
         self._seen = seen
         self._label = ""
-        self._streams: list[StreamClient] = []
+        self._association: HeldAssociation | None = None
         self._waiting: list[tuple[UDPRun, CarriedFlow]] = []
         self._translated: dict[Endpoint, Endpoint] = {}
         self._relay: UDPRelay | None = None
@@ -76,7 +78,7 @@ class AssociatedRelay:
                 self._drop(run)
                 return
             self._refused_at = None
-        if not self._streams:
+        if self._association is None:
             self._ask()
         if len(self._waiting) < WAITING:
             self._waiting.append((run, flow))
@@ -89,30 +91,18 @@ class AssociatedRelay:
     # The servers.
 
     def _ask(self) -> None:
-        route = self._plan()
-        association = route.association
-        assert association is not None
+        association = self._plan()
+        assert isinstance(association, Association)
         driver = self._driver
-        self._label = route.label
-        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._lost("no answer", False))
-        agreed = partial(self._agreed, association)
-        self._streams = [
-            StreamClient(driver.reactor, control, lambda _: None, self._lost, driver.sockets, opened=agreed)
-            for control in association.controls
-        ]
-        driver.associations += len(self._streams)
+        self._label = association.label
+        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._lost("no answer"))
+        held = HeldAssociation(driver.reactor, association, self._agreed, self._lost, driver.sockets)
+        self._association = held
+        driver.associations += len(held)
 
-    def _agreed(self, association: Association) -> None:
-        """One more server agreed; the last of them opens the way."""
-        if not all(stream.established for stream in self._streams):
-            return
-        first = self._streams[0].address
-        assert first is not None
-        try:
-            self._relay = UDPRelay(self._driver, self._mapping, association.settle(first), self._seen)
-        except (BadPacket, OSError) as error:
-            self._lost(str(error), False)
-            return
+    def _agreed(self, route: DatagramRoute) -> None:
+        """There is a way. Raises OSError."""
+        self._relay = UDPRelay(self._driver, self._mapping, route, self._seen)
         self._cancel_timer()
         for inside, outside in self._translated.items():
             self._relay.translate(inside, outside)
@@ -120,7 +110,7 @@ class AssociatedRelay:
         for run, flow in waiting:
             self._relay.send(run, flow)
 
-    def _lost(self, why: str, _established: bool) -> None:
+    def _lost(self, why: str) -> None:
         """A server refused, or ended the association."""
         waiting, self._waiting = self._waiting, []
         if self._relay is None:
@@ -132,10 +122,10 @@ class AssociatedRelay:
 
     def _leave(self) -> None:
         self._cancel_timer()
-        for stream in self._streams:
-            stream.close()
-        self._driver.associations -= len(self._streams)
-        self._streams = []
+        if self._association is not None:
+            self._association.close()
+            self._driver.associations -= len(self._association)
+            self._association = None
         if self._relay is not None:
             self._relay.close()
             self._relay = None

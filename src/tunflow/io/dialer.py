@@ -37,24 +37,24 @@ class StreamRoute(NamedTuple):
 
 
 class DatagramRoute(NamedTuple):
-    """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself.
-
-    With an `association` there is no way yet, but one to ask for it.
-    """
+    """How datagrams leave: to the first of `addresses` with a codec, or with neither to each target itself."""
 
     addresses: tuple[Address, ...]
     codec: DatagramCodec | None
     label: str
-    association: Association | None = None
 
 
 class Association(NamedTuple):
-    """A way for datagrams that servers give on request, and only as long as a stream to each of them stands."""
+    """A way for datagrams that servers give on request, and only as long as a stream to each of them stands.
+
+    It is no route: whoever took it for one would send past the servers.
+    """
 
     controls: tuple[StreamRoute, ...]
     settle: Callable[[Address], DatagramRoute]
     """Makes the route once all of `controls` stand, the first of them to this address. Raises BadPacket when a server
     gave no place to send to."""
+    label: str
 
 
 class Blocked(RemoteError):
@@ -81,8 +81,8 @@ class StreamDialer(Protocol):
 class DatagramDialer(Protocol):
     """Plans datagram associations."""
 
-    def datagram_route(self) -> DatagramRoute:
-        """The way for one client socket's datagrams, to any target. Raises Blocked."""
+    def datagram_route(self) -> DatagramRoute | Association:
+        """The way for one client socket's datagrams, to any target, or how to ask for it. Raises Blocked."""
 
 
 @lru_cache(1024)

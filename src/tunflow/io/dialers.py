@@ -98,8 +98,9 @@ class ProxyDialer(StreamDialer, DatagramDialer):
         """A stream to Tor that asks `question` (`TorHop.resolve`)."""
         return self.through(len(self._hops) - 1, question)
 
-    def datagram_route(self) -> DatagramRoute:
-        """The first server's addresses, and a codec for datagrams to any target. Raises NoDatagrams."""
+    def datagram_route(self) -> DatagramRoute | Association:
+        """The first server's addresses and a codec for datagrams to any target, once those that must be asked for that
+        have agreed. Raises NoDatagrams."""
         associations = [hop.associate() for hop in self._hops]
         controls = tuple(self.through(index, asks) for index, asks in enumerate(associations) if asks is not None)
         if not controls:
@@ -114,7 +115,7 @@ class ProxyDialer(StreamDialer, DatagramDialer):
             address = address_of(places[0]) if associations[0] is not None else reached
             return DatagramRoute((address,), self._datagram_codec(places), self.label)
 
-        return DatagramRoute((), None, self.label, Association(controls, settle))
+        return Association(controls, settle, self.label)
 
     def _datagram_codec(self, places: Sequence[Endpoint]) -> DatagramCodec:
         """A codec through all servers, whose datagrams go to `places`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.io.dialer import DatagramRoute, NoDatagrams, StreamRoute
+from tunflow.io.dialer import Association, DatagramRoute, NoDatagrams, StreamRoute
 from tunflow.io.dialers import Dialer
 from tunflow.io.dns_ask import Cancel, Ended, Heard, Upstreams
 from tunflow.io.dns_stream import DNSStream
@@ -63,7 +63,7 @@ def _make(
 
     def datagrams() -> DatagramRoute:
         route = dialer().datagram_route()
-        if route.association is not None:
+        if isinstance(route, Association):
             # Such a way hangs on a stream of its own: then the resolver is asked over one at once.
             raise NoDatagrams(f"{route.label}: UDP needs an association")
         return route

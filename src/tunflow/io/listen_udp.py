@@ -16,11 +16,11 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.io.dialer import Association, DatagramRoute, SocketAddress
 from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.held_association import HeldAssociation
 from tunflow.io.reactor import READ
 from tunflow.io.server_relay import Surroundings
-from tunflow.io.server_udp import DATAGRAMS_PER_TURN, UDPAssociation, endpoint_of
+from tunflow.io.server_udp import UDPAssociation, datagrams_waiting, endpoint_of
 from tunflow.io.sockets import UNMARKED
-from tunflow.io.stream_client import StreamClient
 from tunflow.proxies.codec import DatagramCodec
 from tunflow.proxies.socks.client5 import Socks5Datagrams
 
@@ -64,18 +64,11 @@ class ListenDatagrams:
         self._socket.close()
 
     def _on_readable(self, _events: int) -> None:
-        scratch = self._shared.scratch
-        for _ in range(DATAGRAMS_PER_TURN):
-            try:
-                size, client = self._socket.recvfrom_into(scratch)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
+        for datagram, client in datagrams_waiting(self._socket, self._shared.scratch):
             if endpoint_of(client).host not in self._admitted:
                 continue
             try:
-                target, payload = self._codec.open_untrusted(scratch[:size])
+                target, payload = self._codec.open_untrusted(datagram)
             except BadPacket:
                 continue
             way = self._way(client)
@@ -120,33 +113,22 @@ class ListenDatagrams:
 class ProxiedDatagrams:
     """One client socket's datagrams through a dialer's servers. Raises OSError when no socket is left."""
 
-    def __init__(self, shared: Surroundings, route: DatagramRoute, reply: Reply) -> None:
+    def __init__(self, shared: Surroundings, route: DatagramRoute | Association, reply: Reply) -> None:
         self._shared = shared
         self._reply = reply
         self._codec: DatagramCodec | None = None
         self._socket: socket.socket | None = None
         self._waiting: list[tuple[Endpoint, bytes]] = []
-        self._controls: list[StreamClient] = []
-        association = route.association
-        if association is None:
+        self._association: HeldAssociation | None = None
+        if isinstance(route, Association):
+            self._association = HeldAssociation(shared.reactor, route, self._agreed, self._lost, UNMARKED)
+        else:
             self._open(route)
-            return
-        self._controls = [
-            StreamClient(
-                shared.reactor,
-                control,
-                lambda _: None,
-                self._lost,
-                UNMARKED,
-                opened=lambda: self._agreed(association),
-            )
-            for control in association.controls
-        ]
 
     def send(self, target: Endpoint, payload: memoryview) -> None:
         """To `target`, which may be a name."""
         if self._socket is None:
-            if self._controls and len(self._waiting) < WAITING:
+            if self._association is not None and len(self._waiting) < WAITING:
                 self._waiting.append((target, bytes(payload)))
             return
         assert self._codec is not None
@@ -155,29 +137,22 @@ class ProxiedDatagrams:
 
     def close(self) -> None:
         """Give everything back."""
-        for control in self._controls:
-            control.close()
-        self._controls = []
+        if self._association is not None:
+            self._association.close()
+            self._association = None
         if self._socket is not None:
             self._shared.reactor.remove(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
-    def _agreed(self, association: Association) -> None:
-        if not all(control.established for control in self._controls):
-            return
-        first = self._controls[0].address
-        assert first is not None
-        try:
-            self._open(association.settle(first))
-        except (BadPacket, OSError) as error:
-            self._lost(str(error), False)
-            return
+    def _agreed(self, route: DatagramRoute) -> None:
+        """There is a way. Raises OSError."""
+        self._open(route)
         waiting, self._waiting = self._waiting, []
         for target, payload in waiting:
             self.send(target, memoryview(payload))
 
-    def _lost(self, why: str, _established: bool) -> None:
+    def _lost(self, why: str) -> None:
         self._shared.log.tell(f"udp {why}", f"UDP ends: {why}")
         self.close()
 
@@ -189,16 +164,9 @@ class ProxiedDatagrams:
         self._shared.reactor.add(self._socket.fileno(), READ, self._on_readable)
 
     def _on_readable(self, _events: int) -> None:
-        scratch = self._shared.scratch
+        if self._socket is None:  # closed in this round
+            return
         codec = cast("DatagramCodec", self._codec)
-        for _ in range(DATAGRAMS_PER_TURN):
-            if self._socket is None:
-                return
-            try:
-                size = self._socket.recv_into(scratch)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
+        for datagram, _ in datagrams_waiting(self._socket, self._shared.scratch):
             with contextlib.suppress(BadPacket):
-                self._reply(*codec.open_untrusted(scratch[:size]))
+                self._reply(*codec.open_untrusted(datagram))

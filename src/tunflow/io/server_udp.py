@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
@@ -111,16 +111,9 @@ class UDPAssociation:
             self._shared.log.tell(f"udp {error.errno}", f"a datagram to {target} was lost: {error.strerror}")
 
     def _on_readable(self, _events: int) -> None:
-        scratch = self._shared.scratch
-        for _ in range(DATAGRAMS_PER_TURN):
-            try:
-                size, sockaddr = self.outward.recvfrom_into(scratch)
-            except BlockingIOError:
-                return
-            except OSError:  # what an earlier datagram met
-                continue
+        for datagram, sockaddr in datagrams_waiting(self.outward, self._shared.scratch):
             source = endpoint_of(sockaddr)
-            self._reply(self, self._source_of.get(source, source), scratch[:size])
+            self._reply(self, self._source_of.get(source, source), datagram)
 
 
 class UDPListener:
@@ -149,16 +142,9 @@ class UDPListener:
         self._socket.close()
 
     def _on_readable(self, _events: int) -> None:
-        scratch = self._shared.scratch
-        for _ in range(DATAGRAMS_PER_TURN):
+        for datagram, client in datagrams_waiting(self._socket, self._shared.scratch):
             try:
-                size, client = self._socket.recvfrom_into(scratch)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
-            try:
-                session, target, payload = self._codec.open_untrusted(scratch[:size])
+                session, target, payload = self._codec.open_untrusted(datagram)
             except BadPacket as error:
                 self._shared.counters.refused += 1
                 self._shared.log.tell(f"udp: {error}", f"{endpoint_of(client)} (UDP): {error}; dropped")
@@ -231,6 +217,20 @@ class UDPListener:
                 self._timer = self._shared.reactor.call_at(due, self._sweep)
                 return
             self._drop_oldest()
+
+
+def datagrams_waiting(sock: socket.socket, scratch: memoryview) -> Iterator[tuple[memoryview, SocketAddress]]:
+    """A turn's worth of what a socket has received, each in `scratch` until the next, and where it came from."""
+    for _ in range(DATAGRAMS_PER_TURN):
+        try:
+            size, sender = sock.recvfrom_into(scratch)
+        except BlockingIOError:
+            return
+        except OSError:  # what an earlier datagram met
+            if sock.fileno() < 0:
+                return
+            continue
+        yield scratch[:size], sender
 
 
 def outward_socket() -> tuple[socket.socket, socket.AddressFamily]:

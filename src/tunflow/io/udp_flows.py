@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
+from tunflow.io.dialer import DatagramRoute
 from tunflow.io.dialers import Dialer
 from tunflow.io.moving import Path
 from tunflow.io.policy import DatagramOwner
@@ -59,7 +60,7 @@ class UDPSocket:
 
     def _relay(self, dialer: Dialer, seen: Endpoint | None) -> Relay:
         route = dialer.datagram_route()
-        if route.association is None:
+        if isinstance(route, DatagramRoute):
             return UDPRelay(self._driver, self._mapping, route, seen)
         # Imported by the first that needs it: most servers do without.
         from tunflow.io.associated_relay import AssociatedRelay  # noqa: PLC0415
