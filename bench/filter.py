@@ -124,12 +124,14 @@ def lists(folder: Path) -> tuple[Path, Path]:
     ends = ("com", "net", "org", "de", "co.uk", "info", "io")
     names, urls = folder / "names.txt", folder / "urls.txt"
     names.write_text("".join(f"||{_name(chosen, words, ends)}^\n" for _ in range(NAMES)))
-    urls.write_text(
-        "".join(
-            f"||{_name(chosen, words, ends)}/{chosen.choice(words)}/*{chosen.choice(words)}.\n" for _ in range(URLS)
-        )
-    )
+    urls.write_text("".join(f"{_url_rule(chosen, words, ends)}\n" for _ in range(URLS)))
     return names, urls
+
+
+def _url_rule(chosen: random.Random, words: Sequence[str], ends: Sequence[str]) -> str:
+    """A page of one host; one in five is about any host."""
+    host = f"||{_name(chosen, words, ends)}" if chosen.random() < 0.8 else ""
+    return f"{host}/{chosen.choice(words)}/*{chosen.choice(words)}."
 
 
 def _name(chosen: random.Random, words: Sequence[str], ends: Sequence[str]) -> str:
@@ -161,7 +163,10 @@ def decided(names: Path, urls: Path) -> float:
     judge, now = Judge((use,)), datetime.now(UTC)
     listed = [line[2:-1] for line in names.read_text().splitlines()[: DECISIONS // 2]]
     hosts = [host for name in listed for host in (f"www.{name}", f"www.not-{name}")]
-    subjects = [Subject(host, 80, "tcp", f"http://{host}/a/page.html?q=1") for host in hosts]
+    words = [host.split(".")[1] for host in hosts]
+    subjects = [
+        Subject(host, 80, "tcp", f"http://{host}/{word}/page.html?q=1") for host, word in zip(hosts, words, strict=True)
+    ]
     taken = []
     for subject in subjects:
         start = time.perf_counter()

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
+from tunflow.filter.url_rules import URLRules, compiled
+from tunflow.rules.domains import suffixes
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,33 @@ def test_against_a_naive_twin(rules, host):
     expected = None if not hits else max(hits) != 1
     finding = BlockList("test", lines).find(host)
     assert (None if finding is None else finding.blocked) == expected
+
+
+PATTERNS = st.lists(
+    st.one_of(
+        st.sampled_from(["||ab.example/", "||b.example/ab", "||example^*b", "|http://ab.example/", "|/", ""]).flatmap(
+            lambda front: st.text("ab/.-^*|", max_size=8).map(lambda rest: front + rest)
+        ),
+        st.text("ab/.-^*|", min_size=3, max_size=12),
+    ).filter(lambda pattern: not pattern.startswith("/") or not pattern.endswith("/")),
+    max_size=8,
+)
+URLS = st.tuples(st.sampled_from(["ab.example", "b.ab.example", "bab.example"]), st.text("abAB/.-", max_size=14))
+
+
+@given(PATTERNS, URLS)
+def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
+    """Each is found among the others exactly where its own regular expression holds for the whole URL."""
+    host, path = url
+    whole = f"http://{host}/{path}"
+    rules = [URLRule(pattern, match_case=len(pattern) % 2 == 0) for pattern in patterns]
+    filed = URLRules()
+    for where, rule in enumerate(rules):
+        filed.add(rule, where)
+    expected = {
+        where for where, rule in enumerate(rules) if compiled(rule.pattern, rule.match_case).search(whole) is not None
+    }
+    assert {found.where for found in filed.matching(whole, suffixes(host))} == expected
 
 
 @given(st.text(max_size=80))

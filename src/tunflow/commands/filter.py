@@ -46,7 +46,7 @@ def _test(options: argparse.Namespace) -> int:
     ruling = judge.judge(subject, filter_lists.moment(options.at))
     text = filter_lists.line_of(paths[ruling.list], ruling.line) if ruling.list and ruling.line else ""
     if options.json:
-        print(json.dumps({"url": shown, **asdict(ruling), "rule": text or None}, indent=2, ensure_ascii=False))
+        print(json.dumps({"url": shown, **ruling._asdict(), "rule": text or None}, indent=2, ensure_ascii=False))
     else:
         print(f"{'blocked' if ruling.blocked else 'passes '}  {shown}")
         for line in _reasons(ruling, paths, text):

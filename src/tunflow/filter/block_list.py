@@ -47,6 +47,7 @@ class BlockList:
     def __init__(self, name: str, lines: Iterable[str]) -> None:
         self.name = name
         self._names: dict[str, int] = {}
+        """Also those that only have rules about URLs, as 0: a name is looked for once."""
         self._more: dict[str, list[int]] = {}
         """Further rules for a name that has one already."""
         self._urls = URLRules()
@@ -55,48 +56,47 @@ class BlockList:
         self.complaints: list[Complaint] = []
         """The first broken lines."""
         self._read(lines)
+        self._has_urls = len(self._urls) > 0
 
     def __len__(self) -> int:
-        return len(self._names) + sum(map(len, self._more.values())) + len(self._urls)
+        return sum(map(bool, self._names.values())) + sum(map(len, self._more.values())) + len(self._urls)
 
     def find(self, host: str, url: str | None = None) -> Finding | None:
-        """What the list says of a host (in normal form), or of a whole URL of it; None for nothing."""
+        """What the list says of a host (in normal form), or of a whole URL of it, path and all; None for nothing."""
         best: Finding | None = None
-        name, below = host, False
-        names = self._names
+        hosts = []
+        name, seen = host, _ITSELF
+        get = self._names.get
         while True:
-            value = names.get(name)
+            value = get(name)
             if value is not None:
-                best = self._stronger(best, value, below)
+                hosts.append(name)
+                best = _stronger(best, value, seen)
                 for other in self._more.get(name, ()):
-                    best = self._stronger(best, other, below)
-            at = name.find(".")
-            if at < 0:
+                    best = _stronger(best, other, seen)
+            at = name.find(".") + 1
+            if not at:
                 break
-            name, below = name[at + 1 :], True
-        if len(self._urls):
-            for filed in self._urls.matching(url or f"http://{host}/"):
-                best = _better(best, Finding(not filed.rule.strength & EXCEPT, filed.where, filed.rule.strength))
+            name, seen = name[at:], _BELOW
+        if self._has_urls:
+            for filed in self._urls.matching(url or f"http://{host}/", hosts):
+                best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
         return best
-
-    def _stronger(self, best: Finding | None, value: int, below: bool) -> Finding | None:
-        if not value & (_BELOW if below else _ITSELF):
-            return best
-        strength = value & (EXCEPT | IMPORTANT)
-        return _better(best, Finding(not strength & EXCEPT, value >> _LINE_SHIFT, strength))
 
     def _read(self, lines: Iterable[str]) -> None:
         names = self._names
         for number, text in enumerate(lines, 1):
             plain = _plain_domain(text)
-            if plain is not None and plain not in names:
+            if plain is not None and not names.get(plain):
                 names[plain] = number << _LINE_SHIFT | _ITSELF | _BELOW
                 continue
             for rule in parse_line(text):
                 if isinstance(rule, DomainRule):
                     self._add(rule, number)
                 elif isinstance(rule, URLRule):
-                    self._urls.add(rule, number)
+                    host = self._urls.add(rule, number)
+                    if host is not None:
+                        names.setdefault(host, 0)
                 elif isinstance(rule, Unsupported):
                     self.unsupported += 1
                 elif isinstance(rule, Broken):
@@ -106,10 +106,18 @@ class BlockList:
 
     def _add(self, rule: DomainRule, number: int) -> None:
         value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
-        if rule.name in self._names:
+        if self._names.get(rule.name):
             self._more.setdefault(rule.name, []).append(value)
         else:
             self._names[rule.name] = value
+
+
+def _stronger(best: Finding | None, value: int, seen: int) -> Finding | None:
+    """`seen`: whether the name itself was asked for, or one below it."""
+    if not value & seen:
+        return best
+    strength = value & (EXCEPT | IMPORTANT)
+    return _better(best, Finding(not strength & EXCEPT, value >> _LINE_SHIFT, strength))
 
 
 def _better(best: Finding | None, other: Finding) -> Finding:

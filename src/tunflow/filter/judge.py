@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 from tunflow.dns.public_resolvers import is_encrypted_dns
 from tunflow.filter.block_list import BlockList, Finding
@@ -39,8 +40,11 @@ class Door(Enum):
 VPN_PORTS = frozenset({500, 1080, 1194, 1701, 1723, 4500, 9001, 9030, 9050, 51820})
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+KNOWN = 4096
+"""Hosts of which is remembered what the lists say of them."""
+
+
+class Subject(NamedTuple):
     """What is known of the flow, or of one request on it."""
 
     host: str | None
@@ -80,8 +84,7 @@ class ListUse:
         return self.clients is None or subject.client is None or subject.client in self.clients
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What becomes of a flow, and why: the list and its line, or a door, or that no list allows it."""
 
     blocked: bool
@@ -103,22 +106,27 @@ class Judge:
     doors: frozenset[Door] = frozenset()
     needs_process: bool = field(init=False, default=False)
     """Whether a list is for some programs or users only."""
+    needs_time: bool = field(init=False, default=False)
+    """Whether a list has a schedule."""
+    _known: dict[str, tuple[tuple[ListUse, Finding], ...]] = field(init=False, default_factory=dict, compare=False)
+    """What the lists say of hosts that were asked for lately, whoever it concerns and when."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
+        object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
 
     def judge(self, subject: Subject, at: datetime) -> Ruling:
         """The ruling about a flow at a time."""
-        door = self._door(subject)
-        if door is not None:
-            return door
-        best: tuple[Finding, ListUse] | None = None
-        for use in self.lists:
-            finding = self._find(use, subject) if use.concerns(subject, at) else None
-            if finding is not None and (best is None or finding.strength > best[0].strength):
-                best = finding, use
+        if self.doors:
+            door = self._door(subject)
+            if door is not None:
+                return door
+        best: tuple[ListUse, Finding] | None = None
+        for found in self._found(subject.host, subject.url):
+            if (best is None or found[1].strength > best[1].strength) and found[0].concerns(subject, at):
+                best = found
         if best is not None:
-            finding, use = best
+            use, finding = best
             what = "blocked by" if finding.blocked else "allowed by"
             return Ruling(
                 finding.blocked, f"{what} {use.list.name}:{finding.line}", use.list.name, finding.line, use.category
@@ -132,8 +140,6 @@ class Judge:
         return Ruling(True, f"{what} ({door.value} is closed)") if door in self.doors else None
 
     def _door(self, subject: Subject) -> Ruling | None:
-        if not self.doors:
-            return None
         host = subject.host
         if subject.port == 443 and subject.protocol == UDP:
             return self.closes(Door.QUIC, "QUIC")
@@ -144,14 +150,28 @@ class Judge:
             return self.closes(Door.VPN, f"port {subject.port}")
         return None
 
-    @staticmethod
-    def _find(use: ListUse, subject: Subject) -> Finding | None:
-        if subject.host is None:
-            return None
-        finding = use.list.find(subject.host, subject.url)
-        if finding is not None and use.allows:
-            return Finding(False, finding.line, max(finding.strength, EXCEPT))
-        return finding
+    def _found(self, host: str | None, url: str | None) -> Sequence[tuple[ListUse, Finding]]:
+        """What each list says, if it says something."""
+        if host is None:
+            return ()
+        if url is not None:
+            return self._look_up(host, url)
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            known = self._known[host] = tuple(self._look_up(host, None))
+        return known
+
+    def _look_up(self, host: str, url: str | None) -> list[tuple[ListUse, Finding]]:
+        found = []
+        for use in self.lists:
+            finding = use.list.find(host, url)
+            if finding is not None:
+                if use.allows:
+                    finding = Finding(False, finding.line, max(finding.strength, EXCEPT))
+                found.append((use, finding))
+        return found
 
 
 @lru_cache(maxsize=8192)

@@ -1,70 +1,117 @@
-"""Rules about URLs, found by their words: only those of which a word stands in a URL are tried.
+"""Rules about URLs, found without trying them all.
 
-A word is a run of three or more letters, digits or `%` that the pattern surely demands: one with something else on both
-sides. Each rule is filed under its longest; those that demand none are tried for every URL.
+- A rule about one host (`||example.com/path`) is filed under that host, and tried on the path alone. Whoever asks has
+  a table of names anyway, and says which of these hosts a URL lies below.
+- Another is filed under a word that the pattern surely demands: a run of three or more letters, digits or `%` with
+  something else on both sides. Of several words the one counts under which the fewest rules are filed so far.
+- One that demands no word is filed under four characters that stand together in it; what has not even those is tried
+  for every URL.
+
+What is found so is compared with the longest text that the pattern demands, and only then with its regular expression.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 from tunflow.filter.list_line import URLRule
 
+GRAM = 4
+"""Characters. Fewer would stand in most URLs, more in too few patterns."""
+
 _WORD = re.compile(r"[a-z0-9%]{3,}")
 _DEMANDED = re.compile(r"(?<![a-z0-9%*])[a-z0-9%]{3,}(?![a-z0-9%*])")
+_OF_HOST = re.compile(r"\|\|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)([/^].*)", re.IGNORECASE | re.DOTALL)
 _WILD = re.compile(r"[*^|]+")
 _SEPARATOR = r"(?:[^\w.%-]|$)"
 """Adblock's `^`: anything but a letter, a digit or one of `_-.%`, and also the end."""
 _HOST_START = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*[.@])?"
+_EVERYWHERE = frozenset(("http", "https", "www", "com"))
+"""Words that most URLs have: whatever is filed under one of them is tried each time."""
 
 
 class Filed(NamedTuple):
     """A rule and where it stands."""
 
-    rule: URLRule
     where: int
+    strength: int
+    pattern: str
+    """For URLs, or of a rule about one host for what follows the host."""
+    match_case: bool
     text: str
-    """What stands in every URL that it holds for, in lower case: looking for it is a hundred times cheaper."""
+    """What stands in everything that it holds for, in lower case: looking for it is a hundred times cheaper."""
+
+    def holds(self, text: str) -> bool:
+        """Whether a URL, or a path, is meant."""
+        return compiled(self.pattern, self.match_case).search(text) is not None
 
 
 class URLRules:
     """Many rules, asked together."""
 
     def __init__(self) -> None:
+        self._by_host: dict[str, list[Filed]] = {}
         self._by_word: dict[str, list[Filed]] = {}
+        self._by_gram: dict[str, list[Filed]] = {}
         self._always: list[Filed] = []
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, rule: URLRule, where: int) -> None:
-        """Keep a rule; `where` is the caller's."""
+    def add(self, rule: URLRule, where: int) -> str | None:
+        """Keep a rule; `where` is the caller's. The host that it is about, None if it is about any."""
         self._count += 1
-        word = _demanded_word(rule.pattern)
-        if word is None:
-            self._always.append(Filed(rule, where, _demanded_text(rule.pattern)))
-        else:
-            self._by_word.setdefault(word, []).append(Filed(rule, where, _demanded_text(rule.pattern)))
+        pattern = rule.pattern
+        of_host = _OF_HOST.fullmatch(pattern)
+        if of_host is None:
+            self._file(self._place(pattern), rule, where, pattern)
+            return None
+        host = of_host[1].lower()
+        self._file(self._by_host.setdefault(host, []), rule, where, f"|{of_host[2]}")
+        return host
 
-    def matching(self, url: str) -> list[Filed]:
-        """The rules that hold for a URL."""
+    def matching(self, url: str, hosts: Iterable[str]) -> list[Filed]:
+        """The rules that hold for a URL, which has a path; `hosts`: names that it lies below, all that have rules."""
         small = url.lower()
-        found = [filed for filed in self._always if filed.text in small and _holds(filed.rule, url)]
-        by_word = self._by_word
+        found = []
+        for host in hosts:
+            at = url.index("/", url.index("//") + 2)
+            path, small_path = url[at:], small[at:]
+            found += [each for each in self._by_host.get(host, ()) if each.text in small_path and each.holds(path)]
+        places = [self._always]
+        by_word, by_gram = self._by_word, self._by_gram
         if by_word:
-            for word in set(_WORD.findall(small)):
-                for filed in by_word.get(word, ()):
-                    if filed.text in small and _holds(filed.rule, url):
-                        found.append(filed)
+            places += [by_word[word] for word in by_word.keys() & set(_WORD.findall(small))]
+        if by_gram:
+            grams = {small[at : at + GRAM] for at in range(len(small) - GRAM + 1)}
+            places += [by_gram[gram] for gram in by_gram.keys() & grams]
+        found += [each for place in places for each in place if each.text in small and each.holds(url)]
         return found
 
+    @staticmethod
+    def _file(place: list[Filed], rule: URLRule, where: int, pattern: str) -> None:
+        place.append(Filed(where, rule.strength, pattern, rule.match_case, _demanded_text(pattern)))
 
-def _holds(rule: URLRule, url: str) -> bool:
-    return compiled(rule.pattern, rule.match_case).search(url) is not None
+    def _place(self, pattern: str) -> list[Filed]:
+        """Where a pattern is filed that is not about one host."""
+        words = _demanded_words(pattern)
+        if words:
+            return _least(self._by_word, words)
+        text = _demanded_text(pattern)
+        if len(text) < GRAM:
+            return self._always
+        return _least(self._by_gram, [text[at : at + GRAM] for at in range(len(text) - GRAM + 1)])
+
+
+def _least(places: dict[str, list[Filed]], keys: list[str]) -> list[Filed]:
+    """The list of that key under which the fewest rules are filed so far; of several such the longest key's."""
+    best = min(keys, key=lambda key: (key in _EVERYWHERE, len(places.get(key, ())), -len(key)))
+    return places.setdefault(best, [])
 
 
 def _is_expression(pattern: str) -> bool:
@@ -78,14 +125,13 @@ def _demanded_text(pattern: str) -> str:
     return sys.intern(max(_WILD.split(pattern.lower()), key=len))
 
 
-def _demanded_word(pattern: str) -> str | None:
+def _demanded_words(pattern: str) -> list[str]:
     if _is_expression(pattern):
-        return None
+        return []
     text = pattern.lower()
     # At either end a longer word may go on, unless an anchor says that it does not.
     bounded = f"{'' if text.startswith('|') else '*'}{text}{'' if text.endswith(('|', '^')) else '*'}"
-    words = _DEMANDED.findall(bounded.replace("|", "/"))
-    return max(words, key=len) if words else None
+    return _DEMANDED.findall(bounded.replace("|", "/"))
 
 
 @lru_cache(maxsize=65536)
