@@ -142,3 +142,23 @@ def test_illegal_tcp(segment: bytes) -> None:
 def test_the_short_cut_for_linux_says_what_the_walk_says(mss, stamps, shift):
     data = struct.pack("!BBHHBBIIBBBB", 2, 4, mss, 0x0402, 8, 10, *stamps, 1, 3, 3, shift)
     assert tcp.parse_options(data) == tcp.parse_options(data + b"\x01")
+
+
+LINUX_SYN = bytes.fromhex("020405b40402080a000000010000000001030307")
+
+
+@given(
+    st.binary(max_size=40)
+    | OPTIONS.map(tcp.build_options)
+    | st.tuples(st.integers(0, 19), st.integers(0, 255)).map(
+        lambda change: LINUX_SYN[: change[0]] + bytes((change[1],)) + LINUX_SYN[change[0] + 1 :]
+    )
+    | st.integers(0, 20).map(lambda size: LINUX_SYN[:size])
+)
+def test_lasting_options_are_all_but_the_timestamps(data):
+    assert tcp.parse_lasting_options(data) == tcp.parse_options(data)._replace(timestamps=None)
+
+
+def test_lasting_options_of_the_next_syn_are_the_same():
+    later = LINUX_SYN[:8] + bytes.fromhex("01020304") + LINUX_SYN[12:]
+    assert tcp.parse_lasting_options(later) is tcp.parse_lasting_options(LINUX_SYN)

@@ -355,7 +355,7 @@ class Driver:
             if self.name_server.blocks(target, hostname):
                 self._refuse_stream(connection, Refuse.RESET)
                 return
-        if self.is_inside(target.host):
+        if target.host in self.stack.own:
             if target.port != DNS_PORT or self.names is None:
                 connection.reject(reset=True)
                 return

@@ -194,7 +194,8 @@ class FarSide:
 
     def _on_connected(self) -> None:
         """The socket stands; the flow too, unless a proxy must agree first."""
-        self._cancel_timer()
+        if self._timer is not None:
+            self._cancel_timer()
         codec = self._codec
         if codec is None or codec.established:
             self._on_flow()
@@ -264,7 +265,8 @@ class FarSide:
             self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
         if self.connection.held:
             self.connection.accept(now)
-        self._leave_codec_out()
+        if self._codec is not None and self._codec.transparent:
+            self._leave_codec_out()
         if self._codec is not None:
             driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
 
@@ -353,24 +355,28 @@ class FarSide:
                 if not self._heard:
                     self._heard = True
                     self._driver.servers.answered(self._route.label)
-                    self._driver.reactor.call_soon(self._leave_codec_out)
+                    if self._codec.transparent:
+                        self._driver.reactor.call_soon(self._leave_codec_out)
                 into += pieces
         return received
 
     # The end.
 
     def _close_socket(self, reset: bool) -> None:
-        self._cancel_timer()
+        if self._timer is not None:
+            self._cancel_timer()
         sock = self._socket
-        if sock.fileno() < 0:
+        fd = sock.fileno()
+        if fd < 0:
             return
-        self._driver.reactor.forget(sock.fileno())
+        self._driver.reactor.forget(fd)
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         sock.close()
-        self._budget.used -= len(self._tail) + sum(map(len, self._pending))
-        self._pending = []
-        self._tail = b""
+        if self._tail or self._pending:
+            self._budget.used -= len(self._tail) + sum(map(len, self._pending))
+            self._pending = []
+            self._tail = b""
         self._driver.relays.discard(self)
 
     def _trace(self, what: str) -> None:

@@ -224,7 +224,8 @@ class TCPRelay(FarSide):
 
     def _finish(self) -> None:
         """Both directions are done: the connection delivers the rest by itself."""
-        self._trace("done")
+        if self._driver.trace is not None:
+            self._trace("done")
         self._close_socket(reset=False)
         self.connection.abandon(self._driver.reactor.now)
 

@@ -8,6 +8,7 @@ Read first: RFC 1122 §3.2.1, RFC 8200 §3 and §4; `stack.martians`, `stack.rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tunflow.errors import BadPacket
@@ -39,6 +40,8 @@ class IPInput:
 
     def __init__(self, capacity: int) -> None:
         self._reassembler = Reassembler(capacity)
+        self.next_timeout: Callable[[], float | None] = self._reassembler.next_timeout
+        """When fragments are given up."""
 
     def open_untrusted(self, packet: bytes, offset: int, now: float) -> Arrival | None:
         """The packet whose IP header is at `offset`, or the whole that it completes; None for a mere fragment.
@@ -51,10 +54,6 @@ class IPInput:
         if version == 6:
             return self._open_ipv6_untrusted(packet, offset, now)
         raise BadPacket(f"IP version {version}")
-
-    def next_timeout(self) -> float | None:
-        """When fragments are given up."""
-        return self._reassembler.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
         """Give up the fragments whose time has passed."""

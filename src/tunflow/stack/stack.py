@@ -94,6 +94,7 @@ class Stack:
         self.watch_idle: Callable[[float], None] = self._timers.watch_idle
         """Some connection may have been idle for too long by then."""
         self._ip = IPInput(int(min(FRAGMENTS_LIMIT, self.budget.limit / RESERVE)))
+        self._next_timeouts = (self._time_wait.next_timeout, self.udp.next_timeout, self._ip.next_timeout)
         self.now = 0.0
         """When the packets in hand arrived, or the timers fired."""
 
@@ -175,8 +176,8 @@ class Stack:
     def next_timeout(self) -> float | None:
         """When `handle_timeout` wants to be called."""
         due = self._timers.next_timeout()
-        for machine in (self._time_wait, self.udp, self._ip):
-            when = machine.next_timeout()
+        for next_timeout in self._next_timeouts:
+            when = next_timeout()
             if when is not None and (due is None or when < due):
                 due = when
         return due
@@ -302,12 +303,11 @@ class Stack:
             if not self.budget.admits:
                 self.postponed += 1
                 return
-            options = tcp.parse_options(packet[at + 20 : at + header_size])
+            offered = packet[at + 20 : at + header_size]
             is_local = bool(offset and packet[0] & virtio_net.NEEDS_CSUM)
-            if is_local:
-                # Nobody has put a checksum in: the client is on this host, and no wire, which could delay or repeat
-                # packets, lies between. Timestamps would only cost (docs/adr/0010).
-                options = tcp.Options(options.mss, options.window_scale, options.sack_permitted)
+            # When nobody has put a checksum in, the client is on this host, and no wire, which could delay or repeat
+            # packets, lies between. Timestamps would only cost (docs/adr/0010).
+            options = tcp.parse_lasting_options(offered) if is_local else tcp.parse_options(offered)
             connection = TCPConnection(
                 self,
                 key,

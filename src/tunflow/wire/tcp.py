@@ -7,6 +7,7 @@ Read first: RFC 9293 §3.1 and §3.2 (header, options, MSS), RFC 7323 (window sc
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from tunflow.endpoint import Buffer
@@ -41,6 +42,8 @@ MAX_WINDOW_SCALE = 14
 """RFC 7323 §2.3: a larger shift MUST be used as 14."""
 
 _LONE_TIMESTAMPS = bytes((NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10))
+_MSS_HEAD = bytes((MSS, 4))
+_SACK_AND_TIMESTAMPS = bytes((SACK_PERMITTED, 2, TIMESTAMPS, 10))
 _LINUX_SYN = struct.Struct("!HHIIIHBB")
 _LINUX_SYN_HEADS = (0x0204, 0x0402080A, 0x0103, 3)
 """What every SYN of Linux carries: MSS, SACK-permitted, timestamps, and behind a no-operation the window scale."""
@@ -151,6 +154,18 @@ def parse_options(data: Buffer) -> Options:
             timestamps = _PAIR.unpack_from(data, at + 2)
         at += length
     return Options(mss, window_scale, sack_permitted, sack, timestamps)
+
+
+def parse_lasting_options(data: bytes) -> Options:
+    """The options of a SYN without timestamps, which are all that differs from one to the next. Never raises."""
+    if data[4:8] == _SACK_AND_TIMESTAMPS and data[:2] == _MSS_HEAD:
+        data = data[:6] + data[16:]
+    return _lasting_options(data)
+
+
+@lru_cache(64)
+def _lasting_options(data: bytes) -> Options:
+    return parse_options(data)._replace(timestamps=None)
 
 
 _LENGTHS: dict[int, tuple[int, ...]] = {

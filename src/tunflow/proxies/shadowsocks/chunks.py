@@ -43,7 +43,7 @@ class Sealer:
     __slots__ = ("_counter", "_encrypt", "_largest", "_nonce_size", "_prefix")
 
     def __init__(self, method: Method, key: bytes, salt: bytes, *, behind_header: bool = False) -> None:
-        self._encrypt = method.aead(method.subkey(key, salt)).encrypt
+        self._encrypt = method.session(key, salt).encrypt
         self._nonce_size = method.nonce_size
         self._largest = method.largest_chunk
         self._counter = 0
@@ -108,7 +108,7 @@ class Opener:
         size = self._method.salt_size
         if len(data) >= size:
             self._salt = bytes(data[:size])
-            self._decrypt = self._method.aead(self._method.subkey(self._key, self._salt)).decrypt
+            self._decrypt = self._method.session(self._key, self._salt).decrypt
         return size
 
     def _open_chunks_untrusted(self, decrypt: Decrypt, data: memoryview, at: int) -> tuple[list[Buffer], int]:

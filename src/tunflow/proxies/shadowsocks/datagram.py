@@ -37,7 +37,7 @@ class Datagrams:
         salt = self._new_salt(method.salt_size)
         self._replay.admit(salt)
         plain = b"".join((address.encode(peer), payload))
-        return salt + method.aead(method.subkey(self._key, salt)).encrypt(self._nonce, plain, None)
+        return salt + method.session(self._key, salt).encrypt(self._nonce, plain, None)
 
     def open_untrusted(self, datagram: Buffer) -> tuple[Endpoint, memoryview]:
         """The peer that a wire datagram is from (client side) or for (server side), and its payload.
@@ -51,7 +51,7 @@ class Datagrams:
         if len(sealed) < TAG_SIZE:
             raise BadPacket("a Shadowsocks datagram is too short")
         try:
-            plain = method.aead(method.subkey(self._key, salt)).decrypt(self._nonce, sealed, None)
+            plain = method.session(self._key, salt).decrypt(self._nonce, sealed, None)
         except invalid_tag() as error:
             raise BadPacket("a Shadowsocks datagram does not authenticate") from error
         if not self._replay.admit(salt):

@@ -63,9 +63,11 @@ class Method:
         """Whether several keys may be given, for servers with many users (SIP023: AES only)."""
         return self.is_2022 and "-aes-" in self.name
 
-    def subkey(self, key: bytes, salt: bytes) -> bytes:
-        """The key of the stream or datagram with this salt."""
-        return keys2022.session_subkey(key, salt) if self.is_2022 else keys.subkey(key, salt)
+    def session(self, key: bytes, salt: bytes) -> Aead:
+        """The method's cipher under the key of the stream or datagram with this salt."""
+        if self.is_2022:
+            return _cipher(self.name)(keys2022.session_subkey(key, salt))
+        return _cipher(self.name)(keys.subkey(key, salt))
 
     def aead(self, key: bytes) -> Aead:
         """The method's cipher under a key of `key_size` bytes."""

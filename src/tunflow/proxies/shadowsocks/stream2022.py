@@ -164,7 +164,7 @@ class _AnswerOpener(Opener):
         size = salt_size + 1 + 8 + salt_size + 2 + TAG_SIZE
         if len(data) < size:
             return 0
-        decrypt = self._method.aead(self._method.subkey(self._key, bytes(data[:salt_size]))).decrypt
+        decrypt = self._method.session(self._key, bytes(data[:salt_size])).decrypt
         header = decrypt(bytes(self._method.nonce_size), data[salt_size:size], None)
         if header[0] != ANSWER:
             raise BadPacket(f"a Shadowsocks header of type {header[0]} where an answer belongs")
@@ -194,7 +194,7 @@ class _RequestOpener(Opener):
         if len(data) < size:
             return 0
         salt = bytes(data[:salt_size])
-        decrypt = self._method.aead(self._method.subkey(self._key, salt)).decrypt
+        decrypt = self._method.session(self._key, salt).decrypt
         kind, timestamp, length = _FIXED.unpack(decrypt(bytes(self._method.nonce_size), data[salt_size:size], None))
         if kind != REQUEST:
             raise BadPacket(f"a Shadowsocks header of type {kind} where a request belongs")

@@ -19,7 +19,18 @@ from math import inf
 
 from tunflow.endpoint import Buffer
 from tunflow.stack.tcp.lifecycle import ABANDONED_TIMEOUT, HALF_CLOSED_IDLE, Lifecycle
-from tunflow.stack.tcp.state import State
+from tunflow.stack.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYN_HELD,
+    SYN_RECEIVED,
+    SYN_SENT,
+)
 from tunflow.stack.tcp.timestamps import LAYOUT, MAGIC, is_before
 from tunflow.wire.tcp import ACK, FIN, HEADER_SIZE, RST, SYN, parse_options
 
@@ -75,17 +86,12 @@ class TCPConnection(Lifecycle):
     @property
     def held(self) -> bool:
         """Whether the client's SYN waits for `accept` or `reject`."""
-        return self.state is State.SYN_HELD
+        return self.state is SYN_HELD
 
     @property
     def open(self) -> bool:
         """Whether both sides agreed that there is a connection, and it has not ended yet."""
-        return self.state >= State.ESTABLISHED
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is over, one way or the other."""
-        return self.state is State.CLOSED
+        return self.state >= ESTABLISHED
 
     def reject(self, reset: bool) -> None:
         """The far side refused (`reset`: answer with RST), or something else tells the client, or nothing does."""
@@ -114,38 +120,40 @@ class TCPConnection(Lifecycle):
         `more`: the caller will call again before this round is over, so only the largest segments leave now.
         """
         self.sender.queue(pieces)
-        if self.state >= State.ESTABLISHED:
+        if self.state >= ESTABLISHED:
             self._transmit(now, more)
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
-        if self.sender.fin_queued or self.state is State.CLOSED:
+        if self.sender.fin_queued or self.state is CLOSED:
             return
         self.sender.queue(last)
         self.sender.fin_queued = True
-        if self.state >= State.ESTABLISHED:
+        if self.state >= ESTABLISHED:
             self._transmit(now)
 
     def abandon(self, now: float) -> None:
         """The owner is done: nobody will take bytes any more. What is queued is still delivered, and then FIN."""
         self._owned = False
         self.user = None
-        if self.receiver.queued or (self.state is State.SYN_SENT and not self.sender.unsent_size):
+        if self.closed:
+            return
+        if self.receiver.queued or (self.state is SYN_SENT and not self.sender.unsent_size):
             self.abort()  # RFC 9293 §3.10.4 and RFC 2525 §2.17: bytes nobody read are a reset, not an orderly end
             return
         self.close_write(now)
-        if self.state is State.FIN_WAIT_2:
+        if self.state is FIN_WAIT_2:
             self._retransmit_at = now + ABANDONED_TIMEOUT
             self.host.schedule(self, self._retransmit_at)
 
     def abort(self) -> None:
         """End at once, with RST."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
-        if self.state is State.SYN_HELD:
+        if self.state is SYN_HELD:
             self.reject(reset=True)
             return
-        if self.state is not State.SYN_SENT:  # §3.10.5: nothing is there to reset yet
+        if self.state is not SYN_SENT:  # §3.10.5: nothing is there to reset yet
             self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
         self._finish()
         self.receiver.drop()
@@ -162,12 +170,12 @@ class TCPConnection(Lifecycle):
         size = end - payload_at
         if size < 0 or offset < 0x50:
             return  # a header that claims more than there is
-        if self.state <= State.SYN_RECEIVED:
-            if self.state is State.SYN_HELD:
+        if self.state <= SYN_RECEIVED:
+            if self.state is SYN_HELD:
                 if flags & RST and start == receiver.next:
                     self._reset_by_peer()
                 return
-            if self.state is State.SYN_SENT:
+            if self.state is SYN_SENT:
                 self._answered(packet, at, end, now)
                 return
             if self._is_active and flags & (SYN | ACK) == SYN | ACK and start + 1 == receiver.next:
@@ -212,7 +220,7 @@ class TCPConnection(Lifecycle):
         self._probes = 0
         if size:
             self._take_payload(start, memoryview(packet)[payload_at:end], now)
-        if flags & FIN and start + size == receiver.next and not self._fin_received and self.state is not State.CLOSED:
+        if flags & FIN and start + size == receiver.next and not self._fin_received and self.state is not CLOSED:
             self._take_fin(now)
 
     def _answered(self, packet: bytes, at: int, end: int, now: float) -> None:
@@ -235,7 +243,7 @@ class TCPConnection(Lifecycle):
         receiver.next = receiver.advertised = seq + 1
         self._negotiate(options, now)
         if not flags & ACK:
-            self._move(State.SYN_RECEIVED)  # simultaneous open: §3.5, figure 8
+            self._move(SYN_RECEIVED)  # simultaneous open: §3.5, figure 8
             self._offer(SYN | ACK, self._our_options(options, now), now)
             return
         receiver.advertised += min(receiver.window, 65535)
@@ -243,7 +251,7 @@ class TCPConnection(Lifecycle):
         self._establish(window, receiver.next, sender.next, now)
         if end > payload_at:
             self._take_payload(receiver.next, memoryview(packet)[payload_at:end], now)
-        if flags & FIN and seq + 1 + end - payload_at == receiver.next and self.state is not State.CLOSED:
+        if flags & FIN and seq + 1 + end - payload_at == receiver.next and self.state is not CLOSED:
             self._take_fin(now)
 
     def _is_acceptable(self, start: int, length: int) -> bool:
@@ -259,7 +267,7 @@ class TCPConnection(Lifecycle):
         if flags & RST:
             return False
         if flags & SYN:
-            if self.state is State.SYN_RECEIVED:
+            if self.state is SYN_RECEIVED:
                 self.host.outgoing.append(self._syn)  # our answer was lost
             else:
                 self._challenge(now)
@@ -284,7 +292,7 @@ class TCPConnection(Lifecycle):
         """Fifth check: the ACK field. Whether the segment is to be processed further."""
         sender = self.sender
         covered = ack - sender.una
-        if self.state is State.SYN_RECEIVED:
+        if self.state is SYN_RECEIVED:
             if covered != 0:
                 self._emit_reset(ack, 0, RST)
                 return False
@@ -317,7 +325,7 @@ class TCPConnection(Lifecycle):
             self._sign_of_loss(blocks, now)
         elif not opened:
             return True
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return False
         if sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
             self._transmit(now)
@@ -377,19 +385,19 @@ class TCPConnection(Lifecycle):
             sender.congestion.lost(sender.next - sender.una)
 
     def _fin_acknowledged(self, now: float) -> None:
-        if self.state is State.FIN_WAIT_1:
-            self._move(State.FIN_WAIT_2)
+        if self.state is FIN_WAIT_1:
+            self._move(FIN_WAIT_2)
             if not self._owned:
                 self._retransmit_at = now + ABANDONED_TIMEOUT
                 self.host.schedule(self, self._retransmit_at)
-        elif self.state is State.CLOSING:
+        elif self.state is CLOSING:
             self._linger()
-        elif self.state is State.LAST_ACK:
+        elif self.state is LAST_ACK:
             self._finish()
 
     def _take_payload(self, start: int, payload: memoryview, now: float) -> None:
         """Seventh step: the segment text."""
-        if self._fin_received or self.state is State.CLOSED:
+        if self._fin_received or self.state is CLOSED:
             return  # nothing may follow a FIN
         if not self._owned:
             self.abort()  # nobody can take it: RFC 9293 §3.10.4
@@ -416,15 +424,15 @@ class TCPConnection(Lifecycle):
         self.receiver.next += 1
         self._fin_received = True
         self._notify()
-        if self.state is State.ESTABLISHED:
-            self._move(State.CLOSE_WAIT)
+        if self.state is ESTABLISHED:
+            self._move(CLOSE_WAIT)
             self._delay_ack(now)  # the far side mostly closes soon after, and our FIN then carries the ACK
             self.host.watch_idle(now + HALF_CLOSED_IDLE)
-        elif self.state is State.FIN_WAIT_1:
-            self._move(State.CLOSING)
+        elif self.state is FIN_WAIT_1:
+            self._move(CLOSING)
             self._want_ack()
-        elif self.state is State.FIN_WAIT_2:
-            self._want_ack()
+        elif self.state is FIN_WAIT_2:
+            self.ack_due = True
             self._linger()
 
 

@@ -11,7 +11,7 @@ import struct
 from functools import lru_cache
 
 from tunflow.wire import virtio_net
-from tunflow.wire.checksum import fold, raw_sum
+from tunflow.wire.checksum import raw_sum
 from tunflow.wire.protocols import TCP
 
 _IPV4_TCP = struct.Struct("!HHIHH8sHHIIBBHHH")
@@ -92,8 +92,9 @@ class HeaderTemplate:
         vnet = self._cut if payload_size > self.mss else self._whole
         if self._is_ipv4:
             total = length + _IPV4_SIZE
+            ip_checksum = 0xFFFF ^ ((self._ip_sum + total) % 65535 or 65535)  # `checksum.fold` in place
             header = _IPV4_TCP.pack(
-                _VERSION_4, total, _DONT_FRAGMENT, HOP_LIMIT << 8 | TCP, ~fold(self._ip_sum + total) & 0xFFFF,
+                _VERSION_4, total, _DONT_FRAGMENT, HOP_LIMIT << 8 | TCP, ip_checksum,
                 self._addresses, self._source_port, self._destination_port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF,
                 tcp_size << 2, flags, window, (checksum & 0xFFFF) + (checksum >> 16), 0,
             )  # fmt: skip

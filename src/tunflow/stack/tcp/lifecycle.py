@@ -12,7 +12,7 @@ from math import inf
 from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.outbound import Outbound
 from tunflow.stack.tcp.rtt import RTO_AFTER_SYN_LOSS
-from tunflow.stack.tcp.state import State
+from tunflow.stack.tcp.state import CLOSED, ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from tunflow.stack.tcp.timestamps import SIZE as TIMESTAMPS_SIZE
 from tunflow.stack.tcp.timestamps import Timestamps
 from tunflow.wire.tcp import ACK, RST, SYN, Options, build_options
@@ -36,7 +36,7 @@ SYN_ACK_RETRIES = 5
 RETRIES = 10
 """RFC 9293 §3.8.3: R2 is at least 100 seconds of retransmission; ten doublings from 200 ms are over three minutes."""
 
-_TRIES = {State.SYN_SENT: SYN_RETRIES, State.SYN_RECEIVED: SYN_ACK_RETRIES}
+_TRIES = {SYN_SENT: SYN_RETRIES, SYN_RECEIVED: SYN_ACK_RETRIES}
 
 ABANDONED_TIMEOUT = 60.0
 """How long FIN-WAIT-2 lasts once nobody owns the connection: RFC 9293 §3.10.4 leaves it open, this is Linux's."""
@@ -58,8 +58,10 @@ _HARD = {Reason.PORT, Reason.ADMIN_PROHIBITED}
 """RFC 9293 §3.9.2.2: what ends an attempt to connect; the rest may pass."""
 
 
-_encoded = lru_cache(64)(build_options)
-"""Without timestamps the options of all SYN,ACKs are the same few."""
+@lru_cache(64)
+def _plain_options(mss: int, window_scale: int | None, sack_permitted: bool) -> bytes:
+    """The options of a SYN without timestamps: for nearly all connections the same."""
+    return build_options(Options(mss, window_scale, sack_permitted))
 
 
 class Lifecycle(Outbound):
@@ -72,7 +74,7 @@ class Lifecycle(Outbound):
     def connect(self, now: float) -> None:
         """Send a SYN: for `Stack.connect`, on a connection that no SYN made."""
         self._is_active = True
-        self.state = State.SYN_SENT
+        self.state = SYN_SENT
         self._choose_sequence(now)
         stamps = Timestamps(self.host.timestamp_offset(self.key), 0, 0, now)
         everything = Options(window_scale=WINDOW_SCALE, sack_permitted=True, timestamps=(stamps.value(now), 0))
@@ -83,22 +85,22 @@ class Lifecycle(Outbound):
         self._choose_sequence(now)
         self.syn = b""
         self._negotiate(self._syn_options, now)
-        self._move(State.SYN_RECEIVED)
+        self._move(SYN_RECEIVED)
         self._offer(SYN | ACK, self._our_options(self._syn_options, now), now)
 
     def _choose_sequence(self, now: float) -> None:
         sender = self.sender
         sender.una = sender.next = self.host.initial_sequence(self.key, now) + 1
 
-    def _our_options(self, offered: Options, now: float) -> Options:
+    def _our_options(self, offered: Options, now: float) -> bytes:
         """What our SYN says: everything that we speak, in an answer only what was `offered`."""
+        mss = self.host.mtu - (40 if self._is_ipv4 else 60)
+        scale = WINDOW_SCALE if offered.window_scale is not None else None
+        if offered.timestamps is None:
+            return _plain_options(mss, scale, offered.sack_permitted)
         stamps = self.timestamps
-        return Options(
-            mss=self.host.mtu - (40 if self._is_ipv4 else 60),
-            window_scale=WINDOW_SCALE if offered.window_scale is not None else None,
-            sack_permitted=offered.sack_permitted,
-            timestamps=offered.timestamps if stamps is None else (stamps.value(now), stamps.recent),
-        )
+        value = offered.timestamps if stamps is None else (stamps.value(now), stamps.recent)
+        return build_options(Options(mss, scale, offered.sack_permitted, timestamps=value))
 
     def _negotiate(self, options: Options, now: float) -> None:
         """Take the options of the client's SYN or SYN,ACK; ours offered all that we speak."""
@@ -111,23 +113,22 @@ class Lifecycle(Outbound):
         if options.timestamps is not None:
             offset = self.host.timestamp_offset(self.key)
             self.timestamps = Timestamps(offset, options.timestamps[0], self.receiver.next, now)
-        mss = self._common_mss(options)
-        if mss != self.mss or self.timestamps is not None:
-            self._set_mss(mss)
+        if self.timestamps is not None or self._is_active:  # else it is what it was when the SYN came
+            self._set_mss(self._common_mss(options))
 
-    def _offer(self, flags: int, options: Options, now: float) -> None:
+    def _offer(self, flags: int, options: bytes, now: float) -> None:
         """Send our SYN or SYN,ACK, and repeat it until it is answered."""
         host = self.host
         receiver = self.receiver
         window = min(receiver.window, 65535)  # RFC 7323 §2.2: the window of a SYN is never scaled
         receiver.advertised = receiver.next + window
         acked = receiver.next if flags & ACK else 0
-        self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, _encoded(options))
+        self._syn = self.template.build(self.sender.next - 1, acked, flags, window, 0, options)
         host.outgoing.append(self._syn)
         self._restart_timer(now)
 
     def _establish(self, window: int, start: int, ack: int, now: float) -> None:
-        self._move(State.ESTABLISHED)
+        self._move(ESTABLISHED)
         if self._is_active:
             self._notify()
         else:
@@ -142,13 +143,14 @@ class Lifecycle(Outbound):
         self._retransmit_at = inf
         self._tries = 0
         self._heard_at = now
-        self._transmit(now)
+        if sender.unsent_size or sender.fin_queued:
+            self._transmit(now)
 
     # Time.
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due; `host.schedule` is called again for what is not."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         if self._ack_at <= now:
             self._ack_at = inf
@@ -168,12 +170,12 @@ class Lifecycle(Outbound):
 
         When to look again, or None when the connection is over.
         """
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return None
         if self._widen_at <= now:
             self._widen_at = inf
             self._set_mss(self._common_mss(self._syn_options))
-        if self.state < State.ESTABLISHED:
+        if self.state < ESTABLISHED:
             return now + KEEPALIVE_INTERVAL
         due = self._heard_at + (HALF_CLOSED_IDLE if self._fin_received else KEEPALIVE_IDLE)
         due += self._probes * KEEPALIVE_INTERVAL
@@ -189,7 +191,7 @@ class Lifecycle(Outbound):
 
     def _retransmission_timeout(self, now: float) -> None:
         sender = self.sender
-        if self.state is State.FIN_WAIT_2:
+        if self.state is FIN_WAIT_2:
             self._retransmit_at = inf
             if self._owned:
                 return
@@ -210,7 +212,7 @@ class Lifecycle(Outbound):
         self._retransmit_at = now + sender.rtt.rto
         if limit is not None:
             self._retransmit_at = min(self._retransmit_at, self._stalled_at + limit)
-        if self.state < State.ESTABLISHED:
+        if self.state < ESTABLISHED:
             self.host.outgoing.append(self._syn)
         elif sender.flight:
             self._suspect_black_hole(now)
@@ -263,7 +265,7 @@ class Lifecycle(Outbound):
 
     def _time_out(self) -> None:
         self.was_reset = True
-        if self.state >= State.ESTABLISHED:
+        if self.state >= ESTABLISHED:
             self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
         self._finish()
 
@@ -275,7 +277,7 @@ class Lifecycle(Outbound):
         RFC 1191 §6, RFC 8201 §4. An error whose quote is not in flight is forged or old (RFC 5927 §4.1, §7).
         """
         sender = self.sender
-        if self.state < State.ESTABLISHED or (seq - sender.una) % (1 << 32) >= sender.next - sender.una:
+        if self.state < ESTABLISHED or (seq - sender.una) % (1 << 32) >= sender.next - sender.una:
             return
         mss = max(mtu, SMALLEST_MTU_V4 if self._is_ipv4 else SMALLEST_MTU_V6) - self._header_size
         if mss < self.mss:
@@ -291,7 +293,7 @@ class Lifecycle(Outbound):
         a hint and no more: anybody could have sent it (RFC 5927 §5.2).
         """
         sender = self.sender
-        if self.state is State.SYN_SENT:
+        if self.state is SYN_SENT:
             if (seq + 1 - sender.next) % (1 << 32):
                 return
             self.soft_error = reason
@@ -325,16 +327,19 @@ class Lifecycle(Outbound):
 
     def _linger(self) -> None:
         self.flush_ack()  # of the FIN: from now on only a repeated one is answered
-        self._move(State.TIME_WAIT)
+        self._move(TIME_WAIT)
         self._end(lingers=True)
 
     def _finish(self) -> None:
         self._end(lingers=False)
 
     def _end(self, lingers: bool) -> None:
-        was_half_open = not self._is_active and self.state in {State.SYN_HELD, State.SYN_RECEIVED}
-        self._move(State.CLOSED)
-        self.sender.drop()
+        was_half_open = self.state <= SYN_RECEIVED and not self._is_active
+        self._move(CLOSED)
+        self.closed = True
+        sender = self.sender
+        if sender.unsent_size or sender.una != sender.next:
+            sender.drop()
         if self.was_reset:
             if self.receiver.queued:
                 self._fin_received = False  # the end of a stream whose bytes are dropped is not its end

@@ -19,7 +19,16 @@ from tunflow.stack.tcp.flight import SentSegment
 from tunflow.stack.tcp.header import HeaderTemplate
 from tunflow.stack.tcp.receiver import Receiver
 from tunflow.stack.tcp.sender import Sender
-from tunflow.stack.tcp.state import State, check_move
+from tunflow.stack.tcp.state import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    LAST_ACK,
+    SYN_HELD,
+    TRANSITIONS,
+    State,
+    check_move,
+)
 from tunflow.stack.tcp.timestamps import SIZE as TIMESTAMPS_SIZE
 from tunflow.stack.tcp.timestamps import Timestamps
 from tunflow.wire.tcp import ACK, FIN, PSH, Options, build_options
@@ -79,7 +88,7 @@ class Outbound:
         "_ack_at", "_challenge_until", "_challenges", "_delays_acks", "_fin_received", "_heard_at", "_is_active",
         "_is_ipv4", "_is_probe", "_look_at", "_narrowed", "_owned", "_peer_scale", "_probes", "_probes_tail",
         "_retransmit_at", "_sacks", "_scale", "_stalled_at", "_syn", "_syn_options", "_tail", "_tries", "_widen_at",
-        "ack_due", "client", "host", "is_local", "key", "mss", "notified", "receiver", "sender", "soft_error",
+        "ack_due", "client", "closed", "host", "is_local", "key", "mss", "notified", "receiver", "sender", "soft_error",
         "state", "syn", "target", "template", "timestamps", "user", "user_timeout", "wake_at", "was_reset",
     )  # fmt: skip
 
@@ -92,7 +101,9 @@ class Outbound:
         self.target = target
         self.syn = syn
         """The IP packet that asked for the connection, for an ICMP error to quote."""
-        self.state = State.SYN_HELD
+        self.state = SYN_HELD
+        self.closed = False
+        """Whether the connection is over, one way or the other."""
         self.user: Any = None
         """The owner's own object; the stack does not look at it."""
         self.user_timeout: float | None = None
@@ -133,7 +144,7 @@ class Outbound:
         assert isinstance(target.host, bytes)
         self.template = HeaderTemplate(target.host, target.port, client.host, client.port, self.mss)
         self.receiver = Receiver(seq + 1, host.receive_limit, host.budget)
-        self.sender = Sender(0, self.mss, host.send_limit, _LARGEST_PACKET - self._header_size, host.budget)
+        self.sender = Sender(0, self.mss, host.send_limit, _LARGEST_PACKET - self.template.size, host.budget)
 
     @property
     def _header_size(self) -> int:
@@ -142,9 +153,9 @@ class Outbound:
 
     def _common_mss(self, options: Options) -> int:
         """RFC 9293 §3.7.1: what the client takes, and what the device carries, less our options."""
-        default = DEFAULT_MSS if self._is_ipv4 else DEFAULT_MSS_V6
         option_size = 0 if self.timestamps is None else TIMESTAMPS_SIZE
-        return max(SMALLEST_MSS, min((options.mss or default) - option_size, self.host.mtu - self._header_size))
+        default, header_size = (DEFAULT_MSS, 40) if self._is_ipv4 else (DEFAULT_MSS_V6, 60)
+        return max(SMALLEST_MSS, min(options.mss or default, self.host.mtu - header_size) - option_size)
 
     def _set_mss(self, mss: int) -> None:
         """Cut packets to this many bytes of payload from now on."""
@@ -165,6 +176,8 @@ class Outbound:
             if segment is None:
                 break
             self._emit_segment(segment, now)
+            if not sender.unsent_size and sender.losses is None and sender.fin_sent == sender.fin_queued:
+                break  # as `next_segment` would say
         if not was_empty:
             return
         if sender.flight:
@@ -198,8 +211,11 @@ class Outbound:
             self._emit(segment.pieces, size, segment.start, flags, now)
             return
         self._emit(segment.pieces, size, segment.start, flags | FIN, now)
-        if self.state in {State.ESTABLISHED, State.CLOSE_WAIT}:
-            self._move(State.FIN_WAIT_1 if self.state is State.ESTABLISHED else State.LAST_ACK)
+        state = self.state
+        if state is ESTABLISHED:
+            self._move(FIN_WAIT_1)
+        elif state is CLOSE_WAIT:
+            self._move(LAST_ACK)
 
     def _emit(self, pieces: Sequence[Buffer], size: int, seq: int, flags: int, now: float) -> None:
         receiver = self.receiver
@@ -248,7 +264,7 @@ class Outbound:
 
     def flush_ack(self) -> None:
         """Send the ACK that is due, if no segment carried it in the meantime."""
-        if self.ack_due and self.state >= State.ESTABLISHED:
+        if self.ack_due and self.state >= ESTABLISHED:
             self._emit([], 0, self.sender.next, ACK, self.host.now)
 
     def _want_ack(self) -> None:
@@ -264,7 +280,8 @@ class Outbound:
     # What the rest of the connection shares.
 
     def _move(self, state: State) -> None:
-        check_move(self.state, state)
+        if state not in TRANSITIONS[self.state]:
+            check_move(self.state, state)  # raises
         self.state = state
 
     def _notify(self) -> None:

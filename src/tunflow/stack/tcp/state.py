@@ -27,6 +27,20 @@ class State(IntEnum):
     TIME_WAIT = 10
 
 
+CLOSED = State.CLOSED
+SYN_HELD = State.SYN_HELD
+SYN_SENT = State.SYN_SENT
+SYN_RECEIVED = State.SYN_RECEIVED
+ESTABLISHED = State.ESTABLISHED
+FIN_WAIT_1 = State.FIN_WAIT_1
+FIN_WAIT_2 = State.FIN_WAIT_2
+CLOSE_WAIT = State.CLOSE_WAIT
+CLOSING = State.CLOSING
+LAST_ACK = State.LAST_ACK
+TIME_WAIT = State.TIME_WAIT
+"""The members by themselves: a look-up in an enum costs several times one in a module, and a short connection needs
+thirty."""
+
 OPENINGS: dict[State, str] = {
     State.SYN_HELD: "SYN received",
     State.SYN_SENT: "connect / send SYN",
