@@ -19,9 +19,11 @@ from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
+from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.driver import Driver
 from tunflow.io.name_server import DialerFor, NameServer
+from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import SocketOptions
 
 DEFAULT_RESOLVER = "tcp://1.1.1.1"
 
@@ -48,25 +50,37 @@ def dns_config(mode: str) -> DNSConfig | None:
     return DNSConfig({SERVERS: Group((upstream,))}, plan, FakeIP() if fake else None)
 
 
-def name_server(driver: Driver, config: DNSConfig, find: Callable[[str], Dialer | None] | None = None) -> NameServer:
-    """A name server for a driver. `find` knows the servers and groups of a profile. Raises LocalError."""
-    return NameServer(driver.reactor, config, dialers(driver, find), driver.sockets, driver.log)
+class Place(Protocol):
+    """What a name server asks from: mostly a driver."""
 
-
-class HasDialer(Protocol):
-    """What a resolver is asked through, if nothing else is said."""
+    @property
+    def reactor(self) -> Reactor:
+        """The loop."""
 
     @property
     def dialer(self) -> Dialer:
-        """The dialer of the moment."""
+        """What a resolver is asked through, if nothing else is said: the dialer of the moment."""
+
+    @property
+    def sockets(self) -> SocketOptions:
+        """Of its own sockets."""
+
+    @property
+    def log(self) -> CauseLog:
+        """Where it says what goes wrong."""
 
 
-def dialers(driver: HasDialer, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
+def name_server(place: Place, config: DNSConfig, find: Callable[[str], Dialer | None] | None = None) -> NameServer:
+    """The name server there. `find` knows the servers and groups of a profile. Raises LocalError."""
+    return NameServer(place.reactor, config, dialers(place, find), place.sockets, place.log)
+
+
+def dialers(place: Place, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
     """Finds the dialer that a resolver is asked through."""
 
     def dialer(via: str) -> Dialer:
         if via == TUNNEL:
-            return driver.dialer
+            return place.dialer
         if via == DIRECT:
             return DirectDialer()
         found = find(via) if find is not None else None

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import NamedTuple
 
-from tunflow.commands.dns_modes import dialers, dns_config
+from tunflow.commands.dns_modes import dns_config, name_server
 from tunflow.commands.flows import name_service
 from tunflow.commands.routed import Routed, route
 from tunflow.dns.config import SERVERS, DNSConfig, Group
@@ -15,14 +16,23 @@ from tunflow.dns.resolver import Lookup, Plan
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import parse_upstream
 from tunflow.io.cause_log import CauseLog
-from tunflow.io.name_server import NameServer
+from tunflow.io.dialers import Dialer
 from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import UNMARKED
+from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.manager.explain import LookedUp
 from tunflow.manager.profile import Profile
 
 PATIENCE = 12.0
 """Seconds for both kinds of addresses."""
+
+
+class _Here(NamedTuple):
+    """The `Place` of a name server without a tunnel."""
+
+    reactor: Reactor
+    dialer: Dialer
+    sockets: SocketOptions
+    log: CauseLog
 
 
 def look_up(profile: Profile, name: str) -> LookedUp:
@@ -48,7 +58,7 @@ def _config(routed: Routed) -> DNSConfig | None:
 def _ask(routed: Routed, config: DNSConfig, name: str) -> LookedUp:
     reactor = Reactor()
     log = CauseLog(lambda _: None, lambda: reactor.now)
-    names = NameServer(reactor, config, dialers(routed, routed.policy.dialer), UNMARKED, log)
+    names = name_server(_Here(reactor, routed.dialer, UNMARKED, log), config, routed.policy.dialer)
     steps: list[str] = []
 
     def finished(lookup: Lookup, outcome: str) -> None:

@@ -7,6 +7,7 @@ are arguments, so a table of them is a test.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -42,7 +43,7 @@ class Step:
         return f"{self.reply.server}: {self.verdict}: {self.why}" if self.reply else f"{self.verdict}: {self.why}"
 
 
-class Selection:
+class Selection(ABC):
     """One lookup; the base of the policies."""
 
     def __init__(self, groups: tuple[str, ...]) -> None:
@@ -59,15 +60,15 @@ class Selection:
         """Whether nothing that may still come changes the outcome."""
         return self.chosen is not None or self._silent.issuperset(self.groups)
 
+    @abstractmethod
     def heard(self, reply: Reply, now: float) -> None:
         """A resolver replied."""
-        raise NotImplementedError
 
     def ended(self, group: str, now: float) -> None:  # noqa: ARG002
         """No more comes from a group."""
         self._silent.add(group)
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:  # noqa: B027 - most wait for nothing
         """`due` has come."""
 
     def take(self, reply: Reply, why: str) -> None:

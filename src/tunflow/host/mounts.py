@@ -95,7 +95,7 @@ def _hide_daemons() -> set[str]:
 def _lay_over(target: str, text: str) -> None:
     """Bind a file with `text` over the file `target`, which must not be a symbolic link."""
     folder = str(Path(target).parent)
-    with _handle(target) as beneath:
+    with handle(target) as beneath:
         # The file has to come from a mount of this namespace. A tmpfs over its own folder serves for the moment; the
         # handle leads beneath it.
         _mount_tmpfs(folder)
@@ -109,7 +109,7 @@ def _lay_over(target: str, text: str) -> None:
 def _lay_over_folder(path: Path, target: str, text: str) -> None:
     """Make `path` a file with `text` where there is none to lay it over, by a read-only overlay on its folder."""
     folder = str(path.parent)
-    with _handle(folder) as beneath:
+    with handle(folder) as beneath:
         _mount_tmpfs(folder)
         layer = Path(folder, "layer")
         layer.mkdir()
@@ -134,7 +134,7 @@ def _fill(folder: str, files: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _handle(path: str) -> Iterator[str]:
+def handle(path: str) -> Iterator[str]:
     """A path that leads to what `path` leads to now, also after something is mounted over it."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:

@@ -12,6 +12,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from tunflow.host.mounts import handle
 from tunflow.host.syscalls import (
     MNT_DETACH,
     MS_BIND,
@@ -37,13 +38,13 @@ def renew() -> bool:
         flags |= MS_RDONLY
     with ExitStack() as handles:
         try:
-            kept = [(point, _handle(point, handles)) for point in points]
+            kept = [(point, handles.enter_context(handle(point))) for point in points]
             mount("sysfs", _SYS, "sysfs", flags)
         except OSError:
             return False
         try:
-            for point, fd in kept:
-                mount(f"/proc/self/fd/{fd}", point, "", MS_BIND | MS_REC)
+            for point, beneath in kept:
+                mount(beneath, point, "", MS_BIND | MS_REC)
         except OSError:
             unmount(_SYS, MNT_DETACH)
             return False
@@ -63,12 +64,6 @@ def submounts(mountinfo: str) -> list[str] | None:
     if top is None:
         return None
     return [_unescape(point) for _, parent, _, _, point in mounts if parent == top]
-
-
-def _handle(path: str, handles: ExitStack) -> int:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    handles.callback(os.close, fd)
-    return fd
 
 
 def _unescape(point: str) -> str:

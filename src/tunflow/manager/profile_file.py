@@ -6,17 +6,15 @@ written into an existing file keeps its comments and order.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.manager.profile import Profile, is_profile_name
 from tunflow.manager.toml_lines import lines_of
+from tunflow.manager.whole_file import write_whole
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of the largest profile: rules by the thousand belong into a rule set."""
@@ -60,7 +58,7 @@ def save(profile: Profile, path: Path) -> None:
     except (TOMLKitError, LocalError):
         document = tomlkit.document()
     _update(document, as_data(profile))
-    write_privately(path, tomlkit.dumps(document).rstrip("\n") + "\n")
+    write_whole(path, (tomlkit.dumps(document).rstrip("\n") + "\n").encode(), private=True)
 
 
 def as_data(profile: Profile) -> dict[str, Any]:
@@ -77,25 +75,6 @@ def holds_secrets(profile: Profile) -> bool:
         *(link for server in profile.servers.values() for link in (server.url or "", *server.chain)),
     ]
     return bool(profile.provider_configuration) or any("@" in link or link.startswith("ss://") for link in links)
-
-
-def write_privately(path: Path, text: str) -> None:
-    """Replace a file's contents in one step; only the owner can read it. Raises LocalError."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise LocalError(f"cannot write {path}: {error.strerror}") from None
 
 
 def read(path: Path) -> str:

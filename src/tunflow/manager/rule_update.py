@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from tunflow.errors import BadPacket, LocalError, RemoteError
 from tunflow.manager import rule_data
 from tunflow.manager.fetch import Answer, fetch_changed
 from tunflow.manager.profile import Profile
+from tunflow.manager.whole_file import write_whole
 from tunflow.rules.delegated import parse_delegated_untrusted
 from tunflow.rules.rule_set import parse_rule_set
 
@@ -117,14 +116,14 @@ def _update(source: Source, place: Path, force: bool, fetch: Fetch) -> Outcome:
         raise RemoteError(f"what was fetched is not taken: {error}") from None
     if before is not None and count < before * SHRINKS_TO and not force:
         raise RemoteError(f"the new list has {count} entries, the old one {before}: not taken without --force")
-    _replace(path, answer.content)
+    write_whole(path, answer.content, private=False)
     facts = {
         "url": source.url,
         "etag": answer.etag,
         "sha256": hashlib.sha256(answer.content).hexdigest(),
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _replace(_record_path(path), json.dumps(facts, indent=2).encode() + b"\n")
+    write_whole(_record_path(path), json.dumps(facts, indent=2).encode() + b"\n", private=False)
     return Outcome(source.name, "updated", count, before)
 
 
@@ -168,23 +167,3 @@ def _record(path: Path, url: str, content: bytes | None) -> dict[str, Any]:
         if isinstance(record, dict) and record.get("url") == url and record.get("sha256") == digest:
             return record
     return {}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one step: whoever reads has the old one or the new one. Raises LocalError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise LocalError(f"cannot write {path}: {error.strerror}") from None

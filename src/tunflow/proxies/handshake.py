@@ -6,6 +6,7 @@ this is a codec that changes nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer
@@ -15,7 +16,7 @@ LONGEST_ANSWER = 16 * 1024
 """Bytes of an answer that is not whole; servers limit header blocks to 8 or 16 KB."""
 
 
-class Handshake:
+class Handshake(ABC):
     """A stream codec (see `StreamCodec`) that talks before the flow, and then lets it through as it is."""
 
     __slots__ = ("_answered", "_say", "established")
@@ -55,12 +56,12 @@ class Handshake:
         """Nothing: the connection's end is the flow's."""
         return []
 
+    @abstractmethod
     def _hear_untrusted(self, data: memoryview) -> int:
         """Take one message from the front of `data`; how many bytes it had, 0 if it is not whole.
 
         Raises BadPacket and ProxyRefused.
         """
-        raise NotImplementedError
 
     def _stands(self) -> None:
         """The last answer was heard, and it was yes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -62,7 +63,7 @@ class Condition(Protocol):
         """The answer, or what it takes."""
 
 
-class NameCondition:
+class NameCondition(ABC):
     """A condition on the name."""
 
     __slots__ = ()
@@ -73,9 +74,9 @@ class NameCondition:
             return False if facts.name_sought else Need.NAME
         return self.names(facts.name)
 
+    @abstractmethod
     def names(self, name: str) -> bool:
         """Whether `name` is meant."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
