@@ -146,3 +146,67 @@ def test_whatever_comes_goes_on(packets):
 
 def _whole(packet) -> list[bytes]:
     return [b"".join(packet[1:])] if packet[0] == virtio_net.PLAIN else cut([packet])
+
+
+@pytest.mark.parametrize("start", [0, 2**32 - 250])
+@pytest.mark.parametrize("identification", [7, 65533])
+def test_numbers_that_wrap_in_the_middle_of_a_run(start, identification):
+    packets = [
+        plain(start + number * 100, b"x" * 100, identification=(identification + number) & 0xFFFF)
+        for number in range(8)
+    ]
+    (joined,) = coalesce(packets)
+    assert cut([joined]) == packets
+
+
+def test_a_sequence_number_that_wraps_does_not_reach_the_next_port():
+    """The header of the second flow's segment is the first's as a number, plus what each segment adds to it."""
+    packets = [plain(2**32 - 200 + number * 100, b"x" * 100, identification=number) for number in range(2)]
+    stranger = bytearray(plain(0, b"x" * 100, identification=2))
+    stranger[22:24] = (3).to_bytes(2, "big")  # the destination port is 2
+    stranger[36:38] = bytes(2)
+    stranger[36:38] = transport_checksum(SRC, DST, protocols.TCP, bytes(stranger[20:])).to_bytes(2, "big")
+    joined = coalesce([*packets, bytes(stranger)])
+    assert len(joined) == 2
+    assert cut(joined) == [*packets, bytes(stranger)]
+
+
+@pytest.mark.parametrize(("size", "last"), [(99, 0), (99, 34), (100, 33), (100, 100)])
+def test_any_one_wrong_segment_of_a_run_goes_alone(size, last):
+    """Of odd and of even length, at every place; the rest is joined, and nothing is lost."""
+    right = run(7, size=size, last=last)
+    for at in range(len(right)):
+        packets = [*right[:at], right[at][:-1] + bytes([right[at][-1] ^ 0x10]), *right[at + 1 :]]
+        joined = coalesce(packets)
+        assert cut(joined) == packets
+        assert (virtio_net.PLAIN, packets[at]) in [(front, bytes(rest[0])) for front, *rest in joined]
+        assert len(joined) == 1 + (at > 0) + (at + 1 < len(packets))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([2**32 - 250, 0, 65536 - 50]),
+            st.sampled_from([0, 65533]),
+            st.sampled_from([100, 100, 100, 50]),
+            st.sampled_from([80, 81]),
+            st.sampled_from([tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH]),
+        ),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_the_quick_way_finds_what_taking_headers_apart_finds(kinds):
+    sent: dict[tuple[int, int], int] = {}
+    packets = []
+    for start, identification, size, source, flags in kinds:
+        number = sent.setdefault((start, source), 0)
+        sent[start, source] += size
+        packets.append(
+            plain(start + number, b"p" * size, identification=identification + number // 100 & 0xFFFF, source=source,
+                  flags=flags)
+        )  # fmt: skip
+    quick = [b"".join(packet) for packet in coalesce(packets)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tunflow.wire.coalesce._Run.follow", lambda self, packets, index: index)
+        assert quick == [b"".join(packet) for packet in coalesce(packets)]

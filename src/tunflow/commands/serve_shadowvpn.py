@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from tunflow.commands.serve import log_line, stop_on_signals
 from tunflow.errors import LocalError
+from tunflow.host.links import QUEUE
 from tunflow.host.masquerade import Masquerade
 from tunflow.host.netlink import RouteSocket
 from tunflow.host.tun import TunDevice
@@ -63,6 +64,7 @@ def _configure(name: str, config: ShadowVPNConfig) -> None:
     try:
         with RouteSocket() as route:
             route.set_mtu(index, config.mtu)
+            route.set_queue(index, QUEUE)
             route.set_up(index)
             route.add_address(index, str(config.net.ip), config.net.network.prefixlen)
     except OSError as error:

@@ -15,8 +15,11 @@ from typing import Any
 
 from tunflow.endpoint import Buffer
 from tunflow.io.dialer import SocketAddress
-from tunflow.io.udp_relay import LARGEST, LARGEST_RUN, UDP_GRO, UDP_SEGMENT
+from tunflow.io.udp_relay import LARGEST, UDP_GRO, UDP_SEGMENT
 from tunflow.stack.udp import MAX_BATCH
+
+LARGEST_RUN = 65_000
+"""Bytes of datagrams that leave in one call: one IP packet of the largest kind, less its headers."""
 
 BUFFER = 4 << 20
 """Bytes of buffers asked of the kernel each way; without privileges it gives what net.core.rmem_max allows."""
@@ -70,17 +73,17 @@ class DatagramBatches:
             start = end
         return count
 
-    def receive(self, most: int) -> Iterator[tuple[memoryview, Any]]:
-        """Up to `most` datagrams, or as many batches, and where from; each is valid until the next is asked for."""
+    def receive(self, most: int) -> Iterator[tuple[list[bytes], Any]]:
+        """Up to `most` datagrams, or as many batches of them, each batch with where it came from."""
         scratch = self._scratch
         for _ in range(most):
             try:
                 size, control, _, source = self._sock.recvmsg_into((scratch,), _CONTROL)
             except BlockingIOError:
                 return
+            whole = scratch[:size].tobytes()
             step = _GRO_SIZE.unpack(control[0][2])[0] if control else size
-            for start in range(0, size, step or 1):
-                yield scratch[start : min(start + step, size)], source
+            yield ([whole[start : start + step] for start in range(0, size, step)] if step < size else [whole]), source
 
     def _transmit(self, pieces: Sequence[Buffer], gso_size: int, to: SocketAddress | None) -> None:
         control = ((socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(gso_size)),) if gso_size else ()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunflow.endpoint import endpoint
-from tunflow.errors import BadPacket, LocalError
+from tunflow.errors import LocalError
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings
@@ -71,7 +71,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
             self._asked = True
 
     async def _receive(self) -> None:
-        open_untrusted, flow = self._sealer.open_untrusted, self.packet_flow
+        open_untrusted, flow = self._sealer.open_all_untrusted, self.packet_flow
         token_size = len(self._config.user_tokens[0]) if self._config.user_tokens else 0
         while True:
             session = self._session
@@ -81,13 +81,10 @@ class ShadowVPNProvider(PacketTunnelProvider):
                 if session is self._session:
                     await asyncio.sleep(0.1)  # an ICMP error about what we sent, or the session is being renewed
                 continue
-            packets = []
-            for datagram in datagrams:
-                try:
-                    packets.append(open_untrusted(datagram, token_size)[1])
-                except BadPacket:
-                    continue  # as the original does, without a word
+            packets = open_untrusted(datagrams, token_size)  # the rest is dropped without a word, as the original does
             if packets:
+                if token_size:
+                    packets = [packet[token_size:] for packet in packets]
                 self._heard = True
                 flow.write_super_packets(coalesce(packets))
 

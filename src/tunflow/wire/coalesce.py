@@ -6,7 +6,8 @@ one write, the system's TCP one pass, and it is answered with one ACK instead of
 Rules, the kernel's (Linux net/ipv4/tcp_offload.c):
 - joined is only what says the same but for sequence number, identification, checksums, FIN and PSH: nothing is lost
   that a receiver could see. Everything else goes on as it came, and a flow's packets stay in order;
-- both checksums of a segment are verified before it is joined, for afterwards nobody could: a wrong one goes on alone;
+- both checksums of a segment are verified before it is joined, for afterwards nobody could: a wrong one goes on alone.
+  The sum over a whole run says so for all of its segments; only when it is wrong is each looked at;
 - FIN, PSH or a short segment ends a super-segment. Pure ACKs are not joined: a sender counts them;
 - nothing is held back: what can be joined is what came together.
 
@@ -43,12 +44,12 @@ _OTHER_FLAGS = _FLAGS & ~(_ENDS | tcp.ECE)
 class _Run:
     """A segment, and those that follow it."""
 
-    __slots__ = ("first", "head", "identification", "pieces", "same", "sequence", "size", "total", "word")
+    __slots__ = ("head", "identification", "packets", "same", "sequence", "size", "total")
 
     def __init__(
         self, first: memoryview, head: int, same: tuple[object, ...], sequence: int, identification: int
     ) -> None:
-        self.first = first
+        self.packets = [first]
         self.head = head
         self.same = same
         self.size = len(first) - head
@@ -58,21 +59,62 @@ class _Run:
         self.sequence = (sequence + self.size) & 0xFFFFFFFF
         """Of the segment that would follow, and so is `identification`."""
         self.identification = (identification + 1) & 0xFFFF
-        self.pieces: list[Buffer] = []
-        self.word = 0
-        """The flags of the last one."""
+
+    def add(self, packet: memoryview, size: int) -> None:
+        """Take the next segment, which has `size` bytes of payload."""
+        self.packets.append(packet)
+        self.total += size
+        self.sequence = (self.sequence + size) & 0xFFFFFFFF
+        self.identification = (self.identification + 1) & 0xFFFF
+
+    def follow(self, packets: Sequence[Buffer], index: int) -> int:
+        """Take the packets from `index` on whose headers are just those to be expected; the index behind them.
+
+        A header as one number grows by the same from one segment to the next. This only finds quickly what taking the
+        header apart would find too.
+        """
+        head, size = self.head, self.size
+        last = self.packets[-1]
+        ignored = 0xFFFF << 8 * (head - 12) | 0xFFFF << 8 * (head - ipv4.HEADER_SIZE - 18)  # the checksums
+        step = size << 8 * (head - ipv4.HEADER_SIZE - 8)
+        # Neither number may overflow into its neighbour: another flow's ports are not what follows.
+        most = min((ipv4.MAX_PACKET - self.total) // size, (0xFFFFFFFF - (self.sequence - size & 0xFFFFFFFF)) // size)
+        if last[6] & _DONT_FRAGMENT >> 8:
+            ignored |= 0xFFFF << 8 * (head - 6)
+        else:
+            step += 1 << 8 * (head - 6)
+            most = min(most, 0xFFFF - (self.identification - 1 & 0xFFFF))
+        mask = (1 << 8 * head) - 1 & ~ignored
+        expected = (int.from_bytes(last[:head], "big") & mask) + step
+        length = head + size
+        start = index
+        for packet in packets[start : start + most]:
+            if len(packet) != length or int.from_bytes(packet[:head], "big") & mask != expected:
+                break
+            expected += step
+            index += 1
+        if index > start:
+            count = index - start
+            self.packets += map(memoryview, packets[start:index])
+            self.total += count * size
+            self.sequence = (self.sequence + count * size) & 0xFFFFFFFF
+            self.identification = (self.identification + count) & 0xFFFF
+        return index
 
 
 def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
     """The packets, each behind a virtio-net header, with what belongs together in one."""
     if len(packets) == 1:
         return [(virtio_net.PLAIN, packets[0])]
-    runs: list[Packet | _Run] = []
+    runs: list[Buffer | _Run] = []
     open_runs: dict[tuple[bytes, int], _Run] = {}
-    for packet in packets:
+    index, count = 0, len(packets)
+    while index < count:
+        packet = packets[index]
+        index += 1
         size = len(packet)
         if not _SMALLEST <= size <= LARGEST_JOINED or packet[0] != _PLAIN_IPV4 or packet[9] != protocols.TCP:
-            runs.append((virtio_net.PLAIN, packet))
+            runs.append(packet)
             continue
         tos, length, identification, fragment, ttl, addresses, ports, sequence, acknowledgement, word, window, _, _ = (
             _HEADERS.unpack_from(packet)
@@ -86,62 +128,84 @@ def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
             or not _SMALLEST <= head < size
             or fragment & ~_DONT_FRAGMENT
         ):
-            runs.append((virtio_net.PLAIN, packet))
+            runs.append(packet)
             continue
         view = memoryview(packet)
+        payload = size - head
         same = (acknowledgement, window, word & ~_ENDS, tos, ttl, fragment, bytes(view[_SMALLEST:head]))
         if (
             run is not None
             and run.sequence == sequence
             and run.same == same
             and (fragment or run.identification == identification)
-            and run.size >= size - head
-            and run.total + size - head <= ipv4.MAX_PACKET
-            and (run.pieces or _is_right(run.first))
-            and _is_right(view)
+            and run.size >= payload
+            and run.total + payload <= ipv4.MAX_PACKET
         ):
-            run.pieces.append(view[head:])
-            run.total += size - head
-            run.sequence = (sequence + size - head) & 0xFFFFFFFF
-            run.identification = (identification + 1) & 0xFFFF
-            run.word = word
-            if not word & _ENDS and run.size == size - head:
-                open_runs[flow] = run
-            continue
-        run = _Run(view, head, same, sequence, identification)
-        runs.append(run)
-        if not word & _ENDS:
+            run.add(view, payload)
+        else:
+            run = _Run(view, head, same, sequence, identification)
+            runs.append(run)
+        if not word & _ENDS and run.size == payload:
             open_runs[flow] = run
-    return [_joined(run) if isinstance(run, _Run) else run for run in runs]
+            index = run.follow(packets, index)
+    out: list[Packet] = []
+    for each in runs:
+        if isinstance(each, _Run):
+            out += _finished(each.packets)
+        else:
+            out.append((virtio_net.PLAIN, each))
+    return out
 
 
-def _is_right(packet: memoryview) -> bool:
-    """Whether both checksums are. A number modulo 65535 is its ones'-complement sum; see `wire.checksum`."""
+def _finished(packets: Sequence[memoryview]) -> list[Packet]:
+    """What becomes of a run: joined, but for segments with a wrong checksum."""
+    if len(packets) == 1 or _are_right(packets):
+        return [_joined(packets)]
+    out: list[Packet] = []
+    right: list[memoryview] = []
+    for packet in packets:
+        if _are_right((packet,)):
+            right.append(packet)
+            continue
+        if right:
+            out.append(_joined(right))
+            right = []
+        out.append((virtio_net.PLAIN, packet))
+    return [*out, _joined(right)] if right else out
+
+
+def _are_right(packets: Sequence[memoryview]) -> bool:
+    """Whether both checksums are, of packets of which all but the last are of one length.
+
+    A number modulo 65535 is its ones'-complement sum (`wire.checksum`): over the whole packet that of its segment, for
+    over its IP header it is none.
+    """
+    *rest, last = packets
+    size = len(packets[0])
+    whole = sum([int.from_bytes(packet, "big") for packet in rest])
+    end = int.from_bytes(last, "big")
+    total = (whole << 8 if size & 1 else whole) + (end << 8 if len(last) & 1 else end)
     start = ipv4.HEADER_SIZE
-    if int.from_bytes(packet[:start], "big") % 65535:
-        return False
-    segment = packet[start:]
-    total = int.from_bytes(packet[12:start], "big") + protocols.TCP + len(segment)
-    # A quarter at a time: the sum of four short numbers is had sooner than the remainder of a long one.
-    quarter = len(segment) // 8 * 2
-    for at in (0, quarter, 2 * quarter):
-        total += int.from_bytes(segment[at : at + quarter], "big")
-    rest = int.from_bytes(segment[3 * quarter :], "big")
-    return not (total + (rest << 8 if len(segment) & 1 else rest)) % 65535
+    lengths = len(rest) * (size - start) + len(last) - start
+    pseudo = len(packets) * (int.from_bytes(last[12:start], "big") + protocols.TCP) + lengths
+    return not (total + pseudo) % 65535
 
 
-def _joined(run: _Run) -> Packet:
-    if not run.pieces:
-        return (virtio_net.PLAIN, run.first)
-    start, head = ipv4.HEADER_SIZE, run.head
-    headers = bytearray(run.first[:head])
-    struct.pack_into("!H", headers, 2, run.total)
+def _joined(packets: Sequence[memoryview]) -> Packet:
+    first = packets[0]
+    if len(packets) == 1:
+        return (virtio_net.PLAIN, first)
+    start, head = ipv4.HEADER_SIZE, ipv4.HEADER_SIZE + (first[ipv4.HEADER_SIZE + 12] >> 4) * 4
+    pieces = [packet[head:] for packet in packets]
+    total = head + sum(map(len, pieces))
+    headers = bytearray(first[:head])
+    struct.pack_into("!H", headers, 2, total)
     struct.pack_into("!H", headers, 10, 0)
     struct.pack_into("!H", headers, 10, checksum(headers[:start]))
-    struct.pack_into("!H", headers, start + 12, run.word)
-    partial = pseudo_sum(bytes(headers[12:16]), bytes(headers[16:20]), protocols.TCP, run.total - start)
+    headers[start + 12 : start + 14] = packets[-1][start + 12 : start + 14]  # FIN and PSH
+    partial = pseudo_sum(bytes(headers[12:16]), bytes(headers[16:20]), protocols.TCP, total - start)
     struct.pack_into("!H", headers, start + tcp.CHECKSUM_OFFSET, partial)
     front = virtio_net.HEADER.pack(
-        virtio_net.NEEDS_CSUM, virtio_net.GSO_TCPV4, head, run.size, start, tcp.CHECKSUM_OFFSET
+        virtio_net.NEEDS_CSUM, virtio_net.GSO_TCPV4, head, len(first) - head, start, tcp.CHECKSUM_OFFSET
     )
-    return (front, headers, run.first[head:], *run.pieces)
+    return (front, headers, *pieces)

@@ -18,7 +18,7 @@ from tunflow.providers.connections import TCPConnection, UDPSession
 CONNECT_TIMEOUT = 15.0
 """Seconds for each address of a host."""
 
-BATCH = 16
+BATCH = 8
 """Datagrams, or as many batches of them, that one read takes from the socket."""
 
 LARGEST_DATAGRAM = 65507
@@ -127,7 +127,9 @@ class SocketUDPSession(UDPSession):
         while True:
             self._check_open()
             if self._readable:
-                datagrams = [bytes(datagram) for datagram, _ in self._batches.receive(BATCH)]
+                datagrams: list[bytes] = []
+                for batch, _ in self._batches.receive(BATCH):
+                    datagrams += batch
                 if datagrams:
                     return datagrams
                 self._readable = False

@@ -75,16 +75,18 @@ class PureBox:
             datagrams.append(nonce + Poly1305.generate_tag(one_time, ciphertext) + ciphertext)
         return datagrams
 
-    def open(self, datagram: Buffer) -> bytes | None:
-        """The plaintext, or None."""
-        whole = bytes(datagram)
-        data = whole[OVERHEAD:]
-        one_time, plaintext = self._crypt(whole[:NONCE_SIZE], data)
-        try:
-            Poly1305.verify_tag(one_time, data, whole[NONCE_SIZE:OVERHEAD])
-        except InvalidSignature:
-            return None
-        return plaintext
+    def open(self, datagrams: Sequence[bytes]) -> list[memoryview]:
+        """The plaintexts."""
+        plaintexts = []
+        for datagram in datagrams:
+            data = datagram[OVERHEAD:]
+            one_time, plaintext = self._crypt(datagram[:NONCE_SIZE], data)
+            try:
+                Poly1305.verify_tag(one_time, data, datagram[NONCE_SIZE:OVERHEAD])
+            except InvalidSignature:
+                continue
+            plaintexts.append(memoryview(plaintext))
+        return plaintexts
 
     def _crypt(self, nonce: bytes, data: bytes) -> tuple[bytes, bytes]:
         """The key of Poly1305, and the data XORed with the keystream behind it."""

@@ -37,8 +37,8 @@ class SecretBox(Protocol):
     def seal(self, nonces: bytes, front: bytes, packets: Sequence[Buffer]) -> list[bytes]:
         """Nonce, tag and ciphertext of each packet, `front` before it; `nonces` are joined, one for each."""
 
-    def open(self, datagram: Buffer) -> bytes | None:
-        """The plaintext of nonce, tag and ciphertext, which are all there; None when the tag is wrong."""
+    def open(self, datagrams: Sequence[bytes]) -> list[memoryview]:
+        """The plaintexts of those whose tag is right, each valid until the next call; `OVERHEAD` bytes are there."""
 
 
 def master_key(password: bytes) -> bytes:
@@ -57,11 +57,15 @@ class Sealer:
         """The datagrams for whole packets; `token` names the user to a server that has several."""
         return self._box.seal(self._random(NONCE_SIZE * len(packets)), token, packets)
 
+    def open_all_untrusted(self, datagrams: Sequence[bytes], token_size: int = 0) -> list[memoryview]:
+        """What is in those that authenticate: user token (`token_size` bytes) and packet, valid until the next call."""
+        least = OVERHEAD + token_size
+        if min(map(len, datagrams), default=least) < least:
+            datagrams = [datagram for datagram in datagrams if len(datagram) >= least]
+        return self._box.open(datagrams)
+
     def open_untrusted(self, datagram: Buffer, token_size: int = 0) -> tuple[bytes, memoryview]:
-        """The user token (`token_size` bytes) and the packet in a datagram. Raises BadPacket."""
-        if len(datagram) < OVERHEAD + token_size:
-            raise BadPacket(f"datagram of {len(datagram)} bytes, shorter than its overhead")
-        plaintext = self._box.open(datagram)
-        if plaintext is None:
-            raise BadPacket("datagram that does not authenticate")
-        return plaintext[:token_size], memoryview(plaintext)[token_size:]
+        """The user token (`token_size` bytes) and the packet in one datagram. Raises BadPacket."""
+        for plaintext in self.open_all_untrusted([bytes(datagram)], token_size):
+            return bytes(plaintext[:token_size]), plaintext[token_size:]
+        raise BadPacket("datagram that is too short or does not authenticate")
