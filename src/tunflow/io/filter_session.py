@@ -14,11 +14,25 @@ from tunflow.endpoint import Buffer
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
-from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, Action, DataVerdict, NewFlowVerdict
+from tunflow.providers.filter_verdicts import (
+    FILTER_FLOW_BYTES_MAX,
+    Action,
+    DataVerdict,
+    NewFlowVerdict,
+    StatisticsReportFrequency,
+)
 from tunflow.providers.filter_window import FilterWindow
 
 LONG_HEADER = 0x80
 """The first bit of a datagram that may open a QUIC connection (RFC 9000 §17.2)."""
+
+STATISTICS_PERIODS = {
+    StatisticsReportFrequency.NONE: 0.0,
+    StatisticsReportFrequency.LOW: 5.0,
+    StatisticsReportFrequency.MEDIUM: 1.0,
+    StatisticsReportFrequency.HIGH: 0.5,
+}
+"""Seconds (NEFilterReportFrequency)."""
 
 Verdict = NewFlowVerdict | DataVerdict
 _V = TypeVar("_V")
@@ -44,6 +58,9 @@ class Keeper(Protocol):
     def report(self, report: FilterReport) -> None:
         """Pass a report on."""
 
+    def watch(self, session: FilterSession) -> None:
+        """Reports of the session are wanted: of its end, and now and then of its bytes."""
+
     def ended(self, session: FilterSession) -> None:
         """The session is over."""
 
@@ -65,11 +82,17 @@ class FilterSession:
         """For a refused flow: what its client is shown first."""
         self.paused = False
         self.changed: Callable[[], None] = _nothing
-        self.bytes_out = 0
-        self.bytes_in = 0
+        self.count: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Tells how many bytes have passed to the client, and from it."""
+        self.statistics_due: float | None = None
+        """When the next statistics are to be reported, by the keeper's clock; None for never."""
+        self._statistics_period = 0.0
+        self._offset = 0
+        """Bytes of datagrams that the provider was shown and let pass."""
         self.has_begun = False
         """Whether anything of the flow has passed or may have."""
         self._reporting = False
+        self._outcome = ReportAction.ALLOW
 
     def begin(self) -> None:
         """Ask about the new flow."""
@@ -80,13 +103,13 @@ class FilterSession:
         """Take a verdict about the whole flow."""
         action = verdict.action
         self.paused = False
-        self._reporting = self._reporting or verdict.should_report
+        self._note_wishes(verdict)
         if action is Action.ALLOW or action is Action.URL_APPEND:
             # Only what shows a flow's datagrams can go on showing some.
             self.only_openings = self.outgoing is not None and _shows_openings(self.flow, verdict)
             self.open = not self.only_openings
         elif action is Action.DROP or action is Action.REMEDIATE:
-            self.refused = True
+            self.refused, self._outcome = True, _REPORTED[action]
             self.page = self._keeper.page(self.flow, verdict)
         elif action is Action.FILTER_DATA and isinstance(verdict, NewFlowVerdict):
             self._watch(verdict)
@@ -145,7 +168,7 @@ class FilterSession:
             return False
         if self.open or self.outgoing is None or (self.only_openings and not (payload and payload[0] >= LONG_HEADER)):
             return True
-        provider, offset = self._keeper.provider, self.bytes_out
+        provider, offset = self._keeper.provider, self._offset
         verdict = self._guarded(
             lambda: _verdict(
                 "handle_outbound_data", provider.handle_outbound_data(self.flow, offset, bytes(payload)), DataVerdict
@@ -157,15 +180,31 @@ class FilterSession:
         if verdict.pass_bytes == FILTER_FLOW_BYTES_MAX:
             self.outgoing = None
         if verdict.pass_bytes:
-            self.bytes_out += len(payload)
+            self._offset += len(payload)
         return verdict.pass_bytes > 0
 
     def close(self) -> None:
         """The flow is over."""
         if self._reporting:
-            action = ReportAction.DROP if self.refused else ReportAction.ALLOW
-            self._keeper.report(FilterReport(self.flow, action, ReportEvent.FLOW_CLOSED, self.bytes_in, self.bytes_out))
+            self._keeper.report(FilterReport(self.flow, self._outcome, ReportEvent.FLOW_CLOSED, *self.count()))
         self._keeper.ended(self)
+
+    def report_statistics(self, now: float) -> None:
+        """Report the bytes so far, if that is due."""
+        if self.statistics_due is not None and now >= self.statistics_due:
+            self.statistics_due = now + self._statistics_period
+            action = ReportAction.ALLOW if self.open else ReportAction.FILTER_DATA
+            self._keeper.report(FilterReport(self.flow, action, ReportEvent.STATISTICS, *self.count()))
+
+    def _note_wishes(self, verdict: Verdict) -> None:
+        """Which reports a verdict asks for."""
+        before = self._reporting or self._statistics_period
+        self._reporting = self._reporting or verdict.should_report
+        if isinstance(verdict, NewFlowVerdict):
+            self._statistics_period = STATISTICS_PERIODS[verdict.statistics_report_frequency]
+            self.statistics_due = 0.0 if self._statistics_period else None
+        if not before and (self._reporting or self._statistics_period):
+            self._keeper.watch(self)
 
     def _judge(self, window: FilterWindow | None, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
         if self.open or (window is None and not self.paused and not self.refused):

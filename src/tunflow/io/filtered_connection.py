@@ -38,7 +38,12 @@ class FilteredConnection:
         self._ended = False
         self.route: Callable[[], None] | None = None
         """What to do with the flow once it may begin; None when that was done."""
+        self._first = connection.receiver.next
+        """The sequence number of the client's first byte."""
+        self._passed: tuple[int, int] | None = None
+        """Bytes to the client and from it when the flow was refused; None while it is not."""
         session.changed = self._changed
+        session.count = self._count
 
     # What the connection is.
 
@@ -108,7 +113,6 @@ class FilteredConnection:
             waiting = connection.readable
             if waiting:
                 self._allowed = self._session.judge_outgoing(connection.peek(), waiting, connection.ended)
-                self._session.bytes_out += self._allowed
                 self._settle()
         return 0 if self._session.refused else self._allowed
 
@@ -198,7 +202,6 @@ class FilteredConnection:
             return
         size = self._session.judge_incoming(self._held, self._held_size, self._far_ended)
         if size:
-            self._session.bytes_in += size
             self.connection.send(self._split(size), now, more)
         if self._far_ended and not self._held_size and not self._session.paused and not self._session.refused:
             self._incoming_over = True
@@ -225,6 +228,7 @@ class FilteredConnection:
 
     def show_page(self) -> None:
         """Let the client of a refused flow in, to be shown why."""
+        self._passed = (0, 0)
         self.connection.user = _PageOwner(self._driver, self.connection, self._session.page or b"")
         self.connection.accept(self._driver.reactor.now)
         self._end()
@@ -278,9 +282,18 @@ class FilteredConnection:
             if getattr(relay, "connection", None) is self:
                 relay.connection = connection
 
+    def _count(self) -> tuple[int, int]:
+        """Bytes that passed to the client and from it; of one that is not let in yet there are none."""
+        connection = self.connection
+        if self._passed is not None or connection.held:
+            return self._passed or (0, 0)
+        receiver = connection.receiver
+        return connection.bytes_sent, receiver.next - self._first - connection.ended - receiver.queued
+
     def _refuse(self, page: bytes | None) -> None:
         """End it on the client's side; the owner finds it closed, in the next round."""
         connection = self.connection
+        self._passed = self._count()
         if page is not None and connection.held:
             self.show_page()
             return

@@ -37,13 +37,20 @@ class FilteredDatagrams:
         self.next: DatagramOwner | None = None
         """Who gets what passes."""
         self._timer: Timer | None = None
+        self._bytes_in_before = flow.mapping.bytes_in
+        self._bytes_out = 0
+        """Of datagrams that passed here."""
+        self._opened_at: int | None = None
+        """What the flow had sent when it was given away, to go on unseen; None while it passes here."""
         self._watch_pause()
         session.changed = self._changed
+        session.count = self._count
 
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""
         session = self._session
         if session.only_openings and not session.paused and self.next is not None and not _may_open(run):
+            self._bytes_out += sum(map(len, run.payloads))
             self.next.send(run)
             return
         passed: list[Buffer] = []
@@ -57,6 +64,7 @@ class FilteredDatagrams:
                 break
         self._watch_pause()
         if passed:
+            self._bytes_out += sum(map(len, passed))
             self._session.has_begun = True
             self._pass_on(passed, run)
         self._settle()
@@ -100,18 +108,38 @@ class FilteredDatagrams:
         """Have `owner` serve the flow: through here, as long as the filter watches."""
         self.next = owner
         if not self._session.open:
-            self._flow.user = self
+            self._stay()
         elif owner is not None:
-            self._flow.user = owner
+            self._give_away(owner)
+
+    def _stay(self) -> None:
+        """Be shown the flow's datagrams."""
+        flow = self._flow
+        if self._opened_at is not None:
+            self._bytes_out += flow.bytes_out - self._opened_at
+            self._opened_at = None
+        flow.user = self
+
+    def _give_away(self, owner: DatagramOwner) -> None:
+        """Be shown none any more."""
+        if self._opened_at is None:
+            self._opened_at = self._flow.bytes_out
+        self._flow.user = owner
+
+    def _count(self) -> tuple[int, int]:
+        """Bytes to the client and from it. What came is the socket's, whoever sent it."""
+        flow = self._flow
+        unseen = 0 if self._opened_at is None else flow.bytes_out - self._opened_at
+        return flow.mapping.bytes_in - self._bytes_in_before, self._bytes_out + unseen
 
     def _changed(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._session.open and self._flow.user is self and self.next is not None:
-            self._flow.user = self.next
+            self._give_away(self.next)
         elif not self._session.open:
-            self._flow.user = self
+            self._stay()
         held, self._held = self._held, []
         for run in held:
             self.send(run)

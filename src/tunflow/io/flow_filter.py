@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SWEEP = 5.0
 """Seconds between two looks for flows that are over."""
 
+TICK = 0.5
+"""Seconds between two looks at the flows of which reports are wanted."""
+
 MANY = 256
 """Flows remembered from which on those that are over are looked for at once."""
 
@@ -58,6 +61,8 @@ class FlowFilter:
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
         self._sweeping = False
+        self._watched: set[FilterSession] = set()
+        """Those of which reports are wanted."""
         self._look_at = MANY
         self._ready = True
         self._trouble: str | None = None
@@ -179,8 +184,26 @@ class FlowFilter:
                 except (Exception, ProviderHung) as error:
                     self._driver.log.tell(f"report {error!r:.200}", f"handle_report failed: {describe(error)}")
 
+    def watch(self, session: FilterSession) -> None:
+        """Its end is looked for more often than others', and its bytes are reported."""
+        if not self._watched:
+            self._driver.reactor.call_later(TICK, self._tick)
+        self._watched.add(session)
+
+    def _tick(self) -> None:
+        now = self._driver.reactor.now
+        for session in list(self._watched):
+            found = self._flows.get(session.flow)
+            if found is not None:
+                found[1].note_end()
+            if session in self._watched:
+                session.report_statistics(now)
+        if self._watched:
+            self._driver.reactor.call_later(TICK, self._tick)
+
     def ended(self, session: FilterSession) -> None:
         """The flow is over."""
+        self._watched.discard(session)
         self._flows.pop(session.flow, None)
 
     # What providers ask.

@@ -5,7 +5,7 @@
 | `none` | nothing: there is no log |
 | `counts` | how many flows passed and were blocked, by list, once a minute |
 | `domains` | also each blocked host, its list and line |
-| `full` | also what passed, whole URLs, programs and clients |
+| `full` | also what passed, whole URLs, programs and clients, and the bytes of each flow that has ended |
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunflow.errors import LocalError
-from tunflow.filter.judge import Ruling
-from tunflow.providers.filter_flow import FilterFlow
+from tunflow.filter.judge import PASSES, Ruling
+from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
 LEVELS = ("none", "counts", "domains", "full")
 COUNTED = 60.0
@@ -54,6 +54,19 @@ class FilterLog:
         if time.monotonic() - self._counted_at >= COUNTED:
             self.flush()
 
+    @property
+    def tells_ends(self) -> bool:
+        """Whether it wants to hear of flows that have ended."""
+        return self._level == 3
+
+    def ended(self, report: FilterReport) -> None:
+        """A flow that had passed is over."""
+        flow = report.flow
+        line = self._line(flow, PASSES, flow.url or flow.remote_hostname)
+        del line["why"]
+        counts = {"bytes_in": report.bytes_inbound_count, "bytes_out": report.bytes_outbound_count}
+        self._write(line | {"event": "ended"} | counts)
+
     def flush(self) -> None:
         """Write the counts so far, if there are any."""
         if self._counts:
@@ -68,7 +81,7 @@ class FilterLog:
             self._file.close()
             self._file = None
 
-    def _line(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> Mapping[str, Any]:
+    def _line(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> dict[str, Any]:
         host = flow.remote_hostname
         if what is not None:
             host = what.partition("://")[2].partition("/")[0] if "://" in what else what

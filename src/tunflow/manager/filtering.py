@@ -56,12 +56,17 @@ class Filtering:
         if self.section.provider is None:
             judge = make_judge(self.section, self._base, tell)
             self._provider = self.content = ContentFilter(judge, self._now, self._record)
+            self._ask_for_reports()
         else:
             self._provider = object_of(profile, ("filter", "provider"), self.section.provider, FilterDataProvider)
             if self.section.control_provider is not None:
                 self._control = object_of(
                     profile, ("filter", "control_provider"), self.section.control_provider, FilterControlProvider
                 )
+
+    def _ask_for_reports(self) -> None:
+        assert self.content is not None
+        self.content.ended = self.log.ended if self.log.tells_ends else None
 
     def _take(self, profile: Profile) -> None:
         """Everything of the profile but what judges. Raises LocalError, and nothing has changed."""
@@ -119,6 +124,7 @@ class Filtering:
             self._take(profile)
             before.close()
             self.content.judge = judge
+            self._ask_for_reports()
         if self.flow_filter is not None:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()

@@ -20,7 +20,7 @@ from tunflow.filter.http_requests import HTTPRequests, Request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
 from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
-from tunflow.providers.filter_flow import FilterFlow
+from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 
@@ -57,6 +57,8 @@ class ContentFilter(FilterDataProvider):
 
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
+        self.ended: Callable[[FilterReport], None] | None = None
+        """Told of the end of each flow that passed; None when nobody wants to know."""
         self._clock = clock
         self._record = record
 
@@ -73,18 +75,27 @@ class ContentFilter(FilterDataProvider):
         if ruling.blocked:
             self._note(flow, ruling, flow.url or watched.name or flow.remote_hostname)
             if not is_udp and flow.remote_endpoint.port in HTTP_PORTS:
-                return NewFlowVerdict.remediate(None, None, should_report=True)
-            return NewFlowVerdict.drop(should_report=True)
+                return NewFlowVerdict.remediate(None, None)
+            return NewFlowVerdict.drop()
         if is_udp and flow.remote_endpoint.port != 443:
             if self.judge.only_allowed and ruling is PASSES:
                 self._note(flow, Ruling(True, "no list allows it"), flow.remote_hostname)
-                return NewFlowVerdict.drop(should_report=True)
-            return NewFlowVerdict.allow()
+                return NewFlowVerdict.drop()
+            return NewFlowVerdict.allow(should_report=self.ended is not None)
         if watched.is_known and not is_udp:
-            return NewFlowVerdict.allow()
+            return NewFlowVerdict.allow(should_report=self.ended is not None)
         return NewFlowVerdict.filter_data(
-            filter_inbound=False, peek_inbound_bytes=0, filter_outbound=True, peek_outbound_bytes=1, should_report=True
+            filter_inbound=False,
+            peek_inbound_bytes=0,
+            filter_outbound=True,
+            peek_outbound_bytes=1,
+            should_report=self.ended is not None,
         )
+
+    def handle_report(self, report: FilterReport) -> None:
+        """Pass the ends on."""
+        if self.ended is not None and report.event is ReportEvent.FLOW_CLOSED and report.action is ReportAction.ALLOW:
+            self.ended(report)
 
     @staticmethod
     def ruling(flow: FilterFlow) -> Ruling:
@@ -248,7 +259,7 @@ class ContentFilter(FilterDataProvider):
 
     def _refuse(self, flow: FilterFlow, ruling: Ruling, what: str | None, page: bool = False) -> DataVerdict:
         self._note(flow, ruling, what)
-        return DataVerdict.remediate(None, None, should_report=True) if page else DataVerdict.drop(should_report=True)
+        return DataVerdict.remediate(None, None) if page else DataVerdict.drop()
 
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
         self._record(flow, ruling, what)

@@ -104,7 +104,10 @@ class ReportEvent(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FilterReport:
-    """NEFilterReport. The byte counts are known when a flow is closed and in statistics; 0 before."""
+    """NEFilterReport. The byte counts are known when a flow is closed and in statistics; 0 before.
+
+    Of a UDP flow the bytes inbound are all that came to the client's socket, whoever sent them.
+    """
 
     flow: FilterFlow
     action: ReportAction

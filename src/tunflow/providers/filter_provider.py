@@ -62,7 +62,8 @@ class FilterProvider(Provider):
         return self._filter.configuration
 
     def handle_report(self, report: FilterReport) -> None:
-        """A flow about which the verdict said `should_report`."""
+        """About a flow whose verdict said `should_report`: that verdict, later ones, and its end with the bytes that
+        passed; and its bytes now and then, if the verdict about the new flow asked for statistics."""
 
 
 class FilterDataProvider(FilterProvider):

@@ -27,7 +27,7 @@ class Action(Enum):
 
 
 class StatisticsReportFrequency(IntEnum):
-    """NEFilterReportFrequency: how often a filtered flow's byte counts are reported."""
+    """NEFilterReportFrequency: how often a flow's byte counts are reported."""
 
     NONE = 0
     LOW = 1
@@ -54,9 +54,14 @@ class NewFlowVerdict:
     statistics_report_frequency: StatisticsReportFrequency = StatisticsReportFrequency.NONE
 
     @classmethod
-    def allow(cls, *, should_report: bool = False) -> NewFlowVerdict:
+    def allow(
+        cls,
+        *,
+        should_report: bool = False,
+        statistics_report_frequency: StatisticsReportFrequency = StatisticsReportFrequency.NONE,
+    ) -> NewFlowVerdict:
         """Let the flow pass, unseen."""
-        return cls(Action.ALLOW, should_report)
+        return cls(Action.ALLOW, should_report, statistics_report_frequency=statistics_report_frequency)
 
     @classmethod
     def drop(cls, *, should_report: bool = False) -> NewFlowVerdict:

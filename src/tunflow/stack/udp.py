@@ -93,13 +93,15 @@ class UDPMapping:
 class UDPFlow:
     """One client socket's datagrams to one destination."""
 
-    __slots__ = ("key", "mapping", "run", "target", "user")
+    __slots__ = ("bytes_out", "key", "mapping", "run", "target", "user")
 
     def __init__(self, key: bytes, mapping: UDPMapping, target: Endpoint) -> None:
         self.key = key
         """Source address, destination address, source port and destination port, as they stand in a packet."""
         self.mapping = mapping
         self.target = target
+        self.bytes_out = 0
+        """From the client."""
         self.user: Any = None
         """The relay's own: how it sends there."""
         self.run: UDPRun | None = None
@@ -213,6 +215,7 @@ class UDPTable:
             flow, payloads, gso_size = run.flow, run.payloads, run.gso_size
             flow.run = None
             size = sum(map(len, payloads))
+            flow.bytes_out += size
             flow.mapping.bytes_out += size
             flow.mapping.datagrams_out += -(-size // gso_size) if gso_size else len(payloads)
         return arrivals

@@ -84,6 +84,12 @@ class TCPConnection(Lifecycle):
         return self.sender.room
 
     @property
+    def bytes_sent(self) -> int:
+        """Bytes that went to the client so far, repetitions not counted."""
+        sender = self.sender
+        return sender.next - sender.start - sender.fin_sent
+
+    @property
     def held(self) -> bool:
         """Whether the client's SYN waits for `accept` or `reject`."""
         return self.state is SYN_HELD

@@ -90,7 +90,7 @@ class Lifecycle(Outbound):
 
     def _choose_sequence(self, now: float) -> None:
         sender = self.sender
-        sender.una = sender.next = self.host.initial_sequence(self.key, now) + 1
+        sender.start = sender.una = sender.next = self.host.initial_sequence(self.key, now) + 1
 
     def _our_options(self, offered: Options, now: float) -> bytes:
         """What our SYN says: everything that we speak, in an answer only what was `offered`."""

@@ -36,11 +36,13 @@ class Sender:
     __slots__ = (
         "_budget", "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window",
         "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt", "sacks",
-        "sent_at", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
         self._budget = budget
+        self.start = start
+        """The sequence number of the first byte."""
         self.una = start
         """SND.UNA: the oldest sequence number not acknowledged."""
         self.next = start
