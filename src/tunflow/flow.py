@@ -26,6 +26,10 @@ class ProcessInfo:
 ProcessFinder = Callable[[str, Endpoint, Endpoint], ProcessInfo | None]
 """Finds a flow's process by its protocol (`TCP` or `UDP`), client and target; None when nobody knows."""
 
+HardwareFinder = Callable[[bytes], bytes | None]
+"""Finds the hardware (MAC) address of the client with a packed address: b"" when it is this host itself, None when
+nobody knows."""
+
 
 class FlowInfo:
     """One flow's facts. `hostname` is what the client asked for, where an answer, a fake address or the flow's own

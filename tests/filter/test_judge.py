@@ -64,6 +64,40 @@ def test_lists_for_some_only():
     assert not judge.judge(subject("d.example", client=elsewhere), NOON).blocked
 
 
+MINE, YOURS = bytes.fromhex("3c22fb010203"), bytes.fromhex("3c22fb040506")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "blocked", "allowed"),
+    [
+        (MINE, True, True),
+        (YOURS, False, False),
+        (b"", False, False),  # this host itself
+        (None, True, False),  # nobody knows: the stricter way
+    ],
+)
+@pytest.mark.parametrize("clients", [None, CIDRSet(["192.168.1.0/24"])])
+def test_lists_for_devices_by_hardware_address(hardware, blocked, allowed, clients):
+    scope = {"hardware": frozenset({MINE}), "clients": clients}
+    elsewhere = {"client": ip_address("192.168.2.7").packed, "hardware": hardware}
+    judge = Judge((use("block", "x.example", **scope),))
+    assert judge.needs_hardware
+    assert judge.judge(subject("x.example", **elsewhere), NOON).blocked is blocked
+    judge = Judge((use("allow", "x.example", allows=True, **scope),), only_allowed=True)
+    assert judge.judge(subject("x.example", **elsewhere), NOON).blocked is not allowed
+    if clients is not None:
+        near = {**elsewhere, "client": ip_address("192.168.1.7").packed}
+        assert not judge.judge(subject("x.example", **near), NOON).blocked
+
+
+def test_what_is_allowed_to_some_is_not_to_strangers():
+    """A block for all, and an exception for one program: nobody knows whose flow it is, so it stays blocked."""
+    judge = Judge((use("all", "x.example"), use("teacher", "x.example", allows=True, apps=frozenset({"t"}))))
+    assert judge.judge(subject("x.example"), NOON).blocked
+    assert not judge.judge(subject("x.example", process=ProcessInfo(name="t")), NOON).blocked
+    assert not judge.judge(subject("x.example"), NOON, strict=False).blocked
+
+
 @pytest.mark.parametrize(
     ("at", "holds"),
     [

@@ -26,6 +26,7 @@ from tunflow.device import Device
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
+from tunflow.host.neighbours import Neighbours
 from tunflow.host.outer_resolvers import OuterResolvers
 from tunflow.host.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
@@ -143,6 +144,7 @@ class Daemon:
         self._filtering: Filtering | None = None
         self._watchdog: Watchdog | None = None
         self._reactor = reactor
+        self._neighbours = Neighbours()
         self._runtime = runtime
         self._plan = plan
         self._options = argparse.Namespace(verbose=instructions.verbose, memory_limit=math.inf)
@@ -251,6 +253,8 @@ class Daemon:
 
     def _serve_names(self, driver: Driver, plan: Plan) -> None:
         serve_names(driver, plan)
+        self._neighbours.interfaces = plan.host.gateways
+        driver.find_hardware = self._neighbours.find if plan.host.gateways else None
         if plan.profile.filter is None and self._filtering is None:
             return
         from tunflow.manager.filtering import change  # noqa: PLC0415

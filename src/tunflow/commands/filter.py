@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 import time
 from collections import Counter
@@ -21,10 +22,11 @@ from tunflow.commands.saying import say
 from tunflow.errors import LocalError
 from tunflow.filter.judge import Judge, ListUse, Ruling, Subject, host_text
 from tunflow.flow import TCP, ProcessInfo
+from tunflow.host.neighbours import Neighbours
 from tunflow.manager import filter_lists, rule_data
 from tunflow.manager.filtering import log_path
 from tunflow.manager.profile import Profile
-from tunflow.manager.profile_filter import FilterSection
+from tunflow.manager.profile_filter import FilterSection, hardware_address
 from tunflow.manager.profile_store import load_profile
 from tunflow.manager.rule_update import update
 
@@ -100,16 +102,26 @@ def _subject(options: argparse.Namespace) -> tuple[Subject, str]:
         process = ProcessInfo(
             executable=exe if "/" in exe else None, name=exe.rpartition("/")[2] or None, uid=options.uid
         )
-    client = None
-    if options.client is not None:
-        try:
-            client = ip_address(options.client).packed
-        except ValueError:
-            raise LocalError(f"--client {options.client!r} is not an address") from None
     address = None
     with suppress(ValueError):
         address = ip_address(host).packed
-    return Subject(host, port, TCP, url, address, process, client), options.url
+    return Subject(host, port, TCP, url, address, process, *_device(options.client)), options.url
+
+
+def _device(text: str | None) -> tuple[bytes | None, bytes | None]:
+    """Packed address and hardware address of the device that `--client` names. Raises LocalError."""
+    if text is None:
+        return None, None
+    hardware = hardware_address(text)
+    if hardware is not None:
+        return None, hardware
+    try:
+        address = ip_address(text).packed
+    except ValueError:
+        raise LocalError(f"--client {text!r} is neither an address nor a hardware address") from None
+    with suppress(OSError):
+        hardware = Neighbours([name for _, name in socket.if_nameindex()]).find(address)
+    return address, hardware
 
 
 def _lists(options: argparse.Namespace) -> int:

@@ -26,7 +26,9 @@ def add_command(commands: Any) -> None:
     test.add_argument("--profile", metavar="PROFILE", help=f"{_PROFILE}; not asked for with --list")
     test.add_argument("--process", metavar="EXE", help="the program that asks: a path, or a name")
     test.add_argument("--uid", metavar="N", type=int, help="whose program it is")
-    test.add_argument("--client", metavar="ADDRESS", help="the device that asks, on a gateway")
+    test.add_argument(
+        "--client", metavar="ADDRESS", help="the device that asks, on a gateway: its address, or its hardware address"
+    )
     test.add_argument("--at", metavar="TIME", help="when, as 2026-03-02T15:30; default: now")
     test.add_argument("--json", action="store_true", help="print JSON")
 

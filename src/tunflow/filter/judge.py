@@ -56,6 +56,8 @@ class Subject(NamedTuple):
     process: ProcessInfo | None = None
     client: bytes | None = None
     """The client's packed address: on a gateway, the device's."""
+    hardware: bytes | None = None
+    """The device's hardware (MAC) address; b"" for none: the flow is this host's own; None when unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +73,26 @@ class ListUse:
     """Paths or names of programs; empty for all."""
     uids: frozenset[int] = frozenset()
     clients: CIDRSet | None = None
+    hardware: frozenset[bytes] = frozenset()
+    """Devices by their hardware addresses, beside those of `clients`; both empty for all."""
 
-    def concerns(self, subject: Subject, at: datetime) -> bool:
-        """Whether the list is about such a flow at such a time. A program that is unknown is anybody's."""
+    def concerns(self, subject: Subject, at: datetime, unknown: bool) -> bool:
+        """Whether the list is about such a flow at such a time; `unknown` where nobody knows whose flow it is."""
         if self.schedule is not None and not self.schedule.holds(at):
             return False
         process = subject.process
+        if (self.apps or self.uids) and process is None and not unknown:
+            return False
         if self.apps and process is not None and self.apps.isdisjoint({process.executable, process.name}):
             return False
         if self.uids and process is not None and process.uid not in self.uids:
             return False
-        return self.clients is None or subject.client is None or subject.client in self.clients
+        if self.clients is None and not self.hardware:
+            return True
+        if self.clients is not None and subject.client is not None and subject.client in self.clients:
+            return True
+        known = subject.hardware if self.hardware else subject.client
+        return known in self.hardware if known is not None else unknown
 
 
 class Ruling(NamedTuple):
@@ -106,6 +117,8 @@ class Judge:
     doors: frozenset[Door] = frozenset()
     needs_process: bool = field(init=False, default=False)
     """Whether a list is for some programs or users only."""
+    needs_hardware: bool = field(init=False, default=False)
+    """Whether a list is for some devices only, by their hardware addresses."""
     needs_time: bool = field(init=False, default=False)
     """Whether a list has a schedule."""
     _known: dict[str, tuple[tuple[ListUse, Finding], ...]] = field(init=False, default_factory=dict, compare=False)
@@ -113,17 +126,24 @@ class Judge:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
+        object.__setattr__(self, "needs_hardware", any(use.hardware for use in self.lists))
         object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
 
-    def judge(self, subject: Subject, at: datetime) -> Ruling:
-        """The ruling about a flow at a time."""
+    def judge(self, subject: Subject, at: datetime, strict: bool = True) -> Ruling:
+        """The ruling about a flow at a time.
+
+        Where nobody knows whose flow it is, it counts as one for whom what is blocked is blocked, and what is allowed
+        only to some is not allowed; and the other way round if not `strict`, for what is judged again.
+        """
         if self.doors:
             door = self._door(subject)
             if door is not None:
                 return door
         best: tuple[ListUse, Finding] | None = None
         for found in self._found(subject.host, subject.url):
-            if (best is None or found[1].strength > best[1].strength) and found[0].concerns(subject, at):
+            if (best is None or found[1].strength > best[1].strength) and found[0].concerns(
+                subject, at, found[1].blocked is strict
+            ):
                 best = found
         if best is not None:
             use, finding = best

@@ -1,4 +1,5 @@
-"""Asks the kernel how a packet of ours would leave: RTM_GETROUTE, and which interface holds which address.
+"""Asks the kernel how a packet of ours would leave (RTM_GETROUTE), which interface holds which address, and which
+hardware address a neighbour has.
 
 No packet is sent. By hand for the reason that `netlink` gives, and because these are asked at every change of the
 network, when the tunnel should be back at once. Read first: rtnetlink(7).
@@ -20,10 +21,14 @@ NLM_F_DUMP = 0x300
 RTM_GETADDR = 22
 RTM_GETROUTE = 26
 RTM_GETLINK = 18
+RTM_GETNEIGH = 30
 
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_MARK, RTA_VIA = 1, 2, 4, 5, 7, 16, 18
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFLA_IFNAME = 3
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_VALID = 0xDE
+"""Reachable, stale, delay, probe, no ARP or permanent (linux/neighbour.h): neither incomplete nor failed."""
 IFF_LOOPBACK = 0x8
 IFF_LOWER_UP = 0x10000
 RTN_UNICAST, RTN_LOCAL = 1, 2
@@ -36,6 +41,8 @@ _ADDRESS = struct.Struct("=4BI")
 """struct ifaddrmsg: family, prefixlen, flags, scope, index."""
 _LINK = struct.Struct("=BBHiII")
 """struct ifinfomsg: family, pad, type, index, flags, change."""
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+"""struct ndmsg: family, interface, state, flags, type."""
 _ANSWER = 1 << 16
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES, errno.ENODEV, errno.EADDRNOTAVAIL}
 """What the kernel answers where no packet would leave: no route, or (EINVAL) not from that source."""
@@ -104,6 +111,16 @@ class RouteQuery:
             if address is not None:
                 found[address] = index
         return found
+
+    def neighbour(self, address: bytes, interface: int) -> bytes | None:
+        """The hardware address of the packed address on an interface; None when it is not known. Raises OSError: ENOENT
+        when the kernel has not heard of the address there (Linux 5.0 and later answer such questions)."""
+        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        body = _NEIGHBOUR.pack(family, interface, 0, 0, 0) + attribute(NDA_DST, address)
+        for message in self._ask(RTM_GETNEIGH, 0, body):
+            if _NEIGHBOUR.unpack_from(message)[2] & NUD_VALID:
+                return _attributes(message, _NEIGHBOUR.size).get(NDA_LLADDR)
+        return None
 
     def links(self) -> dict[int, Link]:
         """Every interface by index. Raises OSError."""

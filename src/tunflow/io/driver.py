@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
-from tunflow.flow import TCP, FlowInfo, ProcessFinder
+from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessFinder
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.datagram_flows import DNS_PORT, DatagramFlows
 from tunflow.io.dialer import Blocked
@@ -124,6 +124,8 @@ class Driver:
         self.sockets = sockets
         self.policy = policy
         self.find_process = find_process
+        self.find_hardware: HardwareFinder | None = None
+        """Tells the devices of a LAN by their hardware addresses; None where there is no LAN behind this host."""
         self.name_server = name_server
         self.filter: FlowFilter | None = None
         """Who sees every flow before the policy does."""

@@ -260,7 +260,7 @@ class FlowFilter:
         return settings.default_action
 
     def _session(self, info: FlowInfo) -> FilterSession:
-        session = FilterSession(self, FilterFlow(info))
+        session = FilterSession(self, FilterFlow(info, self._driver.find_hardware))
         if self._decided(info) is FilterAction.DROP:
             session.conclude(NewFlowVerdict.drop())
         else:

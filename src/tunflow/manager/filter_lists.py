@@ -17,7 +17,7 @@ from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Judge, ListUse
 from tunflow.filter.schedule import Schedule
 from tunflow.manager import rule_data
-from tunflow.manager.profile_filter import FilterSection, ListSection, ScheduleSection
+from tunflow.manager.profile_filter import FilterSection, ListSection, ScheduleSection, hardware_address
 from tunflow.manager.rule_update import Source
 from tunflow.rules.cidr import CIDRSet
 
@@ -90,6 +90,8 @@ def system_zone() -> ZoneInfo:
 
 
 def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> ListUse:
+    hardware = {text: address for text in each.clients if (address := hardware_address(text)) is not None}
+    networks = [text for text in each.clients if text not in hardware]
     schedule = section.schedules[each.schedule] if each.schedule is not None else None
     return ListUse(
         block_list,
@@ -98,7 +100,8 @@ def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> Li
         _schedule(schedule) if schedule is not None else None,
         frozenset(each.apps),
         frozenset(each.uids),
-        CIDRSet(each.clients) if each.clients else None,
+        CIDRSet(networks) if networks else None,
+        frozenset(hardware.values()),
     )
 
 

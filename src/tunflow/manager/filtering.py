@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
-from tunflow.flow import UDP, FlowInfo
+from tunflow.flow import FlowInfo
 from tunflow.io.driver import Driver
 from tunflow.io.filter_session import Verdict
 from tunflow.io.flow_filter import FlowFilter
@@ -101,7 +102,7 @@ class Filtering:
         """Have the driver's name server say that blocked names do not exist, if the profile wants that."""
         if driver.name_server is not None:
             wanted = self.content is not None and self.section.dns_answer == "nxdomain"
-            driver.name_server.refuses = self.refuses_name if wanted else None
+            driver.name_server.refuses = partial(self.refuses_name, driver) if wanted else None
             driver.name_server.instead = safe_host if self.section.safe_search else None
         elif self.section.safe_search:
             raise LocalError(
@@ -129,17 +130,22 @@ class Filtering:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
 
-    def refuses_name(self, name: str, flow: FlowInfo) -> bool:
-        """Whether a name shall not exist for a client."""
+    def refuses_name(self, driver: Driver, name: str, flow: FlowInfo) -> bool:
+        """Whether a name shall not exist for a client. Where nobody knows whose query it is, it shall: the flow that
+        follows is judged for itself, and by then its device is known."""
         assert self.content is not None
         try:
             host = host_text(name)
         except ValueError:
             return False  # `_dmarc.example.com` and the like: no host
         client = flow.client.host if isinstance(flow.client.host, bytes) else None
-        ruling = self.content.judge.judge(Subject(host, 443, "tcp", client=client), self._now())
+        judge, query = self.content.judge, FilterFlow(flow, driver.find_hardware)
+        process = flow.process if judge.needs_process else None
+        hardware = query.source_hardware_address if judge.needs_hardware else None
+        subject = Subject(host, 443, "tcp", process=process, client=client, hardware=hardware)
+        ruling = judge.judge(subject, self._now(), strict=False)
         if ruling.blocked and ruling.list is not None:
-            self.log.record(FilterFlow(FlowInfo(UDP, flow.client, flow.target, name)), ruling, name)
+            self.log.record(query, ruling, name)
             return True
         return False
 

@@ -36,11 +36,23 @@ def _weekdays(text: str) -> str:
     return text
 
 
-def _network(text: str) -> str:
+_HARDWARE = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+
+
+def _device(text: str) -> str:
+    if _HARDWARE.fullmatch(text):
+        return text.lower().replace("-", ":")
     try:
         return str(ip_network(text))
     except ValueError:
-        raise ValueError("must be an address or a network like 192.168.1.0/24") from None
+        raise ValueError(
+            "must be an address, a network like 192.168.1.0/24, or a hardware address like 3c:22:fb:01:02:03"
+        ) from None
+
+
+def hardware_address(text: str) -> bytes | None:
+    """A hardware (MAC) address from its usual spellings; None when the text is none."""
+    return bytes.fromhex(text.replace(":", "").replace("-", "")) if _HARDWARE.fullmatch(text) else None
 
 
 class ScheduleSection(Section):
@@ -81,8 +93,8 @@ class ListSection(Section):
     apps: Many[str] = ()
     """Programs by path or name; empty for all."""
     uids: Many[int] = ()
-    clients: Many[Annotated[str, AfterValidator(_network)]] = ()
-    """On a gateway: addresses of the devices that it is for."""
+    clients: Many[Annotated[str, AfterValidator(_device)]] = ()
+    """On a gateway: the devices that it is for, by addresses, networks and hardware addresses."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -249,6 +249,7 @@ class ContentFilter(FilterDataProvider):
                 target.host if isinstance(target.host, bytes) else None,
                 flow.process if self.judge.needs_process else None,
                 flow.local_endpoint.host if isinstance(flow.local_endpoint.host, bytes) else None,
+                flow.source_hardware_address if self.judge.needs_hardware else None,
             ),
             self._clock(),
         )

@@ -9,17 +9,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from tunflow.endpoint import Endpoint
-from tunflow.flow import TCP, FlowInfo, ProcessInfo
+from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessInfo
 from tunflow.providers.network_rule import TrafficDirection
 
 
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
-    __slots__ = ("_identifier", "_info", "state", "url")
+    __slots__ = ("_find_hardware", "_identifier", "_info", "state", "url")
 
-    def __init__(self, info: FlowInfo) -> None:
+    def __init__(self, info: FlowInfo, find_hardware: HardwareFinder | None = None) -> None:
         self._info = info
+        self._find_hardware = find_hardware
         self._identifier: UUID | None = None
         self.url: str | None = None
         self.state: Any = None
@@ -71,6 +72,14 @@ class FilterFlow:
     def process(self) -> ProcessInfo | None:
         """The program; None when unknown."""
         return self._info.process
+
+    @property
+    def source_hardware_address(self) -> bytes | None:
+        """On a gateway the hardware (MAC) address of the device; b"" for this host's own flows, None when unknown."""
+        client = self._info.client.host
+        if self._find_hardware is None or not isinstance(client, bytes):
+            return b""
+        return self._find_hardware(client)
 
     @property
     def source_app_identifier(self) -> str:
