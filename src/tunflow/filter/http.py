@@ -1,6 +1,11 @@
-"""The name in an HTTP/1 request: its Host header, or the target of the request line where that is absolute.
+"""HTTP/1 requests on a connection: heads one by one, bodies passed over; and the name in the first of them.
 
-Read first: RFC 9112 §2.2, §3.2 and §3.3, RFC 9110 §7.2.
+A filter must see each request, not only the first: a client may ask an allowed host for a page, and then a blocked one
+on the same connection. So this machine walks from head to head, by Content-Length or through the chunks. It is strict
+where two readers could disagree, because whoever wants around a filter looks for just that (RFC 9112 §11.2): such a
+request is `Ambiguous`, and refused.
+
+Read first: RFC 9112 §2.2, §3.2, §5.2, §6, §7.1, §9.3.2; RFC 9110 §7.2, §7.8, §9.3.6.
 """
 
 from __future__ import annotations
@@ -13,15 +18,53 @@ from tunflow.errors import BadPacket
 from tunflow.filter.tls import host_name_untrusted
 
 LARGEST = 16 * 1024
-"""Bytes of a request's head that are looked at."""
+"""Bytes of a first request that are looked at for its name."""
 
+LARGEST_HEAD = 32 * 1024
+"""Bytes. Servers commonly take 8 to 16 KB (RFC 9112 §3 asks for 8,000 in the request line)."""
+
+LARGEST_CHUNK_LINE = 256
 LONGEST_METHOD = 24
-_TOKEN = re.compile(rb"[A-Z][A-Z0-9_-]*")
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_-]{0,23}) (\S{1,8192}) HTTP/1\.[01]")
+ALL = (1 << 64) - 1
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
+_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?: .*)?", re.DOTALL)
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
+_EMPTY_LINES = re.compile(rb"[\r\n]*")
+_END = re.compile(rb"\n\r?\n")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_FIELD = re.compile(rb"^([^:\n]*):([^\n]*)\n", re.MULTILINE)
+_HOST_FIELD = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
+_ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)([^#]*)")
+_WANTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
+_LIKE_A_REQUEST = re.compile(rb"[A-Za-z]++[ \t\v\f\r]++(?:[/*]|[a-zA-Z][a-zA-Z0-9+.-]*://|[^\n]*HTTP/)")
+"""What some server or other takes for a request line."""
+
+
+class Ambiguous(BadPacket):
+    """A request that two readers could understand differently."""
+
+
+class Request(NamedTuple):
+    """What a head asks for."""
+
+    method: str
+    hosts: tuple[str, ...]
+    """Every name or address it says, in normal form and without port; more than one where they differ."""
+    target: str
+    """The path with its query, or for CONNECT the host and port."""
+
+    @property
+    def url(self) -> str:
+        """The whole URL, as far as the request tells it."""
+        return self.url_of(self.hosts[0] if self.hosts else "")
+
+    def url_of(self, host: str) -> str:
+        """The URL, should `host` be who is meant."""
+        return f"http://{host}{self.target}" if self.target.startswith("/") else f"http://{host}/"
 
 
 class RequestHead(NamedTuple):
-    """What a request asks for, as far as the first lines tell."""
+    """What the first request asks for, as far as its first lines tell."""
 
     method: str
     target: str
@@ -30,60 +73,194 @@ class RequestHead(NamedTuple):
     """The name in lower case, without a port; None for an address and where none is given."""
 
 
+class Step(NamedTuple):
+    """What to do after a look at the bytes that wait."""
+
+    requests: list[Request]
+    """Those whose heads are among the bytes that may pass."""
+    passed: int
+    """Bytes, also ones that have not come yet, that need not be looked at again."""
+    peek: int
+    """How many bytes behind those must be there before the next look."""
+
+
+class HTTPRequests:
+    """The client's half of one connection; see the module's rules."""
+
+    __slots__ = ("_chunked", "_may_be_other", "_trailers")
+
+    def __init__(self) -> None:
+        self._chunked = False
+        """Whether the next bytes are a chunk's size line."""
+        self._trailers = False
+        self._may_be_other = False
+        """Whether another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
+
+    def look_untrusted(self, data: bytes) -> Step:
+        """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
+        requests: list[Request] = []
+        at = 0
+        while at < len(data):
+            if self._chunked or self._trailers:
+                size = self._chunk_untrusted(data, at)
+            else:
+                size = self._head_untrusted(data, at, requests)
+            if size is None:
+                return Step(requests, at, len(data) - at + 1)
+            if size == ALL:
+                return Step(requests, ALL, 1)
+            at += size
+        return Step(requests, at, 1)
+
+    def _head_untrusted(self, data: bytes, start: int, requests: list[Request]) -> int | None:
+        """Bytes of a head and of its body, if that has a length; None while the head is not whole."""
+        at = start
+        if data[at] in b"\r\n":  # RFC 9112 §2.2: empty lines before a request
+            at = _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]  # it matches always
+        if self._may_be_other:
+            first = data[at : at + 1]
+            if (not first or (first.isalpha() and data.find(b"\n", at) < 0)) and len(data) - start <= LARGEST_HEAD:
+                return None
+            if first and not _LIKE_A_REQUEST.match(data, at):
+                return ALL
+        line = _LINE.match(data, at)
+        end = _END.search(data, at)
+        if end is None or line is None:
+            self._check_start_untrusted(data, at, line is not None)
+            if end is None and len(data) - start <= LARGEST_HEAD:
+                return None
+            raise BadPacket(f"an HTTP head of more than {LARGEST_HEAD} bytes, or none")
+        fields = _fields_untrusted(data[line.end() : end.start() + 1])
+        request = _request_untrusted(line[1].decode("ascii"), line[2], fields)
+        requests.append(request)
+        body = self._body_untrusted(fields) if len(fields) > 1 or b"host" not in fields else 0
+        if request.method == "CONNECT" and (body or self._chunked):
+            raise Ambiguous("a CONNECT with a body")  # RFC 9110 §9.3.6: it has no meaning, so who reads it?
+        self._may_be_other = request.method == "CONNECT" or b"upgrade" in fields
+        return end.end() - start + body
+
+    @staticmethod
+    def _check_start_untrusted(data: bytes, at: int, has_line: bool) -> None:
+        """Whether a head that is not whole can become one. Raises BadPacket."""
+        if not has_line and (data.find(b"\n", at) >= 0 or not _START.fullmatch(data[at : at + 64])):
+            raise BadPacket("not an HTTP/1 request")
+
+    def _body_untrusted(self, fields: dict[bytes, list[bytes]]) -> int:
+        """Bytes of the body that follow a head; 0 also where it comes in chunks."""
+        codings = fields.get(b"transfer-encoding")
+        texts = fields.get(b"content-length")
+        if codings is not None:
+            if texts:
+                raise Ambiguous("both Transfer-Encoding and Content-Length")
+            if b",".join(codings).split(b",")[-1].strip().lower() != b"chunked":
+                raise Ambiguous("a Transfer-Encoding that does not end in chunked")
+            self._chunked = True
+            return 0
+        if not texts:
+            return 0
+        lengths = {value.strip() for text in texts for value in text.split(b",")}
+        (length,) = lengths if len(lengths) == 1 else (b"",)
+        if not length.isdigit() or len(length) > 18:
+            raise Ambiguous("a Content-Length that is no number, or several")
+        return int(length)
+
+    def _chunk_untrusted(self, data: bytes, at: int) -> int | None:
+        """Bytes of a chunk with its size line, or of the trailers; None while the line is not whole."""
+        end = data.find(b"\n", at)
+        if end < 0:
+            if len(data) - at > LARGEST_CHUNK_LINE:
+                raise BadPacket("a chunk's size line without end")
+            return None
+        line = data[at:end].rstrip(b"\r")
+        if self._trailers:
+            self._trailers = bool(line)
+            return end + 1 - at
+        digits = line.split(b";")[0].strip()
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", digits):
+            raise Ambiguous("a chunk's size that is no number")
+        size = int(digits, 16)
+        if not size:
+            self._chunked, self._trailers = False, True
+            return end + 1 - at
+        return end + 1 - at + size + 2
+
+
 def parse_request_untrusted(stream: bytes) -> RequestHead | None:
     """The request at the start of a TCP stream; None while more bytes are needed. Raises BadPacket.
 
     It is answered as soon as the name is known: the rest of the head may still be on its way.
     """
-    stream = stream.lstrip(b"\r\n") if stream[:1] in {b"\r", b"\n"} else stream  # RFC 9112 §2.2
-    first, ended, rest = stream.partition(b"\n")
-    if not ended:
-        method = _TOKEN.match(first)
-        whole = method is not None and (method.end() == len(first) or first[method.end()] == 0x20)
-        if first and (not whole or method is None or method.end() > LONGEST_METHOD or len(first) > LARGEST):
-            raise BadPacket("not an HTTP request")
+    stream = stream.lstrip(b"\r\n")
+    line = _LINE.match(stream)
+    method = _METHOD.match(stream)
+    if line is None or method is None or method.end() != line.end(1):
+        whole = method is not None and stream[method.end() : method.end() + 1] in (b"", b" ")
+        if stream and (b"\n" in stream or not whole or method is None or method.end() > LONGEST_METHOD):
+            raise BadPacket("not an HTTP/1 request")
+        if len(stream) > LARGEST:
+            raise BadPacket("a request line that is too long")
         return None
-    line = _REQUEST_LINE.fullmatch(first.rstrip(b"\r"))
-    if line is None:
-        raise BadPacket("not an HTTP/1 request")
-    method_text, target = line[1].decode("ascii"), line[2].decode("latin-1")
-    host = _absolute_untrusted(method_text, line[2])
-    while True:
-        header, ended, rest = rest.partition(b"\n")
-        header = header.rstrip(b"\r")
-        if not ended:
-            if len(stream) > LARGEST:
-                raise BadPacket("the head of a request that is too long")
-            return None
-        if not header:
-            return RequestHead(method_text, target, host)
-        name, colon, value = header.partition(b":")
-        if not colon:
-            raise BadPacket("a header without a colon")
-        if name.lower() == b"host":
-            # RFC 9112 §3.2.2: an absolute target counts, whatever Host says.
-            return RequestHead(method_text, target, host or _host_untrusted(value.strip()))
+    end, named = _END.search(stream), _HOST_FIELD.search(stream, line.end())
+    last = end.start() + 1 if end is not None else stream.rindex(b"\n") + 1
+    if named is not None:
+        last = min(last, named.end())
+    fields = _fields_untrusted(stream[line.end() : last])
+    if end is None and named is None:
+        if len(stream) > LARGEST:
+            raise BadPacket("the head of a request that is too long")
+        return None
+    said = _said(line[1], line[2], fields)
+    host = next((name for name in map(_host_untrusted, said) if name), "")
+    return RequestHead(line[1].decode("ascii"), line[2].decode("latin-1"), None if _is_address(host) else host or None)
 
 
-def _absolute_untrusted(method: str, target: bytes) -> str | None:
-    if method == "CONNECT":
-        return _host_untrusted(target)
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or not scheme.isalpha():
-        return None
-    return _host_untrusted(rest.partition(b"/")[0].rpartition(b"@")[2])
+def _fields_untrusted(text: bytes) -> dict[bytes, list[bytes]]:
+    """The values of the `_WANTED` fields among whole lines."""
+    if text[:1] in (b" ", b"\t"):
+        raise Ambiguous("a head that begins with a folded line")
+    if b"\n " in text or b"\n\t" in text:
+        text = _FOLD.sub(b" ", text)  # RFC 9112 §5.2: obs-fold, continuations
+    lines = _FIELD.findall(text)
+    if len(lines) != text.count(b"\n"):
+        raise Ambiguous("a header without a colon")
+    fields: dict[bytes, list[bytes]] = {}
+    for name, value in lines:
+        name = name.strip().lower()  # noqa: PLW2901
+        if name in _WANTED:
+            fields.setdefault(name, []).append(value.strip())
+    return fields
 
 
-def _host_untrusted(value: bytes) -> str | None:
-    """The name in `name:port`; None for an address and for nothing."""
-    if value.startswith(b"["):
-        return None
-    name = value.partition(b":")[0]
-    if not name:
-        return None
-    host = host_name_untrusted(name)
+def _said(method: bytes, target: bytes, fields: dict[bytes, list[bytes]]) -> list[bytes]:
+    """What names the host, first what counts (RFC 9112 §3.2.2: an absolute target, whatever Host says)."""
+    said = [host for host in fields.get(b"host", ()) if host]
+    if method == b"CONNECT":
+        said.insert(0, target)
+    elif not target.startswith(b"/") and (absolute := _ABSOLUTE.match(target)):
+        said.insert(0, absolute[1])
+    return said
+
+
+def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> Request:
+    path = target
+    if not target.startswith(b"/") and method != "CONNECT" and (absolute := _ABSOLUTE.match(target)):
+        path = absolute[2] or b"/"
+        if not path.startswith(b"/"):
+            path = b"/" + path
+    hosts = dict.fromkeys(map(_host_untrusted, _said(method.encode(), target, fields)))
+    return Request(method, tuple(hosts), path.decode("latin-1"))
+
+
+def _host_untrusted(text: bytes) -> str:
+    text = text.rpartition(b"@")[2]
+    if text.startswith(b"["):
+        return text[1:].partition(b"]")[0].decode("latin-1").lower()
+    return host_name_untrusted(text.partition(b":")[0])
+
+
+def _is_address(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
-        return host
-    return None
+        return False
+    return True

@@ -11,6 +11,7 @@ Read first: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3 (server_name), RFC 7301 (AL
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from tunflow.errors import BadPacket
@@ -129,12 +130,12 @@ def host_name_untrusted(raw: bytes) -> str:
         name = raw.decode("ascii").rstrip(".").lower()
     except UnicodeDecodeError as error:
         raise BadPacket("a name that is not ASCII") from error
-    if not 0 < len(name) <= 253 or not _ALLOWED.issuperset(name) or ".." in name or name[0] == ".":
+    if len(name) > 253 or not _NAME.fullmatch(name):
         raise BadPacket("not a host name")
     return name
 
 
-_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
 class _Reader:

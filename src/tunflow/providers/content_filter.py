@@ -16,7 +16,7 @@ from functools import lru_cache
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.filter import tls
-from tunflow.filter.http_requests import HTTPRequests, Request
+from tunflow.filter.http import HTTPRequests, Request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
 from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
@@ -195,7 +195,7 @@ class ContentFilter(FilterDataProvider):
         hosts = request.hosts or (flow.remote_hostname or _text(flow.remote_endpoint),)
         flow.state.name = hosts[0]
         for host in hosts:
-            ruling = self._judge_host(flow, host, request.url)
+            ruling = self._judge_host(flow, host, request.url_of(host))
             if ruling.blocked:
                 return self._refuse(flow, ruling, request.url, page=True)
         self._record(flow, ruling, request.url)
