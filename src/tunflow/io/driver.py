@@ -346,10 +346,10 @@ class Driver:
         if connection.closed:
             return
         self.statistics.tcp_flows += 1
-        assert isinstance(target.host, bytes)
-        assert isinstance(connection.client.host, bytes)
         hostname: str | None = None
         if self.name_server is not None:
+            assert isinstance(target.host, bytes)
+            assert isinstance(connection.client.host, bytes)
             if target.port == DNS_PORT:
                 self.decide_stream(connection, self.name_server.hand)
                 return

@@ -156,7 +156,8 @@ class Reactor:
                 due = next_timeout()
                 if due is not None and due <= self.now:
                     handle(self.now)
-        self.end_round()
+        for call in self._round_end:
+            call()
 
     def end_round(self) -> None:
         """Do what is done at the end of every round; for whoever did something between two rounds."""
@@ -185,8 +186,10 @@ class Reactor:
         self._due = inf if due is None else due
         if due is None:
             return longest
-        wait = max(0.0, due - time.monotonic())
-        return wait if longest is None else min(wait, longest)
+        wait = due - time.monotonic()
+        if wait < 0:
+            return 0
+        return wait if longest is None or wait < longest else longest
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

@@ -133,8 +133,7 @@ class TCPRelay(FarSide):
             if self._pending:
                 pieces, self._pending = self._pending, []
                 self._budget.used -= sum(map(len, pieces))
-            elif connection.readable:
-                waiting = connection.readable
+            elif waiting := connection.readable:
                 pieces = connection.take(size)
                 self._driver.statistics.tcp_bytes_up += waiting - connection.readable
                 if codec is not None:

@@ -358,6 +358,12 @@ class TCPConnection(Lifecycle):
     def _acknowledged(self, ack: int, echoed: int, now: float) -> None:
         """New data, and perhaps our FIN, was acknowledged."""
         sender = self.sender
+        if sender.fin_sent and ack == sender.next and sender.losses is None:
+            sender.all_arrived()
+            self._tries = 0
+            self._retransmit_at = inf  # RFC 6298 (5.2)
+            self._fin_acknowledged(now)
+            return
         had_room = sender.room
         trip: float | None = None
         losses = sender.losses

@@ -71,7 +71,8 @@ class HeaderTemplate:
         ip_size = _IPV4_SIZE if self._is_ipv4 else _IPV6_SIZE
         self.size = ip_size + _TCP_SIZE
         """IP and TCP header without options, in bytes."""
-        self.set_mss(mss)
+        self.mss = mss
+        self._whole, self._cut = _vnet_headers(self._is_ipv4, 0, mss)
 
     def set_mss(self, mss: int, option_size: int = 0) -> None:
         """Cut super-segments at `mss` bytes of payload from now on; each has options of `option_size` bytes."""

@@ -171,6 +171,12 @@ class Sender:
         else:
             self._acknowledge_with_losses(losses, size, size - known, in_flight, now)
 
+    def all_arrived(self) -> None:
+        """Everything was acknowledged, FIN too: there is nothing to be sent that measuring the path could help."""
+        self._budget.used -= self.held
+        self.una = self.next
+        self.flight.clear()
+
     # Losses.
 
     def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None, now: float) -> bool:
