@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from host_lab import SETTINGS, host, run, snapshot
-from test_host_leaks import ROUTERS, Witness
+from host_lab import SETTINGS, host, snapshot
+from witness import Witness, witnessed
 
 from tunflow.errors import LocalError
 from tunflow.host.control_group import ControlGroup, mount_point
@@ -48,12 +48,8 @@ def group() -> Iterator[ControlGroup]:
 
 @pytest.fixture
 def witness() -> Iterator[Witness]:
-    with host():
-        for line in ROUTERS.strip().splitlines():
-            run(line)
-        made = Witness()
+    with witnessed() as made:
         yield made
-        made.close()
 
 
 def _send(destination: str, group: ControlGroup | None = None) -> None:

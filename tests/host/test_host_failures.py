@@ -5,6 +5,7 @@ Steps are what really changes the host: a netlink request, a run of nft(8), a sy
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from host_lab import SETTINGS, host, run, snapshot
@@ -24,6 +25,8 @@ from tunflow.host.netlink import RouteSocket
 from tunflow.host.network import HostNetwork, undo_recorded
 from tunflow.host.settings import HostDNS
 from tunflow.host.tun import TunDevice
+
+T = TypeVar("T")
 
 WITH_ALL = replace(
     SETTINGS,
@@ -104,49 +107,43 @@ def test_a_failure_at_any_step_leaves_nothing(tmp_path: Path, conf: Path) -> Non
         assert not (tmp_path / "state").exists(), (number, steps)
 
 
+def _killed_at_each_step(state: Path, conf: Path, prepare: Callable[[], T], act: Callable[[T], None]) -> int:
+    """Kill `act` at every step it takes; after `down` nothing is left each time. How many steps there were, and one."""
+    before = snapshot()
+    for number in itertools.count(1):
+        pid = os.fork()
+        if pid == 0:
+            prepared = prepare()
+            with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+                act(prepared)
+                os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        undo_recorded(state)
+        assert snapshot() == before, number
+        assert conf.read_text() == "nameserver 192.168.1.1\n", number
+        assert not undo_recorded(state)
+        if ended == 0:  # not killed: that was past the last step
+            return number
+    raise AssertionError
+
+
 @host()
 def test_being_killed_at_any_step_leaves_nothing_after_down(tmp_path: Path, conf: Path) -> None:
     _strict()
-    before = snapshot()
-    number = 0
-    while True:
-        number += 1
-        pid = os.fork()
-        if pid == 0:
-            with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-                HostNetwork(tmp_path / "state").apply(WITH_ALL)
-                os._exit(0)
-        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        undo_recorded(tmp_path / "state")
-        assert snapshot() == before, number
-        assert conf.read_text() == "nameserver 192.168.1.1\n", number
-        assert not undo_recorded(tmp_path / "state")
-        if ended == 0:  # not killed: that was past the last step
-            break
-    assert number > 15
+    state = tmp_path / "state"
+    assert _killed_at_each_step(state, conf, lambda: None, lambda _: HostNetwork(state).apply(WITH_ALL)) > 15
 
 
 @host()
 def test_being_killed_at_any_step_of_undo_leaves_nothing_after_down(tmp_path: Path, conf: Path) -> None:
     _strict()
-    before = snapshot()
-    number = 0
-    while True:
-        number += 1
-        pid = os.fork()
-        if pid == 0:
-            host_network = HostNetwork(tmp_path / "state")
-            host_network.apply(WITH_ALL)
-            with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-                host_network.undo()
-                os._exit(0)
-        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        undo_recorded(tmp_path / "state")
-        assert snapshot() == before, number
-        assert conf.read_text() == "nameserver 192.168.1.1\n", number
-        if ended == 0:
-            break
-    assert number > 8
+
+    def applied() -> HostNetwork:
+        host_network = HostNetwork(tmp_path / "state")
+        host_network.apply(WITH_ALL)
+        return host_network
+
+    assert _killed_at_each_step(tmp_path / "state", conf, applied, HostNetwork.undo) > 8
 
 
 @host()

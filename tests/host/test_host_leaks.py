@@ -13,64 +13,23 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from host_lab import SETTINGS, host, run
+from host_lab import SETTINGS, run
 from tun_lab import wait_readable
+from witness import Witness, witnessed
 
 from tunflow.host import firewall, network
 from tunflow.host.network import HostNetwork
 from tunflow.host.settings import MARK, HostDNS
 
-ETH_P_ALL = 3
-ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 SO_BINDTODEVICE, SO_MARK = 25, 36
-PACKET_OUTGOING = 4
 SERVER = "203.0.113.5"
 STRICT = replace(SETTINGS, kill_switch=True, servers=(ip_address(SERVER),))
-
-ROUTERS = """
-ip neigh add 192.168.1.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
-ip neigh add 192.168.1.7 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
-ip neigh add 2001:db8:1::1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
-ip neigh add 2001:db8:1::7 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
-ip link set wire0 promisc on
-"""
-
-
-class Witness:
-    """Sees the IP packets that come out of the uplink."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL)
-        )
-        self._socket.bind(("wire0", ETH_P_ALL))
-
-    def seen(self, *, multicast: bool = False) -> set[str]:
-        """Destinations since the last call; those of IPv6 multicast only when asked for."""
-        found = set()
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                packet, (_, protocol, kind, *_) = self._socket.recvfrom(2048)
-                if kind == PACKET_OUTGOING:
-                    continue
-                if protocol == ETH_P_IP:
-                    found.add(socket.inet_ntop(socket.AF_INET, packet[16:20]))
-                elif protocol == ETH_P_IPV6 and (multicast or packet[24] != 0xFF):
-                    found.add(socket.inet_ntop(socket.AF_INET6, packet[24:40]))
-        return found
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture
 def witness() -> Iterator[Witness]:
-    with host():
-        for line in ROUTERS.strip().splitlines():
-            run(line)
-        made = Witness()
+    with witnessed() as made:
         yield made
-        made.close()
 
 
 def _send(

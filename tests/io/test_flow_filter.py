@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
+from driver_rig import DriverRig, LoopbackDialer
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.host.memory import memory_pair
 from tunflow.io import flow_filter
-from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
-from tunflow.io.driver import Driver
 from tunflow.io.filtered_connection import FilteredConnection
 from tunflow.io.flow_filter import FlowFilter
 from tunflow.io.policy import Carry
-from tunflow.io.reactor import Reactor
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
@@ -27,13 +23,6 @@ from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import ipv4, protocols, udp
 from tunflow.wire.checksum import transport_checksum
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
-
-
-class LoopbackDialer(DirectDialer):
-    """Takes every target for the same port of 127.0.0.1, which no packet may name."""
-
-    def route(self, target):
-        return super().route(endpoint("127.0.0.1", target.port))
 
 
 def data(pass_bytes, peek_bytes):
@@ -79,37 +68,29 @@ class Judge(FilterDataProvider):
         self.reports.append((report.action, report.event))
 
 
-class Bench:
+class Bench(DriverRig):
     def __init__(self, judge, page=None, on_failure_pass=False):
-        self.reactor = Reactor()
-        device, self.card = memory_pair(vnet=False)
-        self.lines = []
-        log = CauseLog(self.lines.append, lambda: self.reactor.now)
-        self.driver = Driver(self.reactor, device, LoopbackDialer(), log)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(0.2)
+        super().__init__(LoopbackDialer(), self.listener.getsockname()[1])
         self.filter = FlowFilter(
             self.driver, judge, FilterProviderConfiguration(), on_failure_pass=on_failure_pass, page=page
         )
         self.driver.filter = self.filter
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(0.2)
-        self.client = ScriptedClient(self.driver.stack, target_port=self.listener.getsockname()[1])
         self.segments = []
         self.far = None
 
     def send(self, flags, **fields):
-        self.card.write([[bytes(10), self.client.packet(flags, **fields)]])
+        super().send(flags, **fields)
         self.run()
 
     def run(self, rounds=4):
         for _ in range(rounds):
             self.reactor.run_once(0.01)
-        self.segments += [self.client._parse(packet) for packet in self.card.read(100)]
+        self.segments += self.answers()
 
-    def until(self, condition):
-        end = time.monotonic() + 5
-        while not condition():
-            assert time.monotonic() < end, "did not happen"
-            self.run(1)
+    def run_once(self):
+        self.run(1)
 
     def establish(self):
         self.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
@@ -136,8 +117,7 @@ class Bench:
         if self.far is not None:
             self.far.close()
         self.listener.close()
-        self.driver.close()
-        self.reactor.close()
+        super().close()
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
+from driver_rig import DriverRig
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import ProcessInfo
-from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialer import address_of
 from tunflow.io.dialers import DirectDialer, make_dialer
-from tunflow.io.driver import Driver
 from tunflow.io.policy import Carry, Hand, Refuse
-from tunflow.io.reactor import Reactor
 from tunflow.proxies.link import ShadowsocksServer
 from tunflow.proxies.shadowsocks.datagram import Datagrams
 from tunflow.proxies.shadowsocks.keys import master_key
@@ -46,23 +42,16 @@ class Scripted:
         return self.decision
 
 
-class Bench:
-    """A driver with a policy on one end of a memory pair, a client on the other."""
+class Bench(DriverRig):
+    """With a policy."""
 
     def __init__(self, policy, **options):
-        self.reactor = Reactor()
-        device, self.card = memory_pair(vnet=False)
         self.policy = policy
-        log = CauseLog(lambda line: None, lambda: self.reactor.now)
-        self.driver = Driver(self.reactor, device, DirectDialer(), log, policy=policy, **options)
-        self.client = ScriptedClient(self.driver.stack, target_port=443)
+        super().__init__(DirectDialer(), 443, policy=policy, **options)
 
     def send(self, flags, **fields):
-        self.card.write([[bytes(10), self.client.packet(flags, **fields)]])
+        super().send(flags, **fields)
         self.reactor.run_once(1)
-
-    def answers(self):
-        return [self.client._parse(packet) for packet in self.card.read(100)]
 
     def send_datagram(self, payload, target=TARGET):
         checksum = transport_checksum(
@@ -72,16 +61,6 @@ class Bench:
         packet = ipv4.build(CLIENT.host, target.host, protocols.UDP, len(body)) + body
         self.card.write([[virtio_net.PLAIN, packet]])
         self.reactor.run_once(1)
-
-    def until(self, condition):
-        end = time.monotonic() + 5
-        while not condition():
-            assert time.monotonic() < end, "did not happen"
-            self.reactor.run_once(0.05)
-
-    def close(self):
-        self.driver.close()
-        self.reactor.close()
 
 
 @pytest.fixture

@@ -5,64 +5,36 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-import time
 
 import pytest
+from driver_rig import DriverRig, LoopbackDialer
 
-from tunflow.endpoint import endpoint
-from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import DirectDialer, make_dialer
-from tunflow.io.driver import Driver
-from tunflow.io.reactor import Reactor
+from tunflow.io.dialers import make_dialer
 from tunflow.proxies.link import ShadowsocksServer
-from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import tcp
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
 
 
-class LoopbackDialer(DirectDialer):
-    """Takes every target for the same port of 127.0.0.1, which no packet may name."""
-
-    def route(self, target):
-        return super().route(endpoint("127.0.0.1", target.port))
-
-
-class Bench:
-    """A driver on one end of a memory pair, a scripted client on the other, a listener on loopback."""
+class Bench(DriverRig):
+    """With a listener on loopback."""
 
     def __init__(self, dialer=None, listening=True):
-        self.reactor = Reactor()
-        device, self.card = memory_pair(vnet=False)
-        self.lines = []
-        log = CauseLog(self.lines.append, lambda: self.reactor.now)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        port = self.listener.getsockname()[1]
+        super().__init__(dialer or LoopbackDialer(), self.listener.getsockname()[1])
         if not listening:
             self.listener.close()
-        self.driver = Driver(self.reactor, device, dialer or LoopbackDialer(), log)
-        self.client = ScriptedClient(self.driver.stack, target_port=port)
         self.far = None
-
-    def send(self, flags, **fields):
-        self.card.write([[bytes(10), self.client.packet(flags, **fields)]])
-
-    def until(self, condition, seconds=5.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "did not happen"
-            self.reactor.run_once(0.05)
 
     def receive(self, count=1):
         """The next `count` segments from the stack."""
-        packets = []
+        segments = []
 
         def enough():
-            packets.extend(self.card.read(100))
-            return len(packets) >= count
+            segments.extend(self.answers())
+            return len(segments) >= count
 
         self.until(enough)
-        return [self.client._parse(packet) for packet in packets]
+        return segments
 
     def establish(self):
         self.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
@@ -92,8 +64,7 @@ class Bench:
         if self.far is not None:
             self.far.close()
         self.listener.close()
-        self.driver.close()
-        self.reactor.close()
+        super().close()
 
 
 @pytest.fixture

@@ -29,6 +29,10 @@ SERVER_VARIABLE = "TUNFLOW_SERVER"
 DEFAULT_RESOLVER = "1.1.1.1"
 """A public resolver: the host's own is mostly an address of its LAN, which the server cannot reach."""
 
+EVERY_QUERY = "cache,tcp://1.1.1.1"
+"""The same resolver behind the full name server: a program that asks one of its own choice is answered, too, whatever
+the server makes of UDP."""
+
 DNS_PORT = 53
 
 RESERVED_DESCRIPTORS = 64

@@ -6,7 +6,7 @@ import argparse
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunflow.commands.flows import dialer_of, finish, make_driver, name_service, with_pcap
+from tunflow.commands.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
 from tunflow.errors import LocalError
 from tunflow.host.exit_result import leave
 from tunflow.host.fd import from_fd
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from tunflow.dns.config import DNSConfig
     from tunflow.io.driver import Driver
     from tunflow.manager.profile import Profile
-
-EVERY_QUERY = "cache,tcp://1.1.1.1"
-"""The same resolver behind the full name server: a program that asks one of its own choice is answered, too, whatever
-the server makes of UDP."""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunflow.commands.dns_modes import name_server
-from tunflow.commands.flows import dialer_of, finish, make_driver, with_pcap
+from tunflow.commands.flows import EVERY_QUERY, dialer_of, finish, make_driver, with_pcap
 from tunflow.commands.provider_options import configuration_of, provider_class
-from tunflow.commands.run import EVERY_QUERY
 from tunflow.commands.saying import say
 from tunflow.commands.system_names import parse_dns
 from tunflow.dns.config import DNSConfig

@@ -1,0 +1,52 @@
+"""A driver on one end of a memory pair, and a scripted client on the other."""
+
+from __future__ import annotations
+
+import time
+
+from tunflow.endpoint import endpoint
+from tunflow.host.memory import memory_pair
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import DirectDialer
+from tunflow.io.driver import Driver
+from tunflow.io.reactor import Reactor
+from tunflow.testing.packet_script import ScriptedClient
+
+
+class LoopbackDialer(DirectDialer):
+    """Takes every target for the same port of 127.0.0.1, which no packet may name."""
+
+    def route(self, target):
+        return super().route(endpoint("127.0.0.1", target.port))
+
+
+class DriverRig:
+    """What the driver says in its log is in `lines`; `options` are the driver's."""
+
+    def __init__(self, dialer, target_port, **options):
+        self.reactor = Reactor()
+        device, self.card = memory_pair(vnet=False)
+        self.lines = []
+        log = CauseLog(self.lines.append, lambda: self.reactor.now)
+        self.driver = Driver(self.reactor, device, dialer, log, **options)
+        self.client = ScriptedClient(self.driver.stack, target_port=target_port)
+
+    def send(self, flags, **fields):
+        self.card.write([[bytes(10), self.client.packet(flags, **fields)]])
+
+    def answers(self):
+        """The segments from the stack that wait."""
+        return [self.client._parse(packet) for packet in self.card.read(100)]
+
+    def run_once(self):
+        self.reactor.run_once(0.05)
+
+    def until(self, condition, seconds=5.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "did not happen"
+            self.run_once()
+
+    def close(self):
+        self.driver.close()
+        self.reactor.close()
