@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import FlowInfo
 from tunflow.io.hosting.splice import splice
+from tunflow.io.hosting.waiter import Waiter
 from tunflow.io.policy import Carry, Decision
 from tunflow.providers.connections import TCPConnection as OutsideConnection
 from tunflow.providers.dialers import FlowDialer
@@ -72,7 +73,7 @@ class StackTCPFlow(TCPFlow):
         """Whether the SYN is ours and not answered yet."""
         self._ended = False
         """Whether the provider is done with both directions."""
-        self._reader: asyncio.Future[None] | None = None
+        self._reader = Waiter()
         self._writers: deque[tuple[memoryview, asyncio.Future[None]]] = deque()
         self.owner = _Owner(weakref.ref(self))
 
@@ -91,11 +92,7 @@ class StackTCPFlow(TCPFlow):
             if connection.closed:
                 number = errno.ECONNREFUSED if connection.was_reset else errno.ETIMEDOUT
                 raise OSError(number, f"{self.remote_endpoint}: {os.strerror(number)}")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._reader.wait()
         self._connecting = False
 
     @property
@@ -135,7 +132,7 @@ class StackTCPFlow(TCPFlow):
 
     async def read_pieces(self) -> list[Buffer]:
         """The same without a copy; empty at the end."""
-        if self._reader is not None:
+        if self._reader:
             raise AppProxyFlowError(Code.READ_ALREADY_PENDING)
         connection = self._connection
         while True:
@@ -149,11 +146,7 @@ class StackTCPFlow(TCPFlow):
                 return []
             if connection.closed:
                 raise AppProxyFlowError(Code.PEER_RESET)
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._reader.wait()
 
     async def write(self, data: Buffer) -> None:
         """Queue data for the program, waiting for room."""
@@ -191,7 +184,7 @@ class StackTCPFlow(TCPFlow):
         if self._read_closed or self._given_away:
             return
         self._read_closed = True
-        self._wake_reader()
+        self._reader.wake()
         if error is not None and self._opened:
             self._abort()
             return
@@ -216,7 +209,7 @@ class StackTCPFlow(TCPFlow):
         """Hand the connection back to the driver."""
         if self._given_away or self._read_closed or self._write_closed:
             raise AppProxyFlowError(Code.NOT_CONNECTED, "the flow is over, or given away already")
-        if self._reader is not None or self._writers:
+        if self._reader or self._writers:
             raise AppProxyFlowError(Code.READ_ALREADY_PENDING, "the flow is being read or written")
         way = cast("Dialer", dialer) if dialer is not None else self._straight
         if target is None:
@@ -246,10 +239,8 @@ class StackTCPFlow(TCPFlow):
         if self._read_closed:
             while connection.readable:
                 connection.take(READ_SIZE)
-        elif self._reader is not None and (
-            connection.readable or connection.at_eof or connection.closed or self._connecting
-        ):
-            self._wake_reader()
+        elif self._reader and (connection.readable or connection.at_eof or connection.closed or self._connecting):
+            self._reader.wake()
         while self._writers:
             if connection.closed:
                 _, done = self._writers.popleft()
@@ -268,10 +259,6 @@ class StackTCPFlow(TCPFlow):
                 connection.close_write(self._driver.reactor.now)
                 self._end_if_done()
 
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
     # Ends.
 
     def _refuse(self, error: AppProxyFlowError | None) -> None:
@@ -288,7 +275,7 @@ class StackTCPFlow(TCPFlow):
     def _abort(self) -> None:
         self._read_closed = self._write_closed = self._ended = True
         self._connection.user = None
-        self._wake_reader()
+        self._reader.wake()
         self._connection.abort()
         self.service()  # whoever still writes hears of it
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.flow import FlowInfo
+from tunflow.io.hosting.waiter import Waiter
 from tunflow.io.policy import Carry, Decision
 from tunflow.providers.dialers import FlowDialer
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
@@ -49,7 +49,7 @@ class StackUDPFlow(UDPFlow):
         self._gone = False
         self._waiting: deque[UDPRun] = deque()
         self._waiting_bytes = 0
-        self._reader: asyncio.Future[None] | None = None
+        self._reader = Waiter()
         self.owner = _Owner(self)
 
     @property
@@ -80,7 +80,7 @@ class StackUDPFlow(UDPFlow):
 
     async def read_datagrams(self) -> list[tuple[bytes, Endpoint]]:
         """What the program sent."""
-        if self._reader is not None:
+        if self._reader:
             raise AppProxyFlowError(Code.READ_ALREADY_PENDING)
         while True:
             if not self._opened or self._read_closed:
@@ -91,11 +91,7 @@ class StackUDPFlow(UDPFlow):
                 return [(bytes(datagram), run.flow.target) for run in runs for datagram in run.datagrams()]
             if self._gone:
                 return []
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._reader.wait()
 
     async def write_datagrams(self, datagrams: Sequence[tuple[Buffer, Endpoint]]) -> None:
         """Datagrams of one size from one source go to the program in one packet."""
@@ -121,7 +117,7 @@ class StackUDPFlow(UDPFlow):
         """Discard what the program sends."""
         self._read_closed = True
         self._waiting.clear()
-        self._wake()
+        self._reader.wake()
         self._end_if_done()
 
     def close_write(self, error: BaseException | None = None) -> None:
@@ -162,16 +158,12 @@ class StackUDPFlow(UDPFlow):
         self._driver.statistics.udp_bytes_up += size
         self._waiting.append(run)
         self._waiting_bytes += size
-        self._wake()
+        self._reader.wake()
 
     def ended(self) -> None:
         """The program's socket is gone, or was silent for too long."""
         self._gone = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        self._reader.wake()
 
     def _end_if_done(self) -> None:
         if self._read_closed and self._write_closed and not self._gone:
