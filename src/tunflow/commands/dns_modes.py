@@ -21,7 +21,7 @@ from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.name_server import DialerFor, NameServer
+from tunflow.io.names.name_server import DialerFor, NameServer
 from tunflow.io.reactor import Reactor
 from tunflow.io.sockets import SocketOptions
 

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 from tunflow.commands.flows import dialer_of
 from tunflow.commands.serve import log_line, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.io.listen import ListenServer
 from tunflow.io.reactor import Reactor
-from tunflow.io.server_budget import raise_limit
+from tunflow.io.serving.budget import raise_limit
+from tunflow.io.serving.listen import ListenServer
 
 DEFAULT = "127.0.0.1:1080"
 USER_VARIABLE = "TUNFLOW_LISTEN_USER"

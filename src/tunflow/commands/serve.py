@@ -8,8 +8,8 @@ import sys
 
 from tunflow.errors import LocalError
 from tunflow.io.reactor import READ, Reactor
-from tunflow.io.server import ShadowsocksServer
-from tunflow.io.server_budget import raise_limit
+from tunflow.io.serving.budget import raise_limit
+from tunflow.io.serving.server import ShadowsocksServer
 from tunflow.proxies import link
 
 

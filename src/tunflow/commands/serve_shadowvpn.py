@@ -14,7 +14,7 @@ from tunflow.host.netlink import RouteSocket
 from tunflow.host.tun import TunDevice
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
-from tunflow.io.shadowvpn_server import ShadowVPNServer
+from tunflow.io.serving.shadowvpn_server import ShadowVPNServer
 from tunflow.tunnels.shadowvpn.boxes import make_box
 from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig, parse_link
 from tunflow.tunnels.shadowvpn.seal import master_key

@@ -10,8 +10,8 @@ from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
 from tunflow.demo.site import Ports, open_site
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.io.reactor import READ, Reactor
-from tunflow.io.server import ShadowsocksServer
-from tunflow.io.server_budget import raise_limit
+from tunflow.io.serving.budget import raise_limit
+from tunflow.io.serving.server import ShadowsocksServer
 from tunflow.proxies import link
 
 HTTP_PORT = 80

@@ -24,7 +24,7 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.datagram_flows import DNS_PORT, DatagramFlows
 from tunflow.io.dialer import Blocked
 from tunflow.io.dialers import Dialer
-from tunflow.io.dns import QUERY_TIMEOUT, DNSForwarder
+from tunflow.io.names.forwarder import QUERY_TIMEOUT, DNSForwarder
 from tunflow.io.openings import Openings
 from tunflow.io.ping import Pinger
 from tunflow.io.policy import Carry, Decision, Policy, Refuse
@@ -42,8 +42,8 @@ from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.far_side import FarSide
-    from tunflow.io.flow_filter import FlowFilter
-    from tunflow.io.name_server import NameServer
+    from tunflow.io.filtering.flow_filter import FlowFilter
+    from tunflow.io.names.name_server import NameServer
     from tunflow.io.policy import Stream
 
 FEW = 4

@@ -21,7 +21,7 @@ from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.io.driver import Driver
-    from tunflow.io.filtered_connection import FilteredConnection
+    from tunflow.io.filtering.connection import FilteredConnection
     from tunflow.stack.tcp.connection import TCPConnection
 
     Stream: TypeAlias = TCPConnection | FilteredConnection

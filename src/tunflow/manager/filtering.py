@@ -16,8 +16,8 @@ from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
 from tunflow.flow import FlowInfo
 from tunflow.io.driver import Driver
-from tunflow.io.filter_session import Verdict
-from tunflow.io.flow_filter import FlowFilter
+from tunflow.io.filtering.flow_filter import FlowFilter
+from tunflow.io.filtering.session import Verdict
 from tunflow.manager import rule_data
 from tunflow.manager.filter_lists import make_judge, system_zone
 from tunflow.manager.filter_log import FilterLog

@@ -15,7 +15,7 @@ from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.stop_reason import ProviderStopReason
 
 if TYPE_CHECKING:
-    from tunflow.io.flow_filter import FlowFilter
+    from tunflow.io.filtering.flow_filter import FlowFilter
     from tunflow.providers.host import ProviderHost
 
 START_TIMEOUT = 10.0

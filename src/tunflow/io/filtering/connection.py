@@ -1,0 +1,336 @@
+"""A client's TCP connection behind a content filter: what its owner sees of it is what the filter lets pass.
+
+It stands between a connection of the stack and whoever owns it (a relay, a provider's flow), and looks to the owner
+like the connection itself. Bytes of the client stay in the connection until they may pass, so that its window holds a
+held client back; bytes of the far side are held here, at most what the owner was told there is room for. When the
+filter has said its last word the relay is given the connection itself, and the filter costs nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.io.filtering.session import FilterSession
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.sender import Sender
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+
+class FilteredConnection:
+    """The parts of `TCPConnection` that an owner uses."""
+
+    def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
+        self.connection = connection
+        self._driver = driver
+        self._session = session
+        self._allowed = 0
+        """Bytes of the client that were judged and not taken yet."""
+        self._outgoing_over = self._incoming_over = False
+        """Whether the filter was told of the end of that direction and had nothing against it."""
+        self._held: list[Buffer] = []
+        self._held_size = 0
+        self._far_ended = False
+        self._abandoned = False
+        self._ended = False
+        self.route: Callable[[], None] | None = None
+        """What to do with the flow once it may begin; None when that was done."""
+        self._first = connection.receiver.next
+        """The sequence number of the client's first byte."""
+        self._passed: tuple[int, int] | None = None
+        """Bytes to the client and from it when the flow was refused; None while it is not."""
+        session.changed = self._changed
+        session.count = self._count
+
+    # What the connection is.
+
+    @property
+    def client(self) -> Endpoint:
+        """As `TCPConnection.client`."""
+        return self.connection.client
+
+    @property
+    def target(self) -> Endpoint:
+        """As `TCPConnection.target`."""
+        return self.connection.target
+
+    @property
+    def syn(self) -> bytes:
+        """As `TCPConnection.syn`."""
+        return self.connection.syn
+
+    @property
+    def sender(self) -> Sender:
+        """As `TCPConnection.sender`."""
+        return self.connection.sender
+
+    @property
+    def user(self) -> Any:
+        """The owner, whom the stack tells of changes."""
+        return self.connection.user
+
+    @user.setter
+    def user(self, owner: Any) -> None:
+        self.connection.user = owner
+
+    @property
+    def held(self) -> bool:
+        """As `TCPConnection.held`."""
+        return self.connection.held
+
+    @property
+    def open(self) -> bool:
+        """As `TCPConnection.open`; not any more once the filter refused."""
+        return self.connection.open and not self._session.refused
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over, also because the filter refused."""
+        if self._session.refused:
+            return True
+        if self.connection.closed:
+            self._end()
+            return True
+        return False
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether it ended out of order."""
+        return self._session.refused or self.connection.was_reset
+
+    # From the client.
+
+    @property
+    def readable(self) -> int:
+        """Bytes that may be taken."""
+        connection = self.connection
+        if self._session.open:
+            return connection.readable
+        if not self._allowed:
+            waiting = connection.readable
+            if waiting:
+                self._allowed = self._session.judge_outgoing(connection.peek(), waiting, connection.ended)
+                self._settle()
+        return 0 if self._session.refused else self._allowed
+
+    @property
+    def at_eof(self) -> bool:
+        """Whether the client closed its side, and all that it sent has passed."""
+        if not self.connection.at_eof or self._session.refused:
+            return False
+        if not self._outgoing_over:
+            self._session.judge_outgoing((), 0, True)
+            self._outgoing_over = not self._session.paused
+            self._settle()
+        return self._outgoing_over and not self._session.refused
+
+    def take(self, limit: int) -> list[Buffer]:
+        """As `TCPConnection.take`, of what may pass."""
+        if self._session.open:
+            self._allowed = 0
+            return self.connection.take(limit)
+        size = min(limit, self.readable)
+        self._allowed -= size
+        return self.connection.take(size) if size else []
+
+    def peek(self) -> Sequence[Buffer]:
+        """As `TCPConnection.peek`: also what has not passed, for looking does no harm."""
+        return self.connection.peek()
+
+    # To the client.
+
+    @property
+    def send_room(self) -> int:
+        """Room for the far side's bytes, less what is held."""
+        return max(0, self.connection.send_room - self._held_size)
+
+    def accept(self, now: float) -> None:
+        """As `TCPConnection.accept`."""
+        self.connection.accept(now)
+
+    def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
+        """Bytes for the client, if they may pass; the others wait here."""
+        self._hold(pieces)
+        self._deliver(now, more)
+
+    def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
+        """The far side's end, behind its last bytes."""
+        self._hold(last)
+        self._far_ended = True
+        self._deliver(now, False)
+
+    # Ends.
+
+    def reject(self, reset: bool) -> None:
+        """As `TCPConnection.reject`."""
+        self.connection.reject(reset)
+        self._end()
+
+    def abort(self) -> None:
+        """As `TCPConnection.abort`."""
+        self._held.clear()
+        self._held_size = 0
+        if not self._session.refused:
+            self.connection.abort()
+        self._end()
+
+    def abandon(self, now: float) -> None:
+        """The owner is done; what the filter still holds for the client goes when it may."""
+        if self._session.refused:
+            return
+        self._far_ended = True
+        self._deliver(now, False)
+        if self._held_size or not self._incoming_over:
+            self._abandoned = True
+            self.connection.user = None
+        else:
+            self._end()
+            self.connection.abandon(now)
+
+    # How it works.
+
+    def _hold(self, pieces: Sequence[Buffer]) -> None:
+        self._held += pieces
+        self._held_size += sum(map(len, pieces))
+
+    def _deliver(self, now: float, more: bool) -> None:
+        """Send what may be sent of what is held, and the end when its turn has come."""
+        if self._session.refused or self._incoming_over:
+            return
+        size = self._session.judge_incoming(self._held, self._held_size, self._far_ended)
+        if size:
+            self.connection.send(self._split(size), now, more)
+        if self._far_ended and not self._held_size and not self._session.paused and not self._session.refused:
+            self._incoming_over = True
+            self.connection.close_write(now)
+        self._settle()
+
+    def _split(self, size: int) -> list[Buffer]:
+        """The first `size` bytes of what is held, which are held no more."""
+        self._held_size -= size
+        if not self._held_size:
+            first, self._held = self._held, []
+            return first
+        first = []
+        while size:
+            piece = self._held[0]
+            if len(piece) > size:
+                view = memoryview(piece)
+                first.append(view[:size])
+                self._held[0] = view[size:]
+                break
+            first.append(self._held.pop(0))
+            size -= len(piece)
+        return first
+
+    def show_page(self) -> None:
+        """Let the client of a refused flow in, to be shown why."""
+        self._passed = (0, 0)
+        self.connection.user = _PageOwner(self._driver, self.connection, self._session.page or b"")
+        self.connection.accept(self._driver.reactor.now)
+        self._end()
+
+    def note_end(self) -> None:
+        """Look whether it is over."""
+        if self.connection.closed:
+            self._end()
+
+    def judge_again(self) -> None:
+        """The filter's rules changed: whatever the verdict was, it is asked anew, about what has not passed yet."""
+        if self.connection.closed:
+            self._end()
+            return
+        relay = self.connection.user
+        if getattr(relay, "connection", None) is self.connection:
+            relay.connection = self
+        self._allowed = 0
+        self._session.again()
+
+    def _changed(self) -> None:
+        """A verdict came while nobody asked."""
+        connection = self.connection
+        if connection.closed:
+            self._end()
+            return
+        now = self._driver.reactor.now
+        self._settle()
+        if self._session.refused or self._session.paused:
+            return
+        if self.route is not None:
+            route, self.route = self.route, None
+            self._session.has_begun = True
+            route()
+            return
+        self._deliver(now, False)
+        if self._abandoned and self._incoming_over and not connection.closed:
+            self._end()
+            connection.abandon(now)
+        elif connection.user is not None:
+            connection.user.service()
+
+    def _settle(self) -> None:
+        """Act on what the session has come to."""
+        session, connection = self._session, self.connection
+        if session.refused:
+            if not self._ended:
+                self._refuse(session.page)
+        elif session.open and not self._held_size and not self._far_ended:
+            relay = connection.user
+            if getattr(relay, "connection", None) is self:
+                relay.connection = connection
+
+    def _count(self) -> tuple[int, int]:
+        """Bytes that passed to the client and from it; of one that is not let in yet there are none."""
+        connection = self.connection
+        if self._passed is not None or connection.held:
+            return self._passed or (0, 0)
+        receiver = connection.receiver
+        return connection.bytes_sent, receiver.next - self._first - connection.ended - receiver.queued
+
+    def _refuse(self, page: bytes | None) -> None:
+        """End it on the client's side; the owner finds it closed, in the next round."""
+        connection = self.connection
+        self._passed = self._count()
+        if page is not None and connection.held:
+            self.show_page()
+            return
+        now = self._driver.reactor.now
+        owner, connection.user = connection.user, None
+        self._held.clear()
+        self._held_size = 0
+        if page is None or not connection.open:
+            connection.abort()
+        else:
+            connection.take(connection.readable)  # else its end would be a reset, which takes the page with it
+            connection.close_write(now, [page])
+            connection.abandon(now)
+        self._end()
+        if owner is not None:
+            self._driver.reactor.call_soon(owner.service)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._session.close()
+
+
+class _PageOwner:
+    """Waits for a client's request, whatever it is, and answers with a page."""
+
+    def __init__(self, driver: Driver, connection: TCPConnection, page: bytes) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._page = page
+
+    def service(self) -> None:
+        """The client spoke, or is gone."""
+        connection = self._connection
+        if connection.closed or not (connection.readable or connection.at_eof):
+            return
+        connection.take(connection.readable)
+        now = self._driver.reactor.now
+        connection.close_write(now, [self._page])
+        connection.abandon(now)

@@ -1,0 +1,295 @@
+"""The content filter of a driver: every flow passes here before anything else decides about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunflow.errors import LocalError, RemoteError
+from tunflow.flow import FlowInfo
+from tunflow.io.filtering.connection import FilteredConnection
+from tunflow.io.filtering.datagrams import FilteredDatagrams
+from tunflow.io.filtering.session import FilterSession, Verdict
+from tunflow.io.policy import DatagramOwner, Refuse
+from tunflow.providers.blame import ProviderHung, describe
+from tunflow.providers.filter_flow import FilterFlow, FilterReport
+from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
+from tunflow.providers.filter_settings import FilterAction, FilterProviderConfiguration, FilterSettings
+from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict
+from tunflow.providers.network_rule import TrafficDirection
+from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.udp import UDPFlow, UDPRun
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+SWEEP = 5.0
+"""Seconds between two looks for flows that are over."""
+
+TICK = 0.5
+"""Seconds between two looks at the flows of which reports are wanted."""
+
+MANY = 256
+"""Flows remembered from which on those that are over are looked for at once."""
+
+Page = Callable[[FilterFlow, Verdict], bytes | None]
+"""What a client is shown when its flow is refused; None for a reset."""
+
+
+class FlowFilter:
+    """Runs a data provider, and a control provider if there is one, on the flows of a driver.
+
+    `on_failure_pass`: whether flows pass that the provider fails to judge. `page` makes block pages.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        provider: FilterDataProvider,
+        configuration: FilterProviderConfiguration,
+        *,
+        on_failure_pass: bool = False,
+        control: FilterControlProvider | None = None,
+        page: Page | None = None,
+    ) -> None:
+        self.provider = provider
+        self.configuration = configuration
+        self.control = control
+        self._driver = driver
+        self.on_failure_pass = on_failure_pass
+        self._page = page
+        self._settings: FilterSettings | None = None
+        self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
+        self._sweeping = False
+        self._watched: set[FilterSession] = set()
+        """Those of which reports are wanted."""
+        self._look_at = MANY
+        self._ready = True
+        self._trouble: str | None = None
+        provider._filter_host = self
+        if control is not None:
+            control._filter_host = self
+
+    # What the driver asks.
+
+    def open_stream(self, info: FlowInfo, connection: TCPConnection) -> None:
+        """A new TCP flow: refuse it, hold it, or pass it on."""
+        if self._decided(info) is FilterAction.ALLOW:
+            self._driver.route_stream(info, connection)
+            return
+        session = self._session(info)
+        if session.refused and session.page is None:
+            self._driver.decide_stream(connection, Refuse.RESET)
+            session.close()
+            return
+        filtered = FilteredConnection(self._driver, connection, session)
+        self._keep(session, filtered)  # also when it may pass: the rules can change
+        if session.refused:
+            filtered.show_page()
+        elif session.paused:
+            filtered.route = lambda: self._driver.route_stream(info, filtered)
+        else:
+            session.has_begun = True
+            self._driver.route_stream(info, connection if session.open else filtered)
+
+    def own_datagrams(self, info: FlowInfo, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
+        """A new UDP flow: who serves it."""
+        if self._decided(info) is FilterAction.ALLOW:
+            return self._driver.datagrams.route(info, flow, run)
+        session = self._session(info)
+        if session.refused:
+            session.close()
+            return self._driver.datagrams.refuse(flow, Refuse.RESET)
+        owner = FilteredDatagrams(self._driver, info, flow, session)
+        self._keep(session, owner)
+        flow.user = owner
+        return owner
+
+    # The provider's life.
+
+    def hold(self) -> None:
+        """The provider is not ready: flows wait for `begin` or `give_up`."""
+        self._ready = False
+
+    def begin(self) -> None:
+        """It is ready: flows that waited are judged."""
+        self._ready, self._trouble = True, None
+        self._judge_waiting()
+
+    def give_up(self, why: str) -> None:
+        """It will not be ready: `on_failure` says what becomes of flows."""
+        self._ready, self._trouble = True, why
+        self._judge_waiting()
+
+    def let_go(self) -> None:
+        """The filter is taken away: what it holds goes on."""
+        for session, _ in list(self._flows.values()):
+            if not session.open and not session.refused:
+                session.resume(DataVerdict.allow())
+
+    def _judge_waiting(self) -> None:
+        for session, owner in list(self._flows.values()):
+            if session.paused:
+                owner.judge_again()
+
+    # What sessions ask.
+
+    def new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
+        """What the provider says of a flow."""
+        if self._trouble is not None:
+            raise RemoteError(self._trouble)
+        return self.provider.handle_new_flow(flow) if self._ready else NewFlowVerdict.pause()
+
+    def failed(self, flow: FilterFlow, error: BaseException) -> bool:
+        """Told once for each cause; the profile's `on_failure` says what becomes of the flow."""
+        what = "passes" if self.on_failure_pass else "is refused"
+        self._driver.log.tell(f"filter {error!r:.200}", f"the filter failed and {flow} {what}: {describe(error)}")
+        return self.on_failure_pass
+
+    def ask_control(self, session: FilterSession) -> None:
+        """The control provider decides, in its own time."""
+        control = self.control
+        if control is None:
+            self._driver.log.tell("filter rules", "the filter needs rules and has no control provider: refused")
+            self._driver.reactor.call_soon(lambda: session.resume(DataVerdict.drop()))
+            return
+        control.create_task(self._ask_control(control, session), name="handle_new_flow")
+
+    async def _ask_control(self, control: FilterControlProvider, session: FilterSession) -> None:
+        try:
+            verdict = await control.handle_new_flow(session.flow)
+            if not isinstance(verdict, ControlVerdict):
+                raise TypeError(f"handle_new_flow answered {verdict!r:.80}: expected a ControlVerdict")
+        except (Exception, ProviderHung) as error:
+            verdict = ControlVerdict.allow() if self.failed(session.flow, error) else ControlVerdict.drop()
+        if not session.paused:
+            return  # it is over, or somebody else has said what becomes of it
+        if verdict.update_rules_first:
+            self._tell_rules_changed()
+        if verdict.action is Action.UPDATE_RULES:
+            session.again()
+        else:
+            session.resume(DataVerdict.allow() if verdict.action is Action.ALLOW else DataVerdict.drop())
+
+    def page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+        """What the client is shown."""
+        return self._page(flow, verdict) if self._page is not None else None
+
+    def report(self, report: FilterReport) -> None:
+        """Both providers hear of it."""
+        for provider in (self.provider, self.control):
+            if provider is not None:
+                try:
+                    provider.handle_report(report)
+                except (Exception, ProviderHung) as error:
+                    self._driver.log.tell(f"report {error!r:.200}", f"handle_report failed: {describe(error)}")
+
+    def watch(self, session: FilterSession) -> None:
+        """Its end is looked for more often than others', and its bytes are reported."""
+        if not self._watched:
+            self._driver.reactor.call_later(TICK, self._tick)
+        self._watched.add(session)
+
+    def _tick(self) -> None:
+        now = self._driver.reactor.now
+        for session in list(self._watched):
+            found = self._flows.get(session.flow)
+            if found is not None:
+                found[1].note_end()
+            if session in self._watched:
+                session.report_statistics(now)
+        if self._watched:
+            self._driver.reactor.call_later(TICK, self._tick)
+
+    def ended(self, session: FilterSession) -> None:
+        """The flow is over."""
+        self._watched.discard(session)
+        self._flows.pop(session.flow, None)
+
+    # What providers ask.
+
+    def resume(self, flow: FilterFlow, verdict: NewFlowVerdict | DataVerdict) -> None:
+        """Go on with a paused flow. Raises LocalError."""
+        session = self._find(flow)
+        if not session.paused:
+            raise LocalError(f"resume_flow: {flow} is not paused")
+        if verdict.action is Action.DATA and not session.is_watched:
+            raise LocalError(f"resume_flow: {flow} was paused before its data: answer with a NewFlowVerdict")
+        session.resume(verdict)
+
+    def update(self, flow: FilterFlow, verdict: DataVerdict, direction: TrafficDirection) -> None:
+        """Change what was said of a flow. Raises LocalError."""
+        session = self._find(flow)
+        if verdict.action is Action.DATA:
+            window = session.incoming if direction is TrafficDirection.INBOUND else session.outgoing
+            if window is None:
+                raise LocalError(f"update_flow: {flow} is not filtered in that direction")
+            window.apply(verdict)
+            session.changed()
+        elif verdict.action in {Action.ALLOW, Action.DROP}:
+            session.resume(verdict)
+        else:
+            raise LocalError("update_flow takes allow, drop or data")
+
+    def rules_changed(self) -> None:
+        """Judge open flows again."""
+        self._tell_rules_changed()
+        for _, owner in list(self._flows.values()):
+            owner.judge_again()
+
+    async def apply_settings(self, settings: FilterSettings | None) -> None:
+        """Rules that decide without asking."""
+        self._settings = settings
+
+    def _tell_rules_changed(self) -> None:
+        try:
+            self.provider.handle_rules_changed()
+        except (Exception, ProviderHung) as error:
+            self._driver.log.tell(f"rules {error!r:.200}", f"handle_rules_changed failed: {describe(error)}")
+
+    # How it works.
+
+    def _decided(self, info: FlowInfo) -> FilterAction:
+        """What the settings say before anybody is asked."""
+        settings = self._settings
+        if settings is None:
+            return FilterAction.FILTER_DATA
+        for rule in settings.rules:
+            if rule.network_rule.matches(info.protocol, info.target, info.hostname):
+                return rule.action
+        return settings.default_action
+
+    def _session(self, info: FlowInfo) -> FilterSession:
+        session = FilterSession(self, FilterFlow(info, self._driver.find_hardware))
+        if self._decided(info) is FilterAction.DROP:
+            session.conclude(NewFlowVerdict.drop())
+        else:
+            session.begin()
+        return session
+
+    def _keep(self, session: FilterSession, owner: FilteredConnection | FilteredDatagrams) -> None:
+        self._flows[session.flow] = (session, owner)
+        if len(self._flows) >= self._look_at:
+            self._forget_ended()
+        if not self._sweeping:
+            self._sweeping = True
+            self._driver.reactor.call_later(SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        """Flows that went on without the filter end without its hearing of it."""
+        self._forget_ended()
+        self._sweeping = bool(self._flows)
+        if self._sweeping:
+            self._driver.reactor.call_later(SWEEP, self._sweep)
+
+    def _forget_ended(self) -> None:
+        """So that no more than twice the open flows are remembered."""
+        for _, owner in list(self._flows.values()):
+            owner.note_end()
+        self._look_at = max(MANY, 2 * len(self._flows))
+
+    def _find(self, flow: FilterFlow) -> FilterSession:
+        found = self._flows.get(flow)
+        if found is None:
+            raise LocalError(f"{flow} is over")
+        return found[0]

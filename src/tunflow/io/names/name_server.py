@@ -1,0 +1,298 @@
+"""The name server of a tunnel: what answers everything that clients send to port 53, whomever they mean.
+
+It joins the resolver (`dns.resolver`, without I/O) to the loop: upstreams with their sockets below, the driver above.
+Port 53 is bound nowhere: queries are taken out of the packet path and answered with the addresses swapped. Replacing
+its configuration keeps the cache and the fake addresses; lookups under way end as they began.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from tunflow.dns import replies
+from tunflow.dns.answers import AAAA, NO_SUCH_NAME, A, addresses_untrusted, lifetime, parse_answer_untrusted
+from tunflow.dns.cache import Cache
+from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
+from tunflow.dns.fake_ip import FakeIPMap
+from tunflow.dns.messages import SERVER_FAILURE, failure, parse_query_untrusted
+from tunflow.dns.names import text_of
+from tunflow.dns.public_resolvers import is_encrypted_dns
+from tunflow.dns.resolver import FAKE_TTL, Lookup, Plan, Resolver, question
+from tunflow.dns.upstream import DIRECT
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket, LocalError
+from tunflow.flow import TCP, FlowInfo
+from tunflow.io.cause_log import CauseLog
+from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.io.names.fake_ip_file import FakeIPFile
+from tunflow.io.names.group import ResolverGroup
+from tunflow.io.names.hand import DatagramQueries, StreamQueries
+from tunflow.io.names.upstreams import make_upstream
+from tunflow.io.policy import Hand
+from tunflow.io.reactor import Reactor
+from tunflow.io.sockets import SocketOptions
+
+LINGER = 10.0
+"""Seconds that replaced resolvers keep their sockets."""
+
+DialerFor = Callable[[str], Dialer]
+"""The dialer, at this moment, for a server's or group's name, `direct` or `tunnel`. Raises LocalError."""
+
+
+class NameServer:
+    """See the module's rules. Raises LocalError for a configuration that cannot work."""
+
+    def __init__(
+        self, reactor: Reactor, config: DNSConfig, dialer_for: DialerFor, sockets: SocketOptions, log: CauseLog
+    ) -> None:
+        self.config = config
+        self._reactor = reactor
+        self._sockets = sockets
+        self._log = log
+        self._fake_file: FakeIPFile | None = None
+        fake = self._fake_map(config.fake_ip) if config.fake_ip is not None else None
+        self._groups = self._make_groups(config, dialer_for)
+        cache = Cache(config.cache_entries, config.cache_size, config.stale)
+        self.resolver = Resolver(self, self._plan(config), cache, fake)
+        self.resolver.finished = self._finished
+        reactor.add_deadline(self.resolver.next_timeout, self.resolver.handle_timeout)
+        self.hand = Hand(
+            lambda driver, connection: StreamQueries(self, driver, connection),
+            lambda driver, flow: DatagramQueries(self, driver, flow),
+        )
+        """For the driver: who takes what goes to port 53."""
+        self.refuses: Callable[[str, FlowInfo], bool] | None = None
+        """Says whether a client shall hear that there is no such name: a content filter."""
+        self.instead: Callable[[str], str | None] | None = None
+        """Says whose addresses a name is answered with, if not with its own: a content filter's strict modes."""
+
+    # For the driver.
+
+    def query(
+        self,
+        message: bytes,
+        flow: FlowInfo,
+        reply: Callable[[bytes], None],
+        gone: Callable[[], None] | None = None,
+    ) -> None:
+        """Answer a client's message: at once, later or never (then `gone` is called)."""
+        assert isinstance(flow.client.host, bytes)
+        if self.refuses is not None and self._refused(self.refuses, message, flow, reply):
+            return
+        if self.instead is not None:
+            message, reply = self._answered_as(self.instead, message, reply)
+            if not message:
+                return
+        self.resolver.query(message, flow.client.host, flow.protocol == TCP, reply, self._reactor.now, gone)
+
+    def _answered_as(
+        self, instead: Callable[[str], str | None], message: bytes, reply: Callable[[bytes], None]
+    ) -> tuple[bytes, Callable[[bytes], None]]:
+        """What is asked for a client's message, and who makes the answer of it; nothing when it is answered."""
+        try:
+            query = parse_query_untrusted(message)
+        except BadPacket:
+            return message, reply  # the resolver says what is wrong with it
+        other = instead(text_of(query.name))
+        if other is None:
+            return message, reply
+        if query.kind not in {A, AAAA}:
+            reply(replies.nothing(query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
+            return b"", reply
+
+        def answered(made: bytes) -> None:
+            try:
+                answer = parse_answer_untrusted(made)
+                found = addresses_untrusted(answer)
+            except BadPacket:
+                reply(failure(query, SERVER_FAILURE))
+                return
+            reply(replies.addresses(query, found, lifetime(answer) or FAKE_TTL))
+
+        return question(other, query.kind), answered
+
+    def _refused(
+        self, refuses: Callable[[str, FlowInfo], bool], message: bytes, flow: FlowInfo, reply: Callable[[bytes], None]
+    ) -> bool:
+        """Tell a client that there is no such name, if that is what it is to hear."""
+        try:
+            query = parse_query_untrusted(message)
+        except BadPacket:
+            return False  # the resolver says what is wrong with it
+        if not refuses(text_of(query.name), flow):
+            return False
+        reply(replies.nothing(query, NO_SUCH_NAME))
+        return True
+
+    def name_of(self, client: bytes, address: bytes) -> str | None:
+        """The name that a client means by an address (both packed), as far as answers tell."""
+        fake = self.resolver.fake
+        if fake is not None and address in fake:
+            return fake.name_of(address)
+        return self.resolver.seen.name_of(client, address, self._reactor.now)
+
+    def is_fake(self, address: bytes) -> bool:
+        """Whether a packed address is one of ours, which nobody outside knows."""
+        return self.resolver.fake is not None and address in self.resolver.fake
+
+    def blocks(self, target: Endpoint, hostname: str | None) -> bool:
+        """Whether a flow is encrypted DNS that is to stay out."""
+        if not self.config.block_encrypted:
+            return False
+        return is_encrypted_dns(target.host, target.port) or (
+            hostname is not None and is_encrypted_dns(hostname, target.port)
+        )
+
+    def outside(self, target: Endpoint, dialer: Dialer, then: Callable[[Endpoint | None], None]) -> Endpoint | None:
+        """Where a flow to `target` really goes: the name behind a fake address, or its real address if `dialer` takes
+        no names.
+
+        None where that is not known yet: `then` gets it, or None when there is none. `then` may be called from within.
+        """
+        host = target.host
+        if isinstance(host, bytes):
+            if not self.is_fake(host):
+                return target
+            assert self.resolver.fake is not None
+            name = self.resolver.fake.name_of(host)
+            if name is None:  # a client kept it for longer than we remember
+                then(None)
+                return None
+            is_ipv6 = len(host) == 16
+        else:
+            name, is_ipv6 = host, False
+        if not isinstance(dialer, DirectDialer):
+            return Endpoint(name, target.port)
+        self.resolve(name, lambda found: then(Endpoint(found[0], target.port) if found else None), is_ipv6)
+        return None
+
+    def resolve(self, name: str, then: Callable[[Sequence[bytes]], None], ipv6_first: bool = False) -> None:
+        """The real addresses of a name, of the other family if it has none of the first; `then` is called once."""
+        kinds = [AAAA, A] if ipv6_first else [A, AAAA]
+
+        def ask() -> None:
+            kind = kinds.pop(0)
+            try:
+                message = question(name, kind)
+            except LocalError:  # what a client's packet made of a name
+                then([])
+                return
+            self.resolver.look_up(message, answered, self._reactor.now)
+
+        def answered(message: bytes | None) -> None:
+            found: list[bytes] = []
+            if message is not None:
+                try:
+                    found = addresses_untrusted(parse_answer_untrusted(message))
+                except BadPacket:
+                    found = []
+            if found or not kinds:
+                then(found)
+            else:
+                ask()
+
+        ask()
+
+    # Configuration.
+
+    def reconfigure(self, config: DNSConfig, dialer_for: DialerFor) -> None:
+        """Take another configuration. Raises LocalError, and then nothing has changed.
+
+        The pools of fake addresses cannot change while clients hold some.
+        """
+        groups = self._make_groups(config, dialer_for)
+        if config.fake_ip is not None and self.resolver.fake is None:
+            self.resolver.fake = self._fake_map(config.fake_ip)
+        before, self._groups = self._groups, groups
+        self.config = config
+        self.resolver.plan = self._plan(config)
+        # Lookups under way hold on to their sockets; the longest of them is over by then.
+        self._reactor.call_later(LINGER, lambda: _close(before))
+
+    def reconnect(self) -> None:
+        """The network has changed: connections to resolvers are dialled anew."""
+        for group in self._groups.values():
+            group.reconnect()
+
+    def close(self) -> None:
+        """Give everything back, without a word to clients that wait."""
+        self.resolver.close()
+        _close(self._groups)
+        if self._fake_file is not None:
+            self._fake_file.close()
+
+    def _fake_map(self, config: FakeIP) -> FakeIPMap:
+        """The map as configured, with what its file remembers. Raises LocalError."""
+        fake = FakeIPMap(config.pool4, config.pool6, config.names)
+        if config.file is not None:
+            self._fake_file = FakeIPFile(
+                config.file, fake, self._reactor, lambda line: self._log.tell("fake-IP file", line)
+            )
+        return fake
+
+    def _plan(self, config: DNSConfig) -> Plan:
+        return replace(config.plan, hide_resolvers=config.block_encrypted, gives_fake=config.fake_ip is not None)
+
+    def _make_groups(self, config: DNSConfig, dialer_for: DialerFor) -> dict[str, Upstreams]:
+        made: dict[str, Upstreams] = {}
+        direct_needs_address = BOOTSTRAP not in config.groups
+        for name, group in config.groups.items():
+            if not group.upstreams:
+                raise LocalError(f"dns: the group {name} has no resolver")
+            members: list[Upstreams] = []
+            for upstream in group.upstreams:
+                via = upstream.via or group.via
+                named = isinstance(upstream.target.host, str)
+                if named and via == DIRECT and (direct_needs_address or name == BOOTSTRAP):
+                    host = upstream.target.host_text
+                    raise LocalError(
+                        f"dns: the resolver {upstream.label} is asked directly, so its address is needed: write "
+                        f"{upstream.transport}://{host}@ADDRESS, or give bootstrap resolvers"
+                    )
+                dialer_for(via)  # whether there is one
+                members.append(
+                    make_upstream(
+                        self._reactor,
+                        upstream,
+                        partial(dialer_for, via),
+                        self._sockets,
+                        secrets.randbits,
+                        self._bootstrap if named and via == DIRECT else None,
+                        group.mutation,
+                    )
+                )
+            made[name] = ResolverGroup(self._reactor, name, members, group.race)
+        return made
+
+    # For the resolver.
+
+    def ask(self, group: str, query: bytes, heard: Heard, ended: Ended) -> Cancel:
+        """As `dns.resolver.Asker.ask`."""
+        return self._groups[group].ask(query, heard, ended)
+
+    def _bootstrap(self, name: str, then: Callable[[bytes | None], None]) -> None:
+        """The address of a resolver that is asked directly."""
+
+        def heard(message: bytes, _label: str, _now: float) -> None:
+            try:
+                found = addresses_untrusted(parse_answer_untrusted(message))
+            except BadPacket:
+                found = []
+            cancel()
+            then(found[0] if found else None)
+
+        cancel = self._groups[BOOTSTRAP].ask(question(name, A), heard, lambda _why, _now: then(None))
+
+    def _finished(self, lookup: Lookup, outcome: str) -> None:
+        if lookup.selection.chosen is None:
+            why = next((step.why for step in reversed(lookup.selection.steps)), outcome)
+            self._log.tell(f"dns {why}", f"names cannot be looked up: {lookup.name}: {why}")
+
+
+def _close(groups: Mapping[str, Upstreams]) -> None:
+    for group in groups.values():
+        group.close()

@@ -1,0 +1,86 @@
+"""The two editions of Shadowsocks as a server sees them: a codec for each stream, and one for all datagrams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import LocalError
+from tunflow.io.serving.relay import ServerCodec
+from tunflow.proxies.link import ShadowsocksServer
+from tunflow.proxies.shadowsocks.datagram import Datagrams
+from tunflow.proxies.shadowsocks.keys import master_key
+from tunflow.proxies.shadowsocks.keys2022 import parse_keys
+from tunflow.proxies.shadowsocks.methods import METHODS
+from tunflow.proxies.shadowsocks.replay import ReplayFilter, TimedReplayFilter
+from tunflow.proxies.shadowsocks.stream import ServerStream
+
+if TYPE_CHECKING:
+    from tunflow.proxies.shadowsocks.datagram2022 import ServerSession
+
+RNG = Callable[[int], bytes]
+
+
+class ServerDatagramCodec(Protocol):
+    """A server's datagrams. A session is what the protocol knows a client by; None where it is the client's address."""
+
+    def open_untrusted(self, datagram: Buffer) -> tuple[ServerSession | None, Endpoint, memoryview]:
+        """The session, the target and the payload. Raises BadPacket."""
+
+    def seal(self, session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
+        """A datagram from `peer` to the client."""
+
+    def forget(self, session: ServerSession) -> None:
+        """The session is over."""
+
+
+class _Sessionless:
+    """The older edition's datagrams."""
+
+    def __init__(self, codec: Datagrams) -> None:
+        self._codec = codec
+
+    def open_untrusted(self, datagram: Buffer) -> tuple[None, Endpoint, memoryview]:
+        """As `ServerDatagramCodec.open_untrusted`."""
+        target, payload = self._codec.open_untrusted(datagram)
+        return None, target, payload
+
+    def seal(self, _session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
+        """As `ServerDatagramCodec.seal`."""
+        return self._codec.seal(peer, payload)
+
+    def forget(self, session: ServerSession) -> None:
+        """There are none."""
+
+
+class ServerCodecs:
+    """Makes the codecs under a server's key. Raises LocalError for a password that is no key of the 2022 edition."""
+
+    def __init__(self, spec: ShadowsocksServer, rng: RNG) -> None:
+        method = self._method = METHODS[spec.method]
+        self._rng = rng
+        self.datagrams: ServerDatagramCodec
+        if not method.is_2022:
+            self._key = master_key(spec.password, method.key_size)
+            self._salts = ReplayFilter()
+            self.datagrams = _Sessionless(Datagrams(method, self._key, rng, ReplayFilter()))
+            return
+        from tunflow.proxies.shadowsocks.datagram2022 import ServerDatagrams2022  # noqa: PLC0415  (as in `hops`)
+
+        keys = parse_keys(spec.password, method.key_size, many=method.has_identities)
+        if len(keys) > 1:
+            raise LocalError("serve knows one key and no identities: give it the last of the keys")
+        (self._key,) = keys
+        self._timed_salts = TimedReplayFilter()
+        self.datagrams = ServerDatagrams2022(method, self._key, rng, time.time)
+
+    def stream(self) -> ServerCodec:
+        """A codec for one connection."""
+        method = self._method
+        if not method.is_2022:
+            return ServerStream(method, self._key, self._rng(method.salt_size), self._salts)
+        from tunflow.proxies.shadowsocks.stream2022 import ServerStream2022  # noqa: PLC0415
+
+        return ServerStream2022(method, self._key, self._rng, self._timed_salts, time.time)

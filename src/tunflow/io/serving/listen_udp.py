@@ -1,0 +1,172 @@
+"""UDP for old clients: SOCKS5's datagrams on the port's own UDP socket, on to wherever the dialer carries them.
+
+Rules (RFC 1928 §7): a client's datagrams are taken as long as it holds a connection with an association, from its
+address only; each of its sockets has a way out of its own; a datagram that cannot be sent now is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import cast
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import BadPacket
+from tunflow.io.dialer import Association, DatagramRoute, SocketAddress
+from tunflow.io.dialers import Dialer, DirectDialer
+from tunflow.io.held_association import HeldAssociation
+from tunflow.io.reactor import READ
+from tunflow.io.serving.relay import Surroundings
+from tunflow.io.serving.udp import UDPAssociation, datagrams_waiting, endpoint_of
+from tunflow.io.sockets import UNMARKED
+from tunflow.proxies.codec import DatagramCodec
+from tunflow.proxies.socks.client5 import Socks5Datagrams
+
+CLIENTS_AT_MOST = 512
+WAITING = 32
+"""Datagrams that wait for servers to agree to carry them."""
+
+Reply = Callable[[Endpoint, memoryview], None]
+
+
+class ListenDatagrams:
+    """The UDP half of one port."""
+
+    def __init__(self, shared: Surroundings, listening: socket.socket, dialer: Dialer) -> None:
+        self._shared = shared
+        self._socket = listening
+        self._dialer = dialer
+        self._codec = Socks5Datagrams()
+        self._admitted: dict[bytes, int] = {}
+        self._clients: OrderedDict[SocketAddress, UDPAssociation | ProxiedDatagrams] = OrderedDict()
+        shared.reactor.add(listening.fileno(), READ, self._on_readable)
+
+    def admit(self, host: bytes) -> None:
+        """A client at this address has an association. Raises Blocked when it can have none."""
+        self._dialer.datagram_route()
+        self._admitted[host] = self._admitted.get(host, 0) + 1
+
+    def release(self, host: bytes) -> None:
+        """One association less; with the last of them the client's ways out end."""
+        self._admitted[host] -= 1
+        if not self._admitted[host]:
+            del self._admitted[host]
+            for client in [client for client in self._clients if endpoint_of(client).host == host]:
+                self._drop(client)
+
+    def close(self) -> None:
+        """End all of it."""
+        for client in list(self._clients):
+            self._drop(client)
+        self._shared.reactor.remove(self._socket.fileno())
+        self._socket.close()
+
+    def _on_readable(self, _events: int) -> None:
+        for datagram, client in datagrams_waiting(self._socket, self._shared.scratch):
+            if endpoint_of(client).host not in self._admitted:
+                continue
+            try:
+                target, payload = self._codec.open_untrusted(datagram)
+            except BadPacket:
+                continue
+            way = self._way(client)
+            if way is not None:
+                way.send(target, payload)
+
+    def _way(self, client: SocketAddress) -> UDPAssociation | ProxiedDatagrams | None:
+        way = self._clients.get(client)
+        if way is not None:
+            self._clients.move_to_end(client)
+            return way
+        if len(self._clients) >= CLIENTS_AT_MOST:
+            self._drop(next(iter(self._clients)))
+        if not self._shared.budget.take(1):
+            return None
+        try:
+            if isinstance(self._dialer, DirectDialer):
+                way = UDPAssociation(self._shared, client, None, self._reply_direct)
+            else:
+                way = ProxiedDatagrams(self._shared, self._dialer.datagram_route(), self._reply_to(client))
+        except OSError:
+            self._shared.budget.give(1)
+            return None
+        self._clients[client] = way
+        return way
+
+    def _drop(self, client: SocketAddress) -> None:
+        self._clients.pop(client).close()
+        self._shared.budget.give(1)
+
+    def _reply_direct(self, association: UDPAssociation, source: Endpoint, payload: memoryview) -> None:
+        self._reply_to(association.client)(source, payload)
+
+    def _reply_to(self, client: SocketAddress) -> Reply:
+        def reply(source: Endpoint, payload: memoryview) -> None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(self._codec.seal(source, payload), client)
+
+        return reply
+
+
+class ProxiedDatagrams:
+    """One client socket's datagrams through a dialer's servers. Raises OSError when no socket is left."""
+
+    def __init__(self, shared: Surroundings, route: DatagramRoute | Association, reply: Reply) -> None:
+        self._shared = shared
+        self._reply = reply
+        self._codec: DatagramCodec | None = None
+        self._socket: socket.socket | None = None
+        self._waiting: list[tuple[Endpoint, bytes]] = []
+        self._association: HeldAssociation | None = None
+        if isinstance(route, Association):
+            self._association = HeldAssociation(shared.reactor, route, self._agreed, self._lost, UNMARKED)
+        else:
+            self._open(route)
+
+    def send(self, target: Endpoint, payload: memoryview) -> None:
+        """To `target`, which may be a name."""
+        if self._socket is None:
+            if self._association is not None and len(self._waiting) < WAITING:
+                self._waiting.append((target, bytes(payload)))
+            return
+        assert self._codec is not None
+        with contextlib.suppress(OSError):  # a full buffer, or too long: the datagram is lost
+            self._socket.send(self._codec.seal(target, payload))
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._association is not None:
+            self._association.close()
+            self._association = None
+        if self._socket is not None:
+            self._shared.reactor.remove(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _agreed(self, route: DatagramRoute) -> None:
+        """There is a way. Raises OSError."""
+        self._open(route)
+        waiting, self._waiting = self._waiting, []
+        for target, payload in waiting:
+            self.send(target, memoryview(payload))
+
+    def _lost(self, why: str) -> None:
+        self._shared.log.tell(f"udp {why}", f"UDP ends: {why}")
+        self.close()
+
+    def _open(self, route: DatagramRoute) -> None:
+        address = route.addresses[0]
+        self._socket = UNMARKED.open(address.family, socket.SOCK_DGRAM)
+        self._codec = route.codec
+        self._socket.connect(address.sockaddr)
+        self._shared.reactor.add(self._socket.fileno(), READ, self._on_readable)
+
+    def _on_readable(self, _events: int) -> None:
+        if self._socket is None:  # closed in this round
+            return
+        codec = cast("DatagramCodec", self._codec)
+        for datagram, _ in datagrams_waiting(self._socket, self._shared.scratch):
+            with contextlib.suppress(BadPacket):
+                self._reply(*codec.open_untrusted(datagram))
