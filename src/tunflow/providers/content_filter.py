@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from tunflow.endpoint import Endpoint
@@ -27,6 +27,16 @@ from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
 REMEMBERED = 8
 """Names of earlier QUIC connections of a flow, for when the rules change."""
+
+_ALLOW = DataVerdict.allow()
+_WATCH, _WATCH_AND_TELL = (
+    NewFlowVerdict.filter_data(
+        filter_inbound=False, peek_inbound_bytes=0, filter_outbound=True, peek_outbound_bytes=1, should_report=told
+    )
+    for told in (False, True)
+)
+_ANY_TIME = datetime.fromtimestamp(0, UTC)
+"""For judges that have no schedules."""
 
 _H2 = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 22
@@ -84,13 +94,7 @@ class ContentFilter(FilterDataProvider):
             return NewFlowVerdict.allow(should_report=self.ended is not None)
         if watched.is_known and not is_udp:
             return NewFlowVerdict.allow(should_report=self.ended is not None)
-        return NewFlowVerdict.filter_data(
-            filter_inbound=False,
-            peek_inbound_bytes=0,
-            filter_outbound=True,
-            peek_outbound_bytes=1,
-            should_report=self.ended is not None,
-        )
+        return _WATCH if self.ended is None else _WATCH_AND_TELL
 
     def handle_report(self, report: FilterReport) -> None:
         """Pass the ends on."""
@@ -106,10 +110,10 @@ class ContentFilter(FilterDataProvider):
     def handle_outbound_data(self, flow: FilterFlow, offset: int, data: bytes) -> DataVerdict:
         """The client's bytes, until they say what the flow is."""
         watched: _Watched = flow.state
-        if flow.socket_protocol == 17:
-            return self._look_at_quic(flow, watched, data)
         if watched.http is not None:
             return self._look_at_http(flow, watched.http, data)
+        if flow.socket_protocol == 17:
+            return self._look_at_quic(flow, watched, data)
         if data[0] == _TLS_HANDSHAKE and offset == 0:
             return self._look_at_tls(flow, data)
         if _H2.startswith(data[: len(_H2)]):
@@ -186,19 +190,19 @@ class ContentFilter(FilterDataProvider):
                 return refused
         if step.passed >= FILTER_FLOW_BYTES_MAX:
             flow.state.is_known = True
-            return DataVerdict.allow()
+            return _ALLOW
         return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
 
     def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
         """None when it may pass."""
-        flow.url = request.url
+        flow.url = url = request.url
         hosts = request.hosts or (flow.remote_hostname or _text(flow.remote_endpoint),)
         flow.state.name = hosts[0]
         for host in hosts:
             ruling = self._judge_host(flow, host, request.url_of(host))
             if ruling.blocked:
-                return self._refuse(flow, ruling, request.url, page=True)
-        self._record(flow, ruling, request.url)
+                return self._refuse(flow, ruling, url, page=True)
+        self._record(flow, ruling, url)
         return None
 
     def _unknown(self, flow: FilterFlow) -> DataVerdict:
@@ -239,19 +243,21 @@ class ContentFilter(FilterDataProvider):
             name = host_text(host)
         except ValueError:
             return Ruling(True, f"{host[:80]!r} is not a host name")
-        target = flow.remote_endpoint
-        return self.judge.judge(
+        address, port = flow.remote_endpoint
+        client = flow.local_endpoint.host
+        judge = self.judge
+        return judge.judge(
             Subject(
                 name,
-                target.port,
+                port,
                 UDP if flow.socket_protocol == 17 else TCP,
                 url,
-                target.host if isinstance(target.host, bytes) else None,
-                flow.process if self.judge.needs_process else None,
-                flow.local_endpoint.host if isinstance(flow.local_endpoint.host, bytes) else None,
-                flow.source_hardware_address if self.judge.needs_hardware else None,
+                address if isinstance(address, bytes) else None,
+                flow.process if judge.needs_process else None,
+                client if isinstance(client, bytes) else None,
+                flow.source_hardware_address if judge.needs_hardware else None,
             ),
-            self._clock(),
+            self._clock() if judge.needs_time else _ANY_TIME,
         )
 
     def _note(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
@@ -264,7 +270,7 @@ class ContentFilter(FilterDataProvider):
 
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
         self._record(flow, ruling, what)
-        return DataVerdict.allow(but_new_connections=flow.socket_protocol == 17)
+        return DataVerdict.allow(but_new_connections=True) if flow.socket_protocol == 17 else _ALLOW
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from tunflow.endpoint import Endpoint
 from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessInfo
 from tunflow.providers.network_rule import TrafficDirection
 
@@ -16,11 +15,15 @@ from tunflow.providers.network_rule import TrafficDirection
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
-    __slots__ = ("_find_hardware", "_identifier", "_info", "state", "url")
+    __slots__ = ("_find_hardware", "_identifier", "_info", "local_endpoint", "remote_endpoint", "state", "url")
 
     def __init__(self, info: FlowInfo, find_hardware: HardwareFinder | None = None) -> None:
         self._info = info
         self._find_hardware = find_hardware
+        self.remote_endpoint = info.target
+        """Where the flow goes, as its packets say."""
+        self.local_endpoint = info.client
+        """The client's end."""
         self._identifier: UUID | None = None
         self.url: str | None = None
         self.state: Any = None
@@ -32,16 +35,6 @@ class FilterFlow:
         if self._identifier is None:
             self._identifier = uuid4()
         return self._identifier
-
-    @property
-    def remote_endpoint(self) -> Endpoint:
-        """Where the flow goes, as its packets say."""
-        return self._info.target
-
-    @property
-    def local_endpoint(self) -> Endpoint:
-        """The client's end."""
-        return self._info.client
 
     @property
     def remote_hostname(self) -> str | None:

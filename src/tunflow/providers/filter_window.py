@@ -30,13 +30,14 @@ class NotDecided(Exception):
 class FilterWindow:
     """`ask(offset, data)` is the filter's handler of this direction, `complete()` that of its end."""
 
-    __slots__ = ("_ask", "_complete", "_free", "_offset", "_peek", "_shown", "open", "paused")
+    __slots__ = ("_ask", "_complete", "_offset", "_peek", "_shown", "free", "open", "paused")
 
     def __init__(self, ask: Ask, complete: Callable[[], DataVerdict], peek: int) -> None:
         self._ask = ask
         self._complete = complete
         self._offset = 0
-        self._free = 0
+        self.free = 0
+        """Bytes from here on that may pass without another look."""
         self._peek = peek
         self._shown = 0
         """Bytes at `_offset` that the filter has seen and not passed."""
@@ -57,9 +58,9 @@ class FilterWindow:
         passed = 0
         while not self.paused:
             if self.open:
-                return self._advance(size - passed) + passed, None
-            passed += self._advance(min(self._free, size - passed))
-            if self._free and not ended:
+                return self.pass_on(size - passed) + passed, None
+            passed += self.pass_on(min(self.free, size - passed))
+            if self.free and not ended:
                 break
             left = size - passed
             wanted = max(self._shown + 1, min(self._peek, MAX_PEEK))
@@ -82,7 +83,7 @@ class FilterWindow:
     def apply(self, verdict: DataVerdict) -> bool:
         """Take a verdict about this direction; False when it is about the whole flow."""
         if verdict.action is Action.DATA:
-            self._free = verdict.pass_bytes
+            self.free = verdict.pass_bytes
             self._peek = verdict.peek_bytes
             self.open = verdict.pass_bytes == FILTER_FLOW_BYTES_MAX
             self.paused = False
@@ -91,10 +92,11 @@ class FilterWindow:
             self.paused = True
         return False
 
-    def _advance(self, size: int) -> int:
+    def pass_on(self, size: int) -> int:
+        """So many bytes pass; `size`."""
         if size:
             self._offset += size
-            self._free = max(0, self._free - size)
+            self.free = max(0, self.free - size)
             self._shown = max(0, self._shown - size)
         return size
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 class FilteredConnection:
     """The parts of `TCPConnection` that an owner uses."""
 
+    __slots__ = (
+        "_abandoned", "_allowed", "_driver", "_ended", "_far_ended", "_first", "_held", "_held_size", "_incoming_over",
+        "_outgoing_over", "_passed", "_session", "connection", "route",
+    )  # fmt: skip
+
     def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
         self.connection = connection
         self._driver = driver
@@ -106,15 +111,14 @@ class FilteredConnection:
     @property
     def readable(self) -> int:
         """Bytes that may be taken."""
-        connection = self.connection
-        if self._session.open:
-            return connection.readable
+        connection, session = self.connection, self._session
+        waiting = connection.readable
+        if not waiting or session.open:
+            return waiting
         if not self._allowed:
-            waiting = connection.readable
-            if waiting:
-                self._allowed = self._session.judge_outgoing(connection.peek(), waiting, connection.ended)
-                self._settle()
-        return 0 if self._session.refused else self._allowed
+            self._allowed = session.judge_outgoing(connection.peek(), waiting, connection.ended)
+            self._settle()
+        return 0 if session.refused else self._allowed
 
     @property
     def at_eof(self) -> bool:
@@ -153,6 +157,9 @@ class FilteredConnection:
 
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
         """Bytes for the client, if they may pass; the others wait here."""
+        if self._session.passes_in and not self._held_size:
+            self.connection.send(pieces, now, more)
+            return
         self._hold(pieces)
         self._deliver(now, more)
 
@@ -181,8 +188,9 @@ class FilteredConnection:
         """The owner is done; what the filter still holds for the client goes when it may."""
         if self._session.refused:
             return
-        self._far_ended = True
-        self._deliver(now, False)
+        if not self._incoming_over:
+            self._far_ended = True
+            self._deliver(now, False)
         if self._held_size or not self._incoming_over:
             self._abandoned = True
             self.connection.user = None
@@ -200,12 +208,14 @@ class FilteredConnection:
         """Send what may be sent of what is held, and the end when its turn has come."""
         if self._session.refused or self._incoming_over:
             return
-        size = self._session.judge_incoming(self._held, self._held_size, self._far_ended)
-        if size:
-            self.connection.send(self._split(size), now, more)
-        if self._far_ended and not self._held_size and not self._session.paused and not self._session.refused:
+        session = self._session
+        size = session.judge_incoming(self._held, self._held_size, self._far_ended)
+        pieces = self._split(size) if size else []
+        if self._far_ended and not self._held_size and not session.paused and not session.refused:
             self._incoming_over = True
-            self.connection.close_write(now)
+            self.connection.close_write(now, pieces)
+        elif pieces:
+            self.connection.send(pieces, now, more)
         self._settle()
 
     def _split(self, size: int) -> list[Buffer]:
@@ -246,7 +256,8 @@ class FilteredConnection:
         relay = self.connection.user
         if getattr(relay, "connection", None) is self.connection:
             relay.connection = self
-        self._allowed = 0
+        if self._session.open:
+            self._allowed = 0  # the owner took what it liked since
         self._session.again()
 
     def _changed(self) -> None:

@@ -74,7 +74,7 @@ class FlowFilter:
 
     def open_stream(self, info: FlowInfo, connection: TCPConnection) -> None:
         """A new TCP flow: refuse it, hold it, or pass it on."""
-        if self._decided(info) is FilterAction.ALLOW:
+        if self._settings is not None and self._decided(info) is FilterAction.ALLOW:
             self._driver.route_stream(info, connection)
             return
         session = self._session(info)
@@ -261,7 +261,7 @@ class FlowFilter:
 
     def _session(self, info: FlowInfo) -> FilterSession:
         session = FilterSession(self, FilterFlow(info, self._driver.find_hardware))
-        if self._decided(info) is FilterAction.DROP:
+        if self._settings is not None and self._decided(info) is FilterAction.DROP:
             session.conclude(NewFlowVerdict.drop())
         else:
             session.begin()

@@ -68,6 +68,11 @@ class Keeper(Protocol):
 class FilterSession:
     """See the module. `changed` is called when a verdict came from outside a call of ours."""
 
+    __slots__ = (
+        "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "changed", "count", "flow", "has_begun",
+        "incoming", "only_openings", "open", "outgoing", "page", "paused", "refused", "statistics_due",
+    )  # fmt: skip
+
     def __init__(self, keeper: Keeper, flow: FilterFlow) -> None:
         self._keeper = keeper
         self.flow = flow
@@ -82,7 +87,7 @@ class FilterSession:
         """For a refused flow: what its client is shown first."""
         self.paused = False
         self.changed: Callable[[], None] = _nothing
-        self.count: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.count: Callable[[], tuple[int, int]] = _none
         """Tells how many bytes have passed to the client, and from it."""
         self.statistics_due: float | None = None
         """When the next statistics are to be reported, by the keeper's clock; None for never."""
@@ -96,14 +101,19 @@ class FilterSession:
 
     def begin(self) -> None:
         """Ask about the new flow."""
-        flow, keeper = self.flow, self._keeper
-        self.conclude(self._guarded(lambda: _verdict("handle_new_flow", keeper.new_flow(flow), NewFlowVerdict)))
+        verdict: Verdict
+        try:
+            verdict = _verdict("handle_new_flow", self._keeper.new_flow(self.flow), NewFlowVerdict)
+        except (Exception, ProviderHung) as error:
+            verdict = self._failed(error)
+        self.conclude(verdict)
 
     def conclude(self, verdict: Verdict) -> None:
         """Take a verdict about the whole flow."""
         action = verdict.action
         self.paused = False
-        self._note_wishes(verdict)
+        if self._reporting or self._statistics_period or verdict.should_report or isinstance(verdict, NewFlowVerdict):
+            self._note_wishes(verdict)
         if action is Action.ALLOW or action is Action.URL_APPEND:
             # Only what shows a flow's datagrams can go on showing some.
             self.only_openings = self.outgoing is not None and _shows_openings(self.flow, verdict)
@@ -118,7 +128,14 @@ class FilterSession:
         elif action is Action.NEED_RULES:
             self.paused = True
             self._keeper.ask_control(self)
-        self._report(action, ReportEvent.NEW_FLOW if isinstance(verdict, NewFlowVerdict) else ReportEvent.DATA_DECISION)
+        if self._reporting and action in _REPORTED:
+            event = ReportEvent.NEW_FLOW if isinstance(verdict, NewFlowVerdict) else ReportEvent.DATA_DECISION
+            self._keeper.report(FilterReport(self.flow, _REPORTED[action], event))
+
+    @property
+    def passes_in(self) -> bool:
+        """Whether bytes to the client need no verdict."""
+        return self.open or (self.incoming is None and not self.paused and not self.refused)
 
     @property
     def is_watched(self) -> bool:
@@ -168,12 +185,13 @@ class FilterSession:
             return False
         if self.open or self.outgoing is None or (self.only_openings and not (payload and payload[0] >= LONG_HEADER)):
             return True
-        provider, offset = self._keeper.provider, self._offset
-        verdict = self._guarded(
-            lambda: _verdict(
-                "handle_outbound_data", provider.handle_outbound_data(self.flow, offset, bytes(payload)), DataVerdict
+        provider = self._keeper.provider
+        try:
+            verdict = _data(
+                "handle_outbound_data", provider.handle_outbound_data(self.flow, self._offset, bytes(payload))
             )
-        )
+        except (Exception, ProviderHung) as error:
+            verdict = self._failed(error)
         if verdict.action is not Action.DATA:
             self.conclude(verdict)
             return self.open or self.only_openings
@@ -211,14 +229,13 @@ class FilterSession:
             return size
         if window is None or self.paused or self.refused:
             return 0
-        passed = 0
-
-        def ask() -> DataVerdict | None:
-            nonlocal passed
+        if window.free > size and not ended:
+            return window.pass_on(size)  # the middle of something long that was judged
+        verdict: DataVerdict | None
+        try:
             passed, verdict = window.judge(waiting, size, ended)
-            return verdict
-
-        verdict = self._guarded(ask)
+        except (Exception, ProviderHung) as error:
+            passed, verdict = 0, self._failed(error)
         if verdict is not None:
             self.conclude(verdict)
             if self.open:
@@ -242,18 +259,9 @@ class FilterSession:
             )
         self.open = self.outgoing is None and self.incoming is None
 
-    def _guarded(self, call: Callable[[], _V]) -> _V | DataVerdict:
-        """What the provider answers, or what `on_failure` says where it fails."""
-        try:
-            return call()
-        except (Exception, ProviderHung) as error:
-            may_pass = self._keeper.failed(self.flow, error)
-            return DataVerdict.allow() if may_pass else DataVerdict.drop()
-
-    def _report(self, action: Action, event: ReportEvent) -> None:
-        told = _REPORTED.get(action)
-        if self._reporting and told is not None:
-            self._keeper.report(FilterReport(self.flow, told, event))
+    def _failed(self, error: BaseException) -> DataVerdict:
+        """What `on_failure` says where the provider fails."""
+        return DataVerdict.allow() if self._keeper.failed(self.flow, error) else DataVerdict.drop()
 
 
 _REPORTED = {
@@ -278,7 +286,11 @@ def _verdict(method: str, found: object, kind: type[_V]) -> _V:
 
 
 def _data(method: str, found: object) -> DataVerdict:
-    return _verdict(method, found, DataVerdict)
+    return found if isinstance(found, DataVerdict) else _verdict(method, found, DataVerdict)
+
+
+def _none() -> tuple[int, int]:
+    return 0, 0
 
 
 def _nothing() -> None:
