@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+
 from hellos import client_hello as hello_message
 from hellos import records, server_name
-
 from tunflow.endpoint import endpoint
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Door, Judge, ListUse

@@ -28,7 +28,7 @@ from tunflow.providers.content_filter import HTTP_PORTS, ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
-from tunflow.providers.filter_verdicts import Action
+from tunflow.providers.filter_verdicts import Action, RemediationVerdict
 from tunflow.providers.stop_reason import ProviderStopReason
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Filtering:
     def __init__(self, profile: Profile, tell: Tell) -> None:
         """Read the lists, or load the user's filter. Raises LocalError."""
         self._tell = tell
+        self._missing: set[str] = set()
+        """Keys of the remediation map that were told of."""
         self._zone = system_zone()
         self._take(profile)
         self.content: ContentFilter | None = None
@@ -176,7 +178,7 @@ class Filtering:
     def _now(self) -> datetime:
         return datetime.now(self._zone)
 
-    def _page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+    def _page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
         """What a client that speaks HTTP is shown; None for all others."""
         if flow.url is None and (
             flow.remote_endpoint.port not in HTTP_PORTS or flow.socket_protocol == socket.IPPROTO_UDP
@@ -184,14 +186,22 @@ class Filtering:
             return None
         host = flow.remote_hostname or flow.remote_endpoint.host_text
         url = flow.url or f"http://{host}/"
-        ruling, link = PASSES, None
+        ruling, link, button = PASSES, None, None
         if self.content is not None:
             ruling = self.content.ruling(flow)
+        elif isinstance(verdict, RemediationVerdict):
+            ruling = Ruling(True, "Access was asked for, and not given.")
         elif verdict.action is not Action.REMEDIATE:
             return None
         else:
             ruling = Ruling(True, "The filter of this network does not let it pass.")
-            link = self._link(verdict, host, url)
+            text = self._map("button_texts", verdict.button_text_key) or REQUEST_ACCESS
+            if verdict.url_key is not None:
+                target = self._link(verdict.url_key, host, url)
+                link = None if target is None else (target, text)
+            elif self.flow_filter is not None:
+                path = self.flow_filter.remediations.offer(flow, url)
+                button = None if path is None else (path, text)
         return block_page(
             self._template,
             host=host,
@@ -200,21 +210,30 @@ class Filtering:
             category=ruling.category,
             how_to_ask=self.section.how_to_ask or HOW_TO_ASK,
             link=link,
+            button=button,
         )
 
-    def _link(self, verdict: Verdict, host: str, url: str) -> tuple[str, str] | None:
-        """Where a user may ask for access: a URL and the text of its button, as the control provider's maps say."""
-        if self._control is None or verdict.url_key is None:
-            return None
-        target = self._control.remediation_map.get("urls", {}).get(verdict.url_key)
+    def _link(self, key: str, host: str, url: str) -> str | None:
+        """The URL where a user may ask for access."""
+        target = self._map("urls", key)
         if target is None:
             return None
         said = {"NE_FLOW_URL": url, "NE_FLOW_HOSTNAME": host, "NE_USERNAME": self.section.username or "",
                 "NE_ORGANIZATION": self.section.organization or ""}  # fmt: skip
         for name, value in said.items():
             target = target.replace(name, quote(value, safe=""))
-        texts = self._control.remediation_map.get("button_texts", {})
-        return target, texts.get(verdict.button_text_key or "", REQUEST_ACCESS)
+        return target
+
+    def _map(self, kind: str, key: str | None) -> str | None:
+        """What the control provider's remediation map has under a key; that it has nothing is told."""
+        if key is None:
+            return None
+        found = self._control.remediation_map.get(kind, {}).get(key) if self._control is not None else None
+        if found is None and key not in self._missing:
+            self._missing.add(key)
+            who = "there is no control provider" if self._control is None else "its remediation_map has no such key"
+            self._tell(f"filter: a verdict names {key!r} of {kind}, and {who}")
+        return found
 
 
 def log_path(section: FilterSection, base: Path) -> Path:

@@ -65,6 +65,8 @@ class _Watched:
 class ContentFilter(FilterDataProvider):
     """See the module. `judge` may be replaced at any time; `clock` gives the time with its zone."""
 
+    finds_urls = True
+
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
         self.ended: Callable[[FilterReport], None] | None = None

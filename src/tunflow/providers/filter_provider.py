@@ -69,6 +69,9 @@ class FilterProvider(Provider):
 class FilterDataProvider(FilterProvider):
     """NEFilterDataProvider."""
 
+    finds_urls = False
+    """Whether it sets the `url` of flows itself; else that is done from the first bytes that it is shown."""
+
     def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
         """A flow begins; nothing of it has passed."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_new_flow")
@@ -90,7 +93,10 @@ class FilterDataProvider(FilterProvider):
         return DataVerdict.allow()
 
     def handle_remediation(self, flow: FilterFlow) -> RemediationVerdict:  # noqa: ARG002
-        """A user asked for access to a flow that was ended by `remediate(None, …)`."""
+        """A user pressed the button on the page of a flow that was ended by `remediate(None, …)`.
+
+        After `allow` the browser asks for the page again, as a new flow: `handle_new_flow` should know by then.
+        """
         return RemediationVerdict.drop()
 
     def handle_rules_changed(self) -> None:

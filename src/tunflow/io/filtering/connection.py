@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Buffer, Endpoint
+from tunflow.io.filtering.page_owner import PageOwner
 from tunflow.io.filtering.session import FilterSession
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.sender import Sender
@@ -239,7 +240,7 @@ class FilteredConnection:
     def show_page(self) -> None:
         """Let the client of a refused flow in, to be shown why."""
         self._passed = (0, 0)
-        self.connection.user = _PageOwner(self._driver, self.connection, self._session.page or b"")
+        PageOwner(self._driver, self.connection, self._session)
         self.connection.accept(self._driver.reactor.now)
         self._end()
 
@@ -308,16 +309,13 @@ class FilteredConnection:
         if page is not None and connection.held:
             self.show_page()
             return
-        now = self._driver.reactor.now
         owner, connection.user = connection.user, None
         self._held.clear()
         self._held_size = 0
         if page is None or not connection.open:
             connection.abort()
         else:
-            connection.take(connection.readable)  # else its end would be a reset, which takes the page with it
-            connection.close_write(now, [page])
-            connection.abandon(now)
+            PageOwner(self._driver, connection, self._session).respond()
         self._end()
         if owner is not None:
             self._driver.reactor.call_soon(owner.service)
@@ -326,22 +324,3 @@ class FilteredConnection:
         if not self._ended:
             self._ended = True
             self._session.close()
-
-
-class _PageOwner:
-    """Waits for a client's request, whatever it is, and answers with a page."""
-
-    def __init__(self, driver: Driver, connection: TCPConnection, page: bytes) -> None:
-        self._driver = driver
-        self._connection = connection
-        self._page = page
-
-    def service(self) -> None:
-        """The client spoke, or is gone."""
-        connection = self._connection
-        if connection.closed or not (connection.readable or connection.at_eof):
-            return
-        connection.take(connection.readable)
-        now = self._driver.reactor.now
-        connection.close_write(now, [self._page])
-        connection.abandon(now)

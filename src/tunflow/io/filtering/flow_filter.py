@@ -9,13 +9,14 @@ from tunflow.errors import LocalError, RemoteError
 from tunflow.flow import FlowInfo
 from tunflow.io.filtering.connection import FilteredConnection
 from tunflow.io.filtering.datagrams import FilteredDatagrams
+from tunflow.io.filtering.remediations import Remediations
 from tunflow.io.filtering.session import FilterSession, Verdict
 from tunflow.io.policy import DatagramOwner, Refuse
 from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterAction, FilterProviderConfiguration, FilterSettings
-from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict
+from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
 from tunflow.providers.network_rule import TrafficDirection
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPFlow, UDPRun
@@ -32,7 +33,7 @@ TICK = 0.5
 MANY = 256
 """Flows remembered from which on those that are over are looked for at once."""
 
-Page = Callable[[FilterFlow, Verdict], bytes | None]
+Page = Callable[[FilterFlow, Verdict | RemediationVerdict], bytes | None]
 """What a client is shown when its flow is refused; None for a reset."""
 
 
@@ -58,6 +59,7 @@ class FlowFilter:
         self._driver = driver
         self.on_failure_pass = on_failure_pass
         self._page = page
+        self.remediations = Remediations(self, lambda: driver.reactor.now)
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
         self._sweeping = False
@@ -82,6 +84,8 @@ class FlowFilter:
             self._driver.decide_stream(connection, Refuse.RESET)
             session.close()
             return
+        if session.open and self.remediations.awaits(session.flow):
+            session.look_first()
         filtered = FilteredConnection(self._driver, connection, session)
         self._keep(session, filtered)  # also when it may pass: the rules can change
         if session.refused:
@@ -143,7 +147,7 @@ class FlowFilter:
     def failed(self, flow: FilterFlow, error: BaseException) -> bool:
         """Told once for each cause; the profile's `on_failure` says what becomes of the flow."""
         what = "passes" if self.on_failure_pass else "is refused"
-        self._driver.log.tell(f"filter {error!r:.200}", f"the filter failed and {flow} {what}: {describe(error)}")
+        self.tell(error, f"the filter failed and {flow} {what}")
         return self.on_failure_pass
 
     def ask_control(self, session: FilterSession) -> None:
@@ -171,7 +175,11 @@ class FlowFilter:
         else:
             session.resume(DataVerdict.allow() if verdict.action is Action.ALLOW else DataVerdict.drop())
 
-    def page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+    def tell(self, error: BaseException, what: str) -> None:
+        """A failure of a provider, once for each cause."""
+        self._driver.log.tell(f"filter {error!r:.200}", f"{what}: {describe(error)}")
+
+    def page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
         """What the client is shown."""
         return self._page(flow, verdict) if self._page is not None else None
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from socket import IPPROTO_UDP
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.filter.http import HTTPRequests
+from tunflow.filter.page import begins_to_ask
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
@@ -19,10 +22,15 @@ from tunflow.providers.filter_verdicts import (
     Action,
     DataVerdict,
     NewFlowVerdict,
+    RemediationVerdict,
     StatisticsReportFrequency,
 )
 from tunflow.providers.filter_window import FilterWindow
 
+if TYPE_CHECKING:
+    from tunflow.io.filtering.remediations import Remediations
+
+_TLS_HANDSHAKE = 22
 LONG_HEADER = 0x80
 """The first bit of a datagram that may open a QUIC connection (RFC 9000 §17.2)."""
 
@@ -52,7 +60,10 @@ class Keeper(Protocol):
     def ask_control(self, session: FilterSession) -> None:
         """The provider wants the control provider to decide; it calls `session.conclude` when it has."""
 
-    def page(self, flow: FilterFlow, verdict: Verdict) -> bytes | None:
+    remediations: Remediations
+    """The buttons on its pages."""
+
+    def page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
         """What a client that speaks HTTP is shown when the flow is refused; None for a reset."""
 
     def report(self, report: FilterReport) -> None:
@@ -69,8 +80,9 @@ class FilterSession:
     """See the module. `changed` is called when a verdict came from outside a call of ours."""
 
     __slots__ = (
-        "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "changed", "count", "flow", "has_begun",
-        "incoming", "only_openings", "open", "outgoing", "page", "paused", "refused", "statistics_due",
+        "_is_awaited", "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "_verdict", "changed",
+        "count", "flow", "has_begun", "incoming", "only_openings", "open", "outgoing", "page", "paused", "refused",
+        "statistics_due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper, flow: FilterFlow) -> None:
@@ -96,8 +108,12 @@ class FilterSession:
         """Bytes of datagrams that the provider was shown and let pass."""
         self.has_begun = False
         """Whether anything of the flow has passed or may have."""
+        self._is_awaited = False
+        """Whether a button may be pressed on it."""
         self._reporting = False
         self._outcome = ReportAction.ALLOW
+        self._verdict: Verdict | None = None
+        """The one that refused."""
 
     def begin(self) -> None:
         """Ask about the new flow."""
@@ -119,7 +135,7 @@ class FilterSession:
             self.only_openings = self.outgoing is not None and _shows_openings(self.flow, verdict)
             self.open = not self.only_openings
         elif action is Action.DROP or action is Action.REMEDIATE:
-            self.refused, self._outcome = True, _REPORTED[action]
+            self.refused, self._outcome, self._verdict = True, _REPORTED[action], verdict
             self.page = self._keeper.page(self.flow, verdict)
         elif action is Action.FILTER_DATA and isinstance(verdict, NewFlowVerdict):
             self._watch(verdict)
@@ -170,6 +186,50 @@ class FilterSession:
         if self.has_begun:
             self.page = None  # nobody asks now: a page would stand in the middle of something else
         self.changed()
+
+    def look_first(self) -> None:
+        """Before the flow passes unseen: look whether its client presses a button on one of our pages."""
+        self.open = False
+        self.outgoing = FilterWindow(self._look_for_button, DataVerdict.allow, 1)
+
+    def answer(self, request: bytes, say: Callable[[bytes], None]) -> bool:
+        """Have a refused flow's client hear something on its request; False when that takes a while. `say` is called
+        once."""
+        if self._keeper.remediations.ask(request, say):
+            return False
+        flow = self.flow
+        if self._verdict is not None and (flow.url is None or not self._keeper.provider.finds_urls):
+            url = _url_untrusted(request)
+            if url is not None:
+                flow.url = url
+                self.page = self._keeper.page(flow, self._verdict) or self.page
+        say(self.page or b"")
+        return True
+
+    def _look_for_button(self, _: int, data: bytes) -> DataVerdict:
+        if begins_to_ask(data):
+            return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
+        return self._pressed(data) or DataVerdict.allow()
+
+    def _pressed(self, data: bytes) -> DataVerdict | None:
+        """The verdict about a flow whose client presses a button; None for others."""
+        if not self._keeper.remediations.is_asked(data):
+            return None
+        self.flow.url = _url_untrusted(data)
+        return DataVerdict.remediate(None, None)
+
+    def _show_outgoing(self, offset: int, data: bytes) -> DataVerdict:
+        """The client's first bytes are looked at for a button and a URL before the provider sees them."""
+        provider, flow = self._keeper.provider, self.flow
+        if not offset and self._is_awaited:
+            if begins_to_ask(data):
+                return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
+            pressed = self._pressed(data)
+            if pressed is not None:
+                return pressed
+        if not offset and not provider.finds_urls and data[0] != _TLS_HANDSHAKE:
+            flow.url = _url_untrusted(data)
+        return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
 
     def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
         """How many of the bytes that wait for the far side may go."""
@@ -246,8 +306,9 @@ class FilterSession:
         """Show the directions that the verdict wants to see; the others pass."""
         provider, flow = self._keeper.provider, self.flow
         if verdict.filter_outbound and self.outgoing is None:
+            self._is_awaited = self._keeper.remediations.awaits(flow)
             self.outgoing = FilterWindow(
-                lambda offset, data: _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data)),
+                self._show_outgoing,
                 lambda: _data("handle_outbound_data_complete", provider.handle_outbound_data_complete(flow)),
                 verdict.peek_outbound_bytes,
             )
@@ -270,6 +331,15 @@ _REPORTED = {
     Action.REMEDIATE: ReportAction.REMEDIATE,
     Action.FILTER_DATA: ReportAction.FILTER_DATA,
 }
+
+
+def _url_untrusted(data: bytes) -> str | None:
+    """The URL of an HTTP request at the start of a stream; None when there is none, or not whole yet."""
+    try:
+        requests = HTTPRequests().look_untrusted(data).requests
+    except BadPacket:
+        return None
+    return requests[0].url if requests else None
 
 
 def _shows_openings(flow: FilterFlow, verdict: Verdict) -> bool:

@@ -1,0 +1,57 @@
+"""The owner of a refused client's connection: waits for a request, and says what the filter has to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunflow.filter.page import begins_to_ask
+from tunflow.io.filtering.session import FilterSession
+from tunflow.stack.tcp.connection import TCPConnection
+
+if TYPE_CHECKING:
+    from tunflow.io.driver import Driver
+
+_TLS_HANDSHAKE = b"\x16"
+PATIENCE = 60.0
+"""Seconds for a provider to say what becomes of a user's wish; then the page is shown again."""
+
+
+class PageOwner:
+    """Takes a connection that is `accept`ed; whatever the client asks, the answer is the page or what a wish got."""
+
+    def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._session = session
+        self._has_asked = False
+        self._has_answered = False
+        connection.user = self
+
+    def service(self) -> None:
+        """The client spoke, or is gone."""
+        connection = self._connection
+        if connection.closed or self._has_asked or not (connection.readable or connection.at_eof):
+            return
+        if not begins_to_ask(b"".join(connection.peek())) or connection.at_eof:  # else its first line goes on
+            self.respond()
+
+    def respond(self) -> None:
+        """To what the client has said so far."""
+        connection = self._connection
+        request = b"".join(connection.peek())
+        self._has_asked = True
+        connection.take(connection.readable)  # else its end would be a reset, which takes the page with it
+        if request.startswith(_TLS_HANDSHAKE):
+            connection.abort()  # on a port where others speak HTTP
+        elif not self._session.answer(request, self._say):
+            self._driver.reactor.call_later(PATIENCE, lambda: self._say(self._session.page or b""))
+
+    def _say(self, answer: bytes) -> None:
+        connection = self._connection
+        if self._has_answered or connection.closed:
+            return
+        self._has_answered = True
+        connection.take(connection.readable)
+        now = self._driver.reactor.now
+        connection.close_write(now, [answer])
+        connection.abandon(now)
