@@ -127,6 +127,24 @@ def test_the_window_closes_and_opens_with_the_owner():
     assert update.window << 7 > RECEIVE_LIMIT // 4
 
 
+def test_a_window_has_room_for_whole_super_segments_of_a_client_on_this_host():
+    client = ScriptedClient()
+    local = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, virtio_net.GSO_NONE, 0, 20, 16, 0)
+    client.stack.receive([local + client.packet(SYN, seq=0, options=SCALED)], 10, client.now)
+    connection = client.connection
+    connection.accept(client.now)
+    client.receive()
+    whole = connection.sender.largest_segment
+    client.send(ACK, seq=1, ack=1, payload=bytes(whole))
+    (ack,) = client.receive()
+    assert ack.window == 3 * whole // 128
+    connection.take(whole)
+    client.stack.receive([client.packet(ACK, seq=1 + whole, ack=1, payload=bytes(whole))], 0, client.now)
+    connection.take(whole)
+    (ack,) = client.receive()  # once the owner had its turn
+    assert ack.window == 4 * whole // 128 < RECEIVE_LIMIT // 128
+
+
 def test_nothing_is_sent_beyond_the_clients_window():
     client = ScriptedClient()
     connection = client.establish(window=3000)

@@ -31,12 +31,13 @@ from tunflow.io.policy import Carry, Decision, Policy, Refuse
 from tunflow.io.reactor import READ, Reactor
 from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
+from tunflow.io.standing_queue import StandingQueue
 from tunflow.io.statistics import Statistics
 from tunflow.io.tcp_relay import FIRST_TURN, ROUNDS, TCPRelay
 from tunflow.proxies.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
-from tunflow.stack.stack import RECEIVE_LIMIT, Stack
+from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
@@ -51,20 +52,9 @@ MANY = 32
 """Packets read from the device before they are served: few super-segments, which must still be in the cache when they
 are sent on, and many small packets, which all take the same path through the code."""
 
-LARGE = 16 * 1024
-"""Bytes of a packet from which on it counts as a super-segment."""
-
 READS = 8
 BULK_READS = 2
 """Batches before the sockets have their turn, and batches of super-segments."""
-
-BACKLOG = 2
-"""Rounds in a row that did not empty the device's queue, from which on it counts as a standing one."""
-
-SMALLEST_WINDOW = 160 * 1024
-WINDOW_STEP = 16 * 1024
-"""How far a standing queue narrows every client's window, and in which steps. Much below, clients send super-segments
-that are half full (docs/adr/0014)."""
 
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
@@ -146,8 +136,7 @@ class Driver:
         self._pinger = Pinger(self)
         self._waiting: deque[FarSide] = deque()
         self._turn_due = False
-        self._backlog = 0
-        self.stack.budget.widest = RECEIVE_LIMIT
+        self._queue = StandingQueue(self.stack.budget)
         self._starved: list[FarSide] = []
         self._postponed = 0
         self._batch = FEW
@@ -251,33 +240,18 @@ class Driver:
                 packets = device.read(limit)
                 if not packets:
                     break
-                is_bulk = len(packets[-1]) >= LARGE
+                is_bulk = self._queue.is_bulk(packets, self.reactor.now)
                 self._batch = FEW if is_bulk else MANY
                 stack.receive(packets, device.vnet_offset, self.reactor.now)
                 self._serve_stack()
                 if len(packets) < limit:
                     break
                 left -= READS // BULK_READS if is_bulk else 1
-            self._watch_backlog(left > 0)
+            self._queue.end_round(left > 0, self.reactor.now)
         except EOFError:
             self.log.tell("device gone", f"the device {device.name} is gone")
             self.reactor.remove(device.fileno())
             self.reactor.stop()
-
-    def _watch_backlog(self, drained: bool) -> None:
-        """What bulk senders may send at once waits in the device's queue, in front of everybody else's packets.
-
-        So they may send less while more comes than one round can take, and more again when it does not.
-        """
-        budget = self.stack.budget
-        if drained:
-            self._backlog = 0
-            if budget.widest < RECEIVE_LIMIT:
-                budget.widest += WINDOW_STEP
-        else:
-            self._backlog += 1
-            if self._backlog >= BACKLOG and budget.widest > SMALLEST_WINDOW:
-                budget.widest -= WINDOW_STEP
 
     def _end_of_round(self) -> None:
         if self._starved and self.stack.budget.room > 0:

@@ -115,6 +115,8 @@ class Lifecycle(Outbound):
             self.timestamps = Timestamps(offset, options.timestamps[0], self.receiver.next, now)
         if self.timestamps is not None or self._is_active:  # else it is what it was when the SYN came
             self._set_mss(self._common_mss(options))
+        if self.is_local:
+            self.receiver.whole = self.sender.largest_segment
 
     def _offer(self, flags: int, options: bytes, now: float) -> None:
         """Send our SYN or SYN,ACK, and repeat it until it is answered."""

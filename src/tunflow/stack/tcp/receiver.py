@@ -28,13 +28,16 @@ Block = tuple[int, int]
 class Receiver:
     """Bytes from the client, up to `limit` of them held for an owner who has not taken them yet."""
 
-    __slots__ = ("_arrivals", "_budget", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued")
+    __slots__ = ("_arrivals", "_budget", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued", "whole")
 
     def __init__(self, start: int, limit: int, budget: MemoryBudget) -> None:
         self._budget = budget
         self.next = start
         """RCV.NXT, unwrapped: the sequence number expected next."""
         self.limit = limit
+        self.whole = limit
+        """The size of the client's super-segments, if it makes any. A window has room for whole ones only, while it has
+        for one: a part would cost as much to take in."""
         self.pieces: list[memoryview] = []
         """In-order bytes for the owner."""
         self.queued = 0
@@ -54,6 +57,8 @@ class Receiver:
         if budget.used > budget.ample:
             limit = budget.share(limit)
         free = limit - self.queued
+        if free > self.whole:
+            free -= free % self.whole
         promised = self.advertised - self.next
         if promised > free:
             free = promised
