@@ -33,7 +33,7 @@ from tunflow.io.server_watch import ServerWatch
 from tunflow.io.sockets import UNMARKED, SocketOptions
 from tunflow.io.standing_queue import StandingQueue
 from tunflow.io.statistics import Statistics
-from tunflow.io.tcp_relay import FIRST_TURN, ROUNDS, TCPRelay
+from tunflow.io.tcp_relay import ROUND, TURN, TCPRelay
 from tunflow.proxies.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
@@ -56,7 +56,7 @@ READS = 8
 BULK_READS = 2
 """Batches before the sockets have their turn, and batches of super-segments."""
 
-SCRATCH = 256 * 1024
+SCRATCH = 384 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
 
 SETTLED_AFTER = 30.0
@@ -269,8 +269,8 @@ class Driver:
     def _serve_waiting(self) -> None:
         """Bulk flows take turns; what else there is to do comes in between."""
         waiting = self._waiting
-        turn = max(FIRST_TURN, ROUNDS // len(waiting))
-        for _ in range(min(ROUNDS // turn, len(waiting))):
+        turn = max(TURN, ROUND // len(waiting))
+        for _ in range(min(ROUND // turn, len(waiting))):
             relay = waiting.popleft()
             if relay in self.relays:
                 relay.service(turn)

@@ -397,7 +397,7 @@ class FarSide:
 
     @abstractmethod
     def service(self, turn: int = 0) -> None:
-        """Move what can be moved; `turn`: the flow waited for its turn, and may read this often."""
+        """Move what can be moved; `turn`: the flow waited for its turn, and may read so many super-segments."""
 
     @abstractmethod
     def open_without_payload(self) -> None:

@@ -30,12 +30,15 @@ PLAIN_SIZE = 512 * 1024
 MINIMUM_ROOM = 16 * 1024
 """With less room in the connection than this the socket is not read: small reads cost as much as large ones."""
 
-ROUNDS = 8
-"""Reads of all bulk flows together before the others have their turn."""
+ROUND = 8
+"""Super-segments read for all bulk flows together before the others have their turn."""
+
+TURN = 4
+"""And for one of them at a time, in one call."""
 
 FIRST_TURN = 2
-"""Reads of a flow that has something new. One that has more to say than that is bulk, and waits for its turn from then
-on until it runs dry: so a small request never waits for more than `ROUNDS` reads."""
+"""And for a flow that has something new. One that has more to say than that is bulk, and waits for its turn from then
+on until it runs dry: so a small request never waits for more than `ROUND` of them."""
 
 
 class TCPRelay(FarSide):
@@ -89,7 +92,7 @@ class TCPRelay(FarSide):
     def service(self, turn: int = 0) -> None:
         """Move what can be moved; called when the socket or the connection changed.
 
-        `turn`: the flow waited for its turn, and may read this often.
+        `turn`: the flow waited for its turn, and may read so many super-segments.
         """
         if turn:
             self._is_waiting = False
@@ -166,11 +169,12 @@ class TCPRelay(FarSide):
         size = connection.sender.largest_segment
         receive = self._receive_plain if self._codec is None else self._receive_sealed
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
-        for _ in range(turn):
+        while turn > 0:
             room = connection.send_room
             if room < MINIMUM_ROOM and not self._may_read_little(room):
                 break
-            asked = min(room, size)
+            asked = min(room, turn * size, TURN * size)
+            turn -= TURN
             try:
                 received = receive(asked, held)
             except BlockingIOError:
