@@ -127,13 +127,21 @@ def test_the_window_closes_and_opens_with_the_owner():
     assert update.window << 7 > RECEIVE_LIMIT // 4
 
 
-def test_a_window_has_room_for_whole_super_segments_of_a_client_on_this_host():
-    client = ScriptedClient()
+def local_connection(client):
+    """An open connection with a client on this host."""
     local = virtio_net.HEADER.pack(virtio_net.NEEDS_CSUM, virtio_net.GSO_NONE, 0, 20, 16, 0)
     client.stack.receive([local + client.packet(SYN, seq=0, options=SCALED)], 10, client.now)
     connection = client.connection
     connection.accept(client.now)
     client.receive()
+    client.send(ACK, seq=1, ack=1, window=0xFFFF)
+    connection.sender.congestion.window = 1 << 20
+    return connection
+
+
+def test_a_window_has_room_for_whole_super_segments_of_a_client_on_this_host():
+    client = ScriptedClient()
+    connection = local_connection(client)
     whole = connection.sender.largest_segment
     client.send(ACK, seq=1, ack=1, payload=bytes(whole))
     (ack,) = client.receive()
@@ -331,3 +339,40 @@ def test_a_wrong_checksum_is_dropped():
     client.send_packets([bytes(packet)])
     assert connection.readable == 0
     assert client.stack.dropped == 1
+
+
+def sizes(client):
+    """Bytes of payload of each packet, super-segments uncut, that left since."""
+    client.stack.flush()
+    packets, client.stack.outgoing = client.stack.outgoing, []
+    return [sum(map(len, packet[2:])) for packet in packets]
+
+
+def test_part_of_a_super_segment_waits_for_the_rest_while_more_is_to_come():
+    client = ScriptedClient()
+    connection = local_connection(client)
+    whole = connection.sender.largest_segment
+    connection.send([bytes(whole + 1000)], client.now, more=True)
+    assert sizes(client) == [whole]
+    connection.send([bytes(whole)], client.now, more=True)
+    assert sizes(client) == [whole]
+    connection.send([bytes(10)], client.now)
+    assert sizes(client) == [1010]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_part_of_a_super_segment_does_not_wait_when_nothing_is_in_flight_or_nothing_follows(ends):
+    client = ScriptedClient()
+    connection = local_connection(client)
+    whole = connection.sender.largest_segment
+    connection.send([bytes(whole + 1000)], client.now, more=True)
+    assert sizes(client) == [whole]
+    if ends:
+        connection.close_write(client.now)
+    else:
+        client.send(ACK, seq=1, ack=1 + whole)
+    assert sizes(client) == [1000]
+    connection.send([bytes(500)], client.now, more=True)
+    client.advance(1e-3)
+    client.send(ACK, seq=1, ack=1 + whole + 1000)
+    assert sum(sizes(client)) == (0 if ends else 500)

@@ -198,7 +198,7 @@ class TCPRelay(FarSide):
             if not self._is_waiting:
                 self._is_waiting = True
                 driver.again(self)
-        connection.send(held, driver.reactor.now)
+        connection.send(held, driver.reactor.now, more=self._readable)
 
     def _may_read_little(self, room: int) -> bool:
         """Whether the room is small because memory is scarce, and not because the client is slow."""

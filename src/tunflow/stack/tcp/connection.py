@@ -123,17 +123,21 @@ class TCPConnection(Lifecycle):
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
         """Queue bytes for the client; they must not change afterwards.
 
-        `more`: the caller will call again before this round is over, so only the largest segments leave now.
+        `more`: the caller has more, and will bring it as soon as there is room and it is his turn. For a client on this
+        host, part of a super-segment then waits for the rest while something is in flight.
         """
-        self.sender.queue(pieces)
+        sender = self.sender
+        sender.queue(pieces)
+        sender.fills = more and self.is_local
         if self.state >= ESTABLISHED:
-            self._transmit(now, more)
+            self._transmit(now)
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
         if self.sender.fin_queued or self.state is CLOSED:
             return
         self.sender.queue(last)
+        self.sender.fills = False
         self.sender.fin_queued = True
         if self.state >= ESTABLISHED:
             self._transmit(now)

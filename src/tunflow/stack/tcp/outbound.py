@@ -165,14 +165,14 @@ class Outbound:
 
     # Data.
 
-    def _transmit(self, now: float, more: bool = False, override: bool = False) -> None:
-        """Send all that the windows allow; `more` and `override` are those of `Sender.next_segment`."""
+    def _transmit(self, now: float, override: bool = False) -> None:
+        """Send all that the windows allow; `override` is that of `Sender.next_segment`."""
         sender = self.sender
         was_empty = not sender.flight
         if was_empty and now - sender.sent_at > sender.rtt.rto:
             sender.congestion.restart()
         while True:
-            segment = sender.next_segment(now, more, override)
+            segment = sender.next_segment(now, override)
             if segment is None:
                 break
             self._emit_segment(segment, now)

@@ -34,9 +34,9 @@ class Sender:
     """Bytes for the client."""
 
     __slots__ = (
-        "_budget", "_unsent", "congestion", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window",
-        "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt", "sacks",
-        "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "_budget", "_unsent", "congestion", "fills", "fin_queued", "fin_sent", "flight", "largest_segment",
+        "largest_window", "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt",
+        "sacks", "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
@@ -68,6 +68,9 @@ class Sender:
         self.sent_at = inf
         """When new data last left."""
         self.unsent_size = 0
+        self.fills = False
+        """Whether more will be queued soon: as long as anything is in flight, part of a super-segment waits for the rest,
+        as with Nagle's algorithm part of a segment does."""
         self.fin_queued = False
         self.fin_sent = False
         self.retransmissions = 0
@@ -107,10 +110,9 @@ class Sender:
             self.unsent_size += size
             self._budget.used += size
 
-    def next_segment(self, now: float, more: bool, override: bool) -> SentSegment | None:
+    def next_segment(self, now: float, override: bool) -> SentSegment | None:
         """The next segment that the windows allow, counted as in flight; None when there is none.
 
-        `more`: more bytes come at once, so a segment that is not as large as can be had better wait for them.
         `override`: the time that silly-window avoidance may wait is over (RFC 9293 §3.8.6.2.1 (4)).
         """
         if self.losses is not None:
@@ -120,13 +122,12 @@ class Sender:
             if self.fin_queued and not self.fin_sent:
                 return self._launch([], 0, now)
             return None
+        if self.fills and waiting < self.largest_segment and self.flight:
+            return None
         window = self.congestion.window
         if self.window < window:
             window = self.window
-        usable = self.una + window - self.next
-        if more and (waiting < self.largest_segment or usable < self.largest_segment):
-            return None
-        return self._next_new(usable, now, override)
+        return self._next_new(self.una + window - self.next, now, override)
 
     def acknowledge(self, ack: int, now: float, trip: float | None) -> None:
         """Take a cumulative ACK that is known to lie in (una, next].
