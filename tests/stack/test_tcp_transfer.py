@@ -376,3 +376,8 @@ def test_part_of_a_super_segment_does_not_wait_when_nothing_is_in_flight_or_noth
     client.advance(1e-3)
     client.send(ACK, seq=1, ack=1 + whole + 1000)
     assert sum(sizes(client)) == (0 if ends else 500)
+
+
+def test_a_client_on_this_host_may_be_sent_more_while_it_takes_what_came_before():
+    assert local_connection(ScriptedClient()).send_room == 2 * SEND_LIMIT
+    assert ScriptedClient().establish(options=SCALED).send_room == SEND_LIMIT

@@ -56,7 +56,7 @@ READS = 8
 BULK_READS = 2
 """Batches before the sockets have their turn, and batches of super-segments."""
 
-SCRATCH = 384 * 1024
+SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
 
 SETTLED_AFTER = 30.0

@@ -34,11 +34,15 @@ ROUND = 8
 """Super-segments read for all bulk flows together before the others have their turn."""
 
 TURN = 4
-"""And for one of them at a time, in one call."""
+"""And for one of them at a time."""
 
 FIRST_TURN = 2
 """And for a flow that has something new. One that has more to say than that is bulk, and waits for its turn from then
 on until it runs dry: so a small request never waits for more than `ROUND` of them."""
+
+PLAIN_READ = 4
+SEALED_READ = 2
+"""Super-segments asked for in one call. What is opened is in memory twice, and should still be in the cache then."""
 
 
 class TCPRelay(FarSide):
@@ -167,14 +171,15 @@ class TCPRelay(FarSide):
         connection = self.connection
         driver = self._driver
         size = connection.sender.largest_segment
+        most = PLAIN_READ if self._codec is None else SEALED_READ
         receive = self._receive_plain if self._codec is None else self._receive_sealed
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         while turn > 0:
             room = connection.send_room
             if room < MINIMUM_ROOM and not self._may_read_little(room):
                 break
-            asked = min(room, turn * size, TURN * size)
-            turn -= TURN
+            asked = min(room, min(turn, most) * size)
+            turn -= most
             try:
                 received = receive(asked, held)
             except BlockingIOError:

@@ -117,6 +117,7 @@ class Lifecycle(Outbound):
             self._set_mss(self._common_mss(options))
         if self.is_local:
             self.receiver.whole = self.sender.largest_segment
+            self.sender.limit = 2 * self.host.send_limit  # one half is filled while the client takes the other
 
     def _offer(self, flags: int, options: bytes, now: float) -> None:
         """Send our SYN or SYN,ACK, and repeat it until it is answered."""

@@ -28,7 +28,18 @@ Block = tuple[int, int]
 class Receiver:
     """Bytes from the client, up to `limit` of them held for an owner who has not taken them yet."""
 
-    __slots__ = ("_arrivals", "_budget", "advertised", "duplicate", "early", "limit", "next", "pieces", "queued", "whole")
+    __slots__ = (
+        "_arrivals",
+        "_budget",
+        "advertised",
+        "duplicate",
+        "early",
+        "limit",
+        "next",
+        "pieces",
+        "queued",
+        "whole",
+    )
 
     def __init__(self, start: int, limit: int, budget: MemoryBudget) -> None:
         self._budget = budget

@@ -35,8 +35,8 @@ class Sender:
 
     __slots__ = (
         "_budget", "_unsent", "congestion", "fills", "fin_queued", "fin_sent", "flight", "largest_segment",
-        "largest_window", "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions", "rtt",
-        "sacks", "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "largest_window", "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions",
+        "rtt", "sacks", "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
@@ -69,7 +69,7 @@ class Sender:
         """When new data last left."""
         self.unsent_size = 0
         self.fills = False
-        """Whether more will be queued soon: as long as anything is in flight, part of a super-segment waits for the rest,
+        """Whether more will be queued soon. While anything is in flight, part of a super-segment then waits for the rest,
         as with Nagle's algorithm part of a segment does."""
         self.fin_queued = False
         self.fin_sent = False
