@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
-from hellos import client_hello
 
+from hellos import client_hello
 from tunflow.errors import BadPacket
 from tunflow.filter.quic import InitialSniffer, expand_label
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from hellos import client_hello, extension, records, server_name, vector
 
+from hellos import client_hello, extension, records, server_name, vector
 from tunflow.errors import BadPacket
 from tunflow.filter.first_bytes import FirstBytes, sniff_untrusted
 from tunflow.filter.tls import ClientHello, host_name_untrusted, parse_message_untrusted, parse_records_untrusted
