@@ -69,8 +69,8 @@ class Sender:
         """When new data last left."""
         self.unsent_size = 0
         self.fills = False
-        """Whether more will be queued soon. While anything is in flight, part of a super-segment then waits for the rest,
-        as with Nagle's algorithm part of a segment does."""
+        """Whether more will be queued soon. While anything is in flight, part of a super-segment then waits for the
+        rest, as with Nagle's algorithm part of a segment does."""
         self.fin_queued = False
         self.fin_sent = False
         self.retransmissions = 0
