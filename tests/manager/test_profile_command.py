@@ -74,6 +74,18 @@ def test_a_partial_import_tells_what_it_skipped(home: Path, tmp_path: Path, caps
     assert (home / "list.toml").read_text().count(LINK) == 2
 
 
+def test_an_import_of_shadowvpns_files(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for mode in ("client", "server"):
+        (tmp_path / f"{mode}.conf").write_text(f"mode={mode}\nserver=192.0.2.1\nport=1123\npassword=s3cret\n")
+    assert main(["profile", "import", str(tmp_path / "client.conf")]) == 0
+    assert f"saved client with provider shadowvpn in {home / 'client.toml'}" in capsys.readouterr().out
+    assert main(["profile", "import", str(tmp_path / "server.conf")]) == 2
+    said = capsys.readouterr().err
+    assert "mode is 'server'; accepted is client" in said
+    assert "s3cret" not in said
+    assert not (home / "server.toml").exists()
+
+
 def test_a_broken_profile_is_listed_with_what_is_wrong(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home.mkdir(parents=True)
     (home / "bad.toml").write_text("\nservr = 'x'\n")

@@ -62,6 +62,7 @@ def test_links_that_are_wrong(link, says):
         ("nonsense", "f.conf:5: 'nonsense' is not key=value"),
         ("colour=red", "f.conf:5: unknown key 'colour'"),
         ("mode=both", "mode is 'both'"),
+        ("mode=server", "mode is 'server'; accepted is client. A server is `tunflow serve`"),
         ("password=", "password is missing"),
         ("concurrency=4", "concurrency is '4'"),
     ],

@@ -112,7 +112,8 @@ def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, skip
     if len(skipped) > MOST_TOLD:
         say(f"skipped {len(skipped) - MOST_TOLD} more")
     count = len(_labels(made))
-    _print(f"saved {made.name} with {count} server{'s' if count != 1 else ''} in {path}")
+    what = f"provider {made.provider}" if made.provider else f"{count} server{'s' if count != 1 else ''}"
+    _print(f"saved {made.name} with {what} in {path}")
 
 
 def _show(options: argparse.Namespace, store: ProfileStore) -> None:

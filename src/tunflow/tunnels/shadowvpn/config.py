@@ -1,7 +1,7 @@
 """What a ShadowVPN tunnel needs to know, from a link or from the original's `key=value` file.
 
 The link is tunflow's: `shadowvpn://PASSWORD@HOST:PORT?user_token=HEX&net=10.7.0.2/24&mtu=1432`, percent-encoded; a
-server's has all its users' tokens, separated by commas. The file is clowwindy's (samples/client.conf, server.conf).
+server's has all its users' tokens, separated by commas. The file is clowwindy's (samples/client.conf).
 An error names the key and never shows the password.
 """
 
@@ -92,7 +92,7 @@ def format_link(config: ShadowVPNConfig) -> str:
 
 
 def parse_file(lines: Iterable[str], name: str) -> ShadowVPNConfig:
-    """The tunnel of a `key=value` file called `name`. Raises LocalError."""
+    """The tunnel of a client's `key=value` file called `name`. Raises LocalError."""
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -107,11 +107,14 @@ def parse_file(lines: Iterable[str], name: str) -> ShadowVPNConfig:
     for key in ("mode", "server", "port", "password"):
         if not values.get(key):
             raise LocalError(f"{name}: {key} is missing")
-    if values["mode"] not in {"client", "server"}:
-        raise LocalError(f"{name}: mode is {values['mode'][:20]!r}; accepted are client and server")
+    if values["mode"] != "client":
+        raise LocalError(
+            f"{name}: mode is {values['mode'][:20]!r}; accepted is client. "
+            f"A server is `tunflow serve` with a link: {SHAPE}"
+        )
     if values.get("concurrency", "1") != "1":
         raise LocalError(f"{name}: concurrency is {values['concurrency'][:10]!r}; only 1 is accepted")
-    return _config(values, values["mode"] == "server", name)
+    return _config(values, False, name)
 
 
 def config_of(values: Mapping[str, Any], name: str) -> ShadowVPNConfig:
