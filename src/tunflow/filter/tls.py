@@ -12,6 +12,7 @@ Read first: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3 (server_name), RFC 7301 (AL
 from __future__ import annotations
 
 import re
+import struct
 from typing import NamedTuple
 
 from tunflow.errors import BadPacket
@@ -27,6 +28,10 @@ _SERVER_NAME = 0
 _ALPN = 16
 _ENCRYPTED_CLIENT_HELLO = 0xFE0D
 _HOST_NAME = 0
+_EXTENSION = struct.Struct("!HH")
+"""Its type, and the length of what follows (RFC 8446 §4.2)."""
+
+_CUT = "a ClientHello that ends within a field"
 
 
 class ClientHello(NamedTuple):
@@ -75,29 +80,45 @@ def parse_message_untrusted(message: bytes) -> ClientHello | None:
         raise BadPacket("a ClientHello that is too long")
     if len(message) < 4 + size:
         return None
-    body = _Reader(message[4 : 4 + size])
-    body.take_untrusted(2 + 32)  # version and random
+    end = 4 + size
+    at = 4 + 2 + 32  # behind version and random
     for width in (1, 2, 1):  # session id, cipher suites, compression methods
-        body.vector_untrusted(width)
-    if not body.left:
+        at = _end_of_vector_untrusted(message, at, end, width)
+    if at == end:
         return ClientHello(None, (), False)  # RFC 5246 §7.4.1.2: extensions may be missing
-    return _extensions_untrusted(_Reader(body.vector_untrusted(2)))
+    return _extensions_untrusted(message, at + 2, _end_of_vector_untrusted(message, at, end, 2))
 
 
-def _extensions_untrusted(reader: _Reader) -> ClientHello:
+def _end_of_vector_untrusted(message: bytes, at: int, end: int, width: int) -> int:
+    """Where a field ends that begins with its length, in a part that lasts until `end`."""
+    behind = at + width
+    if behind <= end:
+        behind += int.from_bytes(message[at:behind], "big")
+    if behind > end:
+        raise BadPacket(_CUT)
+    return behind
+
+
+def _extensions_untrusted(message: bytes, at: int, end: int) -> ClientHello:
+    """What the extensions say. There are a dozen of them in each hello, and two that matter."""
     name: str | None = None
     protocols: tuple[bytes, ...] = ()
     encrypted = named = False
-    while reader.left:
-        kind = reader.number_untrusted(2)
-        value = reader.vector_untrusted(2)
+    while at < end:
+        start = at + _EXTENSION.size
+        if start > end:
+            raise BadPacket(_CUT)
+        kind, size = _EXTENSION.unpack_from(message, at)
+        at = start + size
+        if at > end:
+            raise BadPacket(_CUT)
         if kind == _SERVER_NAME:
             if named:
                 raise BadPacket("a ClientHello with two names")  # RFC 8446 §4.2: one extension of a type
             named = True
-            name = _server_name_untrusted(_Reader(value))
+            name = _server_name_untrusted(_Reader(message[start:at]))
         elif kind == _ALPN:
-            protocols = _protocols_untrusted(_Reader(value))
+            protocols = _protocols_untrusted(_Reader(message[start:at]))
         elif kind == _ENCRYPTED_CLIENT_HELLO:
             encrypted = True
     return ClientHello(name, protocols, encrypted)
@@ -155,7 +176,7 @@ class _Reader:
     def take_untrusted(self, size: int) -> bytes:
         """The next `size` bytes. Raises BadPacket."""
         if size > self.left:
-            raise BadPacket("a ClientHello that ends within a field")
+            raise BadPacket(_CUT)
         self._at += size
         return self._data[self._at - size : self._at]
 

@@ -166,6 +166,10 @@ class FilteredConnection:
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """The far side's end, behind its last bytes."""
+        if self._session.passes_in and not self._held_size:
+            self._far_ended = self._incoming_over = True
+            self.connection.close_write(now, last)
+            return
         self._hold(last)
         self._far_ended = True
         self._deliver(now, False)
