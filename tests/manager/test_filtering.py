@@ -94,6 +94,23 @@ def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
     assert one.filter is made.flow_filter
 
 
+@pytest.mark.parametrize("close", ["ech", "quic"])
+def test_the_keys_of_encrypted_hellos_are_kept_from_answers(driver, profile, close):
+    class Names:
+        refuses = instead = None
+        hides_services = False
+
+        def close(self):
+            pass
+
+    one = driver()
+    one.name_server = Names()
+    filtering = change(one, profile(f'close = ["{close}"]'), None, print)
+    assert one.name_server.hides_services is (close == "ech")
+    change(one, profile("enabled = false"), filtering, print)
+    assert not one.name_server.hides_services
+
+
 def test_safe_search_needs_a_name_server(driver, profile):
     with pytest.raises(LocalError, match="needs a name server"):
         change(driver(), profile("safe_search = true"), None, print)

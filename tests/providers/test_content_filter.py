@@ -10,7 +10,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from hellos import client_hello as hello_message
-from hellos import records, server_name
+from hellos import extension, records, server_name
 from tunflow.endpoint import endpoint
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Door, Judge, ListUse
@@ -181,6 +181,23 @@ def test_junk_extensions_hide_nothing(more, step):
     assert Rig().sends(records(hello_message(b"blocked.example", padding=more)), step and 977) == "blocked"
     outcome = "passes" if more < 16000 else "blocked"
     assert Rig().sends(records(hello_message(b"fine.example", padding=more)), step and 977) == outcome
+
+
+@pytest.mark.parametrize(
+    ("looked_up", "shown", "outcome"),
+    [
+        ("fine.example", b"fine.example", "passes"),
+        ("fine.example", b"front.example", "blocked"),
+        ("fine.example", None, "blocked"),
+        (None, b"fine.example", "blocked"),
+        ("fine.example", b"blocked.example", "blocked"),
+    ],
+)
+def test_hellos_that_may_be_encrypted(looked_up, shown, outcome):
+    """Nobody can tell pretence from encryption but by the name that was looked up."""
+    hello = records(hello_message(shown, more=extension(0xFE0D, bytes(200))))
+    assert Rig(hostname=looked_up, doors=frozenset({Door.ECH})).sends(hello) == outcome
+    assert Rig(hostname=looked_up).sends(hello) == ("blocked" if shown == b"blocked.example" else "passes")
 
 
 def test_a_hello_with_two_names_is_refused():

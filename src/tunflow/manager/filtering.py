@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tunflow.errors import LocalError
-from tunflow.filter.judge import PASSES, Ruling, Subject, host_text
+from tunflow.filter.judge import PASSES, Door, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
 from tunflow.flow import FlowInfo
@@ -106,6 +106,7 @@ class Filtering:
             wanted = self.content is not None and self.section.dns_answer == "nxdomain"
             driver.name_server.refuses = partial(self.refuses_name, driver) if wanted else None
             driver.name_server.instead = safe_host if self.section.safe_search else None
+            driver.name_server.hides_services = self.content is not None and Door.ECH in self.section.doors
         elif self.section.safe_search:
             raise LocalError(
                 "filter.safe_search answers names, so it needs a name server: set [dns] mode to fake, cache, tls://… "
@@ -168,6 +169,7 @@ class Filtering:
         driver.filter = None
         if driver.name_server is not None:
             driver.name_server.refuses = driver.name_server.instead = None
+            driver.name_server.hides_services = False
         if self.life is not None:
             self.life.leave(ProviderStopReason.CONFIGURATION_DISABLED)
         self.close()

@@ -185,6 +185,16 @@ def test_encrypted_dns_is_refused_where_that_is_asked_for(world, target, hostnam
     assert world.answers[-1][3] & 15 == 3
 
 
+def test_there_are_no_records_of_services_when_they_are_hidden(world):
+    """They have the keys of encrypted hellos; the names go on resolving, to real addresses too."""
+    world.names.hides_services = True
+    for kind in (64, 65):
+        world.query("real.test", kind)
+        assert world.answers[-1][6:8] == b"\0\0"
+        assert world.answers[-1][3] & 15 == 0
+    assert not world.server.asked
+
+
 def test_a_name_is_answered_with_the_addresses_of_another(world):
     """A content filter's strict modes: the client's own question, and somebody else's addresses; no other records."""
     world.names.instead = {"search.test": "strict.real.test"}.get

@@ -13,7 +13,16 @@ from dataclasses import replace
 from functools import partial
 
 from tunflow.dns import replies
-from tunflow.dns.answers import AAAA, NO_SUCH_NAME, A, addresses_untrusted, lifetime, parse_answer_untrusted
+from tunflow.dns.answers import (
+    AAAA,
+    HTTPS,
+    NO_SUCH_NAME,
+    SVCB,
+    A,
+    addresses_untrusted,
+    lifetime,
+    parse_answer_untrusted,
+)
 from tunflow.dns.cache import Cache
 from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
 from tunflow.dns.fake_ip import FakeIPMap
@@ -69,6 +78,8 @@ class NameServer:
         """Says whether a client shall hear that there is no such name: a content filter."""
         self.instead: Callable[[str], str | None] | None = None
         """Says whose addresses a name is answered with, if not with its own: a content filter's strict modes."""
+        self.hides_services = False
+        """Whether there are no HTTPS and SVCB records: they have the keys of encrypted hellos (RFC 9848)."""
 
     # For the driver.
 
@@ -82,6 +93,8 @@ class NameServer:
         """Answer a client's message: at once, later or never (then `gone` is called)."""
         assert isinstance(flow.client.host, bytes)
         if self.refuses is not None and self._refused(self.refuses, message, flow, reply):
+            return
+        if self.hides_services and self._hidden(message, reply):
             return
         if self.instead is not None:
             message, reply = self._answered_as(self.instead, message, reply)
@@ -114,6 +127,17 @@ class NameServer:
             reply(replies.addresses(query, found, lifetime(answer) or FAKE_TTL))
 
         return question(other, query.kind), answered
+
+    def _hidden(self, message: bytes, reply: Callable[[bytes], None]) -> bool:
+        """Answer a query for a service's record with nothing."""
+        try:
+            query = parse_query_untrusted(message)
+        except BadPacket:
+            return False  # the resolver says what is wrong with it
+        if query.kind not in {HTTPS, SVCB}:
+            return False
+        reply(replies.nothing(query))
+        return True
 
     def _refused(
         self, refuses: Callable[[str, FlowInfo], bool], message: bytes, flow: FlowInfo, reply: Callable[[bytes], None]
