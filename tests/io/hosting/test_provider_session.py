@@ -137,6 +137,15 @@ def test_what_keeps_it_from_starting_is_told_with_its_place(kind, parts):
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_set_wrongly_is_the_users_fault():
+    class Wants(Tunnel):
+        async def start_tunnel(self, options):
+            raise LocalError("provider_configuration: server is missing")
+
+    with pytest.raises(LocalError, match=r"Wants: provider_configuration: server is missing$"):
+        start(Wants())
+
+
 def test_a_provider_that_hangs_without_awaiting_is_interrupted():
     class Hangs(Tunnel):
         async def start_tunnel(self, options):

@@ -128,13 +128,15 @@ class ProviderSession(Services):
         return self.status in {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
 
     async def start(self, options: Mapping[str, Any] | None = None) -> None:
-        """Start the provider. Raises ProviderFailed; then it is over."""
+        """Start the provider. Raises ProviderFailed, or LocalError for what it says is set wrongly; then it is over."""
         self._move(ConnectionStatus.CONNECTING)
         method = "start_tunnel" if self._packets is not None else "start_proxy"
         try:
             await self._call(method, self._surroundings.start_timeout, options)
-        except BaseException:
+        except BaseException as error:
             await self._end()
+            if isinstance(error.__cause__, LocalError):
+                raise LocalError(f"provider {self.name}: {error.__cause__}") from error
             raise
         if self.status is ConnectionStatus.CONNECTING:  # else it cancelled itself meanwhile
             self._move(ConnectionStatus.CONNECTED)
