@@ -87,7 +87,7 @@ class Step(NamedTuple):
 class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
-    __slots__ = ("_chunked", "_may_be_other", "_trailers")
+    __slots__ = ("_chunked", "_may_be_other", "_trailers", "target_ends")
 
     def __init__(self) -> None:
         self._chunked = False
@@ -95,10 +95,13 @@ class HTTPRequests:
         self._trailers = False
         self._may_be_other = False
         """Whether another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
+        self.target_ends: list[int] = []
+        """Where in the data the targets of the last look's requests end, fragments left out."""
 
     def look_untrusted(self, data: bytes) -> Step:
         """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
         requests: list[Request] = []
+        self.target_ends = []
         at = 0
         while at < len(data):
             if self._chunked or self._trailers:
@@ -133,6 +136,7 @@ class HTTPRequests:
         fields = _fields_untrusted(data[line.end() : end.start() + 1])
         request = _request_untrusted(line[1].decode("ascii"), line[2], fields)
         requests.append(request)
+        self.target_ends.append(line.start(2) + len(line[2].partition(b"#")[0]))
         body = self._body_untrusted(fields) if len(fields) > 1 or b"host" not in fields else 0
         if request.method == "CONNECT" and (body or self._chunked):
             raise Ambiguous("a CONNECT with a body")  # RFC 9110 §9.3.6: it has no meaning, so who reads it?
@@ -183,6 +187,11 @@ class HTTPRequests:
             self._chunked, self._trailers = False, True
             return end + 1 - at
         return end + 1 - at + size + 2
+
+
+def may_be_request(data: bytes) -> bool:
+    """Whether some server or other takes a stream that begins like this for an HTTP/1 request."""
+    return _LIKE_A_REQUEST.match(data, _EMPTY_LINES.match(data).end()) is not None  # type: ignore[union-attr]
 
 
 def parse_request_untrusted(stream: bytes) -> RequestHead | None:

@@ -82,7 +82,7 @@ class NewFlowVerdict:
 
     @classmethod
     def url_append_string(cls, map_key: str) -> NewFlowVerdict:
-        """Have the string of that key added to the URLs of an HTTP flow."""
+        """Have the string of that key in the control provider's map added to every URL that an HTTP/1 flow asks for."""
         return cls(Action.URL_APPEND, url_key=map_key)
 
     @classmethod

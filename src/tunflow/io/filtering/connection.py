@@ -139,7 +139,8 @@ class FilteredConnection:
             return self.connection.take(limit)
         size = min(limit, self.readable)
         self._allowed -= size
-        return self.connection.take(size) if size else []
+        pieces = self.connection.take(size) if size else []
+        return pieces if self._session.appender is None else self._session.appender.append(pieces)
 
     def peek(self) -> Sequence[Buffer]:
         """As `TCPConnection.peek`: also what has not passed, for looking does no harm."""

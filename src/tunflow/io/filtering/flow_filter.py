@@ -179,6 +179,15 @@ class FlowFilter:
         """A failure of a provider, once for each cause."""
         self._driver.log.tell(f"filter {error!r:.200}", f"{what}: {describe(error)}")
 
+    def appended(self, key: str | None) -> str:
+        """The control provider's string for a key. Raises LocalError."""
+        if self.control is None:
+            raise LocalError(f"a verdict names {key!r} of url_append_string_map, and there is no control provider")
+        found = self.control.url_append_string_map.get(key) if key is not None else None
+        if found is None:
+            raise LocalError(f"a verdict names {key!r}, and url_append_string_map has no such key")
+        return found
+
     def page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
         """What the client is shown."""
         return self._page(flow, verdict) if self._page is not None else None

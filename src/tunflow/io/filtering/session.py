@@ -11,9 +11,10 @@ from socket import IPPROTO_UDP
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
-from tunflow.errors import BadPacket
-from tunflow.filter.http import HTTPRequests
+from tunflow.errors import BadPacket, LocalError
+from tunflow.filter.http import Ambiguous, HTTPRequests
 from tunflow.filter.page import begins_to_ask
+from tunflow.filter.url_append import URLAppender
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
@@ -63,6 +64,9 @@ class Keeper(Protocol):
     remediations: Remediations
     """The buttons on its pages."""
 
+    def appended(self, key: str | None) -> str:
+        """The string to append to URLs under a key of the control provider's map. Raises LocalError."""
+
     def page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
         """What a client that speaks HTTP is shown when the flow is refused; None for a reset."""
 
@@ -80,9 +84,9 @@ class FilterSession:
     """See the module. `changed` is called when a verdict came from outside a call of ours."""
 
     __slots__ = (
-        "_is_awaited", "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "_verdict", "changed",
-        "count", "flow", "has_begun", "incoming", "only_openings", "open", "outgoing", "page", "paused", "refused",
-        "statistics_due",
+        "_is_awaited", "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "_verdict", "appender",
+        "changed", "count", "flow", "has_begun", "incoming", "only_openings", "open", "outgoing", "page", "paused",
+        "refused", "statistics_due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper, flow: FilterFlow) -> None:
@@ -108,6 +112,8 @@ class FilterSession:
         """Bytes of datagrams that the provider was shown and let pass."""
         self.has_begun = False
         """Whether anything of the flow has passed or may have."""
+        self.appender: URLAppender | None = None
+        """What is to be added to the client's requests."""
         self._is_awaited = False
         """Whether a button may be pressed on it."""
         self._reporting = False
@@ -130,10 +136,14 @@ class FilterSession:
         self.paused = False
         if self._reporting or self._statistics_period or verdict.should_report or isinstance(verdict, NewFlowVerdict):
             self._note_wishes(verdict)
-        if action is Action.ALLOW or action is Action.URL_APPEND:
+        if action is Action.URL_APPEND and self.flow.socket_protocol != IPPROTO_UDP and not self.has_begun:
+            self._append(verdict)
+        elif action is Action.ALLOW or action is Action.URL_APPEND:
             # Only what shows a flow's datagrams can go on showing some.
             self.only_openings = self.outgoing is not None and _shows_openings(self.flow, verdict)
-            self.open = not self.only_openings
+            self.open = not self.only_openings and self.appender is None
+            if self.appender is not None and self.outgoing is not None:
+                self.outgoing.open = True  # unseen, but not yet all taken
         elif action is Action.DROP or action is Action.REMEDIATE:
             self.refused, self._outcome, self._verdict = True, _REPORTED[action], verdict
             self.page = self._keeper.page(self.flow, verdict)
@@ -189,8 +199,35 @@ class FilterSession:
 
     def look_first(self) -> None:
         """Before the flow passes unseen: look whether its client presses a button on one of our pages."""
-        self.open = False
+        self.open, self._is_awaited = False, True
         self.outgoing = FilterWindow(self._look_for_button, DataVerdict.allow, 1)
+
+    def _append(self, verdict: Verdict) -> None:
+        """Let the flow pass, with a string behind each URL that it asks for."""
+        try:
+            self.appender = URLAppender(self._keeper.appended(verdict.url_key))
+        except LocalError as error:
+            self.conclude(self._failed(error))
+            return
+        self._is_awaited = self._keeper.remediations.awaits(self.flow)
+        self.outgoing = FilterWindow(self._look_for_urls, DataVerdict.allow, 1)
+
+    def _look_for_urls(self, offset: int, data: bytes) -> DataVerdict:
+        """Only HTTP is changed; whatever else a flow is passes."""
+        button = None if offset else self._find_button(data)
+        if button is not None:
+            return button
+        assert self.appender is not None
+        try:
+            step = self.appender.look_untrusted(offset, data)
+        except Ambiguous:
+            return DataVerdict.drop()  # what the string would be behind is for the server to say
+        except BadPacket:
+            if offset:
+                return DataVerdict.drop()
+            self.appender = None
+            return DataVerdict.allow()
+        return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
 
     def answer(self, request: bytes, say: Callable[[bytes], None]) -> bool:
         """Have a refused flow's client hear something on its request; False when that takes a while. `say` is called
@@ -207,9 +244,15 @@ class FilterSession:
         return True
 
     def _look_for_button(self, _: int, data: bytes) -> DataVerdict:
+        return self._find_button(data) or DataVerdict.allow()
+
+    def _find_button(self, data: bytes) -> DataVerdict | None:
+        """What to do with first bytes that press a button, or may begin to; None for others."""
+        if not self._is_awaited:
+            return None
         if begins_to_ask(data):
             return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
-        return self._pressed(data) or DataVerdict.allow()
+        return self._pressed(data)
 
     def _pressed(self, data: bytes) -> DataVerdict | None:
         """The verdict about a flow whose client presses a button; None for others."""
@@ -221,12 +264,9 @@ class FilterSession:
     def _show_outgoing(self, offset: int, data: bytes) -> DataVerdict:
         """The client's first bytes are looked at for a button and a URL before the provider sees them."""
         provider, flow = self._keeper.provider, self.flow
-        if not offset and self._is_awaited:
-            if begins_to_ask(data):
-                return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
-            pressed = self._pressed(data)
-            if pressed is not None:
-                return pressed
+        button = None if offset else self._find_button(data)
+        if button is not None:
+            return button
         if not offset and not provider.finds_urls and data[0] != _TLS_HANDSHAKE:
             flow.url = _url_untrusted(data)
         return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
