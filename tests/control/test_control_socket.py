@@ -14,7 +14,7 @@ import pytest
 
 from tunflow.control import server as server_module
 from tunflow.control.client import NotRunning, Refused, ask, watch
-from tunflow.control.messages import Event, Request
+from tunflow.control.messages import Event, Request, encode_request
 from tunflow.control.server import CLIENTS, ControlServer
 from tunflow.errors import LocalError, RemoteError
 
@@ -59,6 +59,27 @@ def test_a_request_and_its_answer(tmp_path: Path) -> None:
 def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(NotRunning):
         ask(tmp_path / "control", "status")
+
+
+def test_whoever_waits_for_the_file_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher looks once when the file is made: refused then, it would wait for ever for another."""
+    path = tmp_path / "control"
+    watcher = socket.socket(socket.AF_UNIX)
+    begin = asyncio.start_unix_server
+
+    async def connect_first(*arguments: object, **options: object) -> asyncio.Server:
+        watcher.connect(str(path))
+        return await begin(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncio, "start_unix_server", connect_first)
+
+    async def scenario(server: ControlServer) -> None:
+        watcher.sendall(encode_request(Request("status")))
+        watcher.settimeout(5)
+        assert b'"status"' in await asyncio.to_thread(watcher.recv, 1000)
+
+    with watcher:
+        serve(path, scenario)
 
 
 def test_the_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:

@@ -62,13 +62,19 @@ class ControlServer:
         self._idle.set()
 
     async def start(self) -> None:
-        """Bind and listen; a socket file that a dead process left is replaced. Raises LocalError."""
+        """Listen; a socket file that a dead process left is replaced. Raises LocalError.
+
+        It gets its name when it listens: whoever waits for the file to be made looks once, and must not be refused.
+        """
+        unnamed = self._path.with_name(f"{self._path.name}.new")
         with suppress(FileNotFoundError):
-            self._path.unlink()
+            unnamed.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o177)
         try:
-            listening.bind(str(self._path))
+            listening.bind(str(unnamed))
+            listening.listen(CLIENTS)
+            unnamed.rename(self._path)
         except OSError as error:
             listening.close()
             raise LocalError(f"the control socket {self._path} cannot be made: {error.strerror or error}") from error
