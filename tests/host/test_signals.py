@@ -19,18 +19,21 @@ from terminal import Terminal
 pytestmark = [pytest.mark.lab, needs_root]
 
 _COUNT = """
-import os, signal, sys, time
-seen = {}
-def count(number, frame):
-    seen[number] = seen.get(number, 0) + 1
-    print("got", signal.Signals(number).name, seen[number], flush=True)
-for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGWINCH, signal.SIGQUIT, signal.SIGCONT):
-    signal.signal(number, count)
+import os, signal, sys, threading
+counted = {signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGWINCH, signal.SIGQUIT, signal.SIGCONT}
+def count():  # in a thread: a handler would not run for a signal that comes just before a read that waits
+    seen = dict.fromkeys(counted, 0)
+    while True:
+        number = signal.Signals(signal.sigwait(counted))
+        seen[number] += 1
+        os.write(1, f"got {number.name} {seen[number]}\\n".encode())  # whole, beside the other thread
+signal.pthread_sigmask(signal.SIG_BLOCK, counted)
+threading.Thread(target=count, daemon=True).start()
 print("ready", os.getpid(), os.getppid(), flush=True)
 for line in sys.stdin:
-    print("read", line.strip(), sys.stdin.isatty(), flush=True)
+    os.write(1, f"read {line.strip()} {sys.stdin.isatty()}\\n".encode())
     if line == "end\\n":
-        sys.exit(3)
+        os._exit(3)
 """
 
 
