@@ -17,10 +17,10 @@ from tunflow.io.reactor import Reactor
 from tunflow.io.serving.budget import DescriptorBudget
 from tunflow.io.serving.listen_relay import ListenRelay, Way
 from tunflow.io.serving.listen_udp import ListenDatagrams
+from tunflow.io.serving.listening_sockets import Listener, listening_sockets
 from tunflow.io.serving.pipe import READ_SIZE
 from tunflow.io.serving.relay import Relay, Surroundings
 from tunflow.io.serving.resolver import Resolver
-from tunflow.io.serving.server_listen import Listener, listening_sockets
 from tunflow.io.serving.silence import SilentPeers
 from tunflow.io.serving.udp import endpoint_of
 

@@ -21,10 +21,10 @@ from tunflow.io.cause_log import CauseLog
 from tunflow.io.reactor import Reactor
 from tunflow.io.serving.budget import DescriptorBudget
 from tunflow.io.serving.codecs import ServerCodecs
+from tunflow.io.serving.listening_sockets import Listener, listening_sockets
 from tunflow.io.serving.pipe import READ_SIZE
 from tunflow.io.serving.relay import Counters, Relay, Surroundings
 from tunflow.io.serving.resolver import Resolver
-from tunflow.io.serving.server_listen import Listener, listening_sockets
 from tunflow.io.serving.silence import SilentPeers
 from tunflow.io.serving.udp import UDPListener, endpoint_of
 from tunflow.proxies import link
