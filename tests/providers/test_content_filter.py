@@ -125,6 +125,13 @@ def get(host, path="/", more=""):
         (b"POST / HTTP/1.1\r\nHost: fine.example\r\nContent-Length: 4\r\n\r\nbody" + get("blocked.example"), "blocked"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "blocked"),
         (b"SSH-2.0-client\r\n", "passes"),
+        (b"EHLO mail.example\r\n", "passes"),
+        (b"NICK somebody\r\nUSER s 0 * :S\r\n", "passes"),
+        # What is no request line by the letter, but some server or other takes for one.
+        (b"get  / HTTP/1.1\r\nHost: blocked.example\r\n\r\n", "blocked"),
+        (b"GET\t/ HTTP/1.1\r\nHost: blocked.example\r\n\r\n", "blocked"),
+        (b"GET page\r\n\r\n", "blocked"),
+        (b"FETCH " + b"x" * 33_000, "blocked"),
         (b"\x00\x01\x02\x03 anything", "passes"),
     ],
 )

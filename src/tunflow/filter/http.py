@@ -27,7 +27,7 @@ LARGEST_CHUNK_LINE = 256
 LONGEST_METHOD = 24
 ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
-_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?: .*)?", re.DOTALL)
+_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?:[ \t\v\f\r].*)?", re.DOTALL)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _END = re.compile(rb"\n\r?\n")
@@ -36,8 +36,13 @@ _FIELD = re.compile(rb"^([^:\n]*):([^\n]*)\n", re.MULTILINE)
 _HOST_FIELD = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 _ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)([^#]*)")
 _WANTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
-_LIKE_A_REQUEST = re.compile(rb"[A-Za-z]++[ \t\v\f\r]++(?:[/*]|[a-zA-Z][a-zA-Z0-9+.-]*://|[^\n]*HTTP/)")
-"""What some server or other takes for a request line."""
+_LIKE_A_REQUEST = re.compile(
+    rb"[A-Za-z]++[ \t\v\f\r]++(?:[/*]|[a-zA-Z][a-zA-Z0-9+.-]*://|[^\n]*HTTP/|[^\n]{8192})"
+    rb"|(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) "
+)
+"""What some server or other takes for a request line: a word with a URL, a version or very much behind it, or a method
+of RFC 9110 §9.3 (RFC 5789 for PATCH), with which HTTP/0.9 asks. Other protocols have lines of words too: `EHLO name`.
+"""
 
 
 class Ambiguous(BadPacket):

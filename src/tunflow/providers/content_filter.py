@@ -16,7 +16,7 @@ from functools import lru_cache
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.filter import tls
-from tunflow.filter.http import HTTPRequests, Request
+from tunflow.filter.http import HTTPRequests, Request, may_be_request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
 from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
@@ -185,7 +185,7 @@ class ContentFilter(FilterDataProvider):
         try:
             step = machine.look_untrusted(data)
         except BadPacket as error:
-            if flow.url is None and not _looks_like_http(data):
+            if flow.url is None and not may_be_request(data):
                 return self._unknown(flow)
             return self._refuse(flow, Ruling(True, f"an HTTP request that cannot be judged: {error}"), flow.url)
         for request in step.requests:
@@ -280,9 +280,3 @@ class ContentFilter(FilterDataProvider):
 @lru_cache(maxsize=4096)
 def _text(end: Endpoint) -> str:
     return end.host_text
-
-
-def _looks_like_http(data: bytes) -> bool:
-    """Whether a stream begins with a word in capitals and a blank, as a request line does."""
-    word, blank, _ = data.lstrip(b"\r\n")[:32].partition(b" ")
-    return bool(blank) and word.isalpha() and word.isupper()
