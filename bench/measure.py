@@ -115,10 +115,10 @@ def bulk(row: Row, lab: Lab, plan: Plan, streams: int, *, reverse: bool) -> Tran
     return Transfer(rate / 1e6, used / gigabytes if pids and gigabytes else None, fds)
 
 
-def http(row: Row, lab: Lab, plan: Plan, connections: int, *, close: bool) -> float:
-    """Answers of 1 KB per second, on new connections when `close` is set, with as many at once."""
+def http(row: Row, lab: Lab, plan: Plan, connections: int, *, close: bool, url: str = SMALL_URL) -> float:
+    """Answers of 1 KB per second, on new connections when `close` is set, with as many at once. Raises RuntimeError."""
     header = ["-H", "Connection: close"] if close else []
-    argv = ["wrk", "-t1", f"-c{connections}", f"-d{plan.seconds:g}s", *header, SMALL_URL]
+    argv = ["wrk", "-t1", f"-c{connections}", f"-d{plan.seconds:g}s", *header, url]
     output = run(row, lab, argv)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if rate is None or "Non-2xx" in output:

@@ -36,7 +36,9 @@ http {{
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
   sendfile on; tcp_nopush on; keepalive_requests 100000000;
-  server {{ listen 80 backlog=4096; listen [::]:80 backlog=4096; root {root}; autoindex on; {extra} }}
+  client_max_body_size 0;
+  server {{ listen 80 backlog=4096; listen [::]:80 backlog=4096; root {root}; autoindex on; {extra}
+    location = /upload {{ return 204; }} }}
 }}
 """
 
@@ -86,16 +88,35 @@ def stop_shadowsocks_redirect(lab: Lab, redirect: Process) -> None:
     redirect.stop()
 
 
-def start_nginx(lab: Lab, root: Path, *, access_log: bool = True) -> Process:
-    """nginx on S, port 80 of every address, serving `root`."""
+def start_nginx(lab: Lab, root: Path, *, access_log: bool = True, tls: bool = False) -> Process:
+    """nginx on S, port 80 of every address, serving `root`; `/upload` swallows what it is sent.
+
+    With `tls` also on port 443 of IPv4, with a self-signed EC certificate and a whole handshake for each connection.
+    """
     directory = lab.directory / "nginx"
     directory.mkdir()
-    extra = "" if access_log else "access_log off;"
+    extra = "" if access_log else "access_log off; "
+    if tls:
+        extra += _tls_listener(directory)
     (directory / "nginx.conf").write_text(NGINX.format(directory=directory, root=root, extra=extra))
     argv = ["nginx", "-p", str(directory), "-e", str(directory / "error.log"), "-c", "nginx.conf"]
     server = lab.start(lab.server, _with_many_fds(argv))
     server.wait_listening(80)
     return server
+
+
+def _tls_listener(directory: Path) -> str:
+    """What has a server of nginx's listen for TLS; its certificate is made in `directory`."""
+    key, certificate = directory / "tls.key", directory / "tls.crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+         "-out", certificate, "-days", "2", "-subj", "/CN=lab"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return (
+        f"listen 443 ssl backlog=4096; ssl_certificate {certificate}; ssl_certificate_key {key};"
+        " ssl_session_cache off; ssl_session_tickets off;"
+    )
 
 
 def start_iperf3(lab: Lab, port: int = IPERF_PORT) -> Process:
