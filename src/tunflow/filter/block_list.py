@@ -56,7 +56,8 @@ class BlockList:
         self.complaints: list[Complaint] = []
         """The first broken lines."""
         self._read(lines)
-        self._has_urls = len(self._urls) > 0
+        self.has_urls = len(self._urls) > 0
+        """Whether it has rules about URLs."""
 
     def __len__(self) -> int:
         return sum(map(bool, self._names.values())) + sum(map(len, self._more.values())) + len(self._urls)
@@ -78,7 +79,7 @@ class BlockList:
             if not at:
                 break
             name, seen = name[at:], _BELOW
-        if self._has_urls:
+        if self.has_urls:
             for filed in self._urls.matching(url or f"http://{host}/", hosts):
                 best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
         return best

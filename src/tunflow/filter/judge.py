@@ -121,12 +121,15 @@ class Judge:
     """Whether a list is for some devices only, by their hardware addresses."""
     needs_time: bool = field(init=False, default=False)
     """Whether a list has a schedule."""
+    _has_urls: bool = field(init=False, default=False)
+    """Whether a list has rules about URLs; else the host tells all."""
     _known: dict[str, tuple[tuple[ListUse, Finding], ...]] = field(init=False, default_factory=dict, compare=False)
     """What the lists say of hosts that were asked for lately, whoever it concerns and when."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
         object.__setattr__(self, "needs_hardware", any(use.hardware for use in self.lists))
+        object.__setattr__(self, "_has_urls", any(use.list.has_urls for use in self.lists))
         object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
 
     def judge(self, subject: Subject, at: datetime, strict: bool = True) -> Ruling:
@@ -174,7 +177,7 @@ class Judge:
         """What each list says, if it says something."""
         if host is None:
             return ()
-        if url is not None:
+        if url is not None and self._has_urls:
             return self._look_up(host, url)
         known = self._known.get(host)
         if known is None:

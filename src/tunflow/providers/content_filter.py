@@ -51,6 +51,8 @@ class _Watched:
     """What is known of a flow while it is watched."""
 
     http: HTTPRequests | None = None
+    waiting: bytes = b""
+    """The part of a head that was seen last."""
     quic: FlowSniffer | None = None
     name: str | None = None
     """The host that its first bytes named."""
@@ -66,6 +68,7 @@ class ContentFilter(FilterDataProvider):
     """See the module. `judge` may be replaced at any time; `clock` gives the time with its zone."""
 
     finds_urls = True
+    hears_ends = False
 
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
@@ -124,6 +127,12 @@ class ContentFilter(FilterDataProvider):
             return self._refuse(flow, Ruling(True, "HTTP/2 without TLS, whose names cannot be read"), None)
         watched.http = HTTPRequests()
         return self._look_at_http(flow, watched.http, data)
+
+    def handle_outbound_data_complete(self, flow: FilterFlow) -> DataVerdict:
+        """What waits will never be whole. Some servers take the end of the stream for that of a request's head."""
+        if may_be_request(flow.state.waiting):
+            return self._refuse(flow, Ruling(True, "an HTTP request that is not whole"), flow.url)
+        return self._unknown(flow) if flow.url is None else _ALLOW
 
     # What a flow is.
 
@@ -195,7 +204,9 @@ class ContentFilter(FilterDataProvider):
         if step.passed >= FILTER_FLOW_BYTES_MAX:
             flow.state.is_known = True
             return _ALLOW
-        return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
+        if step.peek > 1:
+            flow.state.waiting = data[step.passed :]
+        return _go_on(step.passed, step.peek)
 
     def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
         """None when it may pass."""
@@ -275,6 +286,11 @@ class ContentFilter(FilterDataProvider):
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
         self._record(flow, ruling, what)
         return DataVerdict.allow(but_new_connections=True) if flow.socket_protocol == 17 else _ALLOW
+
+
+@lru_cache(maxsize=4096)
+def _go_on(passed: int, peek: int) -> DataVerdict:
+    return DataVerdict.data(pass_bytes=passed, peek_bytes=peek)
 
 
 @lru_cache(maxsize=4096)

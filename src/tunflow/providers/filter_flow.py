@@ -15,7 +15,10 @@ from tunflow.providers.network_rule import TrafficDirection
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
-    __slots__ = ("_find_hardware", "_identifier", "_info", "local_endpoint", "remote_endpoint", "state", "url")
+    __slots__ = (
+        "_find_hardware", "_identifier", "_info", "local_endpoint", "remote_endpoint", "socket_protocol", "state",
+        "url",
+    )  # fmt: skip
 
     def __init__(self, info: FlowInfo, find_hardware: HardwareFinder | None = None) -> None:
         self._info = info
@@ -24,6 +27,8 @@ class FilterFlow:
         """Where the flow goes, as its packets say."""
         self.local_endpoint = info.client
         """The client's end."""
+        self.socket_protocol: int = socket.IPPROTO_TCP if info.protocol == TCP else socket.IPPROTO_UDP
+        """`socket.IPPROTO_TCP` or `socket.IPPROTO_UDP`."""
         self._identifier: UUID | None = None
         self.url: str | None = None
         self.state: Any = None
@@ -55,11 +60,6 @@ class FilterFlow:
     def socket_type(self) -> int:
         """`socket.SOCK_STREAM` or `socket.SOCK_DGRAM`."""
         return socket.SOCK_STREAM if self._info.protocol == TCP else socket.SOCK_DGRAM
-
-    @property
-    def socket_protocol(self) -> int:
-        """`socket.IPPROTO_TCP` or `socket.IPPROTO_UDP`."""
-        return socket.IPPROTO_TCP if self._info.protocol == TCP else socket.IPPROTO_UDP
 
     @property
     def process(self) -> ProcessInfo | None:

@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tunflow.errors import LocalError
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
-from tunflow.providers.filter_verdicts import ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
+from tunflow.providers.filter_verdicts import (
+    FILTER_FLOW_BYTES_MAX,
+    ControlVerdict,
+    DataVerdict,
+    NewFlowVerdict,
+    RemediationVerdict,
+)
 from tunflow.providers.network_rule import TrafficDirection
 from tunflow.providers.provider import Provider
 from tunflow.providers.stop_reason import ProviderStopReason
 
 if TYPE_CHECKING:
     from tunflow.providers.filter_settings import FilterProviderConfiguration, FilterSettings
+
+
+_PASS = DataVerdict.data(pass_bytes=FILTER_FLOW_BYTES_MAX, peek_bytes=FILTER_FLOW_BYTES_MAX)
+"""The rest of one direction; the other one is judged on."""
 
 
 class FilterHost(Protocol):
@@ -72,6 +82,9 @@ class FilterDataProvider(FilterProvider):
     finds_urls = False
     """Whether it sets the `url` of flows itself; else that is done from the first bytes that it is shown."""
 
+    hears_ends = True
+    """Whether the `…_complete` methods are also called where every byte of their direction has passed."""
+
     def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
         """A flow begins; nothing of it has passed."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_new_flow")
@@ -85,12 +98,12 @@ class FilterDataProvider(FilterProvider):
         return DataVerdict.allow()
 
     def handle_outbound_data_complete(self, flow: FilterFlow) -> DataVerdict:  # noqa: ARG002
-        """The client has sent all, and less than was to be peeked at: the last word about it."""
-        return DataVerdict.allow()
+        """The client has sent all: the last word about what has not passed yet."""
+        return _PASS
 
     def handle_inbound_data_complete(self, flow: FilterFlow) -> DataVerdict:  # noqa: ARG002
         """The far side has sent all."""
-        return DataVerdict.allow()
+        return _PASS
 
     def handle_remediation(self, flow: FilterFlow) -> RemediationVerdict:  # noqa: ARG002
         """A user pressed the button on the page of a flow that was ended by `remediate(None, …)`.

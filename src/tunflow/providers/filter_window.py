@@ -28,12 +28,14 @@ class NotDecided(Exception):
 
 
 class FilterWindow:
-    """`ask(offset, data)` is the filter's handler of this direction, `complete()` that of its end."""
+    """`ask(offset, data)` is the filter's handler of this direction, `complete()` that of its end, which is asked also
+    where nothing is left to judge if it `hears_ends`."""
 
-    __slots__ = ("_ask", "_complete", "_offset", "_peek", "_shown", "free", "open", "paused")
+    __slots__ = ("_ask", "_complete", "_hears_ends", "_offset", "_peek", "_shown", "free", "open", "paused")
 
-    def __init__(self, ask: Ask, complete: Callable[[], DataVerdict], peek: int) -> None:
+    def __init__(self, ask: Ask, complete: Callable[[], DataVerdict], peek: int, hears_ends: bool = True) -> None:
         self._ask = ask
+        self._hears_ends = hears_ends
         self._complete = complete
         self._offset = 0
         self.free = 0
@@ -44,6 +46,11 @@ class FilterWindow:
         self.open = False
         """Whether everything passes, unseen."""
         self.paused = False
+
+    @property
+    def may_end(self) -> bool:
+        """Whether nobody need be asked at the end, when nothing waits."""
+        return not self._hears_ends and not self.paused
 
     @property
     def offset(self) -> int:
@@ -69,9 +76,12 @@ class FilterWindow:
                 self._shown = len(data)
                 verdict = self._ask(self._offset, data)
             elif ended:
+                if not left and not self._hears_ends:
+                    break
                 verdict = self._complete()
-                if verdict.action is Action.DATA:  # there is nothing to come that could be looked at
-                    verdict = DataVerdict.allow(should_report=verdict.should_report)
+                if verdict.action is Action.DATA:
+                    self.open = True  # there is nothing to come that could be looked at
+                    continue
             elif left >= MAX_PEEK:
                 raise NotDecided
             else:

@@ -264,6 +264,22 @@ def test_the_clients_end_waits_for_the_verdict(make):
     assert judge.seen == [("out", 0, b"short"), "out complete"]
 
 
+def test_the_far_side_is_judged_on_when_the_client_has_ended(make):
+    class Plain(Judge):
+        handle_outbound_data_complete = FilterDataProvider.handle_outbound_data_complete
+
+    judge = Plain(watch(outbound=100, inbound=1), outbound=[data(0, 100)], inbound=[DataVerdict.drop()])
+    bench = make(judge)
+    bench.establish()
+    bench.send(ACK | PSH | FIN, seq=1, ack=1, payload=b"short")
+    assert bench.far_has() == b"short"
+    bench.far.sendall(b"secret")
+    bench.run()
+    assert judge.seen[-1] == ("in", 0, b"secret")
+    assert bench.client_has() == b""
+    assert bench.reset
+
+
 @pytest.mark.parametrize("passes", [False, True])
 def test_a_filter_that_raises_is_told_with_its_line_and_on_failure_decides(make, passes):
     bench = make(Judge(ValueError("oops")), on_failure_pass=passes)

@@ -26,7 +26,7 @@ class FilteredConnection:
 
     __slots__ = (
         "_abandoned", "_allowed", "_driver", "_ended", "_far_ended", "_first", "_held", "_held_size", "_incoming_over",
-        "_outgoing_over", "_passed", "_session", "connection", "route",
+        "_outgoing_over", "_passed", "_receiver", "_session", "connection", "route",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
@@ -44,7 +44,8 @@ class FilteredConnection:
         self._ended = False
         self.route: Callable[[], None] | None = None
         """What to do with the flow once it may begin; None when that was done."""
-        self._first = connection.receiver.next
+        self._receiver = connection.receiver
+        self._first = self._receiver.next
         """The sequence number of the client's first byte."""
         self._passed: tuple[int, int] | None = None
         """Bytes to the client and from it when the flow was refused; None while it is not."""
@@ -95,12 +96,10 @@ class FilteredConnection:
     @property
     def closed(self) -> bool:
         """Whether it is over, also because the filter refused."""
-        if self._session.refused:
-            return True
         if self.connection.closed:
             self._end()
             return True
-        return False
+        return self._session.refused
 
     @property
     def was_reset(self) -> bool:
@@ -112,12 +111,14 @@ class FilteredConnection:
     @property
     def readable(self) -> int:
         """Bytes that may be taken."""
-        connection, session = self.connection, self._session
-        waiting = connection.readable
-        if not waiting or session.open:
+        waiting = self._receiver.queued
+        if not waiting:
+            return 0
+        session = self._session
+        if session.open:
             return waiting
         if not self._allowed:
-            self._allowed = session.judge_outgoing(connection.peek(), waiting, connection.ended)
+            self._allowed = session.judge_outgoing(self._receiver.pieces, waiting, self.connection.ended)
             self._settle()
         return 0 if session.refused else self._allowed
 
@@ -127,6 +128,10 @@ class FilteredConnection:
         if not self.connection.at_eof or self._session.refused:
             return False
         if not self._outgoing_over:
+            window = self._session.outgoing
+            if window is not None and window.may_end and not self._session.paused:
+                self._outgoing_over = True
+                return True
             self._session.judge_outgoing((), 0, True)
             self._outgoing_over = not self._session.paused
             self._settle()

@@ -134,7 +134,11 @@ class FilterSession:
         """Take a verdict about the whole flow."""
         action = verdict.action
         self.paused = False
-        if self._reporting or self._statistics_period or verdict.should_report or isinstance(verdict, NewFlowVerdict):
+        if (
+            verdict.should_report
+            or self._statistics_period
+            or (isinstance(verdict, NewFlowVerdict) and verdict.statistics_report_frequency)
+        ):
             self._note_wishes(verdict)
         if action is Action.URL_APPEND and self.flow.socket_protocol != IPPROTO_UDP and not self.has_begun:
             self._append(verdict)
@@ -271,6 +275,17 @@ class FilterSession:
             flow.url = _url_untrusted(data)
         return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
 
+    def _outgoing_complete(self) -> DataVerdict:
+        provider = self._keeper.provider
+        return _data("handle_outbound_data_complete", provider.handle_outbound_data_complete(self.flow))
+
+    def _show_incoming(self, offset: int, data: bytes) -> DataVerdict:
+        return _data("handle_inbound_data", self._keeper.provider.handle_inbound_data(self.flow, offset, data))
+
+    def _incoming_complete(self) -> DataVerdict:
+        provider = self._keeper.provider
+        return _data("handle_inbound_data_complete", provider.handle_inbound_data_complete(self.flow))
+
     def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
         """How many of the bytes that wait for the far side may go."""
         return self._judge(self.outgoing, waiting, size, ended)
@@ -344,19 +359,20 @@ class FilterSession:
 
     def _watch(self, verdict: NewFlowVerdict) -> None:
         """Show the directions that the verdict wants to see; the others pass."""
-        provider, flow = self._keeper.provider, self.flow
         if verdict.filter_outbound and self.outgoing is None:
-            self._is_awaited = self._keeper.remediations.awaits(flow)
+            self._is_awaited = self._keeper.remediations.awaits(self.flow)
             self.outgoing = FilterWindow(
                 self._show_outgoing,
-                lambda: _data("handle_outbound_data_complete", provider.handle_outbound_data_complete(flow)),
+                self._outgoing_complete,
                 verdict.peek_outbound_bytes,
+                self._keeper.provider.hears_ends,
             )
         if verdict.filter_inbound and self.incoming is None:
             self.incoming = FilterWindow(
-                lambda offset, data: _data("handle_inbound_data", provider.handle_inbound_data(flow, offset, data)),
-                lambda: _data("handle_inbound_data_complete", provider.handle_inbound_data_complete(flow)),
+                self._show_incoming,
+                self._incoming_complete,
                 verdict.peek_inbound_bytes,
+                self._keeper.provider.hears_ends,
             )
         self.open = self.outgoing is None and self.incoming is None
 
