@@ -11,6 +11,7 @@ Read first: RFC 9112 §2.2, §3.2, §5.2, §6, §7.1, §9.3.2; RFC 9110 §7.2, �
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ LARGEST_HEAD = 32 * 1024
 
 LARGEST_CHUNK_LINE = 256
 LONGEST_METHOD = 24
+LONGEST_HOST = 300
+"""Bytes of a host with its port that is remembered: no name is longer."""
+
 ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?:[ \t\v\f\r].*)?", re.DOTALL)
@@ -266,10 +270,17 @@ def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[byte
 
 
 def _host_untrusted(text: bytes) -> str:
+    return _usual_host_untrusted(text) if len(text) <= LONGEST_HOST else _any_host_untrusted(text)
+
+
+def _any_host_untrusted(text: bytes) -> str:
     text = text.rpartition(b"@")[2]
     if text.startswith(b"["):
         return text[1:].partition(b"]")[0].decode("latin-1").lower()
     return host_name_untrusted(text.partition(b":")[0])
+
+
+_usual_host_untrusted = lru_cache(maxsize=1024)(_any_host_untrusted)
 
 
 def _is_address(host: str) -> bool:

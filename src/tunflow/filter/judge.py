@@ -40,6 +40,9 @@ class Door(Enum):
 VPN_PORTS = frozenset({500, 1080, 1194, 1701, 1723, 4500, 9001, 9030, 9050, 51820})
 
 
+LONGEST = 300
+"""Characters of a host: no name or address is longer (RFC 1035 §2.3.4), and what is remembered must not be large."""
+
 KNOWN = 4096
 """Hosts of which is remembered what the lists say of them."""
 
@@ -75,6 +78,11 @@ class ListUse:
     clients: CIDRSet | None = None
     hardware: frozenset[bytes] = frozenset()
     """Devices by their hardware addresses, beside those of `clients`; both empty for all."""
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it is for some flows or times only."""
+        return bool(self.schedule is not None or self.apps or self.uids or self.clients is not None or self.hardware)
 
     def concerns(self, subject: Subject, at: datetime, unknown: bool) -> bool:
         """Whether the list is about such a flow at such a time; `unknown` where nobody knows whose flow it is."""
@@ -121,15 +129,21 @@ class Judge:
     """Whether a list is for some devices only, by their hardware addresses."""
     needs_time: bool = field(init=False, default=False)
     """Whether a list has a schedule."""
-    _has_urls: bool = field(init=False, default=False)
-    """Whether a list has rules about URLs; else the host tells all."""
+    looks_at_urls: bool = field(init=False, default=False)
+    """Whether a list has rules about URLs."""
+    looks_at_flows: bool = field(init=False, default=False)
+    """Whether more counts than the host and the URL: whose flow it is, where to, when."""
+    rulings: dict[str, Ruling] = field(init=False, default_factory=dict, compare=False)
+    """Those that were remembered, by host as it was written."""
     _known: dict[str, tuple[tuple[ListUse, Finding], ...]] = field(init=False, default_factory=dict, compare=False)
     """What the lists say of hosts that were asked for lately, whoever it concerns and when."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
         object.__setattr__(self, "needs_hardware", any(use.hardware for use in self.lists))
-        object.__setattr__(self, "_has_urls", any(use.list.has_urls for use in self.lists))
+        object.__setattr__(self, "looks_at_urls", any(use.list.has_urls for use in self.lists))
+        scoped = any(use.is_scoped for use in self.lists)
+        object.__setattr__(self, "looks_at_flows", scoped or bool(self.doors))
         object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
 
     def judge(self, subject: Subject, at: datetime, strict: bool = True) -> Ruling:
@@ -158,6 +172,12 @@ class Judge:
             return Ruling(True, "no list allows it")
         return PASSES
 
+    def remember(self, host: str, ruling: Ruling) -> None:
+        """The next flow to the host need not be judged, where neither its URL nor anything else of it counts."""
+        if len(self.rulings) >= KNOWN:
+            self.rulings.clear()
+        self.rulings[host] = ruling
+
     def closes(self, door: Door, what: str) -> Ruling | None:
         """The ruling about a flow that goes by a door, if the door is closed."""
         return Ruling(True, f"{what} ({door.value} is closed)") if door in self.doors else None
@@ -177,7 +197,7 @@ class Judge:
         """What each list says, if it says something."""
         if host is None:
             return ()
-        if url is not None and self._has_urls:
+        if url is not None and self.looks_at_urls:
             return self._look_up(host, url)
         known = self._known.get(host)
         if known is None:
@@ -204,6 +224,8 @@ def host_text(host: str) -> str:
     Addresses in the spellings that C libraries take (`0x7f.1`, `3232235777`, octal parts) and IPv4 inside IPv6 are
     that IPv4 address: a filter must not be fooled by what a browser understands.
     """
+    if len(host) > LONGEST:
+        raise ValueError(f"a host has at most {LONGEST} characters")
     host = host.strip("[]")
     try:
         address = ip_address(host)

@@ -142,7 +142,7 @@ class TCPRelay(FarSide):
                 self._budget.used -= sum(map(len, pieces))
             elif waiting := connection.readable:
                 pieces = connection.take(size)
-                self._driver.statistics.tcp_bytes_up += waiting - connection.readable
+                self._driver.statistics.tcp_bytes_up += min(waiting, size)
                 if codec is not None:
                     self._spoke = True
                     pieces = codec.seal(pieces)

@@ -214,7 +214,7 @@ class ContentFilter(FilterDataProvider):
         hosts = request.hosts or (flow.remote_hostname or _text(flow.remote_endpoint),)
         flow.state.name = hosts[0]
         for host in hosts:
-            ruling = self._judge_host(flow, host, request.url_of(host))
+            ruling = self._judge_host(flow, host, url if host is hosts[0] else request.url_of(host))
             if ruling.blocked:
                 return self._refuse(flow, ruling, url, page=True)
         self._record(flow, ruling, url)
@@ -254,14 +254,17 @@ class ContentFilter(FilterDataProvider):
         return address
 
     def _judge_host(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
+        judge = self.judge
+        is_alike = not judge.looks_at_flows and (url is None or not judge.looks_at_urls)
+        if is_alike and (known := judge.rulings.get(host)) is not None:
+            return known
         try:
             name = host_text(host)
         except ValueError:
             return Ruling(True, f"{host[:80]!r} is not a host name")
         address, port = flow.remote_endpoint
         client = flow.local_endpoint.host
-        judge = self.judge
-        return judge.judge(
+        ruling = judge.judge(
             Subject(
                 name,
                 port,
@@ -274,6 +277,9 @@ class ContentFilter(FilterDataProvider):
             ),
             self._clock() if judge.needs_time else _ANY_TIME,
         )
+        if is_alike:
+            judge.remember(host, ruling)
+        return ruling
 
     def _note(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         flow.state.ruling = ruling

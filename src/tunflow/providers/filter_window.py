@@ -102,6 +102,10 @@ class FilterWindow:
             self.paused = True
         return False
 
+    def close(self) -> None:
+        """Nothing will be judged any more: let go of who would be asked, whose window this is."""
+        self._ask, self._complete = _over, _nobody
+
     def pass_on(self, size: int) -> int:
         """So many bytes pass; `size`."""
         if size:
@@ -111,8 +115,18 @@ class FilterWindow:
         return size
 
 
+def _over(offset: int, data: bytes) -> DataVerdict:  # noqa: ARG001
+    raise NotDecided
+
+
+def _nobody() -> DataVerdict:
+    raise NotDecided
+
+
 def _slice(pieces: Sequence[Buffer], start: int, size: int) -> bytes:
     """`size` bytes from `start` of the pieces together."""
+    if not start and len(pieces[0]) == size:
+        return bytes(pieces[0])
     found: list[Buffer] = []
     for piece in pieces:
         length = len(piece)

@@ -120,7 +120,7 @@ class FilteredConnection:
         if not self._allowed:
             self._allowed = session.judge_outgoing(self._receiver.pieces, waiting, self.connection.ended)
             self._settle()
-        return 0 if session.refused else self._allowed
+        return self._allowed
 
     @property
     def at_eof(self) -> bool:
@@ -142,7 +142,7 @@ class FilteredConnection:
         if self._session.open:
             self._allowed = 0
             return self.connection.take(limit)
-        size = min(limit, self.readable)
+        size = min(limit, self._allowed or self.readable)
         self._allowed -= size
         pieces = self.connection.take(size) if size else []
         return pieces if self._session.appender is None else self._session.appender.append(pieces)
@@ -320,6 +320,7 @@ class FilteredConnection:
             self.show_page()
             return
         owner, connection.user = connection.user, None
+        self._allowed = 0
         self._held.clear()
         self._held_size = 0
         if page is None or not connection.open:

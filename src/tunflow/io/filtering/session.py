@@ -321,6 +321,11 @@ class FilterSession:
         if self._reporting:
             self._keeper.report(FilterReport(self.flow, self._outcome, ReportEvent.FLOW_CLOSED, *self.count()))
         self._keeper.ended(self)
+        # Else each would hold the other until the collector comes, which costs as much as a tenth of a connection.
+        self.changed, self.count = _nothing, _none
+        for window in (self.outgoing, self.incoming):
+            if window is not None:
+                window.close()
 
     def report_statistics(self, now: float) -> None:
         """Report the bytes so far, if that is due."""
