@@ -66,10 +66,11 @@ class FilterWindow:
         while not self.paused:
             if self.open:
                 return self.pass_on(size - passed) + passed, None
-            passed += self.pass_on(min(self.free, size - passed))
-            if self.free and not ended:
-                break
+            if self.free:
+                passed += self.pass_on(min(self.free, size - passed))
             left = size - passed
+            if not ended and (self.free or not left):
+                break
             wanted = max(self._shown + 1, min(self._peek, MAX_PEEK))
             if left >= wanted or (ended and left > self._shown):
                 data = _slice(waiting, passed, min(left, MAX_PEEK))

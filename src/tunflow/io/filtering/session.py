@@ -323,9 +323,10 @@ class FilterSession:
         self._keeper.ended(self)
         # Else each would hold the other until the collector comes, which costs as much as a tenth of a connection.
         self.changed, self.count = _nothing, _none
-        for window in (self.outgoing, self.incoming):
-            if window is not None:
-                window.close()
+        if self.outgoing is not None:
+            self.outgoing.close()
+        if self.incoming is not None:
+            self.incoming.close()
 
     def report_statistics(self, now: float) -> None:
         """Report the bytes so far, if that is due."""
