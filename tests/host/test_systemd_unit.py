@@ -49,6 +49,12 @@ def test_rights_follow_the_profile() -> None:
     assert settings(unit.service(TRUE, "home", unit.PROCESSES), "SystemCallFilter") == ["@system-service bpf"]
 
 
+def test_the_folder_of_a_log_can_be_written_to() -> None:
+    assert settings(unit.service(TRUE, "home", unit.SET_UP), "ReadWritePaths") == ["/etc /run"]
+    (line,) = settings(unit.service(TRUE, "home", unit.SET_UP, ("/etc", "-/var/log")), "ReadWritePaths")
+    assert line == "/etc -/var/log"
+
+
 @pytest.mark.parametrize(
     ("profile", "written"),
     [

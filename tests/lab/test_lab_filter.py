@@ -114,6 +114,38 @@ def test_names_that_are_said_not_to_exist(uplinks: UplinkLab, system: System) ->
     assert "NOERROR" in system.run(["dig", ALLOWED]).stdout
 
 
+def test_lists_and_a_log_that_only_root_may_touch(uplinks: UplinkLab, system: System) -> None:
+    """Lists beside a saved profile, the default log, another program's list; and the tunnel's process is not root."""
+    path = profile_of(system, 'page = "page.html"\nprivacy = "full"')
+    folder, log = Path(system.directory) / "profiles", Path(system.directory) / "data" / "filter.jsonl"
+    folder.mkdir(mode=0o700)
+    (folder / "list.txt").write_text(f"||{BLOCKED}^\n")
+    (folder / "page.html").write_text("our own page: $why")
+    (folder / "chromium.txt").write_text(f"{ALLOWED}\n")
+    text = path.read_text().replace(f'log = "{system.directory}/filter.jsonl"', 'dns_answer = "address"')
+    text += '[[filter.lists]]\nname = "programs"\nfile = "chromium.txt"\napps = ["/usr/bin/chromium"]\n'
+    path = folder / "school.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    Path(system.directory).chmod(0o711)
+    system.ok("up", str(path))
+    host = uplinks.client
+    assert curl(host, f"http://{BLOCKED}/1k")[0] == "our own page: blocked by school:1"
+    got = curl(host, f"http://{ALLOWED}/1k", "-o", "/dev/null", "-w", "%{size_download}")[0]
+    assert got == "1024", "a list for another program"
+    (folder / "list.txt").write_text(f"||{BLOCKED}^\n||{ALLOWED}^\n")
+    system.ok("reload")
+    assert curl(host, f"http://{ALLOWED}/1k")[0] == "our own page: blocked by school:2"
+    events = [json.loads(line) for line in system.ok("filter", "log").splitlines()]
+    assert {event["program"] for event in events if event["event"] == "passed"} == {"/usr/bin/curl"}
+    assert (log.stat().st_uid, log.stat().st_mode & 0o777) == (0, 0o600)
+    path.write_text(text.replace("[filter]", f'[filter]\nlog = "{folder}/other.jsonl"'))
+    refused = system.tunflow("reload")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "use tunflow up --replace" in refused.stderr
+    assert curl(host, f"http://{ALLOWED}/1k")[0] == "our own page: blocked by school:2"
+
+
 IDLE = f"""
 import socket
 sock = socket.create_connection(("{ALLOWED}", 80))

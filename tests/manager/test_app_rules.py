@@ -89,7 +89,12 @@ def test_without_apps_nothing_is_asked_of_processes() -> None:
         (Profile(server=["tor://?isolate=flow"]), False),
         (Profile(servers={"onion": {"url": "tor://?isolate=program"}}), True),
         (Profile(server=["ss://aes-256-gcm:secret@host.example:1"]), False),
+        (Profile(server=["direct://"], filter={"lists": [{"name": "a", "file": "a"}]}), False),
+        (Profile(server=["direct://"], filter={"lists": [{"name": "a", "file": "a", "apps": ["x"]}]}), True),
+        (Profile(server=["direct://"], filter={"lists": [{"name": "a", "file": "a", "uids": [1]}]}), True),
+        (Profile(server=["direct://"], filter={"privacy": "full"}), True),
+        (Profile(server=["direct://"], filter={"enabled": False, "privacy": "full"}), False),
     ],
 )
-def test_circuits_of_each_programs_own_need_to_know_the_program(profile: Profile, asks: bool) -> None:
+def test_who_asks_for_programs_has_the_rights_for_it(profile: Profile, asks: bool) -> None:
     assert asks_for_processes(profile) is asks

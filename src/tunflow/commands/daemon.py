@@ -259,7 +259,7 @@ class Daemon:
             return
         from tunflow.manager.filtering import change  # noqa: PLC0415
 
-        self._filtering = change(driver, plan.profile, self._filtering, self._say)
+        self._filtering = change(driver, plan.profile, self._filtering, self._say, self._rights.open_file)
         is_own = self._filtering is not None and self._filtering.life is not None
         if is_own and plan.profile.provider is None and self._watchdog is None:  # a provider's tunnel has one
             self._watch()

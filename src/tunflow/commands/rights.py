@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.host import privileges
 from tunflow.host.helper import HelperNetwork
+from tunflow.host.open_file import open_file
 from tunflow.host.process import ProcessTable
 from tunflow.host.runtime import RuntimeDirectory
 from tunflow.host.socket_diag import SocketDiag
@@ -22,6 +24,7 @@ from tunflow.host.socket_owners import open_owners
 from tunflow.host.system import Network, open_network
 from tunflow.manager.app_groups import AppGroups
 from tunflow.manager.plan import Plan
+from tunflow.manager.rule_data import DATA_VARIABLE, directories
 
 
 class Rights:
@@ -45,7 +48,7 @@ class Rights:
         self._why_kept = privileges.why_kept() if self.owner == 0 else "it was not root that started it"
         self._helper: HelperNetwork | None = None
         if self.owner == 0:
-            self._helper = HelperNetwork(runtime.state, self._clean_up)
+            self._helper = HelperNetwork(runtime.state, self._clean_up, plan.files)
 
     def network(self) -> Network:
         """What changes this host."""
@@ -55,6 +58,10 @@ class Rights:
         """Whether another process had left its settings; asked once."""
         found, self._found_settings = self._found_settings, False
         return found
+
+    def open_file(self, path: Path, append: bool) -> int:
+        """See `host.open_file`. Raises OSError, LocalError."""
+        return self._helper.open_file(path, append) if self._helper is not None else open_file(path, append)
 
     def find_process(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:
         """Whose a flow is."""
@@ -70,6 +77,7 @@ class Rights:
         if self._why_kept is None:
             if self._fake_addresses is not None:
                 privileges.give_folder(self._fake_addresses)
+            os.environ.setdefault(DATA_VARIABLE, str(directories()[0]))  # root's, also once we are somebody else
             privileges.drop(self._kept)
         elif self.owner == 0:
             self._say(f"root's rights are kept: {self._why_kept}")

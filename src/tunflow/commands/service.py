@@ -37,7 +37,7 @@ def install(profile: str, *, kill_switch_at_boot: bool, only_print: bool) -> int
         raise LocalError(f"{plan.profile.at('tunnel')}: a kill switch at boot takes kill_switch = true in [tunnel]")
     named = plan.profile.file if "/" in profile or profile.endswith(".toml") else profile
     named = str(Path(named).resolve()) if "/" in named or named.endswith(".toml") else named
-    files = {unit.SYSTEM / unit.SERVICE: unit.service(_command(), named, _capabilities(plan))}
+    files = {unit.SYSTEM / unit.SERVICE: unit.service(_command(), named, _capabilities(plan), _writable(plan))}
     if kill_switch_at_boot:
         files[unit.SYSTEM / unit.GUARD] = unit.guard(_command(), named)
     if only_print:
@@ -99,6 +99,14 @@ def _capabilities(plan: Plan) -> list[str]:
     wanted += unit.FAKE_ADDRESSES if plan.fake_addresses is not None else ()
     wanted += unit.PROCESSES if plan.asks_for_processes else ()
     return wanted
+
+
+def _writable(plan: Plan) -> list[str]:
+    """Folders that the tunnel writes to, besides `/var/lib/tunflow`."""
+    from tunflow.manager.rule_data import SYSTEM  # noqa: PLC0415 - much that only this needs
+
+    logs = [path.parent.resolve() for path, append in plan.files if append]
+    return ["/etc", "/run", *(f"-{folder}" for folder in logs if folder != SYSTEM)]  # "-": it may not be there
 
 
 def _command() -> list[str]:

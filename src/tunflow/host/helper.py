@@ -1,9 +1,9 @@
 """The part of a system-wide tunnel that keeps root's rights: a process that applies and undoes host settings, no more.
 
 The process that speaks with the network lets go of root (`host.privileges`); `/etc/resolv.conf`, the sysctls and the
-record of what was changed belong to root. So before that it forks this one, which never reads a packet and answers two
-requests over a socket pair: apply these settings (checked like any others), and undo. The TUN device it makes is
-handed over as a descriptor.
+record of what was changed belong to root. So before that it forks this one, which never reads a packet and answers
+three requests over a socket pair: apply these settings (checked like any others), undo, and open a file, if it is one
+of those that were named beforehand. The TUN device it makes is handed over as a descriptor, and so is a file.
 
 When the other process dies without a word, what it had is undone here at once, so that a crash leaves a host that
 works; but with a kill switch everything stays closed, until `down` or the next `up`.
@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.fd import from_fd
+from tunflow.host.open_file import open_file
 from tunflow.host.settings import HostSettings
 from tunflow.host.settings_text import from_json_untrusted, to_json
 from tunflow.host.system import Network, open_network
@@ -39,8 +40,13 @@ _LENGTH = struct.Struct("=I")
 class HelperNetwork:
     """A `Network` whose work the helper does. Forks it: call this before there are threads or an event loop."""
 
-    def __init__(self, state: Path, at_end: Callable[[], None]) -> None:
-        """`state` is the file to record changes in; `at_end` is called with root's rights when all is over."""
+    def __init__(
+        self, state: Path, at_end: Callable[[], None], files: frozenset[tuple[Path, bool]] = frozenset()
+    ) -> None:
+        """`state` is the file to record changes in; `at_end` is called with root's rights when all is over.
+
+        `files` are those that may be opened with root's rights: to read, or (True) to append.
+        """
         self.device: TunDevice | None = None
         self.settings: HostSettings | None = None
         """What is in force."""
@@ -48,7 +54,7 @@ class HelperNetwork:
         self._pid = os.fork()
         if self._pid == 0:
             self._socket.close()
-            _Helper(theirs, state).run(at_end)
+            _Helper(theirs, state, files).run(at_end)
         theirs.close()
 
     def apply(self, settings: HostSettings) -> None:
@@ -66,6 +72,16 @@ class HelperNetwork:
             self.device = None
         self.settings = None
         self._ask({"undo": keep_kill_switch})
+
+    def open_file(self, path: Path, append: bool) -> int:
+        """See `open_file`; with root's rights where ours are not enough. Raises OSError, LocalError."""
+        try:
+            return open_file(path, append)
+        except PermissionError:
+            fd = self._ask({"open": str(path), "append": append})
+        if fd is None:
+            raise LocalError(f"cannot open {path}: no descriptor came")
+        return fd
 
     def leave(self, *, keep: bool) -> None:
         """The tunnel is over: let the helper end, with what is in force left as it is where it is to be kept."""
@@ -93,8 +109,9 @@ class HelperNetwork:
 class _Helper:
     """The forked process."""
 
-    def __init__(self, asked: socket.socket, state: Path) -> None:
+    def __init__(self, asked: socket.socket, state: Path, files: frozenset[tuple[Path, bool]]) -> None:
         self._socket = asked
+        self._files = files
         self._network: Network = open_network(state)
         self._state = state
 
@@ -124,29 +141,43 @@ class _Helper:
                 if not request["leave"]:
                     self._network.undo()
                 return True
-            before = self._network.device
+            fd = None
+            answer: dict[str, Any] = {}
             try:
-                self._do(request)
-                answer: dict[str, Any] = {}
+                fd = self._open(request) if "open" in request else self._do(request)
             except (LocalError, BadPacket) as error:
                 answer = {"error": str(error)}
             except OSError as error:
                 answer = {"error": f"the host's settings cannot be changed: {error.strerror or error}"}
-            device = self._network.device
-            fresh = device if device is not None and device is not before else None
             try:
-                _send(self._socket, answer, None if fresh is None or answer else fresh.fileno())
+                _send(self._socket, answer, fd)
             except OSError:
                 return False
+            if fd is not None and "open" in request:
+                os.close(fd)
 
-    def _do(self, request: dict[str, Any]) -> None:
+    def _do(self, request: dict[str, Any]) -> int | None:
+        """The descriptor of a device that was made."""
+        before = self._network.device
         if "apply" in request:
             self._network.apply(from_json_untrusted(str(request["apply"])))
         elif "undo" in request:
             self._network.undo(keep_kill_switch=request["undo"] is True)
             self._network = open_network(self._state)
         else:
-            raise BadPacket("neither apply nor undo")
+            raise BadPacket("neither apply, nor undo, nor open")
+        device = self._network.device
+        return device.fileno() if device is not None and device is not before else None
+
+    def _open(self, request: dict[str, Any]) -> int:
+        """Raises LocalError."""
+        path, append = Path(str(request["open"])), request.get("append") is True
+        if (path, append) not in self._files:
+            raise LocalError(f"cannot open {path}: root's rights, which that takes, are gone: use tunflow up --replace")
+        try:
+            return open_file(path, append)
+        except OSError as error:
+            raise LocalError(f"cannot open {path}: {error.strerror}") from None
 
     def _abandoned(self) -> None:
         """The other process died: undo what it had, but never open what a kill switch holds closed."""

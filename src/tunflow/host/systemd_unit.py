@@ -57,7 +57,7 @@ StateDirectory=tunflow
 CapabilityBoundingSet={capabilities}
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths=/etc /run
+ReadWritePaths={writable}
 ProtectHome=read-only
 PrivateTmp=yes
 DevicePolicy=closed
@@ -110,11 +110,17 @@ WantedBy=sysinit.target
 """
 
 
-def service(command: Sequence[str], profile: str, capabilities: Sequence[str]) -> str:
-    """The unit that serves `profile`; `command` runs tunflow."""
+def service(
+    command: Sequence[str], profile: str, capabilities: Sequence[str], writable: Sequence[str] = ("/etc", "/run")
+) -> str:
+    """The unit that serves `profile`; `command` runs tunflow. `writable`: folders besides its own state's."""
     calls = " bpf" if "CAP_BPF" in capabilities else ""
     return _SERVICE.format(
-        command=_line(command), profile=_quoted(profile), capabilities=" ".join(capabilities), calls=calls
+        command=_line(command),
+        profile=_quoted(profile),
+        capabilities=" ".join(capabilities),
+        calls=calls,
+        writable=_line(writable),
     )
 
 

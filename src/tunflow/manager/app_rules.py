@@ -64,13 +64,14 @@ def app_rules(profile: Profile, targets: dict[str, str]) -> Iterator[Rule]:
 
 
 def asks_for_processes(profile: Profile) -> bool:
-    """Whether rules ask whose a flow is, or a provider may, or Tor's circuits are told apart by it."""
+    """Whether rules or the filter ask whose a flow is, or a provider may, or Tor's circuits are told apart by it."""
     kinds = ("PROCESS-", "UID,")
     in_rules = any(kind in rule.upper() for rule in profile.rules for kind in kinds)
     in_sets = any(section.behavior == "classical" for section in profile.rule_sets.values())
     links = [*profile.server, *(link for each in profile.servers.values() for link in (each.url, *each.chain) if link)]
     by_program = any(_is_isolated_by_program(link) for link in links)
-    return profile.provider is not None or bool(profile.apps) or in_rules or in_sets or by_program
+    by_filter = profile.filter is not None and profile.filter.asks_for_processes
+    return profile.provider is not None or bool(profile.apps) or in_rules or in_sets or by_program or by_filter
 
 
 def _is_isolated_by_program(link: str) -> bool:

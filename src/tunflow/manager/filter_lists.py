@@ -16,6 +16,7 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Judge, ListUse
 from tunflow.filter.schedule import Schedule
+from tunflow.host.open_file import OpenFile, open_file
 from tunflow.manager import rule_data
 from tunflow.manager.profile_filter import FilterSection, ListSection, ScheduleSection, hardware_address
 from tunflow.manager.rule_update import Source
@@ -24,7 +25,7 @@ from tunflow.rules.cidr import CIDRSet
 Tell = Callable[[str], None]
 
 
-def make_judge(section: FilterSection, base: Path, tell: Tell) -> Judge:
+def make_judge(section: FilterSection, base: Path, tell: Tell, opens: OpenFile = open_file) -> Judge:
     """The judge of a profile's filter; `base` is where relative paths begin. Raises LocalError.
 
     A list that was never fetched is told of and left out: what else there is shall work.
@@ -35,14 +36,14 @@ def make_judge(section: FilterSection, base: Path, tell: Tell) -> Judge:
         if path is None:
             tell(f"filter: the list {each.name} was never fetched: run `tunflow filter update`")
             continue
-        uses.append(_use(section, each, read_list(each.name, path, tell)))
+        uses.append(_use(section, each, read_list(each.name, path, tell, opens)))
     return Judge(tuple(uses), section.only_allowed, section.doors)
 
 
-def read_list(name: str, path: Path, tell: Tell) -> BlockList:
+def read_list(name: str, path: Path, tell: Tell, opens: OpenFile = open_file) -> BlockList:
     """A list's file. Broken lines are counted and told; the others work. Raises LocalError."""
     try:
-        text = rule_data.read(path).decode("utf-8-sig", errors="replace")
+        text = rule_data.read(path, opens).decode("utf-8-sig", errors="replace")
     except LocalError as error:
         raise LocalError(f"filter: the list {name}: {error}") from None
     made = BlockList(name, text.splitlines())

@@ -21,25 +21,31 @@ from typing import IO, Any
 
 from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Ruling
+from tunflow.host.open_file import LARGEST_LOG, OpenFile, open_file
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
 LEVELS = ("none", "counts", "domains", "full")
 COUNTED = 60.0
 """Seconds between two lines of counts."""
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes of a log; then it is begun anew, and the old one kept beside it."""
-
 
 class FilterLog:
     """Writes rulings; `clock` gives the time with its zone. A file that cannot be written any more is told of once."""
 
-    def __init__(self, path: Path, level: str, clock: Callable[[], datetime], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        level: str,
+        clock: Callable[[], datetime],
+        tell: Callable[[str], None],
+        opens: OpenFile = open_file,
+    ) -> None:
         """Raises LocalError when the file cannot be opened."""
         self.path = path
         self._level = LEVELS.index(level)
         self._clock = clock
         self._tell = tell
+        self._opens = opens
         self._counts: Counter[str] = Counter()
         self._counted_at = time.monotonic()
         self._file = self._open()
@@ -110,9 +116,8 @@ class FilterLog:
         try:
             self._file.write(line + "\n")
             self._file.flush()
-            if self._file.tell() > LARGEST:
+            if self._file.tell() > LARGEST_LOG:
                 self._file.close()
-                self.path.replace(self.path.with_name(self.path.name + ".1"))
                 self._file = self._open()
         except (OSError, LocalError) as error:
             self._file = None
@@ -122,8 +127,8 @@ class FilterLog:
         if self._level == 0:
             return None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            return os.fdopen(self._opens(self.path, True), "a", encoding="utf-8")
         except OSError as error:
             raise LocalError(f"filter.log: cannot write {self.path}: {error.strerror}") from None
-        return os.fdopen(fd, "a", encoding="utf-8")
+        except LocalError as error:
+            raise LocalError(f"filter.log: {error}") from None

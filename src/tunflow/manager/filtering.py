@@ -15,6 +15,7 @@ from tunflow.filter.judge import PASSES, Door, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
 from tunflow.flow import FlowInfo
+from tunflow.host.open_file import OpenFile, open_file
 from tunflow.io.driver import Driver
 from tunflow.io.filtering.flow_filter import FlowFilter
 from tunflow.io.filtering.session import Verdict
@@ -43,9 +44,10 @@ Tell = Callable[[str], None]
 class Filtering:
     """The filter of one tunnel: made from a profile, put on its driver, changed by a reload."""
 
-    def __init__(self, profile: Profile, tell: Tell) -> None:
+    def __init__(self, profile: Profile, tell: Tell, opens: OpenFile = open_file) -> None:
         """Read the lists, or load the user's filter. Raises LocalError."""
         self._tell = tell
+        self._opens = opens
         self._missing: set[str] = set()
         """Keys of the remediation map that were told of."""
         self._zone = system_zone()
@@ -57,7 +59,7 @@ class Filtering:
         self._provider: FilterDataProvider
         self._control: FilterControlProvider | None = None
         if self.section.provider is None:
-            judge = make_judge(self.section, self._base, tell)
+            judge = make_judge(self.section, self._base, tell, opens)
             self._provider = self.content = ContentFilter(judge, self._now, self._record)
             self._ask_for_reports()
         else:
@@ -75,8 +77,8 @@ class Filtering:
         """Everything of the profile but what judges. Raises LocalError, and nothing has changed."""
         assert profile.filter is not None
         section, base = profile.filter, _base(profile)
-        template = _template(section, base)
-        log = FilterLog(log_path(section, base), section.privacy, self._now, self._tell)
+        template = _template(section, base, self._opens)
+        log = FilterLog(log_path(section, base), section.privacy, self._now, self._tell, self._opens)
         self.section, self._base, self._template, self.log = section, base, template, log
 
     def serve(self, driver: Driver) -> None:
@@ -123,7 +125,7 @@ class Filtering:
         """Take another profile's lists; open flows are judged again. Raises LocalError, and nothing has changed."""
         if self.content is not None:
             assert profile.filter is not None
-            judge = make_judge(profile.filter, _base(profile), self._tell)
+            judge = make_judge(profile.filter, _base(profile), self._tell, self._opens)
             before = self.log
             self._take(profile)
             before.close()
@@ -249,17 +251,30 @@ def _base(profile: Profile) -> Path:
     return Path(profile.file).parent if profile.file else Path()
 
 
-def _template(section: FilterSection, base: Path) -> str:
+def files(profile: Profile) -> frozenset[tuple[Path, bool]]:
+    """What a profile's filter reads, and (True) the log that it appends to."""
+    section = profile.filter
+    if section is None or not section.enabled:
+        return frozenset()
+    base = _base(profile)
+    found = [base / Path(name).expanduser() for name in (section.page, *(each.file for each in section.lists)) if name]
+    log = () if section.privacy == "none" else ((log_path(section, base), True),)
+    return frozenset((*((path, False) for path in found), *log))
+
+
+def _template(section: FilterSection, base: Path, opens: OpenFile) -> str:
     if section.page is None:
         return DEFAULT
     path = base / Path(section.page).expanduser()
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"filter.page: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        return rule_data.read(path, opens).decode()
+    except (LocalError, UnicodeDecodeError) as error:
+        raise LocalError(f"filter.page: {error if isinstance(error, LocalError) else f'{path}: {error}'}") from None
 
 
-def change(driver: Driver, profile: Profile, before: Filtering | None, tell: Tell) -> Filtering | None:
+def change(
+    driver: Driver, profile: Profile, before: Filtering | None, tell: Tell, opens: OpenFile = open_file
+) -> Filtering | None:
     """Have a driver's flows judged as a profile says, whoever judged them `before`, on this driver or an earlier one.
 
     Raises LocalError, and then nothing has changed.
@@ -272,7 +287,7 @@ def change(driver: Driver, profile: Profile, before: Filtering | None, tell: Tel
         else:
             before.serve(driver)
         return before
-    made = Filtering(profile, tell) if wanted else None
+    made = Filtering(profile, tell, opens) if wanted else None
     if before is not None:
         before.leave(driver)
     if made is not None:

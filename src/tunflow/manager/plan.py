@@ -74,6 +74,15 @@ class Plan:
         return tuple(str(ip_address(each.target.host)) for each in self._direct_resolvers if _is_known(each))
 
     @property
+    def files(self) -> frozenset[tuple[Path, bool]]:
+        """What the tunnel reads while it is up, and (True) appends to: root's, perhaps."""
+        if self.profile.filter is None:
+            return frozenset()
+        from tunflow.manager.filtering import files  # noqa: PLC0415 - much that few need
+
+        return files(self.profile)
+
+    @property
     def fake_addresses(self) -> Path | None:
         """The folder in which fake addresses are kept."""
         fake = self.names.fake_ip if isinstance(self.names, DNSConfig) else None

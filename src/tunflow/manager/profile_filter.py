@@ -156,6 +156,12 @@ class FilterSection(Section):
         return self
 
     @property
+    def asks_for_processes(self) -> bool:
+        """Whether it wants to know whose a flow is: for a list, for the log, or because a provider may."""
+        for_lists = any(each.apps or each.uids for each in self.lists)
+        return self.enabled and (for_lists or self.provider is not None or self.privacy == "full")
+
+    @property
     def doors(self) -> frozenset[Door]:
         """The closed ones."""
         return frozenset(map(Door, self.close))

@@ -19,6 +19,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.host.open_file import OpenFile, open_file
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import AddressTest
 from tunflow.rules.delegated import parse_delegated_untrusted
@@ -51,12 +52,13 @@ def find(relative: Path, places: list[Path] | None = None) -> Path | None:
     return next((place / relative for place in places or directories() if (place / relative).is_file()), None)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, opens: OpenFile = open_file) -> bytes:
     """A list's bytes. Raises LocalError."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise LocalError(f"{path}: more than {LARGEST} bytes is no list")
-        return path.read_bytes()
+        with os.fdopen(opens(path, False), "rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                raise LocalError(f"{path}: more than {LARGEST} bytes is no list")
+            return file.read()
     except OSError as error:
         raise LocalError(f"cannot read {path}: {error.strerror}") from None
 
