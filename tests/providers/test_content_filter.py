@@ -21,7 +21,7 @@ from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_verdicts import Action
 from tunflow.providers.filter_window import FilterWindow
 
-LINES = ("blocked.example", "||site.example/bad/*", "0.0.0.0 exact.example", "203.0.113.5")
+LINES = ("blocked.example", "||site.example/bad/*", "0.0.0.0 exact.example", "203.0.113.5", "||ports.example:81^")
 
 
 class Rig:
@@ -114,6 +114,15 @@ def get(host, path="/", more=""):
         (get("BLOCKED.example.:80"), "blocked"),
         (get("site.example", "/good"), None),
         (get("site.example", "/bad/1"), "blocked"),
+        (get("site.example", "/b%61d/1"), "blocked"),
+        (get("site.example", "//bad/1"), "blocked"),
+        (get("site.example", "/./bad/1"), "blocked"),
+        (get("site.example", "/good/../bad/1"), "blocked"),
+        (get("site.example", "/good/..%2fbad/1"), "blocked"),
+        (get("site.example", "/%5cbad%5C1"), "blocked"),
+        (get("site.example", "/good?/../bad/1"), None),
+        (get("site.example", "/%2"), None),
+        (get("site.example", "http://site.example:9/b%61d/1"), "blocked"),
         (get("fine.example") + get("blocked.example"), "blocked"),
         (get("fine.example", "http://blocked.example/"), "blocked"),
         (get("site.example", "http://fine.example/bad/1"), "blocked"),
@@ -146,6 +155,41 @@ def get(host, path="/", more=""):
 )
 def test_requests_in_every_disguise(stream, outcome, step):
     assert Rig(port=80).sends(stream, step) == outcome
+
+
+@pytest.mark.parametrize(
+    ("port", "url", "outcome"),
+    [
+        (80, "http://ports.example/", None),
+        (81, "http://ports.example:81/", "blocked"),
+        (82, "http://ports.example:82/", None),
+    ],
+)
+def test_a_url_has_the_port_of_its_connection(port, url, outcome):
+    """For rules, for the log, and for the page whose button leads back."""
+    rig = Rig(port=port)
+    assert rig.sends(get("ports.example")) == outcome
+    assert rig.flow.url == url
+
+
+def test_a_request_without_a_host_is_for_the_one_that_was_looked_up():
+    rig = Rig(port=80, hostname="site.example")
+    assert rig.sends(b"GET /bad/1 HTTP/1.0\r\n\r\n") == "blocked"
+    assert rig.flow.url == "http://site.example/bad/1"
+
+
+@pytest.mark.parametrize("host", ["other.example", "192.0.2.1"])
+def test_what_was_looked_up_counts_whatever_host_a_request_names(host):
+    """Servers show the same site to those who name one that they do not have."""
+    assert Rig(port=80, hostname="site.example").sends(get(host, "/bad/1")) == "blocked"
+    assert Rig(port=80, hostname="site.example").sends(get(host, "/good")) is None
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "3221225985", "[2001:db8::1]", ""])
+def test_http_to_a_bare_address(host):
+    assert Rig(port=80, doors=frozenset({Door.RAW_IP})).sends(get(host)) == "blocked"
+    assert Rig(port=80, doors=frozenset({Door.RAW_IP})).sends(get("fine.example")) is None
+    assert Rig(port=80).sends(get(host)) is None
 
 
 def test_allowed_requests_pass_as_they_are():

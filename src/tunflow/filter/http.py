@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tunflow.errors import BadPacket
 from tunflow.filter.tls import host_name_untrusted
+from tunflow.filter.url_form import served_target, target_text, url_of
 
 LARGEST = 16 * 1024
 """Bytes of a first request that are looked at for its name."""
@@ -39,6 +40,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 _FIELD = re.compile(rb"^([^:\n]*):([^\n]*)\n", re.MULTILINE)
 _HOST_FIELD = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 _ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)([^#]*)")
+_PORT = re.compile(rb":([0-9]{1,5})$")
 _WANTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
 _LIKE_A_REQUEST = re.compile(
     rb"[A-Za-z]++[ \t\v\f\r]++(?:[/*]|[a-zA-Z][a-zA-Z0-9+.-]*://|[^\n]*HTTP/|[^\n]{8192})"
@@ -60,16 +62,24 @@ class Request(NamedTuple):
     hosts: tuple[str, ...]
     """Every name or address it says, in normal form and without port; more than one where they differ."""
     target: str
-    """The path with its query, or for CONNECT the host and port."""
+    """The path with its query, or for CONNECT the host and port; in ASCII."""
+    port: int | None = None
+    """The one that an absolute target says, as in a request to a proxy."""
+
+    def url_of(self, host: str, port: int) -> str:
+        """The URL, should `host` be who is meant; `port` is the connection's."""
+        return url_of(host, port if self.port is None else self.port, self._path)
+
+    def urls_of(self, host: str, port: int) -> tuple[str, ...]:
+        """The URL, and all others that a server may take it for."""
+        path, ports = self._path, {port: None} if self.port is None else {self.port: None, port: None}
+        served = served_target(path)
+        paths = (path,) if served is None else (path, served)
+        return tuple(url_of(host, each, path) for each in ports for path in paths)
 
     @property
-    def url(self) -> str:
-        """The whole URL, as far as the request tells it."""
-        return self.url_of(self.hosts[0] if self.hosts else "")
-
-    def url_of(self, host: str) -> str:
-        """The URL, should `host` be who is meant."""
-        return f"http://{host}{self.target}" if self.target.startswith("/") else f"http://{host}/"
+    def _path(self) -> str:
+        return self.target if self.target.startswith("/") else "/"
 
 
 class RequestHead(NamedTuple):
@@ -260,13 +270,15 @@ def _said(method: bytes, target: bytes, fields: dict[bytes, list[bytes]]) -> lis
 
 
 def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> Request:
-    path = target
+    path, port = target, None
     if not target.startswith(b"/") and method != "CONNECT" and (absolute := _ABSOLUTE.match(target)):
         path = absolute[2] or b"/"
         if not path.startswith(b"/"):
             path = b"/" + path
+        digits = _PORT.search(absolute[1])
+        port = int(digits[1]) if digits is not None else 80
     hosts = dict.fromkeys(map(_host_untrusted, _said(method.encode(), target, fields)))
-    return Request(method, tuple(hosts), path.decode("latin-1"))
+    return Request(method, tuple(hosts), target_text(path), port)
 
 
 def _host_untrusted(text: bytes) -> str:

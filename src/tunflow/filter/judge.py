@@ -237,6 +237,15 @@ def host_text(host: str) -> str:
     return str(address)
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address, in whichever spelling `host_text` knows."""
+    try:
+        ip_address(host_text(host))
+    except ValueError:
+        return False
+    return True
+
+
 def _odd_ipv4(text: str) -> str | None:
     """inet_aton(3)'s spellings of an IPv4 address."""
     parts = text.split(".")

@@ -17,7 +17,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.filter import tls
 from tunflow.filter.http import HTTPRequests, Request, may_be_request
-from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text
+from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text, is_address
 from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
@@ -210,13 +210,20 @@ class ContentFilter(FilterDataProvider):
 
     def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
         """None when it may pass."""
-        flow.url = url = request.url
-        hosts = request.hosts or (flow.remote_hostname or _text(flow.remote_endpoint),)
+        name, port = flow.remote_hostname, flow.remote_endpoint.port
+        hosts = request.hosts or (name or _text(flow.remote_endpoint),)
+        flow.url = url = request.url_of(hosts[0], port)
         flow.state.name = hosts[0]
+        closed = self.judge.closes(Door.RAW_IP, "HTTP to a bare address")
+        if closed is not None and all(map(is_address, hosts)):
+            return self._refuse(flow, closed, url, page=True)
+        if name is not None and name not in hosts:
+            hosts = (*hosts, name)  # a server that has no such site may show the one that was looked up
         for host in hosts:
-            ruling = self._judge_host(flow, host, url if host is hosts[0] else request.url_of(host))
-            if ruling.blocked:
-                return self._refuse(flow, ruling, url, page=True)
+            for each in request.urls_of(host, port) if self.judge.looks_at_urls else (url,):
+                ruling = self._judge_host(flow, host, each)
+                if ruling.blocked:
+                    return self._refuse(flow, ruling, url, page=True)
         self._record(flow, ruling, url)
         return None
 

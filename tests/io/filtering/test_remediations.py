@@ -87,14 +87,15 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("step", [None, 20])
 def test_a_wish_that_is_granted(make, way, step):
-    """The browser is led back to where it wanted to go."""
+    """The browser is led back to where it wanted to go, also on a port of its own."""
     judge = Asked(RemediationVerdict.allow(), **WAYS[way])
     bench = make(judge)
+    url = f"http://play.example:{bench.port}/game?level=3"
     pressed = press(bench.asks(REQUEST))
     answer = bench.asks(*([pressed] if step is None else [pressed[at : at + step] for at in range(0, 100, step)]))
     assert answer.startswith(b"HTTP/1.1 303")
-    assert f"Location: {URL}\r\n".encode() in answer
-    assert judge.wishes == [URL]
+    assert f"Location: {url}\r\n".encode() in answer
+    assert judge.wishes == [url]
     assert bench.asks(pressed).startswith(b"PAGE ")  # once
 
 

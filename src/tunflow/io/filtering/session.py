@@ -240,7 +240,7 @@ class FilterSession:
             return False
         flow = self.flow
         if self._verdict is not None and (flow.url is None or not self._keeper.provider.finds_urls):
-            url = _url_untrusted(request)
+            url = _url_untrusted(flow, request)
             if url is not None:
                 flow.url = url
                 self.page = self._keeper.page(flow, self._verdict) or self.page
@@ -262,7 +262,7 @@ class FilterSession:
         """The verdict about a flow whose client presses a button; None for others."""
         if not self._keeper.remediations.is_asked(data):
             return None
-        self.flow.url = _url_untrusted(data)
+        self.flow.url = _url_untrusted(self.flow, data)
         return DataVerdict.remediate(None, None)
 
     def _show_outgoing(self, offset: int, data: bytes) -> DataVerdict:
@@ -272,7 +272,7 @@ class FilterSession:
         if button is not None:
             return button
         if not offset and not provider.finds_urls and data[0] != _TLS_HANDSHAKE:
-            flow.url = _url_untrusted(data)
+            flow.url = _url_untrusted(flow, data)
         return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
 
     def _outgoing_complete(self) -> DataVerdict:
@@ -395,13 +395,16 @@ _REPORTED = {
 }
 
 
-def _url_untrusted(data: bytes) -> str | None:
+def _url_untrusted(flow: FilterFlow, data: bytes) -> str | None:
     """The URL of an HTTP request at the start of a stream; None when there is none, or not whole yet."""
     try:
         requests = HTTPRequests().look_untrusted(data).requests
     except BadPacket:
         return None
-    return requests[0].url if requests else None
+    if not requests:
+        return None
+    first, end = requests[0], flow.remote_endpoint
+    return first.url_of((first.hosts or (flow.remote_hostname or end.host_text,))[0], end.port)
 
 
 def _shows_openings(flow: FilterFlow, verdict: Verdict) -> bool:
