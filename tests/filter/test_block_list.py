@@ -28,6 +28,24 @@ from tunflow.rules.domains import suffixes
             [DomainRule(n, below=False) for n in ("ads.example", "tracker.example")],
         ),
         ("127.0.0.1 localhost", []),
+        ("0.0.0.0\tads.example # both, with blanks", [DomainRule("ads.example", below=False)]),
+        ("example.com\t# why", [DomainRule("example.com")]),
+        ("2001:DB8:0::1", [DomainRule("2001:db8::1")]),
+        ("[2001:db8::1]", [DomainRule("2001:db8::1")]),
+        ("||2001:db8::1^", [DomainRule("2001:db8::1")]),
+        ("::ffff:192.0.2.1", [DomainRule("192.0.2.1")]),
+        ("||bücher.example^", [DomainRule("xn--bcher-kva.example")]),
+        ("@@||bücher.example^", [DomainRule("xn--bcher-kva.example", EXCEPT)]),
+        ("||bücher.example/ü*", [URLRule("||xn--bcher-kva.example/%C3%BC*")]),
+        ("bücher.example/x", [URLRule("||xn--bcher-kva.example/x")]),
+        ("-bücher-", [URLRule("-b%C3%BCcher-")]),
+        ("|example.com^", [DomainRule("example.com", below=False)]),
+        ("http://example.com/", [DomainRule("example.com", below=False)]),
+        ("https://example.com", [DomainRule("example.com", below=False)]),
+        ("@@|https://example.com^", [DomainRule("example.com", EXCEPT, below=False)]),
+        ("http://[2001:db8::1]/", [DomainRule("2001:db8::1", below=False)]),
+        ("http://192.0.2.1:5050/x", [URLRule("|http://192.0.2.1:5050/x")]),
+        ("||192.0.2.1:8080^", [URLRule("||192.0.2.1:8080^")]),
         ("Example.COM.", [DomainRule("example.com")]),
         ("example.com # why", [DomainRule("example.com")]),
         ("*.example.com", [DomainRule("example.com", itself=False)]),
@@ -51,7 +69,8 @@ def test_lines(line, rules):
 
 @pytest.mark.parametrize(
     "line", ["example.com##.ad", "##.ad", "example.com#@#.ad", "||a.example^$third-party",
-             "||a.example^$domain=b.example", "-x-y-$script,image", "example.com#?#div:has(.ad)", "example.com$$script"]
+             "||a.example^$domain=b.example", "-x-y-$script,image", "example.com#?#div:has(.ad)", "example.com$$script",
+             "https://example.com/path", "|https://example.com/path$important"]
 )  # fmt: skip
 def test_rules_that_need_what_a_tunnel_cannot_see_are_said_to_be_unsupported(line):
     (rule,) = parse_line(line)
@@ -60,7 +79,19 @@ def test_rules_that_need_what_a_tunnel_cannot_see_are_said_to_be_unsupported(lin
 
 @pytest.mark.parametrize(
     "line",
-    ["0.0.0.0 exa,mple.com", "||" + "a" * 64 + ".com^", "/(/", "*", "||^", "exa mple", "a..b"],
+    [
+        "0.0.0.0 exa,mple.com",
+        "||" + "a" * 64 + ".com^",
+        "/(/",
+        "*",
+        "||^",
+        "exa mple",
+        "a..b",
+        "10.0.0.0/8",
+        "address=/ads.example/0.0.0.0",
+        "<html>",
+        '<a href="x.example/y">',
+    ],
 )
 def test_broken_lines(line):
     assert all(isinstance(rule, Broken) for rule in parse_line(line))
@@ -88,6 +119,9 @@ def blocked(lines, host, url=None):
         (["example.com", "0.0.0.0 example.com"], "example.com", True),
         (["@@||example.com^", "example.com"], "example.com", False),
         (["||ads.*^"], "ads.example.com", True),
+        (["2001:db8::1"], "2001:db8::1", True),
+        (["2001:db8::1"], "2001:db8::12", False),
+        (["https://example.com/"], "example.com", True),
         (["||example.com/path"], "example.com", False),  # a host alone is not that page
     ],
 )

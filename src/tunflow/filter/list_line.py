@@ -6,8 +6,10 @@ What a line can be:
 |---|---|
 | `0.0.0.0 name [name…]` (hosts file) | these names, and no others |
 | `example.com`, `*.example.com` | the name and everything below it; below it only |
+| `192.0.2.1`, `2001:db8::1` | the address |
 | `example.com/path`, `http://example.com/path` | URLs of that host that start so |
-| `\\|\\|example.com^` | the name and everything below it |
+| `http://example.com/`, `https://example.com` | the name |
+| `\\|\\|example.com^`, `\\|example.com^` | the name and everything below it; the name |
 | `\\|\\|example.com/a*b`, `\\|http://…`, `-banner-`, `/regex/` | URLs, in Adblock's pattern syntax |
 | `@@…` | an exception |
 | `…$important` | stronger than an exception |
@@ -23,9 +25,11 @@ Home's filter syntax.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
+from tunflow.filter.url_form import target_text
 from tunflow.rules.domains import normalise
 
 BLOCK = 0
@@ -70,7 +74,11 @@ class Broken:
 Line = DomainRule | URLRule | Unsupported | Broken
 
 _COSMETIC = re.compile(r"#[@?$%]{0,3}#|\$@?\$")
-_ANCHORED = re.compile(r"\|\|([a-zA-Z0-9*._-]+)\^?\|?")
+_ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)\^?\|?")
+_SITE = re.compile(r"\|?https?://([^\s/:*|^@$?#]+|\[[0-9a-fA-F:.]+\])/?\^?\|?", re.IGNORECASE)
+_HOST_PART = re.compile(r"(\|\||\|http://)([^\s/:*|^@$?#]+)", re.IGNORECASE)
+_NO_URL = re.compile(r"[\s<>\"`]")
+_DNSMASQ = re.compile(r"(?:address|server|local|ipset|nftset)=/")
 _NAME = re.compile(r"(?:\*\.)?[^\s/:*|^@$#,;!]+\.?")
 _LOCAL_NAMES = frozenset(
     ("localhost", "localhost.localdomain", "local", "broadcasthost", "ip6-localhost", "ip6-loopback", "ip6-localnet",
@@ -86,15 +94,15 @@ _OPTION = re.compile(r"~?[a-z][a-z0-9_-]*(?:=.*)?", re.DOTALL)
 def parse_line(text: str) -> list[Line]:
     """The rules of a line; none for an empty line or a comment."""
     text = text.strip()
-    if not text or text[0] == "!" or (text[0] == "[" and text[-1] == "]"):
+    if not text or text[0] == "!" or (text[0] == "[" and text[-1] == "]" and _address(text) is None):
         return []
     if text[0] == "#" and not text.startswith(("##", "#@#", "#?#", "#$#", "#%#")):
         return []
     if _COSMETIC.search(text) and "/" not in text.split("#", 1)[0][:1]:
         return [Unsupported("about what a page shows")]
-    first, _, rest = text.partition(" ") if " " in text else text.partition("\t")
-    if rest:
-        return _parse_hosts(first, rest)
+    words = text.split(None, 1)
+    if len(words) > 1:
+        return _parse_hosts(*words)
     return [_parse_rule(text)]
 
 
@@ -125,12 +133,15 @@ def _parse_rule(text: str) -> Line:
         elif option not in _HARMLESS:
             return Unsupported(f"depends on ${option.partition('=')[0]}")
     anchored = _ANCHORED.fullmatch(pattern)
-    if anchored and pattern.rstrip("|").endswith(("^", anchored[1])):
-        name = anchored[1]
-        if "*" not in name.removeprefix("*."):
-            return _domain(name, strength=strength)
+    if anchored and (anchored[1] == "||" or pattern[-1] in "^|") and "*" not in anchored[2].removeprefix("*."):
+        return _domain(anchored[2], strength=strength, below=anchored[1] == "||")
+    site = _SITE.fullmatch(pattern)
+    if site is not None:
+        return _domain(site[1], strength=strength, below=False)
     if strength == BLOCK and not options and _NAME.fullmatch(pattern) and "." in pattern.rstrip("."):
         return _domain(pattern)
+    if _address(pattern) is not None:
+        return _domain(pattern, strength=strength)
     return _url(pattern, strength, match_case)
 
 
@@ -148,6 +159,9 @@ def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:
     itself = True
     if name.startswith("*."):
         name, itself = name[2:], False
+    address = _address(name)
+    if address is not None:
+        return DomainRule(address, strength, itself, below)
     try:
         return DomainRule(normalise(name), strength, itself, below)
     except ValueError as error:
@@ -161,10 +175,45 @@ def _url(pattern: str, strength: int, match_case: bool) -> Line:
         except re.error as error:
             return Broken(f"not a regular expression: {error}")
         return URLRule(pattern, strength, match_case)
-    if re.fullmatch(r"https?://\S+", pattern):
-        return URLRule("|" + pattern, strength, match_case)
-    if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?/\S*", pattern):
-        return URLRule("||" + pattern, strength, match_case)
-    if len(pattern.strip("*|^")) < 3:
+    if _NO_URL.search(pattern):
+        return Broken("a character that no URL has")
+    if _DNSMASQ.match(pattern):
+        return Broken("dnsmasq's configuration")
+    if pattern.removeprefix("|").lower().startswith("https://"):
+        return Unsupported("about more of an https:// URL than its host")
+    if pattern.lower().startswith("http://"):
+        pattern = "|" + pattern
+    elif re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?/\S*", pattern):
+        if _is_network(pattern):
+            return Broken("a network of addresses: only single ones can be listed")
+        pattern = "||" + pattern
+    elif len(pattern.strip("*|^")) < 3:
         return Broken(f"the pattern {pattern[:40]!r} would match nearly everything")
-    return URLRule(pattern, strength, match_case)
+    return URLRule(pattern if pattern.isascii() else _in_ascii(pattern), strength, match_case)
+
+
+def _in_ascii(pattern: str) -> str:
+    """A pattern as URLs have it: the name in its IDNA form, all else with percent signs."""
+    host = _HOST_PART.match(pattern)
+    if host is not None:
+        with suppress(ValueError):
+            pattern = host[1] + normalise(host[2]) + pattern[host.end() :]
+    return target_text(pattern.encode(errors="replace"))
+
+
+def _address(text: str) -> str | None:
+    """An address in its usual spelling; None for what is none."""
+    try:
+        address = ip_address(text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
