@@ -29,6 +29,7 @@ from tunflow.rules.domains import suffixes
         ),
         ("127.0.0.1 localhost", []),
         ("0.0.0.0\tads.example # both, with blanks", [DomainRule("ads.example", below=False)]),
+        ("0.0.0.0 ads.example ## why", [DomainRule("ads.example", below=False)]),
         ("example.com\t# why", [DomainRule("example.com")]),
         ("2001:DB8:0::1", [DomainRule("2001:db8::1")]),
         ("[2001:db8::1]", [DomainRule("2001:db8::1")]),

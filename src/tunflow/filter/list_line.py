@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from tunflow.filter.url_form import target_text
@@ -73,7 +74,7 @@ class Broken:
 
 Line = DomainRule | URLRule | Unsupported | Broken
 
-_COSMETIC = re.compile(r"#[@?$%]{0,3}#|\$@?\$")
+_COSMETIC = re.compile(r"(?<!\s)#[@?$%]{0,3}#|\$@?\$")
 _ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)\^?\|?")
 _SITE = re.compile(r"\|?https?://([^\s/:*|^@$?#]+|\[[0-9a-fA-F:.]+\])/?\^?\|?", re.IGNORECASE)
 _HOST_PART = re.compile(r"(\|\||\|http://)([^\s/:*|^@$?#]+)", re.IGNORECASE)
@@ -108,13 +109,17 @@ def parse_line(text: str) -> list[Line]:
 
 def _parse_hosts(first: str, rest: str) -> list[Line]:
     names = rest.partition("#")[0].split()
-    try:
-        ip_address(first.partition("%")[0])
-    except ValueError:
+    if not _begins_hosts_line(first):
         if not names:  # a domain with a comment behind it
             return [_parse_rule(first)]
         return [Broken("blanks inside a rule")]
     return [_domain(name, below=False) for name in names if name not in _LOCAL_NAMES and name != first]
+
+
+@lru_cache(maxsize=64)
+def _begins_hosts_line(word: str) -> bool:
+    """Whether it is an address; they are few, and nearly always the same."""
+    return _address(word.partition("%")[0]) is not None
 
 
 def _parse_rule(text: str) -> Line:
@@ -140,7 +145,7 @@ def _parse_rule(text: str) -> Line:
         return _domain(site[1], strength=strength, below=False)
     if strength == BLOCK and not options and _NAME.fullmatch(pattern) and "." in pattern.rstrip("."):
         return _domain(pattern)
-    if _address(pattern) is not None:
+    if ":" in pattern and _address(pattern) is not None:
         return _domain(pattern, strength=strength)
     return _url(pattern, strength, match_case)
 
@@ -159,7 +164,7 @@ def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:
     itself = True
     if name.startswith("*."):
         name, itself = name[2:], False
-    address = _address(name)
+    address = _address(name) if ":" in name else None  # an IPv4 address is a name to all intents
     if address is not None:
         return DomainRule(address, strength, itself, below)
     try:
