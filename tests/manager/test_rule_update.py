@@ -180,6 +180,8 @@ def test_filter_update_over_real_http(web, tmp_path, monkeypatch, capsys):
     assert "what was there before is kept" in run(status=1)
     monkeypatch.setattr(Handler, "content", b"<html>please log in to this network</html>\n" * 20)
     assert "what was there before is kept" in run("--force", status=1)
+    monkeypatch.setattr(Handler, "content", b"\x1f\x8b\x08\x00" + b"garbage\n" * 400)
+    assert "it is no text" in run("--force", status=1)
     assert main(["filter", "lists", str(profile)]) == 0
     assert "ads: 10 rules" in capsys.readouterr().out
     monkeypatch.setattr(Handler, "content", b"||ad1.example^\n")

@@ -9,18 +9,22 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tunflow.commands.filter_profile import profile_in_use
 from tunflow.commands.saying import say
 from tunflow.errors import LocalError
-from tunflow.filter.judge import Judge, ListUse, Ruling, Subject, host_text
+from tunflow.filter.http import Request
+from tunflow.filter.judge import PASSES, Door, Judge, ListUse, Ruling, Subject, host_text
+from tunflow.filter.safe_search import safe_host
+from tunflow.filter.url_form import target_text
 from tunflow.flow import TCP, ProcessInfo
 from tunflow.host.neighbours import Neighbours
 from tunflow.manager import filter_lists, rule_data
@@ -43,17 +47,34 @@ def filter_command(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    judge, paths = _judge(options)
-    subject, shown = _subject(options)
-    ruling = judge.judge(subject, filter_lists.moment(options.at))
+    judge, paths, searches_safely = _judge(options)
+    subjects = _subjects(options)
+    ruling = _ruling(judge, subjects, filter_lists.moment(options.at))
     text = filter_lists.line_of(paths[ruling.list], ruling.line) if ruling.list and ruling.line else ""
+    instead = safe_host(subjects[0].host or "") if searches_safely and not ruling.blocked else None
     if options.json:
-        print(json.dumps({"url": shown, **ruling._asdict(), "rule": text or None}, indent=2, ensure_ascii=False))
+        facts = {"url": options.url, **ruling._asdict(), "rule": text or None, "answered_as": instead}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print(f"{'blocked' if ruling.blocked else 'passes '}  {shown}")
+        print(f"{'blocked' if ruling.blocked else 'passes '}  {options.url}")
         for line in _reasons(ruling, paths, text):
             print(line)
+        if instead is not None:
+            print(f"answer   the addresses of {instead} (safe_search)")
     return 0
+
+
+def _ruling(judge: Judge, subjects: Sequence[Subject], at: datetime) -> Ruling:
+    """The first that blocks, of all that a request may be taken for; as the filter decides about HTTP and TLS."""
+    ruling = PASSES
+    for subject in subjects:
+        ruling = judge.judge(subject, at)
+        closed = judge.closes(Door.RAW_IP, "a bare address") if subject.address is not None else None
+        if not ruling.blocked and closed is not None:
+            return closed
+        if ruling.blocked:
+            break
+    return ruling
 
 
 def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]:
@@ -65,12 +86,20 @@ def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]
     yield f"rule     {text}"
 
 
-def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path]]:
-    """What to judge by, and where each list is."""
-    paths = {}
-    judge = Judge()
+def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path], bool]:
+    """What to judge by, where each list is, and whether search engines are held to their strict modes.
+
+    Raises LocalError.
+    """
+    paths: dict[str, Path] = {}
+    judge, searches_safely = Judge(), False
     if options.profile is not None or not options.list:
         profile, section = _filter_of(options.profile)
+        if section.provider is not None:
+            raise LocalError(f"{profile.file}: {section.provider} is the filter: what it would decide, only it knows")
+        if not section.enabled:
+            say(f"{profile.file}: the filter is off (enabled = false): this is what it would decide")
+        searches_safely = section.safe_search
         base = Path(profile.file).parent
         judge = filter_lists.make_judge(section, base, say)
         paths = {each.name: path for each in section.lists if (path := filter_lists.list_path(each, base)) is not None}
@@ -78,25 +107,27 @@ def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path]]:
     for file in options.list:
         paths[file] = Path(file)
         more.append(ListUse(filter_lists.read_list(file, Path(file), say)))
-    return Judge((*judge.lists, *more), judge.only_allowed, judge.doors), paths
+    return Judge((*judge.lists, *more), judge.only_allowed, judge.doors), paths, searches_safely
 
 
-def _subject(options: argparse.Namespace) -> tuple[Subject, str]:
-    """The flow that is asked about, and how it is shown."""
-    text = options.url if "://" in options.url else f"//{options.url}"
+def _subjects(options: argparse.Namespace) -> list[Subject]:
+    """The flow that is asked about; several where a server may take its URL for another. Raises LocalError."""
     try:
-        parts = urlsplit(text)
-        host, port = host_text(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme, 443)
+        parts = _parts(options.url)
+        host, port = host_text(parts.hostname or ""), parts.port
     except ValueError as error:
         raise LocalError(f"filter test: {options.url!r} is neither a URL nor a host: {error}") from None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    is_http = parts.scheme == "http"
-    with_path = is_http or (bool(parts.path.strip("/") or parts.query) and parts.scheme in {"", "https"})
-    url = f"{parts.scheme or 'http'}://{host}{path}" if with_path else None
-    if parts.scheme == "https" and url is not None:
+    has_path = bool(parts.path.strip("/") or parts.query)
+    urls: tuple[str | None, ...] = (None,)
+    if parts.scheme == "https" and has_path:
         say("https: only the host can be seen from outside, so the path counts for nothing")
-        url = None
+    elif parts.scheme == "http" or has_path:
+        urls = Request("GET", (host,), target_text(path.encode())).urls_of(host, port or _PORTS["http"])
+    port = port or _PORTS["https" if urls == (None,) else "http"]
     process = None
+    if options.uid is not None and options.uid < 0:
+        raise LocalError(f"--uid {options.uid}: expected a number from 0 on")
     if options.process is not None or options.uid is not None:
         exe = options.process or ""
         process = ProcessInfo(
@@ -105,7 +136,21 @@ def _subject(options: argparse.Namespace) -> tuple[Subject, str]:
     address = None
     with suppress(ValueError):
         address = ip_address(host).packed
-    return Subject(host, port, TCP, url, address, process, *_device(options.client)), options.url
+    device = _device(options.client)
+    return [Subject(host, port, TCP, url, address, process, *device) for url in urls]
+
+
+def _parts(text: str) -> SplitResult:
+    """A URL, or what stands in one behind `//`. Raises ValueError."""
+    with suppress(ValueError):
+        ip_address(text)
+        text = f"[{text}]" if ":" in text else text
+    parts = urlsplit(text if "://" in text or text.startswith("//") else f"//{text}")
+    if parts.scheme not in {"", *_PORTS}:
+        raise ValueError("only http:// and https:// have names that can be seen")
+    if not parts.scheme and parts.username is not None:
+        raise ValueError("a character that no name has")
+    return parts
 
 
 def _device(text: str | None) -> tuple[bytes | None, bytes | None]:
@@ -199,6 +244,8 @@ def _log(options: argparse.Namespace) -> int:
     with suppress(LocalError) if options.profile is None else nullcontext():
         profile, section = _filter_of(options.profile)
         path = log_path(section, Path(profile.file).parent)
+        if section.privacy == "none" and not path.exists():
+            raise LocalError(f'{profile.file}: there is no log: filter.privacy is "none"')
     try:
         with path.open(encoding="utf-8") as file:
             while True:

@@ -78,7 +78,7 @@ _COSMETIC = re.compile(r"(?<!\s)#[@?$%]{0,3}#|\$@?\$")
 _ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)\^?\|?")
 _SITE = re.compile(r"\|?https?://([^\s/:*|^@$?#]+|\[[0-9a-fA-F:.]+\])/?\^?\|?", re.IGNORECASE)
 _HOST_PART = re.compile(r"(\|\||\|http://)([^\s/:*|^@$?#]+)", re.IGNORECASE)
-_NO_URL = re.compile(r"[\s<>\"`]")
+_NO_URL = re.compile('[\\s\\x00-\\x1f\\x7f<>"`\ufffd]')
 _DNSMASQ = re.compile(r"(?:address|server|local|ipset|nftset)=/")
 _NAME = re.compile(r"(?:\*\.)?[^\s/:*|^@$#,;!]+\.?")
 _LOCAL_NAMES = frozenset(

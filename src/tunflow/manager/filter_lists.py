@@ -117,6 +117,8 @@ def _fetched(url: str) -> Path:
 
 
 def _count(data: bytes) -> int:
+    if b"\0" in data:
+        raise BadPacket("it is no text")
     made = BlockList("fetched", data.decode("utf-8-sig", errors="replace").splitlines())
     if not len(made) or made.broken > len(made):
         raise BadPacket(f"it has {len(made)} rules and {made.broken} lines that are none")
