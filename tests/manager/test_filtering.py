@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
 
+from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
+from tunflow.filter.judge import Ruling
+from tunflow.flow import FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.io.cause_log import CauseLog
 from tunflow.io.dialers import DirectDialer
 from tunflow.io.driver import Driver
 from tunflow.io.reactor import Reactor
+from tunflow.manager.filter_lists import system_zone
 from tunflow.manager.filtering import change
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_provider import make_provider
 from tunflow.manager.profile_store import load_profile
+from tunflow.providers.filter_flow import FilterFlow
 
 
 @pytest.fixture
@@ -74,6 +83,55 @@ def test_a_reload_that_fails_changes_nothing(driver, profile):
         change(one, bad, filtering, print)
     assert filtering.content.judge is judge
     assert one.filter is filtering.flow_filter
+
+
+def test_a_list_that_became_garbage_is_not_taken(driver, profile):
+    one = driver()
+    filtering = change(one, profile(), None, print)
+    judge = filtering.content.judge
+    with pytest.raises(LocalError, match="has no rule"):
+        change(one, profile(names="<html>\nnot a list\n"), filtering, print)
+    assert filtering.content.judge is judge
+    assert change(one, profile(names="! everything is allowed for now\n"), filtering, print) is filtering
+
+
+def test_counts_are_written_each_minute_also_when_nothing_happens_any_more(driver, profile, tmp_path, monkeypatch):
+    monkeypatch.setattr("tunflow.manager.filtering.COUNTED", 0.01)
+    one = driver()
+    filtering = change(one, profile('privacy = "counts"'), None, print)
+    log, flow = tmp_path / "log", FilterFlow(FlowInfo("tcp", endpoint("192.0.2.1", 1), endpoint("192.0.2.2", 80), None))
+    for count in (1, 2):
+        filtering.log.record(flow, Ruling(True, "why", "l", 1), "host.example")
+        while len(log.read_text().splitlines()) < count:
+            one.reactor.run_once(1)
+    assert '"blocked": 1, "list l": 1' in log.read_text()
+    assert "host.example" not in log.read_text()
+
+
+def test_what_a_log_says_does_nothing_to_a_terminal(driver, profile, tmp_path):
+    """Whoever is filtered chooses hosts, and the log is read on a terminal."""
+    filtering = change(driver(), profile('privacy = "full"'), None, print)
+    flow = FilterFlow(FlowInfo("tcp", endpoint("192.0.2.1", 1), endpoint("192.0.2.2", 80), None))
+    filtering.log.record(flow, Ruling(True, "für Kinder"), "http://a\x9b31m\x1b[31m\x7f.example/")
+    text = (tmp_path / "log").read_text()
+    assert "für Kinder" in text
+    assert text.rstrip("\n").isprintable()
+    assert json.loads(text)["url"] == "http://a\x9b31m\x1b[31m\x7f.example/"
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_the_systems_zone(tmp_path, is_link):
+    """A link as systemd makes it, or a copy as containers have it."""
+    berlin, file = Path("/usr/share/zoneinfo/Europe/Berlin"), tmp_path / "localtime"
+    if is_link:
+        file.symlink_to(berlin)
+    else:
+        file.write_bytes(berlin.read_bytes())
+    assert datetime(2026, 7, 1, tzinfo=system_zone(file)).utcoffset() == timedelta(hours=2)
+
+
+def test_the_systems_zone_where_none_is_set(tmp_path):
+    assert system_zone(tmp_path / "none") is UTC
 
 
 def test_the_filter_can_be_taken_away(driver, profile):

@@ -83,7 +83,7 @@ def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]
         return
     yield f"list     {ruling.list}" + (f" ({ruling.category})" if ruling.category else "")
     yield f"line     {paths[ruling.list]}:{ruling.line}"
-    yield f"rule     {text}"
+    yield f"rule     {text if text.isprintable() else ascii(text)}"
 
 
 def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path], bool]:
@@ -179,7 +179,7 @@ def _lists(options: argparse.Namespace) -> int:
         if path is not None:
             made = filter_lists.read_list(each.name, path, lambda _: None)
             row |= {"file": str(path), "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
-            row["complaints"] = [f"{path}:{each.line}: {each.why}: {each.text}" for each in made.complaints]
+            row["complaints"] = [f"{path}:{each.line}: {each.why}: {each.text!r}" for each in made.complaints]
         rows.append(row)
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, time, timedelta, tzinfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -19,7 +18,7 @@ class Schedule:
     weekdays: frozenset[int]
     start: time
     end: time
-    zone: ZoneInfo
+    zone: tzinfo
 
     def holds(self, at: datetime) -> bool:
         """Whether it holds at a moment, which knows its own zone."""

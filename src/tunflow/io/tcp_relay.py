@@ -244,7 +244,8 @@ class TCPRelay(FarSide):
         self.connection.abort()
 
     def _client_gave_up(self) -> None:
-        """The client reset the connection, or it timed out: the far side's is reset too."""
-        self._trace("ended by the client")
+        """The client reset the connection, or it timed out, or a filter refused it: the far side's is reset too."""
+        is_refused = getattr(self.connection, "is_refused", False)
+        self._trace("refused by the filter" if is_refused else "ended by the client")
         self.connection.user = None
         self._close_socket(reset=self._connected)

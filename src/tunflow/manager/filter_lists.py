@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,10 @@ def make_judge(section: FilterSection, base: Path, tell: Tell, opens: OpenFile =
         if path is None:
             tell(f"filter: the list {each.name} was never fetched: run `tunflow filter update`")
             continue
-        uses.append(_use(section, each, read_list(each.name, path, tell, opens)))
+        block_list = read_list(each.name, path, tell, opens)
+        if block_list.broken and not len(block_list):
+            raise LocalError(f"filter: the list {each.name}: {path} has no rule: all its lines are broken")
+        uses.append(_use(section, each, block_list))
     return Judge(tuple(uses), section.only_allowed, section.doors)
 
 
@@ -78,16 +81,13 @@ def sources(sections: Sequence[ListSection]) -> list[Source]:
     ]
 
 
-def system_zone() -> ZoneInfo:
-    """The system's time zone, by its name where that is known."""
-    link = Path("/etc/localtime")
-    if link.is_symlink():
-        name = str(link.resolve()).partition("zoneinfo/")[2]
-        try:
-            return ZoneInfo(name)
-        except (ValueError, OSError):
-            pass
-    return ZoneInfo("UTC")
+def system_zone(file: Path = Path("/etc/localtime")) -> tzinfo:
+    """The system's time zone; UTC where none is set (localtime(5))."""
+    try:
+        with file.open("rb") as opened:
+            return ZoneInfo.from_file(opened, key=str(file.resolve()).partition("zoneinfo/")[2] or None)
+    except (ValueError, OSError):
+        return UTC
 
 
 def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> ListUse:

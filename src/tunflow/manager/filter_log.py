@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -24,9 +24,8 @@ from tunflow.filter.judge import PASSES, Ruling
 from tunflow.host.open_file import LARGEST_LOG, OpenFile, open_file
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 LEVELS = ("none", "counts", "domains", "full")
-COUNTED = 60.0
-"""Seconds between two lines of counts."""
 
 
 class FilterLog:
@@ -47,7 +46,6 @@ class FilterLog:
         self._tell = tell
         self._opens = opens
         self._counts: Counter[str] = Counter()
-        self._counted_at = time.monotonic()
         self._file = self._open()
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
@@ -57,8 +55,6 @@ class FilterLog:
             self._counts[f"list {ruling.list}"] += 1
         if self._level >= 2 and (ruling.blocked or self._level == 3):
             self._write(self._line(flow, ruling, what))
-        if time.monotonic() - self._counted_at >= COUNTED:
-            self.flush()
 
     @property
     def tells_ends(self) -> bool:
@@ -78,7 +74,6 @@ class FilterLog:
         if self._counts:
             self._write({"event": "counts", **dict(self._counts)})
             self._counts.clear()
-        self._counted_at = time.monotonic()
 
     def close(self) -> None:
         """Write what is left."""
@@ -113,6 +108,8 @@ class FilterLog:
         if self._file is None:
             return
         line = json.dumps({"time": self._clock().isoformat(timespec="milliseconds"), **facts}, ensure_ascii=False)
+        if not line.isascii():
+            line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)  # people read it on terminals
         try:
             self._file.write(line + "\n")
             self._file.flush()

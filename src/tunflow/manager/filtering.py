@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 REQUEST_ACCESS = "Request Access"
 """NEFilterDataVerdict: the text of a button that has none."""
 
+COUNTED = 60.0
+"""Seconds between two lines of counts in the log."""
+
 Tell = Callable[[str], None]
 
 
@@ -101,6 +104,7 @@ class Filtering:
                 self.life = FilterLife(providers, driver.reactor, driver.log, driver.sockets)
             self.life.serve(self.flow_filter)
         self.serve_names(driver)
+        driver.reactor.call_later(COUNTED, partial(self._count, driver, driver.filter))
 
     def serve_names(self, driver: Driver) -> None:
         """Have the driver's name server say that blocked names do not exist, if the profile wants that."""
@@ -175,6 +179,12 @@ class Filtering:
         if self.life is not None:
             self.life.leave(ProviderStopReason.CONFIGURATION_DISABLED)
         self.close()
+
+    def _count(self, driver: Driver, served: FlowFilter) -> None:
+        """Write the counts, as long as it is on that driver."""
+        if driver.filter is served is self.flow_filter:
+            self.log.flush()
+            driver.reactor.call_later(COUNTED, partial(self._count, driver, served))
 
     def _record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         self.log.record(flow, ruling, what)

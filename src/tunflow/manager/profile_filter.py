@@ -25,7 +25,7 @@ def _clock(text: str) -> str:
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):  # KeyError: ZoneInfoNotFoundError
         raise ValueError('must be a time zone like "Europe/Berlin"') from None
     return text
 
@@ -58,7 +58,7 @@ def hardware_address(text: str) -> bytes | None:
 class ScheduleSection(Section):
     """`[filter.schedules.NAME]`: hours of weekdays."""
 
-    weekdays: Many[Annotated[str, AfterValidator(_weekdays)]] = ("mon-sun",)
+    weekdays: Annotated[Many[Annotated[str, AfterValidator(_weekdays)]], Field(min_length=1)] = ("mon-sun",)
     start: Annotated[str, AfterValidator(_clock)] = Field(alias="from")
     end: Annotated[str, AfterValidator(_clock)] = Field(alias="to")
     """Before the start: on the next day."""

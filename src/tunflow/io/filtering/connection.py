@@ -106,6 +106,11 @@ class FilteredConnection:
         """Whether it ended out of order."""
         return self._session.refused or self.connection.was_reset
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the filter said that it may not go on."""
+        return self._session.refused
+
     # From the client.
 
     @property
