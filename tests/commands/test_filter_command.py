@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunflow.cli import main
+from tunflow.commands import filter as filter_command
 
 LINES = "||site.example^\nfour.example/big\n10.9.9.9\n2001:db8::1\n"
 
@@ -86,6 +87,26 @@ def test_what_cannot_be_tested(
     said = capsys.readouterr().err
     assert told in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("way", ["renamed", "emptied"])
+def test_a_log_that_is_begun_anew_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\n")
+    monkeypatch.setattr(filter_command, "LOOK_AGAIN", 0)
+    lines = filter_command._log_lines(log, follow=True)
+    assert next(lines) == "one\n"
+    if way == "renamed":
+        with log.open("a") as file:
+            file.write("two\n")
+        log.rename(tmp_path / "log.1")
+        log.write_text("three\n")
+        assert next(lines) == "two\n"
+    else:
+        log.write_text("")
+        assert log.stat().st_size == 0
+        log.write_text("3\n")
+    assert next(lines) in {"three\n", "3\n"}
 
 
 def test_a_filter_that_keeps_no_log_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import sys
 import time
@@ -208,6 +209,8 @@ def _status(options: argparse.Namespace) -> int:
         "on_failure": section.on_failure,
         "only_allowed": section.only_allowed,
         "closed": list(section.close),
+        "dns_answer": section.dns_answer,
+        "safe_search": section.safe_search,
         "lists": [each.name for each in section.lists],
         "privacy": section.privacy,
         "log": str(path),
@@ -246,17 +249,32 @@ def _log(options: argparse.Namespace) -> int:
         path = log_path(section, Path(profile.file).parent)
         if section.privacy == "none" and not path.exists():
             raise LocalError(f'{profile.file}: there is no log: filter.privacy is "none"')
+    for line in _log_lines(path, follow=options.follow):
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    return 0
+
+
+def _log_lines(path: Path, *, follow: bool) -> Iterator[str]:
+    """A log's lines; with `follow` without end, also of a log that is begun anew in its place. Raises LocalError."""
     try:
-        with path.open(encoding="utf-8") as file:
-            while True:
-                for line in file:
-                    sys.stdout.write(line)
-                sys.stdout.flush()
-                if not options.follow:
-                    return 0
-                time.sleep(LOOK_AGAIN)
+        file = path.open(encoding="utf-8")
     except OSError as error:
         raise LocalError(f"there is no log: {path}: {error.strerror}") from None
+    while True:
+        yield from file
+        if not follow:
+            file.close()
+            return
+        time.sleep(LOOK_AGAIN)
+        with suppress(FileNotFoundError):
+            there, ours = path.stat(), os.fstat(file.fileno())
+            if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+                yield from file
+                file.close()
+                file = path.open(encoding="utf-8")
+            elif there.st_size < file.tell():
+                file.seek(0)
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
