@@ -22,6 +22,7 @@ from tunflow.manager.filtering import change
 from tunflow.manager.profile import Profile
 from tunflow.manager.profile_provider import make_provider
 from tunflow.manager.profile_store import load_profile
+from tunflow.manager.rule_data import DATA_VARIABLE
 from tunflow.providers.filter_flow import FilterFlow
 
 
@@ -93,6 +94,17 @@ def test_a_list_that_became_garbage_is_not_taken(driver, profile):
         change(one, profile(names="<html>\nnot a list\n"), filtering, print)
     assert filtering.content.judge is judge
     assert change(one, profile(names="! everything is allowed for now\n"), filtering, print) is filtering
+
+
+def test_a_list_that_was_never_fetched_lets_nothing_through(driver, profile, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    lines = '[[filter.lists]]\nname = "ads"\nurl = "https://lists.example/ads.txt"'
+    one = driver()
+    with pytest.raises(LocalError, match="the list ads was never fetched: run `tunflow filter update`"):
+        change(one, profile(lines), None, print)
+    filtering = change(one, profile('on_failure = "open"\n' + lines), None, print)
+    assert "left out" in capsys.readouterr().out
+    assert [use.list.name for use in filtering.content.judge.lists] == ["l"]
 
 
 def test_counts_are_written_each_minute_also_when_nothing_happens_any_more(driver, profile, tmp_path, monkeypatch):

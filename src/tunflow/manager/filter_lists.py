@@ -28,13 +28,16 @@ Tell = Callable[[str], None]
 def make_judge(section: FilterSection, base: Path, tell: Tell, opens: OpenFile = open_file) -> Judge:
     """The judge of a profile's filter; `base` is where relative paths begin. Raises LocalError.
 
-    A list that was never fetched is told of and left out: what else there is shall work.
+    A list that was never fetched is one that cannot be judged by: with `on_failure` open it is told of and left out.
     """
     uses = []
     for each in section.lists:
         path = list_path(each, base)
         if path is None:
-            tell(f"filter: the list {each.name} was never fetched: run `tunflow filter update`")
+            missing = f"filter: the list {each.name} was never fetched: run `tunflow filter update`"
+            if section.on_failure == "closed":
+                raise LocalError(missing)
+            tell(f"{missing}; until then it is left out (on_failure is open)")
             continue
         block_list = read_list(each.name, path, tell, opens)
         if block_list.broken and not len(block_list):
