@@ -114,6 +114,20 @@ def test_names_that_are_said_not_to_exist(uplinks: UplinkLab, system: System) ->
     assert "NOERROR" in system.run(["dig", ALLOWED]).stdout
 
 
+def test_only_what_a_list_allows(uplinks: UplinkLab, system: System) -> None:
+    """A site that is refused has the address of one that is allowed, and takes nothing away from it."""
+    path = profile_of(system, "only_allowed = true", f"cache,{DNS}")
+    (Path(system.directory) / "list.txt").write_text(f"{ALLOWED}\n")
+    path.write_text(path.read_text().replace('category = "not for school"', 'action = "allow"'))
+    system.ok("up", str(path))
+    host, sizes = uplinks.client, ("-o", "/dev/null", "-w", "%{size_download}")
+    assert curl(host, f"http://{ALLOWED}/1k", *sizes)[0] == "1024", system.log()
+    assert "NXDOMAIN" in system.run(["dig", BLOCKED]).stdout
+    assert curl(host, f"http://{ALLOWED}/1k", "--resolve", f"{ALLOWED}:80:{SITE4}", *sizes)[0] == "1024", system.log()
+    page, _, _ = curl(host, f"http://{BLOCKED}/1k", "--resolve", f"{BLOCKED}:80:{SITE4}")
+    assert "no list allows it" in page, (page, system.log())
+
+
 def test_lists_and_a_log_that_only_root_may_touch(uplinks: UplinkLab, system: System) -> None:
     """Lists beside a saved profile, the default log, another program's list; and the tunnel's process is not root."""
     path = profile_of(system, 'page = "page.html"\nprivacy = "full"')

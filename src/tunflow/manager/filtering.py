@@ -141,7 +141,10 @@ class Filtering:
 
     def refuses_name(self, driver: Driver, name: str, flow: FlowInfo) -> bool:
         """Whether a name shall not exist for a client. Where nobody knows whose query it is, it shall: the flow that
-        follows is judged for itself, and by then its device is known."""
+        follows is judged for itself, and by then its device is known.
+
+        Of what no list allows neither: it may have the address of a site that is allowed, and flows there would then
+        count as its own."""
         assert self.content is not None
         try:
             host = host_text(name)
@@ -153,7 +156,7 @@ class Filtering:
         hardware = query.source_hardware_address if judge.needs_hardware else None
         subject = Subject(host, 443, "tcp", process=process, client=client, hardware=hardware)
         ruling = judge.judge(subject, self._now(), strict=False)
-        if ruling.blocked and ruling.list is not None:
+        if ruling.blocked and (ruling.list is not None or judge.only_allowed):
             self.log.record(query, ruling, name)
             return True
         return False
