@@ -139,4 +139,8 @@ def test_a_libsodium_without_salsa208_is_none(monkeypatch, have):
         return SimpleNamespace(sodium_init=lambda: 0)
 
     monkeypatch.setattr(sodium.ctypes, "CDLL", load)
-    assert sodium.library.__wrapped__() is None
+    sodium.library.cache_clear()
+    try:
+        assert sodium.library() is None
+    finally:
+        sodium.library.cache_clear()
