@@ -106,7 +106,7 @@ class Step(NamedTuple):
 class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
-    __slots__ = ("_chunked", "_may_be_other", "_trailers", "target_ends")
+    __slots__ = ("_chunked", "_may_be_other", "_trailers", "_waiting", "target_ends")
 
     def __init__(self) -> None:
         self._chunked = False
@@ -114,6 +114,8 @@ class HTTPRequests:
         self._trailers = False
         self._may_be_other = False
         """Whether another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
+        self._waiting = b""
+        """What the last look left, for more to come."""
         self.target_ends: list[int] = []
         """Where in the data the targets of the last look's requests end, fragments left out."""
 
@@ -121,6 +123,7 @@ class HTTPRequests:
         """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
         requests: list[Request] = []
         self.target_ends = []
+        self._waiting = b""
         at = 0
         while at < len(data):
             if self._chunked or self._trailers:
@@ -128,11 +131,17 @@ class HTTPRequests:
             else:
                 size = self._head_untrusted(data, at, requests)
             if size is None:
+                self._waiting = data[at:]
                 return Step(requests, at, len(data) - at + 1)
             if size == ALL:
                 return Step(requests, ALL, 1)
             at += size
         return Step(requests, at, 1)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a request is not whole: some servers take the end of the stream for that of its head."""
+        return may_be_request(self._waiting)
 
     def _head_untrusted(self, data: bytes, start: int, requests: list[Request]) -> int | None:
         """Bytes of a head and of its body, if that has a length; None while the head is not whole."""

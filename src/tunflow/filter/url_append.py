@@ -49,6 +49,11 @@ class URLAppender:
                 self._places.append(offset + end)
         return step
 
+    @property
+    def is_cut(self) -> bool:
+        """As `HTTPRequests.is_cut`."""
+        return self._machine.is_cut
+
     def append(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """The next bytes of the stream, with the string where it belongs. They are not copied."""
         out: list[Buffer] = []

@@ -51,8 +51,6 @@ class _Watched:
     """What is known of a flow while it is watched."""
 
     http: HTTPRequests | None = None
-    waiting: bytes = b""
-    """The part of a head that was seen last."""
     quic: FlowSniffer | None = None
     name: str | None = None
     """The host that its first bytes named."""
@@ -129,8 +127,9 @@ class ContentFilter(FilterDataProvider):
         return self._look_at_http(flow, watched.http, data)
 
     def handle_outbound_data_complete(self, flow: FilterFlow) -> DataVerdict:
-        """What waits will never be whole. Some servers take the end of the stream for that of a request's head."""
-        if may_be_request(flow.state.waiting):
+        """What waits will never be whole."""
+        http: HTTPRequests | None = flow.state.http
+        if http is not None and http.is_cut:
             return self._refuse(flow, Ruling(True, "an HTTP request that is not whole"), flow.url)
         return self._unknown(flow) if flow.url is None else _ALLOW
 
@@ -204,8 +203,6 @@ class ContentFilter(FilterDataProvider):
         if step.passed >= FILTER_FLOW_BYTES_MAX:
             flow.state.is_known = True
             return _ALLOW
-        if step.peek > 1:
-            flow.state.waiting = data[step.passed :]
         return _go_on(step.passed, step.peek)
 
     def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:

@@ -56,6 +56,14 @@ def test_what_is_not_http_passes_as_it_is(make):
     assert bench.far_has() == b"\x16\x03\x01\x00\x05GET /"
 
 
+def test_a_request_that_the_end_cuts_off_does_not_pass_without_the_string(make):
+    bench = begin(make)
+    bench.send(ACK | PSH | FIN, seq=1, ack=1, payload=b"GET /search?q=a HTTP/1.0\r\nHost: a.example\r\n", window=512)
+    with pytest.raises(ConnectionResetError):
+        bench.far_has()
+    assert bench.reset
+
+
 def test_what_only_some_servers_understand_does_not_pass(make):
     bench = begin(make)
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"get  /search?q=a HTTP/1.1\r\nHost: s.example\r\n\r\n")

@@ -214,7 +214,7 @@ class FilterSession:
             self.conclude(self._failed(error))
             return
         self._is_awaited = self._keeper.remediations.awaits(self.flow)
-        self.outgoing = FilterWindow(self._look_for_urls, DataVerdict.allow, 1)
+        self.outgoing = FilterWindow(self._look_for_urls, self._urls_over, 1)
 
     def _look_for_urls(self, offset: int, data: bytes) -> DataVerdict:
         """Only HTTP is changed; whatever else a flow is passes."""
@@ -232,6 +232,10 @@ class FilterSession:
             self.appender = None
             return DataVerdict.allow()
         return DataVerdict.data(pass_bytes=step.passed, peek_bytes=step.peek)
+
+    def _urls_over(self) -> DataVerdict:
+        is_cut = self.appender is not None and self.appender.is_cut
+        return DataVerdict.drop() if is_cut else DataVerdict.allow()
 
     def answer(self, request: bytes, say: Callable[[bytes], None]) -> bool:
         """Have a refused flow's client hear something on its request; False when that takes a while. `say` is called
