@@ -242,6 +242,8 @@ class Driver:
                     break
                 is_bulk = self._queue.is_bulk(packets, self.reactor.now)
                 self._batch = FEW if is_bulk else MANY
+                if is_bulk:
+                    self.reactor.sleep_next()
                 stack.receive(packets, device.vnet_offset, self.reactor.now)
                 self._serve_stack()
                 if len(packets) < limit:
@@ -268,6 +270,7 @@ class Driver:
 
     def _serve_waiting(self) -> None:
         """Bulk flows take turns; what else there is to do comes in between."""
+        self.reactor.sleep_next()
         waiting = self._waiting
         turn = max(TURN, ROUND // len(waiting))
         for _ in range(min(ROUND // turn, len(waiting))):

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from tunflow.io.waiting import Waiting
+
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 EDGE = select.EPOLLET
@@ -51,6 +53,7 @@ class Reactor:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._waiting = Waiting(self._epoll)
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -139,7 +142,7 @@ class Reactor:
     def run_once(self, longest: float | None) -> None:
         """Wait for at most `longest` seconds (None: as long as it takes), then serve one round."""
         handlers = self._handlers
-        events = self._epoll.poll(self._patience(longest))
+        events = self._waiting.events(self._patience(longest))
         removed = self._removed
         removed.clear()
         self.now = time.monotonic()
@@ -158,6 +161,10 @@ class Reactor:
                     handle(self.now)
         for call in self._round_end:
             call()
+
+    def sleep_next(self) -> None:
+        """The next wait is a sleep: this round moved bulk, and whoever sends or takes it needs the CPU."""
+        self._waiting.asleep = True
 
     def end_round(self) -> None:
         """Do what is done at the end of every round; for whoever did something between two rounds."""
