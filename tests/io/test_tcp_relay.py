@@ -74,6 +74,29 @@ def bench():
     made.close()
 
 
+@pytest.fixture
+def sleeps(bench, monkeypatch):
+    """How often the loop was asked for a sleep; the connection stands."""
+    asked = []
+    bench.establish()
+    monkeypatch.setattr(bench.reactor, "sleep_next", lambda: asked.append(1))
+    return asked
+
+
+@pytest.mark.parametrize(("size", "is_bulk"), [(8 * 1024, False), (32 * 1024, True)])
+def test_after_a_super_segment_up_the_loop_sleeps(bench, sleeps, size, is_bulk):
+    bench.send(ACK | PSH, seq=1, ack=1, payload=bytes(size))
+    assert bench.far_reads(size) == bytes(size)
+    assert bool(sleeps) == is_bulk
+
+
+@pytest.mark.parametrize(("size", "is_bulk"), [(8 * 1024, False), (32 * 1024, True)])
+def test_after_as_much_down_the_loop_sleeps(bench, sleeps, size, is_bulk):
+    bench.far.sendall(bytes(size))
+    assert bench.receive()
+    assert bool(sleeps) == is_bulk
+
+
 def test_bytes_both_ways_and_an_orderly_end(bench):
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"question")

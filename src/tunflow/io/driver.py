@@ -270,7 +270,6 @@ class Driver:
 
     def _serve_waiting(self) -> None:
         """Bulk flows take turns; what else there is to do comes in between."""
-        self.reactor.sleep_next()
         waiting = self._waiting
         turn = max(TURN, ROUND // len(waiting))
         for _ in range(min(ROUND // turn, len(waiting))):

@@ -19,6 +19,7 @@ from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.io.far_side import FarSide
 from tunflow.io.reactor import ERROR, HANGUP, READ, READ_HANGUP, URGENT, WRITE
+from tunflow.io.standing_queue import LARGE
 from tunflow.proxies.codec import ProxyRefused
 
 SEAL_SIZE = 128 * 1024
@@ -188,6 +189,8 @@ class TCPRelay(FarSide):
             if not received:
                 self._end_of_stream(held)
                 return
+            if received >= LARGE:
+                driver.reactor.sleep_next()
             if received == asked:
                 connection.send(held, driver.reactor.now, more=True)
                 held = []
