@@ -1,1 +1,0 @@
-"""What each command does; `cli` reads the arguments and imports the one that is asked for."""

@@ -1,0 +1,1 @@
+"""TCP flows: a client's connection joined with a socket outside."""

@@ -1,0 +1,1 @@
+"""UDP flows: a client's sockets joined with sockets outside."""

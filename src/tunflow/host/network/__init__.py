@@ -1,0 +1,1 @@
+"""What a system-wide tunnel changes on the host, and how it is taken back."""

@@ -1,0 +1,1 @@
+"""Which program a flow belongs to."""

@@ -1,0 +1,1 @@
+"""A program of its own network: its namespace, mounts, signals and end."""

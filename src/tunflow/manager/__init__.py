@@ -1,1 +1,0 @@
-"""Profiles, the tunnels made of them, and what decides when they run."""

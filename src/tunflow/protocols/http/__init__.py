@@ -1,0 +1,1 @@
+"""HTTP proxies: CONNECT (RFC 9110, 9.3.6); pure."""

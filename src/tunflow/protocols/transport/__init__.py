@@ -1,0 +1,1 @@
+"""Layers that any stream protocol may stand on; pure."""
