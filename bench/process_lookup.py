@@ -19,9 +19,9 @@ from statistics import quantiles
 from typing import NamedTuple
 
 from tunflow.endpoint import endpoint
-from tunflow.host.process import ProcessTable
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import open_owners
+from tunflow.host.netlink.socket_diag import SocketDiag
+from tunflow.host.owner.process import ProcessTable
+from tunflow.host.owner.socket_owners import open_owners
 
 CONNECT = "exec {name}<>/dev/tcp/127.0.0.1/{port}; echo"
 """bash holds the connection that this opens until it ends."""

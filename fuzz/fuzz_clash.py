@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import LocalError
-from tunflow.manager.clash import parse_clash
+from tunflow.profiles.imports.clash import parse_clash
 
 SEEDS = [
     b"mode: rule\nx: &x {cipher: aes-256-gcm, password: p}\n"

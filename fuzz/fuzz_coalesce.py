@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunflow.tunnels.shadowvpn.seal import MAX_MTU
+from tunflow.protocols.shadowvpn.seal import MAX_MTU
 from tunflow.wire import ipv4, protocols, tcp
 from tunflow.wire.checksum import transport_checksum
 from tunflow.wire.coalesce import coalesce

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.filter.http import HTTPRequests, Request
+from tunflow.sniff.http import HTTPRequests, Request
 
 SEEDS = [
     b"GET /a HTTP/1.1\r\nHost: one.example\r\n\r\nGET /b HTTP/1.1\r\nHost: two.example\r\n\r\n",

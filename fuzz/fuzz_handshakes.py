@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import StreamCodec
-from tunflow.proxies.handshake import LONGEST_ANSWER
-from tunflow.proxies.http_connect import HTTPConnectClient
-from tunflow.proxies.socks.client4 import Socks4Client
-from tunflow.proxies.socks.client5 import Socks5Client, Socks5Datagrams
-from tunflow.proxies.socks.socks5 import Credentials
+from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.handshake import LONGEST_ANSWER
+from tunflow.protocols.http.connect import HTTPConnectClient
+from tunflow.protocols.socks.client4 import Socks4Client
+from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
+from tunflow.protocols.socks.socks5 import Credentials
 
 TARGET = Endpoint("example.com", 443)
 USER = Credentials(b"user", b"password")

@@ -6,8 +6,8 @@ The first byte chooses whether a password is wanted, the second how the rest is 
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import Refusal
-from tunflow.proxies.inbound import Inbound
+from tunflow.inbound.client_request import Inbound
+from tunflow.protocols.codec import Refusal
 
 SEEDS: list[bytes] = [
     b"\x00\x01\x05\x01\x00\x05\x01\x00\x03\x0bexample.com\x01\xbbflow",

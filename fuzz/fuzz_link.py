@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link import format_server, parse_server
+from tunflow.protocols.link import format_server, parse_server
 
 SEEDS: list[bytes] = [
     b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1",

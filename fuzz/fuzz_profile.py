@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import LocalError
-from tunflow.manager.profile_file import parse
+from tunflow.profiles.file import parse
 
 SEEDS: list[bytes] = [
     b'server = ["ss://aes-256-gcm:p@h:1", "direct://"]\nrules = ["MATCH,a"]\n[servers.a]\nurl = "direct://"\n',

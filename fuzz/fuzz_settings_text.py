@@ -6,8 +6,8 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_interface
 
 from tunflow.errors import BadPacket
-from tunflow.host.settings import HostDNS, HostSettings
-from tunflow.host.settings_text import from_json_untrusted, to_json
+from tunflow.host.network.settings import HostDNS, HostSettings
+from tunflow.host.network.settings_text import from_json_untrusted, to_json
 
 SEEDS: list[bytes] = [
     to_json(HostSettings((ip_interface("198.18.0.1/30"),))).encode(),

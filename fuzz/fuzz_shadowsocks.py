@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, Sealer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key, subkey
-from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream, ServerStream
+from tunflow.protocols import address
+from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, Sealer
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key, subkey
+from tunflow.protocols.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.stream import ClientStream, ServerStream
 
 METHOD = METHODS["aes-128-gcm"]
 KEY = master_key("test", METHOD.key_size)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.chunks import Sealer
-from tunflow.proxies.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.packet2022 import Ids, packets, request_body
-from tunflow.proxies.shadowsocks.replay import TimedReplayFilter
-from tunflow.proxies.shadowsocks.stream2022 import ClientStream2022, ServerStream2022
+from tunflow.protocols.shadowsocks.chunks import Sealer
+from tunflow.protocols.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.packet2022 import Ids, packets, request_body
+from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
+from tunflow.protocols.shadowsocks.stream2022 import ClientStream2022, ServerStream2022
 
 METHOD = METHODS["2022-blake3-aes-128-gcm"]
 CHACHA = METHODS["2022-blake3-chacha20-poly1305"]

@@ -6,9 +6,9 @@ import contextlib
 from ipaddress import IPv4Interface
 
 from tunflow.errors import BadPacket
-from tunflow.tunnels.shadowvpn.salsa208 import PureBox
-from tunflow.tunnels.shadowvpn.seal import Sealer
-from tunflow.tunnels.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn.salsa208 import PureBox
+from tunflow.protocols.shadowvpn.seal import Sealer
+from tunflow.protocols.shadowvpn.users import Users
 
 _KEY = bytes(32)
 SEEDS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from tunflow.errors import BadPacket
-from tunflow.filter.first_bytes import sniff_untrusted
-from tunflow.filter.http import parse_request_untrusted
+from tunflow.sniff.first_bytes import sniff_untrusted
+from tunflow.sniff.http import parse_request_untrusted
 
 SEEDS = [
     b"GET /path HTTP/1.1\r\nUser-Agent: x\r\nHost: www.example.com:80\r\n\r\n",

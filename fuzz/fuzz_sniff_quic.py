@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from tunflow.errors import BadPacket
-from tunflow.filter.quic import CONNECTIONS, FlowSniffer, InitialSniffer
+from tunflow.sniff.quic import CONNECTIONS, FlowSniffer, InitialSniffer
 
 # RFC 9001 appendix A.1.
 _START = bytes.fromhex("c300000001088394c8f03e5157080000")

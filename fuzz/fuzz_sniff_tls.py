@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.filter.tls import parse_records_untrusted
+from tunflow.sniff.tls import parse_records_untrusted
 
 _NAME = b"\0\0\0\x10\0\x0e\0\0\x0bexample.com"
 _ALPN = b"\0\x10\0\5\0\3\2h2"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.manager.profile import is_profile_name
-from tunflow.manager.subscription import ServerList, Skipped, server_list_untrusted
-from tunflow.proxies.link import parse_server
+from tunflow.profiles.imports.subscription import ServerList, Skipped, server_list_untrusted
+from tunflow.profiles.profile import is_profile_name
+from tunflow.protocols.link import parse_server
 
 SEEDS: list[bytes] = [
     b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1\n# comment\ndirect://\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SHORT = "import tunflow.commands.demo as demo; demo.MEASURE_SECONDS = 0.2; raise SystemExit(demo.demo(as_json={}))"
+SHORT = "import tunflow.cli.demo as demo; demo.MEASURE_SECONDS = 0.2; raise SystemExit(demo.demo(as_json={}))"
 
 
 def demo(*prefix: str, as_json: bool) -> subprocess.CompletedProcess[str]:

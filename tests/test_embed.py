@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from tunflow.dataplane.decision import Carry
 from tunflow.embed import Attachment, attach
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.policy import Carry
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import protocols
 from tunflow.wire.tcp import SYN

@@ -15,18 +15,18 @@ import os
 import resource
 from collections.abc import Callable
 
+from tunflow.dataplane.decision import Policy
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.statistics import Statistics
 from tunflow.device import Device
 from tunflow.errors import LocalError
 from tunflow.host.fd import from_fd
 from tunflow.host.tun import TunDevice
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import make_dialer
-from tunflow.io.driver import Driver
-from tunflow.io.policy import Policy
-from tunflow.io.reactor import READ, Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.statistics import Statistics
-from tunflow.proxies.link import parse_server
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialers import make_dialer
+from tunflow.protocols.link import parse_server
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors that no flow gets: the caller's, and ours beside flows."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tunflow.cli import filter as filter_command
 from tunflow.cli import main
-from tunflow.commands import filter as filter_command
 
 LINES = "||site.example^\nfour.example/big\n10.9.9.9\n2001:db8::1\n"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tunflow.commands.filter_profile import profile_in_use
+from tunflow.cli.filter_profile import profile_in_use
 from tunflow.errors import LocalError
-from tunflow.manager.profile_store import ProfileStore
+from tunflow.profiles.store import ProfileStore
 
 PLAIN = 'server = "direct://"\n'
 FILTERED = PLAIN + "[filter]\n"

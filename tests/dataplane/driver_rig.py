@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import endpoint
 from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.driver import Driver
-from tunflow.io.reactor import Reactor
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.testing.packet_script import ScriptedClient
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 from test_udp_relay import OUTSIDE, Bench
 
-from tunflow.io.associated_relay import WAITING, AssociatedRelay
-from tunflow.io.dialers import make_dialer
-from tunflow.proxies.link import SocksServer
+from tunflow.dataplane.udp.associated import WAITING, AssociatedRelay
+from tunflow.outbound.dialers import make_dialer
+from tunflow.protocols.link import SocksServer
 
 TARGET = b"\x01\xc0\x00\x02\x01\x27\x0f"
 """OUTSIDE as SOCKS5 writes it."""

@@ -10,14 +10,14 @@ import threading
 
 import pytest
 
-from tunflow.io.background_threads import MOST, BackgroundThreads
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.reactor import Reactor
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.threads import MOST, BackgroundThreads
 
 BLOCKED = """
 import asyncio, threading
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.reactor import Reactor
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
 
 async def main():
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)

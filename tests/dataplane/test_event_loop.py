@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.reactor import EDGE, READ, Reactor
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import EDGE, READ, Reactor
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from test_policy import Bench, here
 from test_rule_policy import Named, routing
 
+from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.endpoint import endpoint
-from tunflow.io import health_checks
-from tunflow.io.dialers import BlockDialer, DirectDialer
-from tunflow.io.health_checks import HealthChecks
-from tunflow.io.reactor import Reactor
-from tunflow.io.rule_policy import RulePolicy
-from tunflow.io.sockets import UNMARKED
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import UNMARKED
+from tunflow.outbound import health as health_checks
+from tunflow.outbound.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.health import HealthChecks
 from tunflow.rules.groups import Group, Health
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire.tcp import SYN

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from test_tcp_relay import Bench
 
-from tunflow.io import moving
+from tunflow.dataplane import network_change as moving
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import socket
 import pytest
 from driver_rig import DriverRig
 
+from tunflow.dataplane.decision import Carry, Hand, Refuse
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import ProcessInfo
-from tunflow.io.dialer import address_of
-from tunflow.io.dialers import DirectDialer, make_dialer
-from tunflow.io.policy import Carry, Hand, Refuse
-from tunflow.proxies.link import ShadowsocksServer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.loop.socket_address import address_of
+from tunflow.outbound.dialers import DirectDialer, make_dialer
+from tunflow.protocols.link import ShadowsocksServer
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import icmp, ipv4, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
@@ -312,7 +312,7 @@ def test_the_process_is_looked_up_only_when_asked_for():
 
 
 def test_our_sockets_carry_the_mark():
-    from tunflow.io.sockets import SocketOptions
+    from tunflow.loop.sockets import SocketOptions
 
     sock = SocketOptions(mark=77).open(socket.AF_INET, socket.SOCK_STREAM)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 77

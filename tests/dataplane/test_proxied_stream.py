@@ -7,8 +7,8 @@ import socket
 import pytest
 from test_tcp_relay import Bench
 
-from tunflow.io.dialers import make_dialer
-from tunflow.proxies.link import parse_server
+from tunflow.outbound.dialers import make_dialer
+from tunflow.protocols.link import parse_server
 from tunflow.wire import ipv4
 from tunflow.wire.tcp import ACK, FIN, PSH, SYN, Options
 

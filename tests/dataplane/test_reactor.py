@@ -7,7 +7,7 @@ import select
 
 import pytest
 
-from tunflow.io.reactor import READ, WRITE, Reactor
+from tunflow.loop.reactor import READ, WRITE, Reactor
 
 
 @pytest.fixture

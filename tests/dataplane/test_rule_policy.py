@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from test_policy import Bench, here, udp_socket
 
+from tunflow.dataplane.decision import Refuse
+from tunflow.dataplane.rule_policy import Routing, RulePolicy
+from tunflow.dataplane.sniffing import PATIENCE
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import ProcessInfo
-from tunflow.io.dialer import DatagramRoute, StreamRoute, address_of
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.first_bytes import PATIENCE
-from tunflow.io.policy import Refuse
-from tunflow.io.rule_policy import Routing, RulePolicy
+from tunflow.loop.socket_address import address_of
+from tunflow.outbound.dialer import DatagramRoute, StreamRoute
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.syntax import parse_rules
 from tunflow.rules.table import RuleTable, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunflow.io.standing_queue import SMALLEST_WINDOW, SPARED_FOR, StandingQueue
+from tunflow.dataplane.standing_queue import SMALLEST_WINDOW, SPARED_FOR, StandingQueue
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.stack import RECEIVE_LIMIT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunflow.io.statistics import SAMPLES, Statistics, amount
+from tunflow.dataplane.statistics import SAMPLES, Statistics, amount
 
 
 def test_the_summary_says_what_was_counted():

@@ -9,8 +9,8 @@ import struct
 import pytest
 from driver_rig import DriverRig, LoopbackDialer
 
-from tunflow.io.dialers import make_dialer
-from tunflow.proxies.link import ShadowsocksServer
+from tunflow.outbound.dialers import make_dialer
+from tunflow.protocols.link import ShadowsocksServer
 from tunflow.wire import tcp
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
 
@@ -209,7 +209,7 @@ def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tunflow.io.sockets.socket.SocketType", none_left)
+        patched.setattr("tunflow.loop.sockets.socket.SocketType", none_left)
         bench.send(SYN, seq=0)
         bench.until(lambda: bench.lines)
     assert bench.card.read(10) == []
@@ -262,7 +262,7 @@ def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
 
 
 def test_a_flow_that_lasts_is_kept_alive(bench, monkeypatch):
-    monkeypatch.setattr("tunflow.io.driver.SETTLED_AFTER", 0.01)
+    monkeypatch.setattr("tunflow.dataplane.driver.SETTLED_AFTER", 0.01)
     bench.establish()
     (relay,) = bench.driver.relays
     bench.until(lambda: relay._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))

@@ -10,19 +10,19 @@ import time
 
 import pytest
 
+from tunflow.dataplane.driver import Driver, NameService
+from tunflow.dataplane.udp.client_socket import CarriedFlow
+from tunflow.dataplane.udp.relay import UDP_SEGMENT, UDPRelay
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import BlockDialer, DirectDialer, make_dialer
-from tunflow.io.driver import Driver, NameService
-from tunflow.io.reactor import Reactor
-from tunflow.io.udp_flows import CarriedFlow
-from tunflow.io.udp_relay import UDP_SEGMENT, UDPRelay
-from tunflow.proxies.link import ShadowsocksServer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import BlockDialer, DirectDialer, make_dialer
+from tunflow.protocols.link import ShadowsocksServer
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
 from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum

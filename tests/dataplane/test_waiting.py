@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from tunflow.io.reactor import Reactor
-from tunflow.io.waiting import FEW, LONG, MOMENT, SHORT, Waiting
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.waiting import FEW, LONG, MOMENT, SHORT, Waiting
 
 EVENT = [(5, 1)]
 CALL = 1e-6

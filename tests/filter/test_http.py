@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.filter.http import ALL, LARGEST_HEAD, Ambiguous, HTTPRequests
+from tunflow.sniff.http import ALL, LARGEST_HEAD, Ambiguous, HTTPRequests
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: one.example\r\n\r\n"
 POST = b"POST /up HTTP/1.1\r\nHost: Two.Example.:8080\r\nContent-Length: 5\r\n\r\nhello"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tunflow.errors import BadPacket
-from tunflow.filter.first_bytes import FirstBytes, sniff_untrusted
-from tunflow.filter.http import RequestHead, parse_request_untrusted
+from tunflow.sniff.first_bytes import FirstBytes, sniff_untrusted
+from tunflow.sniff.http import RequestHead, parse_request_untrusted
 
 REQUEST = b"GET /path?q HTTP/1.1\r\nUser-Agent: x\r\nHOST: Www.Example.com:8080\r\nAccept: */*\r\n\r\nbody"
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from hellos import client_hello
 from tunflow.errors import BadPacket
-from tunflow.filter.quic import InitialSniffer, expand_label
+from tunflow.sniff.quic import InitialSniffer, expand_label
 
 # RFC 9001 appendix A.2 and RFC 9369 appendix A.2: the same CRYPTO frame, 917 bytes of padding behind it.
 PAYLOAD = bytes.fromhex(

@@ -6,8 +6,8 @@ import pytest
 
 from hellos import client_hello, extension, records, server_name, vector
 from tunflow.errors import BadPacket
-from tunflow.filter.first_bytes import FirstBytes, sniff_untrusted
-from tunflow.filter.tls import ClientHello, host_name_untrusted, parse_message_untrusted, parse_records_untrusted
+from tunflow.sniff.first_bytes import FirstBytes, sniff_untrusted
+from tunflow.sniff.tls import ClientHello, host_name_untrusted, parse_message_untrusted, parse_records_untrusted
 
 
 def test_a_real_client_is_understood_byte_by_byte() -> None:

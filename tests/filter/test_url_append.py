@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.filter.http import Ambiguous
 from tunflow.filter.url_append import URLAppender
+from tunflow.sniff.http import Ambiguous
 
 TEXT = "&safe=active"
 STREAM = (

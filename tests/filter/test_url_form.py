@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunflow.filter.url_form import served_target, target_text, url_of
+from tunflow.sniff.url_form import served_target, target_text, url_of
 
 
 @pytest.mark.parametrize(

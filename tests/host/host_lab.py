@@ -9,7 +9,7 @@ from ipaddress import ip_interface
 
 from tun_lab import net_namespace
 
-from tunflow.host.settings import HostSettings
+from tunflow.host.network.settings import HostSettings
 
 ADDRESSES = (ip_interface("198.18.0.1/30"), ip_interface("fd74:756e:666c:6f77::1/126"))
 SETTINGS = HostSettings(addresses=ADDRESSES)

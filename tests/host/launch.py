@@ -6,10 +6,10 @@ import select
 import sys
 
 from tunflow.errors import LocalError
-from tunflow.host.exit_result import leave
 from tunflow.host.fd import from_fd
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.program import Program
+from tunflow.host.program.exit_result import leave
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.host.program.program import Program
 
 
 def main(argv: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.host.command import CommandNotExecutable, CommandNotFound, execute, find
+from tunflow.host.program.command import CommandNotExecutable, CommandNotFound, execute, find
 
 
 def _program(path: Path, mode: int = 0o755, text: str = "#!/bin/sh\nexit 5\n") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tunflow.host.exit_result import ExitResult, leave
+from tunflow.host.program.exit_result import ExitResult, leave
 
 
 def _wait_status(run: Callable[[], None]) -> int:

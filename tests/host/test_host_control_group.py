@@ -14,9 +14,9 @@ from host_lab import SETTINGS, host, snapshot
 from witness import Witness, witnessed
 
 from tunflow.errors import LocalError
-from tunflow.host.control_group import ControlGroup, mount_point
-from tunflow.host.network import HostNetwork
-from tunflow.host.settings import AppScope, HostSettings
+from tunflow.host.network.network import HostNetwork
+from tunflow.host.network.settings import AppScope, HostSettings
+from tunflow.host.owner.control_group import ControlGroup, mount_point
 
 HYBRID = """\
 35 25 0:30 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755

@@ -20,10 +20,12 @@ import pytest
 from host_lab import SETTINGS, host, run, snapshot
 
 from tunflow.errors import LocalError
-from tunflow.host import files, firewall, network, resolver_file, state_file, sysctls
-from tunflow.host.netlink import RouteSocket
-from tunflow.host.network import HostNetwork, undo_recorded
-from tunflow.host.settings import HostDNS
+from tunflow.host import files
+from tunflow.host.netlink.socket import RouteSocket
+from tunflow.host.network import firewall, network, state_file, sysctls
+from tunflow.host.network.network import HostNetwork, undo_recorded
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.resolvers import resolver_file
 from tunflow.host.tun import TunDevice
 
 T = TypeVar("T")

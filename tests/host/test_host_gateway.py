@@ -12,8 +12,8 @@ from host_lab import SETTINGS, host, run, snapshot
 from tun_lab import wait_readable
 
 from tunflow.errors import LocalError
-from tunflow.host import sysctls
-from tunflow.host.network import HostNetwork
+from tunflow.host.network import sysctls
+from tunflow.host.network.network import HostNetwork
 from tunflow.wire import ipv4, ipv6, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 

@@ -17,9 +17,9 @@ from host_lab import SETTINGS, run
 from tun_lab import wait_readable
 from witness import Witness, witnessed
 
-from tunflow.host import firewall, network
-from tunflow.host.network import HostNetwork
-from tunflow.host.settings import MARK, HostDNS
+from tunflow.host.network import firewall, network
+from tunflow.host.network.network import HostNetwork
+from tunflow.host.network.settings import MARK, HostDNS
 
 SO_BINDTODEVICE, SO_MARK = 25, 36
 SERVER = "203.0.113.5"

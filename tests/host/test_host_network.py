@@ -10,7 +10,7 @@ import pytest
 from host_lab import ADDRESSES, SETTINGS, host, run, snapshot, way
 
 from tunflow.errors import LocalError
-from tunflow.host.network import HostNetwork, undo_recorded
+from tunflow.host.network.network import HostNetwork, undo_recorded
 
 WITH_ALL = replace(
     SETTINGS,

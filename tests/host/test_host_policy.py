@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.host import firewall
-from tunflow.host.links import Link, inside_links
-from tunflow.host.netlink import RTN_UNICAST
-from tunflow.host.policy_routes import Surroundings, attached_networks, is_private, plan_routes, plan_rules, vpn_servers
-from tunflow.host.routes import THROW, UNREACHABLE, Route, Way
-from tunflow.host.settings import HostDNS, HostSettings
+from tunflow.host.netlink.links import Link, inside_links
+from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way
+from tunflow.host.netlink.socket import RTN_UNICAST
+from tunflow.host.network import firewall
+from tunflow.host.network.policy_routes import (
+    Surroundings,
+    attached_networks,
+    is_private,
+    plan_routes,
+    plan_rules,
+    vpn_servers,
+)
+from tunflow.host.network.settings import HostDNS, HostSettings
 
 ETH0, ETH1, DOCKER, WG, TUN = 2, 3, 4, 5, 9
 SETTINGS = HostSettings(addresses=(ip_interface("198.18.0.1/30"), ip_interface("fd74::1/126")))

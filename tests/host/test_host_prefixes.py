@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunflow.host.prefixes import covered
-from tunflow.host.settings import EVERYTHING
+from tunflow.host.network.prefixes import covered
+from tunflow.host.network.settings import EVERYTHING
 
 
 def _networks() -> st.SearchStrategy[list[IPv4Network]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.host import resolver_file
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.resolvers import resolver_file
 from tunflow.host.syscalls import CLONE_NEWNS, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, mount, unmount, unshare
 
 DNS = HostDNS((ip_address("198.18.0.2"),))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.host import resolver_file, resolver_resolvconf, resolvers
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.resolvers import resolver_file, resolver_resolvconf, resolvers
 
 DNS = HostDNS((ip_address("198.18.0.2"), ip_address("fd00::2")))
 MANAGER = "call org.freedesktop.resolve1 /org/freedesktop/resolve1 org.freedesktop.resolve1.Manager"

@@ -16,8 +16,8 @@ from tunflow.errors import LocalError
 from tunflow.host.macos import network, utun
 from tunflow.host.macos.commands import Command
 from tunflow.host.macos.network import MacNetwork, undo_recorded
-from tunflow.host.settings import HostDNS, HostSettings
-from tunflow.host.system import open_network
+from tunflow.host.network.settings import HostDNS, HostSettings
+from tunflow.host.network.system import open_network
 from tunflow.wire import virtio_net
 
 SETTINGS = HostSettings(

@@ -10,9 +10,9 @@ import pytest
 from tun_lab import ip, net_namespace
 
 from tunflow.host.clock_watch import ClockWatch
-from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.route_query import RouteQuery
-from tunflow.host.uplinks import PathFinder, Uplinks
+from tunflow.host.netlink.monitor import NetworkMonitor
+from tunflow.host.netlink.route_query import RouteQuery
+from tunflow.host.network.uplinks import PathFinder, Uplinks
 
 FAR4, FAR6 = ip_address("192.0.2.9").packed, ip_address("2001:db8::9").packed
 WIRE4, WIRE6 = ip_address("10.1.0.1").packed, ip_address("fd01::1").packed

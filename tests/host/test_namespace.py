@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tunflow.host.namespace import explain_user_namespace, read_fact
+from tunflow.host.program.namespace import explain_user_namespace, read_fact
 
 
 def _explain(number: int, facts: dict[str, str] | None = None) -> str:

@@ -10,7 +10,7 @@ import pytest
 from host_lab import host, run
 from test_host_gateway import CLIENT, Client
 
-from tunflow.host.neighbours import Neighbours
+from tunflow.host.netlink.neighbours import Neighbours
 
 
 @pytest.fixture

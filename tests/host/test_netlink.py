@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tunflow.host.netlink import RouteSocket, attribute
+from tunflow.host.netlink.socket import RouteSocket, attribute
 
 
 @pytest.mark.parametrize(

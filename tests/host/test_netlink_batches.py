@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tun_lab import ip, net_namespace
 
-from tunflow.host.netlink import Request, RouteSocket, attribute, attributes
-from tunflow.host.routes import RTN_UNICAST, THROW, Way, has_foreign_routes, list_routes, set_table
+from tunflow.host.netlink.routes import RTN_UNICAST, THROW, Way, has_foreign_routes, list_routes, set_table
+from tunflow.host.netlink.socket import Request, RouteSocket, attribute, attributes
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 

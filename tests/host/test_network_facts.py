@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tunflow.host import network_facts
-from tunflow.host.uplinks import Uplink, Uplinks
+from tunflow.host.network import network_facts
+from tunflow.host.network.uplinks import Uplink, Uplinks
 from tunflow.providers.network_path import InterfaceType, PathStatus
 
 PYTHON = "/usr/bin/python3"

@@ -14,9 +14,9 @@ from bench.process_lookup import measure
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import ProcessInfo
-from tunflow.host.process import SCAN_CREDIT, ProcessTable
-from tunflow.host.socket_diag import SocketDiag, SocketFacts
-from tunflow.host.socket_owners import SocketOwners, open_owners
+from tunflow.host.netlink.socket_diag import SocketDiag, SocketFacts
+from tunflow.host.owner.process import SCAN_CREDIT, ProcessTable
+from tunflow.host.owner.socket_owners import SocketOwners, open_owners
 
 CLIENT, TARGET = endpoint("10.0.0.1", 1000), endpoint("192.0.2.1", 80)
 UID = os.getuid()

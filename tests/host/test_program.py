@@ -144,7 +144,8 @@ def test_the_resolver_is_the_tunnel(launcher: Launcher) -> None:
 
 def test_the_resolver_may_stay_the_hosts(home: Path) -> None:
     code = (
-        "from tunflow.host.private_network import PrivateNetwork; from tunflow.host.program import Program;"
+        "from tunflow.host.program.private_network import PrivateNetwork;"
+        "from tunflow.host.program.program import Program;"
         "program = Program.start(['cat', '/etc/resolv.conf'], network=PrivateNetwork(), nameserver=None);"
         "program.release(); program.result()"
     )

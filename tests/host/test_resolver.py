@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunflow.host.resolver import nsswitch_conf, resolv_conf
+from tunflow.host.program.resolver import nsswitch_conf, resolv_conf
 
 
 def test_the_only_nameserver_is_the_one_asked_for() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.host.settings import AppScope, HostDNS, HostSettings
-from tunflow.host.settings_text import from_json_untrusted, to_json
+from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
+from tunflow.host.network.settings_text import from_json_untrusted, to_json
 
 FULL = HostSettings(
     addresses=(ip_interface("198.18.0.1/30"), ip_interface("fd00::1/126")),

@@ -226,8 +226,8 @@ def test_a_terminal_that_hangs_up_reaches_the_program(launcher: Launcher, open_t
 
 _NOT_RELEASED = """
 import time
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.program import Program
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.host.program.program import Program
 program = Program.start(["sleep", "60"], network=PrivateNetwork(), nameserver=None)
 print("ready", program.pid, flush=True)
 time.sleep(60)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tunflow.endpoint import Endpoint, endpoint
-from tunflow.host.socket_diag import SocketDiag
+from tunflow.host.netlink.socket_diag import SocketDiag
 
 
 @pytest.fixture

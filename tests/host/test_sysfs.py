@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tunflow.host.sysfs import submounts
+from tunflow.host.program.sysfs import submounts
 
 # Shaped like /proc/self/mountinfo of Debian 12 (proc_pid_mountinfo(5)).
 _MOUNTS = """\

@@ -17,10 +17,10 @@ NO_CAPABILITY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 HIDE = 'mount -t tmpfs none {} && exec "$@"'
 STEPS = [
     "tunflow.control.server:ControlServer.start",
-    "tunflow.manager.engine:probe",
-    "tunflow.host.network:HostNetwork.apply",
-    "tunflow.manager.local_end:NetworkMonitor",
-    "tunflow.manager.engine:Engine._look",
+    "tunflow.tunnel.engine:probe",
+    "tunflow.host.network.network:HostNetwork.apply",
+    "tunflow.tunnel.local_end:NetworkMonitor",
+    "tunflow.tunnel.engine:Engine._look",
 ]
 """Each step of `HostNetwork.apply` has its test beside it: tests/host/test_host_failures.py."""
 

@@ -57,7 +57,7 @@ def test_packets_of_the_whole_host(system: System) -> None:
 
 TALK = """
 import asyncio, sys
-from tunflow.manager.tunnel_manager import TunnelProviderManager
+from tunflow.tunnel.tunnel_manager import TunnelProviderManager
 async def talk():
     manager = TunnelProviderManager("talk", sys.argv[1])
     manager.profile = manager.profile.model_copy(

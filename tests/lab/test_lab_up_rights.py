@@ -13,7 +13,7 @@ from bench.netlab.tunnel import shadowsocks_url
 from lab_system import DNS, System
 from lab_uplinks import until
 
-from tunflow.host.privileges import why_kept
+from tunflow.host.rights.privileges import why_kept
 
 pytestmark = pytest.mark.lab
 

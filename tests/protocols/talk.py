@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import StreamCodec
+from tunflow.protocols.codec import StreamCodec
 
 
 def said(codec: StreamCodec) -> bytes:

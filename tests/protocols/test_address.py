@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies import address
+from tunflow.protocols import address
 
 NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
 ENDPOINTS = st.builds(

@@ -3,14 +3,14 @@ from __future__ import annotations
 from talk import hear, said
 
 from tunflow.endpoint import Endpoint, endpoint
-from tunflow.proxies.chain import ChainedDatagrams, ChainedStream
-from tunflow.proxies.http_connect import HTTPConnectClient
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream, ServerStream
-from tunflow.proxies.socks.client4 import Socks4Client
-from tunflow.proxies.socks.client5 import Socks5Client, Socks5Datagrams
+from tunflow.protocols.chain import ChainedDatagrams, ChainedStream
+from tunflow.protocols.http.connect import HTTPConnectClient
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.stream import ClientStream, ServerStream
+from tunflow.protocols.socks.client4 import Socks4Client
+from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 
 METHOD = METHODS["aes-128-gcm"]
 KEY = master_key("test", METHOD.key_size)

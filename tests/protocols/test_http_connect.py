@@ -9,8 +9,8 @@ from talk import converse, hear, refusal_words
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.http_connect import HTTPConnectClient, basic
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.http.connect import HTTPConnectClient, basic
 
 NAME = Endpoint("example.com", 443)
 ASKED = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"

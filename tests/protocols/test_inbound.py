@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.http_connect import HTTPConnectClient, basic
-from tunflow.proxies.inbound import LONGEST_HEADER, Inbound, Wish, pac
-from tunflow.proxies.socks import socks5
-from tunflow.proxies.socks.client4 import Socks4Client
-from tunflow.proxies.socks.client5 import Socks5Client
-from tunflow.proxies.socks.socks5 import Credentials
+from tunflow.inbound.client_request import LONGEST_HEADER, Inbound, Wish, pac
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.http.connect import HTTPConnectClient, basic
+from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.client4 import Socks4Client
+from tunflow.protocols.socks.client5 import Socks5Client
+from tunflow.protocols.socks.socks5 import Credentials
 
 NAME = Endpoint("example.com", 443)
 ADDRESS = endpoint("192.0.2.1", 80)

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link import (
+from tunflow.protocols.link import (
     BlockServer,
     DirectServer,
     ShadowsocksServer,
     format_server,
     parse_server,
 )
-from tunflow.proxies.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.methods import METHODS
 
 SECRET = "S3CRET"
 KEY_16 = "AAECAwQFBgcICQoLDA0ODw=="

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link import (
+from tunflow.protocols.link import (
     HTTPServer,
     ShadowsocksServer,
     SocksServer,

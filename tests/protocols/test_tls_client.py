@@ -15,10 +15,10 @@ from talk import hear, said
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.chain import ChainedStream
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.http_connect import HTTPConnectClient
-from tunflow.proxies.tls import TLSClient
+from tunflow.protocols.chain import ChainedStream
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.http.connect import HTTPConnectClient
+from tunflow.protocols.transport.tls import TLSClient
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from hellos import extension, records, server_name
 from tunflow.endpoint import endpoint
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Door, Judge, ListUse
-from tunflow.filter.quic import CONNECTIONS
 from tunflow.flow import FlowInfo
 from tunflow.providers.content_filter import ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_verdicts import Action
 from tunflow.providers.filter_window import FilterWindow
+from tunflow.sniff.quic import CONNECTIONS
 
 LINES = ("blocked.example", "||site.example/bad/*", "0.0.0.0 exact.example", "203.0.113.5", "||ports.example:81^")
 

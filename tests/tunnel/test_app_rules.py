@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tunflow.flow import ProcessInfo
-from tunflow.manager.app_rules import asks_for_processes
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_file import parse
-from tunflow.manager.routing import make_routing
+from tunflow.profiles.file import parse
+from tunflow.profiles.profile import Profile
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Health
+from tunflow.tunnel.app_rules import asks_for_processes
+from tunflow.tunnel.routing import make_routing
 
 CURL = ProcessInfo(10, "/usr/bin/curl", "curl", 1000, "/user.slice/app")
 WGET = ProcessInfo(11, "/usr/bin/wget", "wget", 0, "/system.slice")

@@ -6,11 +6,11 @@ import pytest
 
 from tunflow.cli import main
 from tunflow.errors import LocalError
-from tunflow.manager.clash import link_of, parse_clash
-from tunflow.manager.profile_import import is_clash
-from tunflow.manager.profile_store import load_profile
-from tunflow.manager.yaml_lines import YAMLDocument
-from tunflow.proxies.link import parse_server
+from tunflow.profiles.imports.clash import link_of, parse_clash
+from tunflow.profiles.imports.importer import is_clash
+from tunflow.profiles.imports.yaml_lines import YAMLDocument
+from tunflow.profiles.store import load_profile
+from tunflow.protocols.link import parse_server
 
 CLASH = """\
 mixed-port: 7890

@@ -11,8 +11,8 @@ from tunflow.dns.chinadns import DOMESTIC, FOREIGN, ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
 from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig
 from tunflow.errors import LocalError
-from tunflow.manager.dns_plan import dns_config
-from tunflow.manager.profile_file import load
+from tunflow.profiles.file import load
+from tunflow.tunnel.dns_plan import dns_config
 
 HEAD = 'server = ["direct://"]\n[dns]\n'
 SPLIT = 'domestic = ["223.5.5.5"]\nforeign = ["tcp://8.8.8.8"]\n[dns.chinadns]\ncountry_networks = "cn.txt"\n'

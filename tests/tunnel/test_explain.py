@@ -13,8 +13,8 @@ from tunflow.cli import main
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.manager.explain import LookedUp, explain, parse_destination
-from tunflow.manager.profile_file import parse
+from tunflow.profiles.file import parse
+from tunflow.tunnel.explain import LookedUp, explain, parse_destination
 
 PROFILE = """\
 server = "ss://aes-256-gcm:SECRET@192.0.2.7:8388"

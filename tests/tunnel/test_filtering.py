@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.filter.judge import Ruling
 from tunflow.flow import FlowInfo
 from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.driver import Driver
-from tunflow.io.reactor import Reactor
-from tunflow.manager.filter_lists import system_zone
-from tunflow.manager.filtering import change
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_provider import make_provider
-from tunflow.manager.profile_store import load_profile
-from tunflow.manager.rule_data import DATA_VARIABLE
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import DirectDialer
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.provider import make_provider
+from tunflow.profiles.store import load_profile
 from tunflow.providers.filter_flow import FilterFlow
+from tunflow.tunnel.filter_lists import system_zone
+from tunflow.tunnel.filtering import change
+from tunflow.tunnel.rule_data import DATA_VARIABLE
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_list_that_was_never_fetched_lets_nothing_through(driver, profile, tmp
 
 
 def test_counts_are_written_each_minute_also_when_nothing_happens_any_more(driver, profile, tmp_path, monkeypatch):
-    monkeypatch.setattr("tunflow.manager.filtering.COUNTED", 0.01)
+    monkeypatch.setattr("tunflow.tunnel.filtering.COUNTED", 0.01)
     one = driver()
     filtering = change(one, profile('privacy = "counts"'), None, print)
     log, flow = tmp_path / "log", FilterFlow(FlowInfo("tcp", endpoint("192.0.2.1", 1), endpoint("192.0.2.2", 80), None))

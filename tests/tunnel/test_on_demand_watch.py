@@ -10,14 +10,14 @@ from threading import Thread
 import pytest
 
 from tunflow.errors import LocalError, RemoteError
-from tunflow.io.sockets import SocketOptions
-from tunflow.manager import web_probe
-from tunflow.manager.on_demand import RETRY_AT_FIRST, OnDemand
-from tunflow.manager.profile_file import parse
-from tunflow.manager.profile_on_demand import OnDemandRuleSection
-from tunflow.manager.server_names import ServerNames
+from tunflow.loop.sockets import SocketOptions
+from tunflow.profiles.file import parse
+from tunflow.profiles.sections.on_demand import OnDemandRuleSection
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 from tunflow.providers.on_demand import OnDemandRuleConnect, OnDemandRuleDisconnect, Probe, Question
+from tunflow.tunnel import web_probe
+from tunflow.tunnel.on_demand_rules import RETRY_AT_FIRST, OnDemand
+from tunflow.tunnel.server_names import ServerNames
 
 RULES = (
     OnDemandRuleDisconnect(ssid_match=("Home",)),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.manager import profile_file
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_store import ProfileStore, directories
+from tunflow.profiles import file as profile_file
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.store import ProfileStore, directories
 
 LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
 """Published in SIP002."""

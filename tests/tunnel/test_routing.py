@@ -9,15 +9,15 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from tunflow.dataplane.decision import Refuse
 from tunflow.errors import LocalError
-from tunflow.io.dialers import BlockDialer, DirectDialer, ProxyDialer
-from tunflow.io.policy import Refuse
-from tunflow.manager.profile_file import load, parse
-from tunflow.manager.routing import make_routing
-from tunflow.manager.rule_data import DATA_VARIABLE, Countries, directories, networks, rule_set_path
+from tunflow.outbound.dialers import BlockDialer, DirectDialer, ProxyDialer
+from tunflow.profiles.file import load, parse
 from tunflow.rules.conditions import Facts
 from tunflow.rules.groups import Health
 from tunflow.rules.table import Verdict
+from tunflow.tunnel.routing import make_routing
+from tunflow.tunnel.rule_data import DATA_VARIABLE, Countries, directories, networks, rule_set_path
 
 APNIC = Path(__file__).parent.parent / "vectors" / "delegated-apnic-20210715.txt.xz"
 LINK = "ss://aes-256-gcm:secret@192.0.2.7:8388"

@@ -10,10 +10,10 @@ import pytest
 
 from tunflow.cli import main
 from tunflow.errors import RemoteError
-from tunflow.manager.fetch import Answer
-from tunflow.manager.profile_file import parse
-from tunflow.manager.rule_data import DATA_VARIABLE, Countries, rule_set_path
-from tunflow.manager.rule_update import registry_source, rule_set_sources, update
+from tunflow.profiles.file import parse
+from tunflow.profiles.imports.fetch import Answer
+from tunflow.tunnel.rule_data import DATA_VARIABLE, Countries, rule_set_path
+from tunflow.tunnel.rule_update import registry_source, rule_set_sources, update
 
 HEAD = b"2|apnic|20210715|2|19830613|20210714|+1000\n"
 

@@ -13,10 +13,10 @@ from threading import Thread
 import pytest
 
 from tunflow.errors import BadPacket, LocalError, RemoteError
-from tunflow.manager.fetch import fetch
-from tunflow.manager.profile_import import import_profile, read_source
-from tunflow.manager.subscription import name_from, server_list_untrusted
-from tunflow.proxies.link import ShadowsocksServer, parse_server
+from tunflow.profiles.imports.fetch import fetch
+from tunflow.profiles.imports.importer import import_profile, read_source
+from tunflow.profiles.imports.subscription import name_from, server_list_untrusted
+from tunflow.protocols.link import ShadowsocksServer, parse_server
 
 LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
 PLUGIN = "ss://cmM0LW1kNTpwYXNzd2Q@192.168.100.1:8888/?plugin=obfs-local%3Bobfs%3Dhttp#Example2"

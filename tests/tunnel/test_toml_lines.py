@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, strategies
 
-from tunflow.manager.toml_lines import Key, lines_of
+from tunflow.profiles.toml_lines import Key, lines_of
 
 DOCUMENT = """\
 # comment

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunflow.manager import last_end
-from tunflow.manager.last_end import LastEnd
-from tunflow.manager.profile_store import ProfileStore
-from tunflow.manager.tunnel_manager import RoutingMethod, TunnelManager, TunnelProviderManager
-from tunflow.manager.vpn_error import VPNConnectionErrorCode, VPNError, VPNErrorCode
+from tunflow.profiles.store import ProfileStore
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.network_path import InterfaceType
 from tunflow.providers.on_demand import (
@@ -22,6 +18,10 @@ from tunflow.providers.on_demand import (
     OnDemandRuleEvaluateConnection,
 )
 from tunflow.providers.status import ConnectionStatus
+from tunflow.tunnel import last_end
+from tunflow.tunnel.last_end import LastEnd
+from tunflow.tunnel.tunnel_manager import RoutingMethod, TunnelManager, TunnelProviderManager
+from tunflow.tunnel.vpn_error import VPNConnectionErrorCode, VPNError, VPNErrorCode
 
 LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
 

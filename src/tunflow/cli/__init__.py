@@ -87,67 +87,67 @@ def _perform(options: argparse.Namespace) -> int:
     """Run the command that was named; the imports of the others are nobody's to wait for."""
     # ruff: noqa: PLC0415
     if options.name == "run" and options.provider is not None:
-        from tunflow.commands.run_provider import run_provider
+        from tunflow.cli.run_provider import run_provider
 
         return run_provider(options)
     if options.name == "run":
-        from tunflow.commands.run import run
+        from tunflow.cli.run import run
 
         return run(options)
     if options.name == "attach":
-        from tunflow.commands.attach import attach
+        from tunflow.cli.attach import attach
 
         return attach(options)
     if options.name == "serve":
-        from tunflow.commands.serve import serve
+        from tunflow.cli.serve import serve
 
         url = options.url or os.environ.get("TUNFLOW_SERVER")
         if url is None:
             raise LocalError("no link given: tunflow serve ss://METHOD:PASSWORD@HOST:PORT, or set TUNFLOW_SERVER")
         if url.lower().startswith("shadowvpn:"):
-            from tunflow.commands.serve_shadowvpn import serve_shadowvpn
+            from tunflow.cli.serve_shadowvpn import serve_shadowvpn
 
             return serve_shadowvpn(url, options.masquerade)
         if options.masquerade:
             raise LocalError("--masquerade goes with a shadowvpn:// link")
         return serve(url)
     if options.name == "filter":
-        from tunflow.commands.filter import filter_command
+        from tunflow.cli.filter import filter_command
 
         return filter_command(options)
     if options.name == "listen":
-        from tunflow.commands.listen import listen
+        from tunflow.cli.listen import listen
 
         return listen(options)
     if options.name == "profile":
-        from tunflow.commands.profile import profile
+        from tunflow.cli.profile import profile
 
         return profile(options)
     if options.name == "service":
-        from tunflow.commands.service import service
+        from tunflow.cli.service import service
 
         return service(options)
     if options.name == "exec":
-        from tunflow.commands.exec import run_in_group
+        from tunflow.cli.exec import run_in_group
 
         run_in_group(options)
     if options.name in {"up", "down", "status", "reload", "logs"}:
-        from tunflow.commands import up
+        from tunflow.cli import up
 
         return int(getattr(up, options.name)(options))
     if options.name == "rules":
-        from tunflow.commands.rules import rules
+        from tunflow.cli.rules import rules
 
         return rules(options)
     if options.name == "groups":
-        from tunflow.commands.groups import groups
+        from tunflow.cli.groups import groups
 
         return groups(options)
     if options.name == "explain":
-        from tunflow.commands.explain import explain
+        from tunflow.cli.explain import explain
 
         return explain(options)
-    from tunflow.commands.demo import demo
+    from tunflow.cli.demo import demo
 
     return demo(as_json=options.json)
 
@@ -245,21 +245,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_rules(commands: Any) -> None:
-    from tunflow.commands.filter_arguments import add_command
-    from tunflow.commands.rule_arguments import add_commands
+    from tunflow.cli.filter_arguments import add_command
+    from tunflow.cli.rule_arguments import add_commands
 
     add_commands(commands)
     add_command(commands)
 
 
 def _add_profile(parser: argparse.ArgumentParser) -> None:
-    from tunflow.commands.profile_arguments import add_arguments
+    from tunflow.cli.profile_arguments import add_arguments
 
     add_arguments(parser)
 
 
 def _add_system_commands(commands: Any) -> None:
-    from tunflow.commands.system_arguments import add_commands
+    from tunflow.cli.system_arguments import add_commands
 
     add_commands(commands, SERVER_HELP, DNS_HELP)
 

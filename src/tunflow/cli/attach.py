@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from tunflow.commands.flows import dialer_of, finish, make_driver, with_pcap
-from tunflow.commands.saying import say
-from tunflow.commands.serve import stop_on_signals
+from tunflow.cli.flows import dialer_of, finish, make_driver, with_pcap
+from tunflow.cli.saying import say
+from tunflow.cli.serve import stop_on_signals
 from tunflow.device import Device
 from tunflow.host.fd import from_fd
 from tunflow.host.tun import TunDevice
-from tunflow.io.reactor import Reactor
+from tunflow.loop.reactor import Reactor
 
 
 def attach(options: argparse.Namespace) -> int:

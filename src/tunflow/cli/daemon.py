@@ -13,40 +13,40 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunflow.commands.flows import make_driver
-from tunflow.commands.instructions import Instructions
-from tunflow.commands.requests import Ending, Requests
-from tunflow.commands.rights import Rights
-from tunflow.commands.saying import say
-from tunflow.commands.system_names import parse_dns, serve_names
+from tunflow.cli.flows import make_driver
+from tunflow.cli.instructions import Instructions
+from tunflow.cli.requests import Ending, Requests
+from tunflow.cli.rights import Rights
+from tunflow.cli.saying import say
+from tunflow.cli.system_names import parse_dns, serve_names
 from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event
 from tunflow.control.server import ControlServer
+from tunflow.dataplane.driver import Driver
 from tunflow.device import Device
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
-from tunflow.host.neighbours import Neighbours
-from tunflow.host.outer_resolvers import OuterResolvers
-from tunflow.host.privileges import require_net_admin
+from tunflow.host.netlink.neighbours import Neighbours
+from tunflow.host.resolvers.outer_resolvers import OuterResolvers
+from tunflow.host.rights.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
 from tunflow.host.service_manager import ServiceManager
-from tunflow.io.dialers import Dialer
-from tunflow.io.driver import Driver
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.manager.last_end import LastEnd, LastEndFile, code_of
-from tunflow.manager.local_end import Equipment
-from tunflow.manager.plan import Plan, make_plan
-from tunflow.manager.tunnel import Tunnel
-from tunflow.manager.vpn_error import VPNConnectionErrorCode
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialers import Dialer
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.last_end import LastEnd, LastEndFile, code_of
+from tunflow.tunnel.local_end import Equipment
+from tunflow.tunnel.plan import Plan, make_plan
+from tunflow.tunnel.tunnel import Tunnel
+from tunflow.tunnel.vpn_error import VPNConnectionErrorCode
 
 if TYPE_CHECKING:
-    from tunflow.io.hosting.watchdog import Watchdog
-    from tunflow.manager.filtering import Filtering
+    from tunflow.hosting.watchdog import Watchdog
+    from tunflow.tunnel.filtering import Filtering
 
 
 def serve_foreground(instructions: Instructions) -> int:
@@ -224,7 +224,7 @@ class Daemon:
         """The plan's. Raises LocalError."""
         if not self._plan.profile.on_demand.enabled:
             return self._make_engine(self._plan)
-        from tunflow.manager.demanded import DemandedTunnel  # noqa: PLC0415
+        from tunflow.tunnel.on_demand import DemandedTunnel  # noqa: PLC0415
 
         return DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
 
@@ -238,10 +238,10 @@ class Daemon:
             self._status_changed,
         )
         if plan.profile.provider is not None:
-            from tunflow.manager.provider_engine import ProviderEngine  # noqa: PLC0415
+            from tunflow.tunnel.provider_engine import ProviderEngine  # noqa: PLC0415
 
             return ProviderEngine(plan, equipment, self._reactor, self._instructions.options)
-        from tunflow.manager.engine import Engine  # noqa: PLC0415
+        from tunflow.tunnel.engine import Engine  # noqa: PLC0415
 
         return Engine(plan, equipment, self._rights.groups, takes_over=self._rights.takes_over())
 
@@ -257,7 +257,7 @@ class Daemon:
         driver.find_hardware = self._neighbours.find if plan.host.gateways else None
         if plan.profile.filter is None and self._filtering is None:
             return
-        from tunflow.manager.filtering import change  # noqa: PLC0415
+        from tunflow.tunnel.filtering import change  # noqa: PLC0415
 
         self._filtering = change(driver, plan.profile, self._filtering, self._say, self._rights.open_file)
         is_own = self._filtering is not None and self._filtering.life is not None
@@ -265,6 +265,6 @@ class Daemon:
             self._watch()
 
     def _watch(self) -> None:
-        from tunflow.io.hosting.watchdog import Watchdog  # noqa: PLC0415
+        from tunflow.hosting.watchdog import Watchdog  # noqa: PLC0415
 
         self._watchdog = Watchdog(self._reactor, self._say)

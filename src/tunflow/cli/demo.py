@@ -9,8 +9,8 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from tunflow.commands.flows import SERVER_VARIABLE
-from tunflow.commands.saying import say
+from tunflow.cli.flows import SERVER_VARIABLE
+from tunflow.cli.saying import say
 from tunflow.demo.children import Child
 from tunflow.demo.client import NEW_CONNECTIONS, Plan
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
@@ -19,7 +19,7 @@ from tunflow.demo.report import Report, make_report
 from tunflow.demo.servers import ECHO_PORT, HTTP_PORT, be_server, be_site
 from tunflow.demo.session import DemoError, Session
 from tunflow.demo.site import Ports
-from tunflow.proxies import link
+from tunflow.protocols import link
 
 METHOD = "aes-256-gcm"
 

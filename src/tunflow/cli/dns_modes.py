@@ -1,4 +1,4 @@
-"""`--dns MODE`: what it may say, beside the small forwarder's modes (`commands.flows.name_service`).
+"""`--dns MODE`: what it may say, beside the small forwarder's modes (`cli.flows.name_service`).
 
 fake                      fake addresses; what needs a real one is looked up over TCP through the server
 fake,RESOLVER             the same with a resolver of your own
@@ -19,11 +19,11 @@ from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.names.name_server import DialerFor, NameServer
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.names.name_server import DialerFor, NameServer
+from tunflow.outbound.dialers import Dialer, DirectDialer
 
 DEFAULT_RESOLVER = "tcp://1.1.1.1"
 

@@ -6,10 +6,10 @@ import argparse
 import os
 from typing import NoReturn
 
-from tunflow.commands.up import request
+from tunflow.cli.up import request
 from tunflow.errors import LocalError
-from tunflow.host import command, mounts
-from tunflow.host.control_group import ControlGroup
+from tunflow.host.owner.control_group import ControlGroup
+from tunflow.host.program import command, mounts
 from tunflow.host.runtime import RuntimeDirectory
 from tunflow.host.syscalls import CLONE_NEWNS, unshare
 

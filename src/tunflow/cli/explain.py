@@ -7,13 +7,13 @@ import json
 from dataclasses import asdict
 from ipaddress import ip_address
 
-from tunflow.commands.name_lookup import look_up
-from tunflow.commands.saying import say
+from tunflow.cli.name_lookup import look_up
+from tunflow.cli.saying import say
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.manager.explain import Explanation, parse_destination
-from tunflow.manager.explain import explain as explain_flow
-from tunflow.manager.profile_store import load_profile
+from tunflow.profiles.store import load_profile
+from tunflow.tunnel.explain import Explanation, parse_destination
+from tunflow.tunnel.explain import explain as explain_flow
 
 
 def explain(options: argparse.Namespace) -> int:

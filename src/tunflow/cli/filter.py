@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from tunflow.commands.filter_profile import profile_in_use
-from tunflow.commands.saying import say
+from tunflow.cli.filter_profile import profile_in_use
+from tunflow.cli.saying import say
 from tunflow.errors import LocalError
-from tunflow.filter.http import Request
 from tunflow.filter.judge import PASSES, Door, Judge, ListUse, Ruling, Subject, host_text
 from tunflow.filter.safe_search import safe_host
-from tunflow.filter.url_form import target_text
 from tunflow.flow import TCP, ProcessInfo
-from tunflow.host.neighbours import Neighbours
-from tunflow.manager import filter_lists, rule_data
-from tunflow.manager.filtering import log_path
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_filter import FilterSection, hardware_address
-from tunflow.manager.profile_store import load_profile
-from tunflow.manager.rule_update import update
+from tunflow.host.netlink.neighbours import Neighbours
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.filter import FilterSection, hardware_address
+from tunflow.profiles.store import load_profile
+from tunflow.sniff.http import Request
+from tunflow.sniff.url_form import target_text
+from tunflow.tunnel import filter_lists, rule_data
+from tunflow.tunnel.filtering import log_path
+from tunflow.tunnel.rule_update import update
 
 LOOK_AGAIN = 0.25
 """Seconds between two looks at a log that is followed."""

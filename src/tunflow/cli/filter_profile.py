@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunflow.control.client import NotRunning, Unanswered, ask
 from tunflow.errors import LocalError
 from tunflow.host.runtime import RuntimeDirectory
-from tunflow.manager.profile_store import ProfileStore
+from tunflow.profiles.store import ProfileStore
 
 
 def profile_in_use(store: ProfileStore | None = None) -> str:

@@ -11,18 +11,18 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
-from tunflow.commands.saying import say
+from tunflow.cli.saying import say
+from tunflow.dataplane.decision import Policy
+from tunflow.dataplane.driver import Driver, NameService
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.host.pcap_tee import PcapTee
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, make_dialer
-from tunflow.io.driver import Driver, NameService
-from tunflow.io.policy import Policy
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import UNMARKED, SocketOptions
-from tunflow.proxies.link import parse_server
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.outbound.dialers import Dialer, make_dialer
+from tunflow.protocols.link import parse_server
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 

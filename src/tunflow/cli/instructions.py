@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tunflow.errors import LocalError
 
 if TYPE_CHECKING:
-    from tunflow.manager.profile import Profile
+    from tunflow.profiles.profile import Profile
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 _LISTS = ("servers", "gateways")
@@ -90,8 +90,8 @@ class Instructions:
 
     def make_profile(self) -> Profile:
         """The profile with what the command line says otherwise. Raises LocalError with file, line and key."""
-        from tunflow.manager import profile_store  # noqa: PLC0415
-        from tunflow.manager.profile import Profile  # noqa: PLC0415
+        from tunflow.profiles import store as profile_store  # noqa: PLC0415
+        from tunflow.profiles.profile import Profile  # noqa: PLC0415
 
         if self.text is not None:
             profile = profile_store.parse_text(self.text, self.profile or "profile")
@@ -122,7 +122,7 @@ class Instructions:
 
 def _way_out(servers: tuple[str, ...]) -> dict[str, Any]:
     """What `--server` makes of a profile. Raises LocalError."""
-    from tunflow.manager.shadowvpn_profile import is_shadowvpn, provider_of  # noqa: PLC0415
+    from tunflow.profiles.imports.shadowvpn import is_shadowvpn, provider_of  # noqa: PLC0415
 
     if any(map(is_shadowvpn, servers)):
         if len(servers) > 1:

@@ -7,12 +7,12 @@ import os
 import re
 from ipaddress import ip_address
 
-from tunflow.commands.flows import dialer_of
-from tunflow.commands.serve import log_line, stop_on_signals
+from tunflow.cli.flows import dialer_of
+from tunflow.cli.serve import log_line, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.budget import raise_limit
-from tunflow.io.serving.listen import ListenServer
+from tunflow.inbound.budget import raise_limit
+from tunflow.inbound.listen import ListenServer
+from tunflow.loop.reactor import Reactor
 
 DEFAULT = "127.0.0.1:1080"
 USER_VARIABLE = "TUNFLOW_LISTEN_USER"

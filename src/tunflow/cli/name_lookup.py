@@ -8,19 +8,19 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from tunflow.commands.dns_modes import dns_config, name_server
-from tunflow.commands.flows import name_service
-from tunflow.commands.routed import Routed, route
+from tunflow.cli.dns_modes import dns_config, name_server
+from tunflow.cli.flows import name_service
+from tunflow.cli.routed import Routed, route
 from tunflow.dns.config import SERVERS, DNSConfig, Group
 from tunflow.dns.resolver import Lookup, Plan
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import parse_upstream
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import UNMARKED, SocketOptions
-from tunflow.manager.explain import LookedUp
-from tunflow.manager.profile import Profile
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.outbound.dialers import Dialer
+from tunflow.profiles.profile import Profile
+from tunflow.tunnel.explain import LookedUp
 
 PATIENCE = 12.0
 """Seconds for both kinds of addresses."""

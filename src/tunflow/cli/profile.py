@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunflow.commands.flows import SERVER_VARIABLE
-from tunflow.commands.saying import say
+from tunflow.cli.flows import SERVER_VARIABLE
+from tunflow.cli.saying import say
 from tunflow.errors import LocalError
-from tunflow.manager import profile_file
-from tunflow.manager.profile import Profile, is_profile_name
-from tunflow.manager.profile_import import import_profile, read_source
-from tunflow.manager.profile_store import ProfileStore
-from tunflow.manager.redaction import redacted, redacted_link
-from tunflow.manager.subscription import name_of
+from tunflow.profiles import file as profile_file
+from tunflow.profiles.imports.importer import import_profile, read_source
+from tunflow.profiles.imports.subscription import name_of
+from tunflow.profiles.profile import Profile, is_profile_name
+from tunflow.profiles.redaction import redacted, redacted_link
+from tunflow.profiles.store import ProfileStore
 
 MOST_TOLD = 20
 """Entries that were skipped, by the line."""

@@ -8,14 +8,14 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tunflow.commands.instructions import Instructions
-from tunflow.commands.rights import Rights
-from tunflow.commands.system_names import parse_dns
+from tunflow.cli.instructions import Instructions
+from tunflow.cli.rights import Rights
+from tunflow.cli.system_names import parse_dns
 from tunflow.control.messages import Request
 from tunflow.errors import LocalError, RemoteError
-from tunflow.manager.plan import make_plan
-from tunflow.manager.tunnel import Tunnel
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.plan import make_plan
+from tunflow.tunnel.tunnel import Tunnel
 
 
 class Ending:

@@ -14,17 +14,17 @@ from pathlib import Path
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.host import privileges
-from tunflow.host.helper import HelperNetwork
-from tunflow.host.open_file import open_file
-from tunflow.host.process import ProcessTable
+from tunflow.host.netlink.socket_diag import SocketDiag
+from tunflow.host.network.helper import HelperNetwork
+from tunflow.host.network.system import Network, open_network
+from tunflow.host.owner.process import ProcessTable
+from tunflow.host.owner.socket_owners import open_owners
+from tunflow.host.rights import privileges
+from tunflow.host.rights.open_file import open_file
 from tunflow.host.runtime import RuntimeDirectory
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import open_owners
-from tunflow.host.system import Network, open_network
-from tunflow.manager.app_groups import AppGroups
-from tunflow.manager.plan import Plan
-from tunflow.manager.rule_data import DATA_VARIABLE, directories
+from tunflow.tunnel.app_groups import AppGroups
+from tunflow.tunnel.plan import Plan
+from tunflow.tunnel.rule_data import DATA_VARIABLE, directories
 
 
 class Rights:
@@ -60,7 +60,7 @@ class Rights:
         return found
 
     def open_file(self, path: Path, append: bool) -> int:
-        """See `host.open_file`. Raises OSError, LocalError."""
+        """See `host.rights.open_file`. Raises OSError, LocalError."""
         return self._helper.open_file(path, append) if self._helper is not None else open_file(path, append)
 
     def find_process(self, protocol: str, client: Endpoint, target: Endpoint) -> ProcessInfo | None:

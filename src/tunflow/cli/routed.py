@@ -5,21 +5,21 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from tunflow.commands.saying import say
+from tunflow.cli.saying import say
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.dns.config import DNSConfig
-from tunflow.host.process import ProcessTable
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import open_owners
-from tunflow.io.dialers import Dialer
-from tunflow.io.driver import Driver
-from tunflow.io.rule_policy import RulePolicy
-from tunflow.manager.app_rules import asks_for_processes
-from tunflow.manager.dns_plan import dns_config
-from tunflow.manager.filtering import Filtering
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_store import load_profile
-from tunflow.manager.routing import default_dialer, make_routing
+from tunflow.host.netlink.socket_diag import SocketDiag
+from tunflow.host.owner.process import ProcessTable
+from tunflow.host.owner.socket_owners import open_owners
+from tunflow.outbound.dialers import Dialer
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.store import load_profile
 from tunflow.rules.groups import Health
+from tunflow.tunnel.app_rules import asks_for_processes
+from tunflow.tunnel.dns_plan import dns_config
+from tunflow.tunnel.filtering import Filtering
+from tunflow.tunnel.routing import default_dialer, make_routing
 
 
 class Routed(NamedTuple):

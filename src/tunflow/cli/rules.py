@@ -6,11 +6,11 @@ import argparse
 import json
 from dataclasses import asdict
 
-from tunflow.commands.saying import say
+from tunflow.cli.saying import say
 from tunflow.errors import LocalError
-from tunflow.manager import rule_data
-from tunflow.manager.profile_store import load_profile
-from tunflow.manager.rule_update import REGISTRIES, Outcome, registry_source, rule_set_sources, update
+from tunflow.profiles.store import load_profile
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.rule_update import REGISTRIES, Outcome, registry_source, rule_set_sources, update
 
 
 def rules(options: argparse.Namespace) -> int:

@@ -6,19 +6,19 @@ import argparse
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tunflow.commands.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
+from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
 from tunflow.errors import LocalError
-from tunflow.host.exit_result import leave
 from tunflow.host.fd import from_fd
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.program import Program
-from tunflow.io.reactor import READ, Reactor
+from tunflow.host.program.exit_result import leave
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.host.program.program import Program
+from tunflow.loop.reactor import READ, Reactor
 
 if TYPE_CHECKING:
-    from tunflow.commands.routed import Routed
+    from tunflow.cli.routed import Routed
+    from tunflow.dataplane.driver import Driver
     from tunflow.dns.config import DNSConfig
-    from tunflow.io.driver import Driver
-    from tunflow.manager.profile import Profile
+    from tunflow.profiles.profile import Profile
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         raise LocalError("--config configures a provider: name one with --provider")
     profile = _profile(options)
     if profile is not None and profile.provider is not None:
-        from tunflow.commands.run_provider import run_provider  # noqa: PLC0415 (asyncio, for those who need it)
+        from tunflow.cli.run_provider import run_provider  # noqa: PLC0415 (asyncio, for those who need it)
 
         run_provider(options, profile)
     network = PrivateNetwork()
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         elif dialer.wants_flow:
             _find_processes(driver, program.socket_diag_fd)
         if routed is not None and routed.filtering is not None and routed.filtering.life is not None:
-            from tunflow.commands.run_filter import serve_filtered  # noqa: PLC0415 (brings asyncio)
+            from tunflow.cli.run_filter import serve_filtered  # noqa: PLC0415 (brings asyncio)
 
             result = serve_filtered(reactor, driver, program, routed.filtering)
         else:
@@ -74,9 +74,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _find_processes(driver: Driver, socket_diag_fd: int) -> None:
     """Have flows know their programs; the descriptor asks about sockets in the program's network."""
-    from tunflow.host.process import ProcessTable  # noqa: PLC0415 (which few need)
-    from tunflow.host.socket_diag import SocketDiag  # noqa: PLC0415
-    from tunflow.host.socket_owners import open_owners  # noqa: PLC0415
+    from tunflow.host.netlink.socket_diag import SocketDiag  # noqa: PLC0415
+    from tunflow.host.owner.process import ProcessTable  # noqa: PLC0415 (which few need)
+    from tunflow.host.owner.socket_owners import open_owners  # noqa: PLC0415
 
     driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd), open_owners()).find
 
@@ -87,8 +87,8 @@ def _profile(options: argparse.Namespace) -> Profile | None:
         return None
     if options.server:
         raise LocalError("--profile names the servers; --server cannot be given too")
-    from tunflow.commands.saying import say  # noqa: PLC0415
-    from tunflow.manager.profile_store import load_profile  # noqa: PLC0415 (profiles need much that others do not)
+    from tunflow.cli.saying import say  # noqa: PLC0415
+    from tunflow.profiles.store import load_profile  # noqa: PLC0415 (profiles need much that others do not)
 
     return load_profile(options.profile, say)
 
@@ -97,7 +97,7 @@ def _routed(profile: Profile | None) -> Routed | None:
     """What a profile's rules decide. Raises LocalError."""
     if profile is None:
         return None
-    from tunflow.commands.routed import route  # noqa: PLC0415
+    from tunflow.cli.routed import route  # noqa: PLC0415
 
     return route(profile)
 
@@ -106,13 +106,13 @@ def _configured(mode: str) -> DNSConfig | None:
     """What `--dns` asks of the full name server, whose parts are loaded for who wants it only. Raises LocalError."""
     if not mode.startswith(("fake", "cache", "tls://", "https://", "tor")):
         return None
-    from tunflow.commands.dns_modes import dns_config  # noqa: PLC0415
+    from tunflow.cli.dns_modes import dns_config  # noqa: PLC0415
 
     return dns_config(mode)
 
 
 def _serve_names(driver: Driver, dns: DNSConfig, routed: Routed | None) -> None:
     """Have the driver's names answered as configured. Raises LocalError."""
-    from tunflow.commands.dns_modes import name_server  # noqa: PLC0415
+    from tunflow.cli.dns_modes import name_server  # noqa: PLC0415
 
     driver.name_server = name_server(driver, dns, routed.policy.dialer if routed else None)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from tunflow.commands.saying import say
-from tunflow.host.exit_result import ExitResult
-from tunflow.host.program import Program
-from tunflow.io.driver import Driver
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.watchdog import Watchdog
-from tunflow.io.reactor import READ, Reactor
-from tunflow.manager.filtering import Filtering
+from tunflow.cli.saying import say
+from tunflow.dataplane.driver import Driver
+from tunflow.host.program.exit_result import ExitResult
+from tunflow.host.program.program import Program
+from tunflow.hosting.watchdog import Watchdog
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import READ, Reactor
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.filtering import Filtering
 
 
 def serve_filtered(reactor: Reactor, driver: Driver, program: Program, filtering: Filtering) -> ExitResult:

@@ -9,34 +9,32 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from tunflow.commands.dns_modes import name_server
-from tunflow.commands.flows import EVERY_QUERY, dialer_of, finish, make_driver, with_pcap
-from tunflow.commands.provider_options import configuration_of, provider_class
-from tunflow.commands.saying import say
-from tunflow.commands.system_names import parse_dns
+from tunflow.cli.dns_modes import name_server
+from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, with_pcap
+from tunflow.cli.provider_options import configuration_of, provider_class
+from tunflow.cli.saying import say
+from tunflow.cli.system_names import parse_dns
+from tunflow.dataplane.driver import Driver, NameService
 from tunflow.dns.config import DNSConfig
 from tunflow.errors import LocalError
-from tunflow.host.exit_result import ExitResult, leave
 from tunflow.host.fd import from_fd
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.process import ProcessTable
-from tunflow.host.program import Program
-from tunflow.host.settle import Wanted, settle
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import open_owners
+from tunflow.host.netlink.socket_diag import SocketDiag
+from tunflow.host.owner.process import ProcessTable
+from tunflow.host.owner.socket_owners import open_owners
+from tunflow.host.program.change_network import Wanted, settle
+from tunflow.host.program.exit_result import ExitResult, leave
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.host.program.program import Program
 from tunflow.host.tun import TunDevice
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.driver import Driver, NameService
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.services import ProviderFailed
-from tunflow.io.hosting.session import ProviderSession, Surroundings
-from tunflow.io.hosting.watchdog import Watchdog
-from tunflow.io.reactor import READ, Reactor
-from tunflow.manager.filtering import Filtering
-from tunflow.manager.plan import Names
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_provider import made, make_provider
+from tunflow.hosting.services import ProviderFailed
+from tunflow.hosting.session import ProviderSession, Surroundings
+from tunflow.hosting.watchdog import Watchdog
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.provider import made, make_provider
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSProtocol
@@ -44,6 +42,8 @@ from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.provider import Provider
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
+from tunflow.tunnel.filtering import Filtering
+from tunflow.tunnel.plan import Names
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 

@@ -7,10 +7,10 @@ import signal
 import sys
 
 from tunflow.errors import LocalError
-from tunflow.io.reactor import READ, Reactor
-from tunflow.io.serving.budget import raise_limit
-from tunflow.io.serving.server import ShadowsocksServer
-from tunflow.proxies import link
+from tunflow.inbound.budget import raise_limit
+from tunflow.inbound.server import ShadowsocksServer
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.protocols import link
 
 
 def serve(url: str) -> int:

@@ -6,18 +6,18 @@ import socket
 from contextlib import ExitStack
 from ipaddress import ip_address
 
-from tunflow.commands.serve import log_line, stop_on_signals
+from tunflow.cli.serve import log_line, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.host.links import QUEUE
-from tunflow.host.masquerade import Masquerade
-from tunflow.host.netlink import RouteSocket
+from tunflow.host.netlink.links import QUEUE
+from tunflow.host.netlink.socket import RouteSocket
+from tunflow.host.network.masquerade import Masquerade
 from tunflow.host.tun import TunDevice
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.shadowvpn_server import ShadowVPNServer
-from tunflow.tunnels.shadowvpn.boxes import make_box
-from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig, parse_link
-from tunflow.tunnels.shadowvpn.seal import master_key
+from tunflow.inbound.shadowvpn_server import ShadowVPNServer
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.protocols.shadowvpn.boxes import make_box
+from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, parse_link
+from tunflow.protocols.shadowvpn.seal import master_key
 
 
 def serve_shadowvpn(url: str, masquerade: bool) -> int:

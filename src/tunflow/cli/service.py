@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunflow.commands.saying import say
+from tunflow.cli.saying import say
 from tunflow.errors import LocalError
 from tunflow.host import systemd_unit as unit
 from tunflow.host.runtime import RuntimeDirectory
 
 if TYPE_CHECKING:
-    from tunflow.manager.plan import Plan
+    from tunflow.tunnel.plan import Plan
 
 RUNNING = Path("/run/systemd/system")
 """There where systemd is the system's manager (sd_booted(3))."""
@@ -77,7 +77,7 @@ def remove() -> int:
 
 def guard(profile: str) -> int:
     """Close the host as the profile's kill switch does, with no way out yet. Raises LocalError."""
-    from tunflow.host.network import HostNetwork  # noqa: PLC0415
+    from tunflow.host.network.network import HostNetwork  # noqa: PLC0415
 
     runtime = RuntimeDirectory.own()
     runtime.make()
@@ -86,9 +86,9 @@ def guard(profile: str) -> int:
 
 
 def _plan(profile: str) -> Plan:
-    from tunflow.commands.system_names import parse_dns  # noqa: PLC0415 - much that only this needs
-    from tunflow.manager.plan import make_plan  # noqa: PLC0415
-    from tunflow.manager.profile_store import load_profile  # noqa: PLC0415
+    from tunflow.cli.system_names import parse_dns  # noqa: PLC0415 - much that only this needs
+    from tunflow.profiles.store import load_profile  # noqa: PLC0415
+    from tunflow.tunnel.plan import make_plan  # noqa: PLC0415
 
     return make_plan(load_profile(profile), parse_dns)
 
@@ -103,7 +103,7 @@ def _capabilities(plan: Plan) -> list[str]:
 
 def _writable(plan: Plan) -> list[str]:
     """Folders that the tunnel writes to, besides `/var/lib/tunflow`."""
-    from tunflow.manager.rule_data import SYSTEM  # noqa: PLC0415 - much that only this needs
+    from tunflow.tunnel.rule_data import SYSTEM  # noqa: PLC0415 - much that only this needs
 
     logs = [path.parent.resolve() for path, append in plan.files if append]
     return ["/etc", "/run", *(f"-{folder}" for folder in logs if folder != SYSTEM)]  # "-": it may not be there

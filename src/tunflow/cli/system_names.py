@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tunflow.commands.dns_modes import dialers, dns_config, name_server
-from tunflow.commands.flows import name_service
+from tunflow.cli.dns_modes import dialers, dns_config, name_server
+from tunflow.cli.flows import name_service
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.dns.config import DNSConfig
-from tunflow.io.driver import Driver
-from tunflow.io.rule_policy import RulePolicy
-from tunflow.manager.plan import Names, Plan
+from tunflow.tunnel.plan import Names, Plan
 
 
 def parse_dns(mode: str) -> Names:

@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunflow.commands.instructions import SERVER_VARIABLE, Instructions
-from tunflow.commands.saying import say
+from tunflow.cli.instructions import SERVER_VARIABLE, Instructions
+from tunflow.cli.saying import say
 from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, ask, watch
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
@@ -31,12 +31,12 @@ SETTLING = 1
 def up(options: argparse.Namespace) -> int:
     """Bring a tunnel up; return once it is, or serve it here with `--foreground`. Raises LocalError or RemoteError."""
     if options.spawned:
-        from tunflow.commands.daemon import serve_spawned  # noqa: PLC0415
+        from tunflow.cli.daemon import serve_spawned  # noqa: PLC0415
 
         return serve_spawned()
     instructions = Instructions.given(options)
     if options.foreground:
-        from tunflow.commands.daemon import serve_foreground  # noqa: PLC0415
+        from tunflow.cli.daemon import serve_foreground  # noqa: PLC0415
 
         os.environ.pop(SERVER_VARIABLE, None)
         return serve_foreground(instructions)
@@ -97,7 +97,7 @@ def status(options: argparse.Namespace) -> int:
 
 def reload(options: argparse.Namespace) -> int:
     """Change the tunnel that is up, ending no flow. Raises LocalError or RemoteError, and then it goes on unchanged."""
-    from tunflow.manager.profile_store import ProfileStore  # noqa: PLC0415
+    from tunflow.profiles.store import ProfileStore  # noqa: PLC0415
 
     runtime = RuntimeDirectory.running()
     before = request(runtime, "status")
@@ -164,7 +164,7 @@ def _fail(line: str, exit_status: int) -> NoReturn:
 
 def _undo(runtime: RuntimeDirectory) -> bool:
     """Take back what a tunnel's process left when it was killed; whether there was anything. Raises LocalError."""
-    from tunflow.host.system import undo_recorded  # noqa: PLC0415
+    from tunflow.host.network.system import undo_recorded  # noqa: PLC0415
 
     with suppress(FileNotFoundError):
         lock = InstanceLock(runtime.lock)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.dialers import Dialer
+from tunflow.outbound.dialers import Dialer
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.filtering.connection import FilteredConnection
+    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.filtering.connection import FilteredConnection
     from tunflow.stack.tcp.connection import TCPConnection
 
     Stream: TypeAlias = TCPConnection | FilteredConnection

@@ -17,24 +17,24 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.decision import Carry, Decision, Policy, Refuse
+from tunflow.dataplane.ping import Pinger
+from tunflow.dataplane.server_watch import ServerWatch
+from tunflow.dataplane.standing_queue import StandingQueue
+from tunflow.dataplane.statistics import Statistics
+from tunflow.dataplane.tcp.openings import Openings
+from tunflow.dataplane.tcp.relay import ROUND, TURN, TCPRelay
+from tunflow.dataplane.udp.flows import DNS_PORT, DatagramFlows
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
 from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessFinder
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.datagram_flows import DNS_PORT, DatagramFlows
-from tunflow.io.dialer import Blocked
-from tunflow.io.dialers import Dialer
-from tunflow.io.names.forwarder import QUERY_TIMEOUT, DNSForwarder
-from tunflow.io.openings import Openings
-from tunflow.io.ping import Pinger
-from tunflow.io.policy import Carry, Decision, Policy, Refuse
-from tunflow.io.reactor import READ, Reactor
-from tunflow.io.server_watch import ServerWatch
-from tunflow.io.sockets import UNMARKED, SocketOptions
-from tunflow.io.standing_queue import StandingQueue
-from tunflow.io.statistics import Statistics
-from tunflow.io.tcp_relay import ROUND, TURN, TCPRelay
-from tunflow.proxies.codec import ProxyRefused
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.names.forwarder import QUERY_TIMEOUT, DNSForwarder
+from tunflow.outbound.dialer import Blocked
+from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.codec import ProxyRefused
 from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
@@ -42,10 +42,10 @@ from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.far_side import FarSide
-    from tunflow.io.filtering.flow_filter import FlowFilter
-    from tunflow.io.names.name_server import NameServer
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.filtering.flow_filter import FlowFilter
+    from tunflow.dataplane.tcp.far_side import FarSide
+    from tunflow.names.name_server import NameServer
 
 FEW = 4
 MANY = 32

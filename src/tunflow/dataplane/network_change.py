@@ -11,8 +11,8 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.udp_flows import UDPSocket
+    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.udp.client_socket import UDPSocket
 
 Path = tuple[bytes, bytes]
 """A socket's local and far address, packed."""

@@ -15,15 +15,15 @@ import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tunflow.io.dialer import Address
-from tunflow.io.dialers import BlockDialer
-from tunflow.io.reactor import ERROR, HANGUP, READ, WRITE
-from tunflow.io.socket_error import read_errors, want_errors
+from tunflow.loop.reactor import ERROR, HANGUP, READ, WRITE
+from tunflow.loop.socket_address import Address
+from tunflow.loop.socket_error import read_errors, want_errors
+from tunflow.outbound.dialers import BlockDialer
 from tunflow.stack.icmp import EchoRequest, Reason
 from tunflow.wire import icmp, ipv4, ipv6, protocols
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 AT_ONCE = 32
 """Connections to the server that measure pings, at most; more pings than that are not answered."""

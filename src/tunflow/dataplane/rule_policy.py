@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from tunflow.dataplane.decision import Carry, Decision, Hand, Refuse
+from tunflow.dataplane.sniffing import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.dialers import Dialer
-from tunflow.io.first_bytes import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
-from tunflow.io.health_checks import HealthChecks
-from tunflow.io.policy import Carry, Decision, Hand, Refuse
+from tunflow.outbound.dialers import Dialer
+from tunflow.outbound.health import HealthChecks
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Groups
 from tunflow.rules.syntax import PRIVATE
@@ -27,8 +27,8 @@ from tunflow.rules.table import RuleTable, Verdict
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
 
 
 class KnownNames(Protocol):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from tunflow.dataplane.statistics import Statistics
 from tunflow.errors import BadPacket
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.reactor import Reactor
-from tunflow.io.statistics import Statistics
-from tunflow.proxies.codec import ProxyRefused
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.protocols.codec import ProxyRefused
 
 SILENCE = 10.0
 """Seconds after which a proxy that has not sent a byte is mentioned."""

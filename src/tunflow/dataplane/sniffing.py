@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunflow.errors import BadPacket
-from tunflow.filter.first_bytes import LARGEST, sniff_untrusted
-from tunflow.filter.quic import SMALLEST_DATAGRAM, InitialSniffer
+from tunflow.sniff.first_bytes import LARGEST, sniff_untrusted
+from tunflow.sniff.quic import SMALLEST_DATAGRAM, InitialSniffer
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
 
 PATIENCE = 0.3
 """Seconds."""

@@ -9,10 +9,10 @@ from typing import Any
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
 from tunflow.demo.site import Ports, open_site
 from tunflow.endpoint import Endpoint, endpoint
-from tunflow.io.reactor import READ, Reactor
-from tunflow.io.serving.budget import raise_limit
-from tunflow.io.serving.server import ShadowsocksServer
-from tunflow.proxies import link
+from tunflow.inbound.budget import raise_limit
+from tunflow.inbound.server import ShadowsocksServer
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.protocols import link
 
 HTTP_PORT = 80
 ECHO_PORT = 7

@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from tunflow.filter.url_form import target_text
 from tunflow.rules.domains import normalise
+from tunflow.sniff.url_form import target_text
 
 BLOCK = 0
 EXCEPT = 1

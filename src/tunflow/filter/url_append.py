@@ -2,7 +2,7 @@
 
 A search engine is asked for its safe answers that way. The string goes behind the request's target (RFC 9112 §3.2), in
 front of a fragment; CONNECT and `OPTIONS *` name no URL and stay as they are. Where requests end is found by
-`filter.http`, which refuses what two readers could understand differently.
+`sniff.http`, which refuses what two readers could understand differently.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
-from tunflow.filter.http import Ambiguous, HTTPRequests, Step, may_be_request
+from tunflow.sniff.http import Ambiguous, HTTPRequests, Step, may_be_request
 
 _VISIBLE = re.compile("[!-~]+")
 

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.hosting.services import ProviderFailed, Services
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
+from tunflow.hosting.services import ProviderFailed, Services
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
 from tunflow.providers.filter_provider import FilterProvider
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.stop_reason import ProviderStopReason
 
 if TYPE_CHECKING:
-    from tunflow.io.filtering.flow_filter import FlowFilter
+    from tunflow.dataplane.filtering.flow_filter import FlowFilter
     from tunflow.providers.host import ProviderHost
 
 START_TIMEOUT = 10.0

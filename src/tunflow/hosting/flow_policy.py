@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from tunflow.dataplane.decision import Carry, Decision, Hand, Policy, Refuse
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.dialers import Dialer
-from tunflow.io.hosting.tcp_flow import StackTCPFlow
-from tunflow.io.hosting.udp_flow import StackUDPFlow
-from tunflow.io.policy import Carry, Decision, Hand, Policy, Refuse
+from tunflow.hosting.tcp_flow import StackTCPFlow
+from tunflow.hosting.udp_flow import StackUDPFlow
+from tunflow.outbound.dialers import Dialer
 from tunflow.providers.app_proxy import AppProxyProvider, TransparentProxyProvider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -20,9 +20,9 @@ from tunflow.providers.tunnel_settings import TransparentProxyNetworkSettings
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.hosting.session import ProviderSession
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
+    from tunflow.hosting.session import ProviderSession
 
 DNS_PORT = 53
 

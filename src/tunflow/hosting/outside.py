@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
-from tunflow.io.datagram_batches import DatagramBatches
-from tunflow.io.reactor import EDGE, READ, WRITE, Reactor
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.reactor import EDGE, READ, WRITE, Reactor
+from tunflow.loop.sockets import SocketOptions
 from tunflow.providers.connections import TCPConnection, UDPSession
 
 CONNECT_TIMEOUT = 15.0

@@ -15,7 +15,7 @@ from tunflow.device import VNET_SIZE, Device
 from tunflow.device import Packet as GatherList
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.reactor import EDGE, READ, Reactor
+from tunflow.loop.reactor import EDGE, READ, Reactor
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
 from tunflow.providers.packet_flow import PacketTunnelFlow
 from tunflow.wire import virtio_net

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import RemoteError
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, make_dialer
-from tunflow.io.hosting import outside
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
+from tunflow.hosting import outside
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialers import Dialer, make_dialer
+from tunflow.protocols.link import parse_server
 from tunflow.providers.blame import describe, where_waiting
 from tunflow.providers.connections import TCPConnection, UDPSession
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.provider import Provider
-from tunflow.proxies.link import parse_server
 
 if TYPE_CHECKING:
     import ssl

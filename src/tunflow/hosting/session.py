@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError, TunflowError
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.hosting.flow_policy import ProviderPolicy
-from tunflow.io.hosting.packet_flow import DevicePacketFlow
-from tunflow.io.hosting.services import ProviderFailed, Services
-from tunflow.io.hosting.through import ThroughTunnel
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import UNMARKED, SocketOptions
+from tunflow.hosting.flow_policy import ProviderPolicy
+from tunflow.hosting.packet_flow import DevicePacketFlow
+from tunflow.hosting.services import ProviderFailed, Services
+from tunflow.hosting.tunnel_stack import ThroughTunnel
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.outbound.dialers import Dialer, DirectDialer
 from tunflow.providers.app_proxy import AppProxyProvider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.blame import ProviderHung, describe
@@ -54,7 +54,7 @@ from tunflow.providers.tunnel_settings import (
 if TYPE_CHECKING:
     import ssl
 
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0

@@ -9,7 +9,7 @@ from tunflow.providers.connections import TCPConnection
 from tunflow.providers.errors import flow_error
 
 if TYPE_CHECKING:
-    from tunflow.io.hosting.tcp_flow import StackTCPFlow
+    from tunflow.hosting.tcp_flow import StackTCPFlow
 
 
 async def splice(flow: StackTCPFlow, connection: TCPConnection) -> None:

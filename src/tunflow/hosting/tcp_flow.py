@@ -14,11 +14,11 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
+from tunflow.dataplane.decision import Carry, Decision
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.hosting.splice import splice
-from tunflow.io.hosting.waiter import Waiter
-from tunflow.io.policy import Carry, Decision
+from tunflow.hosting.splice import splice
+from tunflow.hosting.waiter import Waiter
 from tunflow.providers.connections import TCPConnection as OutsideConnection
 from tunflow.providers.dialers import FlowDialer
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode, flow_error
@@ -27,10 +27,10 @@ from tunflow.providers.flows import TCPFlow
 from tunflow.stack.icmp import Reason
 
 if TYPE_CHECKING:
-    from tunflow.io.dialers import Dialer
-    from tunflow.io.policy import Stream
-    from tunflow.io.reactor import Reactor
-    from tunflow.io.statistics import Statistics
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.statistics import Statistics
+    from tunflow.loop.reactor import Reactor
+    from tunflow.outbound.dialers import Dialer
     from tunflow.stack.stack import Stack
 
 READ_SIZE = 256 * 1024

@@ -16,15 +16,15 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.statistics import Statistics
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.flow import TCP, FlowInfo
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.hosting.outside import SocketConnection
-from tunflow.io.hosting.splice import splice
-from tunflow.io.hosting.tcp_flow import StackTCPFlow
-from tunflow.io.reactor import Reactor
-from tunflow.io.statistics import Statistics
+from tunflow.hosting.outside import SocketConnection
+from tunflow.hosting.splice import splice
+from tunflow.hosting.tcp_flow import StackTCPFlow
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.stack.stack import Stack
@@ -34,8 +34,8 @@ from tunflow.wire import protocols
 if TYPE_CHECKING:
     import ssl
 
-    from tunflow.io.hosting.session import ProviderSession
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.hosting.session import ProviderSession
 
 FIRST_PORT = 61000
 LAST_PORT = 65535

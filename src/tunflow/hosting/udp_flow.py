@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from tunflow.dataplane.decision import Carry, Decision
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.hosting.waiter import Waiter
-from tunflow.io.policy import Carry, Decision
+from tunflow.hosting.waiter import Waiter
 from tunflow.providers.dialers import FlowDialer
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
 from tunflow.providers.flow_metadata import FlowMetaData
@@ -19,8 +19,8 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.dialers import Dialer
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
+    from tunflow.outbound.dialers import Dialer
 
 WAITING = 256
 WAITING_BYTES = 1 << 20

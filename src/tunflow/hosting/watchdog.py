@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from tunflow.io.reactor import Reactor
+from tunflow.loop.reactor import Reactor
 from tunflow.providers.blame import ProviderHung, innermost
 
 LIMIT = 5.0

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies import address
-from tunflow.proxies.codec import Refusal
-from tunflow.proxies.http_connect import end_of_header
-from tunflow.proxies.socks import socks5
-from tunflow.proxies.socks.client4 import GRANTED
+from tunflow.protocols import address
+from tunflow.protocols.codec import Refusal
+from tunflow.protocols.http.connect import end_of_header
+from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.client4 import GRANTED
 
 LONGEST_HEADER = 64 * 1024
 """Bytes; browsers' cookies fill a good part of it."""

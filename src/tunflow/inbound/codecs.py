@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import LocalError
-from tunflow.io.serving.relay import ServerCodec
-from tunflow.proxies.link import ShadowsocksServer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.keys2022 import parse_keys
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter, TimedReplayFilter
-from tunflow.proxies.shadowsocks.stream import ServerStream
+from tunflow.inbound.relay import ServerCodec
+from tunflow.protocols.link import ShadowsocksServer
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.keys2022 import parse_keys
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter, TimedReplayFilter
+from tunflow.protocols.shadowsocks.stream import ServerStream
 
 if TYPE_CHECKING:
-    from tunflow.proxies.shadowsocks.datagram2022 import ServerSession
+    from tunflow.protocols.shadowsocks.datagram2022 import ServerSession
 
 RNG = Callable[[int], bytes]
 
@@ -67,7 +67,7 @@ class ServerCodecs:
             self._salts = ReplayFilter()
             self.datagrams = _Sessionless(Datagrams(method, self._key, rng, ReplayFilter()))
             return
-        from tunflow.proxies.shadowsocks.datagram2022 import ServerDatagrams2022  # noqa: PLC0415  (as in `hops`)
+        from tunflow.protocols.shadowsocks.datagram2022 import ServerDatagrams2022  # noqa: PLC0415  (as in `hops`)
 
         keys = parse_keys(spec.password, method.key_size, many=method.has_identities)
         if len(keys) > 1:
@@ -81,6 +81,6 @@ class ServerCodecs:
         method = self._method
         if not method.is_2022:
             return ServerStream(method, self._key, self._rng(method.salt_size), self._salts)
-        from tunflow.proxies.shadowsocks.stream2022 import ServerStream2022  # noqa: PLC0415
+        from tunflow.protocols.shadowsocks.stream2022 import ServerStream2022  # noqa: PLC0415
 
         return ServerStream2022(method, self._key, self._rng, self._timed_salts, time.time)

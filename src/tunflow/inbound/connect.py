@@ -13,9 +13,9 @@ import socket
 from collections.abc import Callable
 
 from tunflow.endpoint import Endpoint, endpoint
-from tunflow.io.dialer import address_of
-from tunflow.io.reactor import WRITE, Reactor, Timer
-from tunflow.io.serving.resolver import Addresses, Resolver
+from tunflow.inbound.resolver import Addresses, Resolver
+from tunflow.loop.reactor import WRITE, Reactor, Timer
+from tunflow.loop.socket_address import address_of
 
 NEXT_ADDRESS_SECONDS = 3.0
 """How long an address is waited for while another one is left to try."""

@@ -11,18 +11,18 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.budget import DescriptorBudget
-from tunflow.io.serving.listen_relay import ListenRelay, Way
-from tunflow.io.serving.listen_udp import ListenDatagrams
-from tunflow.io.serving.listening_sockets import Listener, listening_sockets
-from tunflow.io.serving.pipe import READ_SIZE
-from tunflow.io.serving.relay import Relay, Surroundings
-from tunflow.io.serving.resolver import Resolver
-from tunflow.io.serving.silence import SilentPeers
-from tunflow.io.serving.udp import endpoint_of
+from tunflow.inbound.budget import DescriptorBudget
+from tunflow.inbound.listen_relay import ListenRelay, Way
+from tunflow.inbound.listen_udp import ListenDatagrams
+from tunflow.inbound.listening_sockets import Listener, listening_sockets
+from tunflow.inbound.pipe import READ_SIZE
+from tunflow.inbound.relay import Relay, Surroundings
+from tunflow.inbound.resolver import Resolver
+from tunflow.inbound.silence import SilentPeers
+from tunflow.inbound.udp import endpoint_of
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import Dialer
 
 
 class ListenServer:

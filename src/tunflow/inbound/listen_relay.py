@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Blocked, NoDatagrams, StreamRoute
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.serving.connect import why
-from tunflow.io.serving.pipe import Pipe
-from tunflow.io.serving.relay import Relay, Surroundings
-from tunflow.io.serving.udp import endpoint_of
-from tunflow.io.sockets import UNMARKED
-from tunflow.io.stream_client import StreamClient
-from tunflow.proxies.codec import ProxyRefused, Refusal, StreamCodec
-from tunflow.proxies.inbound import Inbound, Wish, pac, page
+from tunflow.inbound.client_request import Inbound, Wish, pac, page
+from tunflow.inbound.connect import why
+from tunflow.inbound.pipe import Pipe
+from tunflow.inbound.relay import Relay, Surroundings
+from tunflow.inbound.udp import endpoint_of
+from tunflow.loop.sockets import UNMARKED
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialer import Blocked, NoDatagrams, StreamRoute
+from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.protocols.codec import ProxyRefused, Refusal, StreamCodec
 
 if TYPE_CHECKING:
-    from tunflow.io.serving.listen_udp import ListenDatagrams
+    from tunflow.inbound.listen_udp import ListenDatagrams
 
 FIRST_PAYLOAD_SECONDS = 0.01
 """As in `tcp_relay`: how long a codec's first bytes wait for the client's."""

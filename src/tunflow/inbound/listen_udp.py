@@ -14,15 +14,16 @@ from typing import cast
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Association, DatagramRoute, SocketAddress
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.held_association import HeldAssociation
-from tunflow.io.reactor import READ
-from tunflow.io.serving.relay import Surroundings
-from tunflow.io.serving.udp import UDPAssociation, datagrams_waiting, endpoint_of
-from tunflow.io.sockets import UNMARKED
-from tunflow.proxies.codec import DatagramCodec
-from tunflow.proxies.socks.client5 import Socks5Datagrams
+from tunflow.inbound.relay import Surroundings
+from tunflow.inbound.udp import UDPAssociation, datagrams_waiting, endpoint_of
+from tunflow.loop.reactor import READ
+from tunflow.loop.socket_address import SocketAddress
+from tunflow.loop.sockets import UNMARKED
+from tunflow.outbound.dialer import Association, DatagramRoute
+from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.held_association import HeldAssociation
+from tunflow.protocols.codec import DatagramCodec
+from tunflow.protocols.socks.client5 import Socks5Datagrams
 
 CLIENTS_AT_MOST = 512
 WAITING = 32

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import cast
 
 from tunflow.errors import LocalError
-from tunflow.io.dialer import Address, SocketAddress
-from tunflow.io.reactor import READ, Timer
-from tunflow.io.serving.relay import DESCRIPTORS, Surroundings, keep_alive
-from tunflow.io.serving.udp import endpoint_of
+from tunflow.inbound.relay import DESCRIPTORS, Surroundings, keep_alive
+from tunflow.inbound.udp import endpoint_of
+from tunflow.loop.reactor import READ, Timer
+from tunflow.loop.socket_address import Address, SocketAddress
 
 ACCEPTS_PER_TURN = 64
 

@@ -21,14 +21,14 @@ from typing import Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Reactor
-from tunflow.io.serving.budget import DescriptorBudget
-from tunflow.io.serving.connect import Connecting, why
-from tunflow.io.serving.pipe import Pipe
-from tunflow.io.serving.resolver import Resolver
-from tunflow.io.serving.silence import SilentPeers, silent_seconds
-from tunflow.proxies.codec import StreamCodec
+from tunflow.inbound.budget import DescriptorBudget
+from tunflow.inbound.connect import Connecting, why
+from tunflow.inbound.pipe import Pipe
+from tunflow.inbound.resolver import Resolver
+from tunflow.inbound.silence import SilentPeers, silent_seconds
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Reactor
+from tunflow.protocols.codec import StreamCodec
 
 EVENTS = READ | WRITE | READ_HANGUP | EDGE
 READABLE = READ | READ_HANGUP | HANGUP | ERROR

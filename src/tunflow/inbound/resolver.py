@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from tunflow.io.reactor import READ, Reactor
+from tunflow.loop.reactor import READ, Reactor
 
 THREADS = 4
 KEEP_SECONDS = 30.0

@@ -17,17 +17,17 @@ import socket
 from collections.abc import Callable, Mapping
 
 from tunflow.endpoint import Endpoint
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.budget import DescriptorBudget
-from tunflow.io.serving.codecs import ServerCodecs
-from tunflow.io.serving.listening_sockets import Listener, listening_sockets
-from tunflow.io.serving.pipe import READ_SIZE
-from tunflow.io.serving.relay import Counters, Relay, Surroundings
-from tunflow.io.serving.resolver import Resolver
-from tunflow.io.serving.silence import SilentPeers
-from tunflow.io.serving.udp import UDPListener, endpoint_of
-from tunflow.proxies import link
+from tunflow.inbound.budget import DescriptorBudget
+from tunflow.inbound.codecs import ServerCodecs
+from tunflow.inbound.listening_sockets import Listener, listening_sockets
+from tunflow.inbound.pipe import READ_SIZE
+from tunflow.inbound.relay import Counters, Relay, Surroundings
+from tunflow.inbound.resolver import Resolver
+from tunflow.inbound.silence import SilentPeers
+from tunflow.inbound.udp import UDPListener, endpoint_of
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.protocols import link
 
 DESCRIPTORS = 1024
 """The usual soft limit of open files."""

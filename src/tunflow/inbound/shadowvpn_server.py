@@ -10,13 +10,13 @@ from contextlib import suppress
 from tunflow.device import Device
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.datagram_batches import DatagramBatches
-from tunflow.io.dialer import SocketAddress
-from tunflow.io.reactor import READ, Reactor
-from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig
-from tunflow.tunnels.shadowvpn.seal import Sealer, SecretBox
-from tunflow.tunnels.shadowvpn.users import User, Users
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.loop.socket_address import SocketAddress
+from tunflow.protocols.shadowvpn.config import ShadowVPNConfig
+from tunflow.protocols.shadowvpn.seal import Sealer, SecretBox
+from tunflow.protocols.shadowvpn.users import User, Users
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment

@@ -13,8 +13,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from tunflow.io.reactor import EDGE, READ, READ_HANGUP, Reactor, Timer
-from tunflow.io.serving.budget import DescriptorBudget
+from tunflow.inbound.budget import DescriptorBudget
+from tunflow.loop.reactor import EDGE, READ, READ_HANGUP, Reactor, Timer
 
 HELD_AT_MOST = 256
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import SocketAddress, address_of
-from tunflow.io.reactor import READ, Timer
-from tunflow.io.serving.relay import Surroundings
-from tunflow.io.serving.resolver import Addresses
+from tunflow.inbound.relay import Surroundings
+from tunflow.inbound.resolver import Addresses
+from tunflow.loop.reactor import READ, Timer
+from tunflow.loop.socket_address import SocketAddress, address_of
 
 if TYPE_CHECKING:
-    from tunflow.io.serving.codecs import ServerDatagramCodec
-    from tunflow.proxies.shadowsocks.datagram2022 import ServerSession
+    from tunflow.inbound.codecs import ServerDatagramCodec
+    from tunflow.protocols.shadowsocks.datagram2022 import ServerSession
 
 IDLE_SECONDS = 300.0
 

@@ -14,9 +14,15 @@ from contextlib import suppress
 from typing import Any
 
 from tunflow.endpoint import Buffer
-from tunflow.io.dialer import SocketAddress
-from tunflow.io.udp_relay import LARGEST, UDP_GRO, UDP_SEGMENT
+from tunflow.loop.socket_address import SocketAddress
 from tunflow.stack.udp import MAX_BATCH
+
+LARGEST = 65536
+"""Bytes: no datagram is larger, and no run of them that the kernel joined."""
+
+UDP_SEGMENT = 103
+UDP_GRO = 104
+"""linux/udp.h."""
 
 LARGEST_RUN = 65_000
 """Bytes of datagrams that leave in one call: one IP packet of the largest kind, less its headers."""

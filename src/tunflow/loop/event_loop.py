@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from tunflow.io.background_threads import BackgroundThreads
-from tunflow.io.reactor import READ, READ_HANGUP, WRITE, Reactor
+from tunflow.loop.reactor import READ, READ_HANGUP, WRITE, Reactor
+from tunflow.loop.threads import BackgroundThreads
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike

@@ -2,7 +2,7 @@
 
 Everything with I/O in `run`, `attach` and `serve` hangs on this loop. It is not asyncio: the bare loop spares about
 a fifth of the cost of a packet (docs/adr/0002). User code written with asyncio can live in the same thread: see
-`io.event_loop`.
+`loop.event_loop`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from tunflow.io.waiting import Waiting
+from tunflow.loop.waiting import Waiting
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.errors import LocalError
-from tunflow.io.reactor import Reactor
+from tunflow.loop.reactor import Reactor
 
 LARGEST = 64 << 20
 """Bytes; a file of that size is not ours."""

@@ -31,10 +31,10 @@ from tunflow.dns.messages import (
 )
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Blocked, StreamDialer
-from tunflow.io.names.stream import DNSStream
-from tunflow.io.reactor import Reactor, Timer
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.reactor import Reactor, Timer
+from tunflow.loop.sockets import SocketOptions
+from tunflow.names.stream import DNSStream
+from tunflow.outbound.dialer import Blocked, StreamDialer
 
 QUERY_TIMEOUT = 5.0
 """Seconds from a query to giving it up: the first time-out of glibc (RES_TIMEOUT) and of musl."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunflow.io.names.ask import Cancel, Ended, Heard, Upstreams
-from tunflow.io.reactor import Reactor, Timer
+from tunflow.loop.reactor import Reactor, Timer
+from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
 
 STAGGER = 0.8
 """Seconds. Most lookups take less; and several resolvers fit into the time that a client waits."""

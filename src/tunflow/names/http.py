@@ -19,8 +19,8 @@ import h2.settings
 
 from tunflow.dns.messages import with_identifier
 from tunflow.endpoint import Buffer
-from tunflow.io.names.stream_resolver import Lost, Received
-from tunflow.io.stream_client import StreamClient
+from tunflow.names.stream_resolver import Lost, Received
+from tunflow.outbound.client import StreamClient
 
 LARGEST = 65535
 TYPE = "application/dns-message"

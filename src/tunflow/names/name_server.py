@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from tunflow.dataplane.decision import Hand
 from tunflow.dns import replies
 from tunflow.dns.answers import (
     AAAA,
@@ -34,16 +35,15 @@ from tunflow.dns.upstream import DIRECT
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.flow import TCP, FlowInfo
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import Dialer, DirectDialer
-from tunflow.io.names.ask import Cancel, Ended, Heard, Upstreams
-from tunflow.io.names.fake_ip_file import FakeIPFile
-from tunflow.io.names.group import ResolverGroup
-from tunflow.io.names.hand import DatagramQueries, StreamQueries
-from tunflow.io.names.upstreams import make_upstream
-from tunflow.io.policy import Hand
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.names.fake_ip_file import FakeIPFile
+from tunflow.names.group import ResolverGroup
+from tunflow.names.queries import DatagramQueries, StreamQueries
+from tunflow.names.upstreams import make_upstream
+from tunflow.outbound.dialers import Dialer, DirectDialer
 
 LINGER = 10.0
 """Seconds that replaced resolvers keep their sockets."""

@@ -14,9 +14,9 @@ from tunflow.flow import TCP, UDP, FlowInfo
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.names.name_server import NameServer
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
+    from tunflow.names.name_server import NameServer
 
 ONE_SHOT = 4
 """Datagrams from a socket up to which it is taken for a stub resolver's, which asks for a name (A and AAAA, perhaps

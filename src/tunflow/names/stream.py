@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from tunflow.dns.messages import Deframer, frame
 from tunflow.endpoint import Buffer
-from tunflow.io.dialer import StreamRoute
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.stream_client import StreamClient
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialer import StreamRoute
 
 if TYPE_CHECKING:
-    from tunflow.proxies.tls import TLSClient
+    from tunflow.protocols.transport.tls import TLSClient
 
 
 class DNSStream:

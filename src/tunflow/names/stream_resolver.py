@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tunflow.dns.messages import is_answer, with_identifier
-from tunflow.io.dialer import Blocked, StreamRoute
-from tunflow.io.names.ask import PATIENCE, Ask, Cancel, Ended, Heard
-from tunflow.io.names.stream import DNSStream
-from tunflow.io.reactor import Reactor, Timer
+from tunflow.loop.reactor import Reactor, Timer
+from tunflow.names.ask import PATIENCE, Ask, Cancel, Ended, Heard
+from tunflow.names.stream import DNSStream
+from tunflow.outbound.dialer import Blocked, StreamRoute
 
 IDLE_CLOSE = 10.0
 """Seconds. RFC 7766 §6.2.3: a client should close what it no longer needs; servers wait for some seconds only."""

@@ -15,13 +15,13 @@ from tunflow.dns.messages import REFUSED, Query, failure
 from tunflow.dns.names import reverse_address, text_of, wire_of
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
-from tunflow.io.dialers import Dialer, ProxyDialer
-from tunflow.io.names.ask import Ask, Cancel, Ended, Heard
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.stream_client import StreamClient
-from tunflow.proxies.codec import Refusal
-from tunflow.proxies.socks.client5 import Socks5Client
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.names.ask import Ask, Cancel, Ended, Heard
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialers import Dialer, ProxyDialer
+from tunflow.protocols.codec import Refusal
+from tunflow.protocols.socks.client5 import Socks5Client
 
 TTL = 60
 """Seconds. Tor tells none; its own DNSPort says 60 where it has no better."""

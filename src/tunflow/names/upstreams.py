@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.io.dialer import Association, DatagramRoute, NoDatagrams, StreamRoute
-from tunflow.io.dialers import Dialer
-from tunflow.io.names.ask import Cancel, Ended, Heard, Upstreams
-from tunflow.io.names.stream import DNSStream
-from tunflow.io.names.stream_resolver import Lost, MessageSession, OpenSession, Received, Session, StreamResolver
-from tunflow.io.names.udp import UDPResolver
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.stream_client import StreamClient
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.names.stream import DNSStream
+from tunflow.names.stream_resolver import Lost, MessageSession, OpenSession, Received, Session, StreamResolver
+from tunflow.names.udp import UDPResolver
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialer import Association, DatagramRoute, NoDatagrams, StreamRoute
+from tunflow.outbound.dialers import Dialer
 
 Bootstrap = Callable[[str, Callable[[bytes | None], None]], None]
 """Finds the packed address of a resolver by its name."""
@@ -54,7 +54,7 @@ def _make(
     mutation: bool,
 ) -> Upstreams:
     if upstream.transport == "tor":
-        from tunflow.io.names.tor import TorResolver  # noqa: PLC0415 (which few need)
+        from tunflow.names.tor import TorResolver  # noqa: PLC0415 (which few need)
 
         return TorResolver(reactor, dialer, sockets)
 
@@ -80,8 +80,8 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
     def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
         tls = None
         if upstream.transport == "tls":
-            from tunflow.io.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
-            from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
+            from tunflow.outbound.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
             tls = TLSClient(client_context(), upstream.name)
         return MessageSession(lambda message: DNSStream(reactor, route, message, lost, sockets, tls), received)
@@ -91,9 +91,9 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
 
 def _https(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
     def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
-        from tunflow.io.names.http import HTTPSession  # noqa: PLC0415 (h2, which few need)
-        from tunflow.io.tls_context import client_context  # noqa: PLC0415
-        from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
+        from tunflow.names.http import HTTPSession  # noqa: PLC0415 (h2, which few need)
+        from tunflow.outbound.tls_context import client_context  # noqa: PLC0415
+        from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
         tls = TLSClient(client_context("h2"), upstream.name)
 

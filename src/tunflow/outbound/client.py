@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Address, StreamRoute
-from tunflow.io.reactor import READ, WRITE, Reactor, Timer
-from tunflow.io.sockets import SocketOptions
-from tunflow.proxies.chain import ChainedStream
-from tunflow.proxies.codec import ProxyRefused, Refusal, StreamCodec
+from tunflow.loop.reactor import READ, WRITE, Reactor, Timer
+from tunflow.loop.socket_address import Address
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialer import StreamRoute
+from tunflow.protocols.chain import ChainedStream
+from tunflow.protocols.codec import ProxyRefused, Refusal, StreamCodec
 
 if TYPE_CHECKING:
-    from tunflow.proxies.tls import TLSClient
+    from tunflow.protocols.transport.tls import TLSClient
 
 NEXT_ADDRESS_AFTER = 2.0
 """Seconds for a server's address to take the connection while another is left to try: two of them fit into the time

@@ -7,24 +7,14 @@ resolved here, once, before any flow.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import RemoteError
 from tunflow.flow import FlowInfo
-from tunflow.proxies.codec import DatagramCodec, StreamCodec
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-
-
-class Address(NamedTuple):
-    """What `socket.connect` takes, with the family that its socket must have."""
-
-    family: socket.AddressFamily
-    sockaddr: SocketAddress
+from tunflow.loop.socket_address import Address
+from tunflow.protocols.codec import DatagramCodec, StreamCodec
 
 
 class StreamRoute(NamedTuple):
@@ -83,12 +73,3 @@ class DatagramDialer(Protocol):
 
     def datagram_route(self) -> DatagramRoute | Association:
         """The way for one client socket's datagrams, to any target, or how to ask for it. Raises Blocked."""
-
-
-@lru_cache(1024)
-def address_of(target: Endpoint) -> Address:
-    """The socket address of a packed-address endpoint."""
-    assert isinstance(target.host, bytes)
-    if len(target.host) == 4:
-        return Address(socket.AF_INET, (socket.inet_ntop(socket.AF_INET, target.host), target.port))
-    return Address(socket.AF_INET6, (socket.inet_ntop(socket.AF_INET6, target.host), target.port, 0, 0))

@@ -12,21 +12,13 @@ from collections.abc import Callable, Sequence
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.flow import FlowInfo
-from tunflow.io.dialer import (
-    Address,
-    Association,
-    Blocked,
-    DatagramDialer,
-    DatagramRoute,
-    StreamDialer,
-    StreamRoute,
-    address_of,
-)
-from tunflow.io.hops import ProxyServer, TorHop, make_hop
-from tunflow.proxies.chain import ChainedDatagrams, ChainedStream
-from tunflow.proxies.codec import DatagramCodec, StreamCodec
-from tunflow.proxies.link import BlockServer, DirectServer, Server
-from tunflow.proxies.socks.client5 import Socks5Client
+from tunflow.loop.socket_address import Address, address_of
+from tunflow.outbound.dialer import Association, Blocked, DatagramDialer, DatagramRoute, StreamDialer, StreamRoute
+from tunflow.outbound.hops import ProxyServer, TorHop, make_hop
+from tunflow.protocols.chain import ChainedDatagrams, ChainedStream
+from tunflow.protocols.codec import DatagramCodec, StreamCodec
+from tunflow.protocols.link import BlockServer, DirectServer, Server
+from tunflow.protocols.socks.client5 import Socks5Client
 
 
 class DirectDialer(StreamDialer, DatagramDialer):

@@ -10,11 +10,11 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tunflow.endpoint import Buffer, endpoint
-from tunflow.io.dialer import Blocked
-from tunflow.io.dialers import Dialer
-from tunflow.io.reactor import Reactor, Timer
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.stream_client import StreamClient
+from tunflow.loop.reactor import Reactor, Timer
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialer import Blocked
+from tunflow.outbound.dialers import Dialer
 from tunflow.rules.groups import Health
 
 PATIENCE = 5.0
@@ -84,8 +84,8 @@ class HealthChecks:
             return None
         tls = None
         if is_tls:
-            from tunflow.io.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
-            from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
+            from tunflow.outbound.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
+            from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
             tls = TLSClient(client_context(), host)
         request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"

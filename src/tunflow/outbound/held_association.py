@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import Association, DatagramRoute
-from tunflow.io.reactor import Reactor
-from tunflow.io.sockets import SocketOptions
-from tunflow.io.stream_client import StreamClient
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.client import StreamClient
+from tunflow.outbound.dialer import Association, DatagramRoute
 
 
 class HeldAssociation:

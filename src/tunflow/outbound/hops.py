@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import FlowInfo
-from tunflow.io.dialer import NoDatagrams
-from tunflow.proxies.chain import ChainedStream
-from tunflow.proxies.codec import DatagramCodec, StreamCodec
-from tunflow.proxies.http_connect import HTTPConnectClient, basic
-from tunflow.proxies.link import HTTPServer, ShadowsocksServer, SocksServer, TorServer
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.keys2022 import parse_keys
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream
-from tunflow.proxies.socks import socks5
-from tunflow.proxies.socks.client4 import Socks4Client
-from tunflow.proxies.socks.client5 import Socks5Client, Socks5Datagrams
-from tunflow.proxies.socks.socks5 import Credentials
+from tunflow.outbound.dialer import NoDatagrams
+from tunflow.protocols.chain import ChainedStream
+from tunflow.protocols.codec import DatagramCodec, StreamCodec
+from tunflow.protocols.http.connect import HTTPConnectClient, basic
+from tunflow.protocols.link import HTTPServer, ShadowsocksServer, SocksServer, TorServer
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.keys2022 import parse_keys
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.stream import ClientStream
+from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.client4 import Socks4Client
+from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
+from tunflow.protocols.socks.socks5 import Credentials
 
 if TYPE_CHECKING:
     import ssl
@@ -86,7 +86,7 @@ class Shadowsocks2022Hop:
     def stream(self, target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
         """As `Hop.stream`."""
         # Imported when first used: `ss://` of the other edition starts without BLAKE3.
-        from tunflow.proxies.shadowsocks.stream2022 import ClientStream2022  # noqa: PLC0415
+        from tunflow.protocols.shadowsocks.stream2022 import ClientStream2022  # noqa: PLC0415
 
         return ClientStream2022(self._method, self._keys, target, os.urandom, time.time)
 
@@ -96,7 +96,7 @@ class Shadowsocks2022Hop:
 
     def datagrams(self) -> DatagramCodec:
         """As `Hop.datagrams`: a session of its own."""
-        from tunflow.proxies.shadowsocks.datagram2022 import ClientDatagrams2022  # noqa: PLC0415
+        from tunflow.protocols.shadowsocks.datagram2022 import ClientDatagrams2022  # noqa: PLC0415
 
         return ClientDatagrams2022(self._method, self._keys, os.urandom, time.time)
 
@@ -160,7 +160,7 @@ class HTTPHop(_StreamsOnly):
         self._authorization = None if server.user is None else basic(server.user, server.password or "")
         self._tls: ssl.SSLContext | None = None
         if server.scheme == "https":
-            from tunflow.io.tls_context import client_context  # noqa: PLC0415  (ssl is not for who does not use it)
+            from tunflow.outbound.tls_context import client_context  # noqa: PLC0415  (ssl is not for who does not use it)
 
             self._tls = client_context()
 
@@ -169,7 +169,7 @@ class HTTPHop(_StreamsOnly):
         connect = HTTPConnectClient(target, self._authorization)
         if self._tls is None:
             return connect
-        from tunflow.proxies.tls import TLSClient  # noqa: PLC0415
+        from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
         return ChainedStream(TLSClient(self._tls, self._host), connect)
 

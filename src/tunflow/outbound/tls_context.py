@@ -1,4 +1,4 @@
-"""Whom TLS trusts, and what it speaks: for `proxies.tls`, which reads no files.
+"""Whom TLS trusts, and what it speaks: for `protocols.transport.tls`, which reads no files.
 
 Read first: RFC 8310 §5 (strict profile: a resolver's certificate must be the server's), RFC 7858 §3.2.
 """

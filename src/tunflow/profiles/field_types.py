@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link import parse_server
+from tunflow.protocols.link import parse_server
 
 
 def _server(text: str) -> str:

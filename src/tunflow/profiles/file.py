@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.manager.profile import Profile, is_profile_name
-from tunflow.manager.toml_lines import lines_of
-from tunflow.manager.whole_file import write_whole
+from tunflow.profiles.profile import Profile, is_profile_name
+from tunflow.profiles.toml_lines import lines_of
+from tunflow.profiles.whole_file import write_whole
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of the largest profile: rules by the thousand belong into a rule set."""

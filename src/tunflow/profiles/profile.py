@@ -11,15 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
-from tunflow.manager.profile_apps import AppAction, AppSection
-from tunflow.manager.profile_dns import DNSSection
-from tunflow.manager.profile_filter import FilterSection
-from tunflow.manager.profile_on_demand import OnDemandSection
-from tunflow.manager.profile_rules import GroupSection, RuleSetSection, ServerSection
-from tunflow.manager.profile_tunnel import TunnelSection
-from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import ServerLink
-from tunflow.manager.toml_lines import Key
+from tunflow.profiles.field_types import ServerLink
+from tunflow.profiles.section import Many, Section
+from tunflow.profiles.sections.apps import AppAction, AppSection
+from tunflow.profiles.sections.dns import DNSSection
+from tunflow.profiles.sections.filter import FilterSection
+from tunflow.profiles.sections.on_demand import OnDemandSection
+from tunflow.profiles.sections.rules import GroupSection, RuleSetSection, ServerSection
+from tunflow.profiles.sections.tunnel import TunnelSection
+from tunflow.profiles.toml_lines import Key
 from tunflow.providers.configuration import TunnelProviderProtocol
 
 _NAME = re.compile(r"\w[\w.+-]{0,63}")

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link import parse_server
+from tunflow.protocols.link import parse_server
 
 HIDDEN = "(hidden)"
 FREE_TABLES = frozenset({"provider_configuration"})

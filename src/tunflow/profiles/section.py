@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tunflow.errors import LocalError
-from tunflow.manager.toml_lines import Key
+from tunflow.profiles.toml_lines import Key
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Section")

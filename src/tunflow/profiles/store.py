@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.manager import profile_file
-from tunflow.manager.profile import Profile, is_profile_name
+from tunflow.profiles import file as profile_file
+from tunflow.profiles.profile import Profile, is_profile_name
 
 SYSTEM = Path("/etc/tunflow/profiles")
 SUFFIX = ".toml"
@@ -98,7 +98,7 @@ def parse_text(text: str, file: str) -> Profile:
 
 def _parse_clash(text: str, file: str) -> Profile:
     """The profile that a Clash YAML makes. Raises LocalError, also for what is not understood."""
-    from tunflow.manager.clash import parse_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
+    from tunflow.profiles.imports.clash import parse_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
 
     profile, skipped = parse_clash(text, file, Path(file).stem)
     if skipped:

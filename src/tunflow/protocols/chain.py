@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.proxies.codec import DatagramCodec, StreamCodec
+from tunflow.protocols.codec import DatagramCodec, StreamCodec
 
 
 class ChainedStream:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tunflow.errors import LocalError
-from tunflow.proxies import link_proxies, link_shadowsocks
-from tunflow.proxies.link_proxies import HTTPServer, SocksServer, TorServer
-from tunflow.proxies.link_shadowsocks import ShadowsocksServer
+from tunflow.protocols import link_proxies
+from tunflow.protocols.link_proxies import HTTPServer, SocksServer, TorServer
+from tunflow.protocols.shadowsocks import settings as link_shadowsocks
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 __all__ = [
     "BlockServer",

@@ -10,8 +10,8 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from tunflow.errors import LocalError
-from tunflow.proxies import http_connect
-from tunflow.proxies.link_parts import (
+from tunflow.protocols.http import connect as http_connect
+from tunflow.protocols.link_parts import (
     cut,
     format_tag,
     format_where,
@@ -20,7 +20,7 @@ from tunflow.proxies.link_parts import (
     parse_user,
     parse_where,
 )
-from tunflow.proxies.socks import socks5
+from tunflow.protocols.socks import socks5
 
 SOCKS_PORT = 1080
 """IANA's "socks"."""

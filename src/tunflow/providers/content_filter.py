@@ -15,14 +15,14 @@ from functools import lru_cache
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.filter import tls
-from tunflow.filter.http import HTTPRequests, Request, may_be_request
 from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text, is_address
-from tunflow.filter.quic import FlowSniffer, Unreadable
 from tunflow.flow import TCP, UDP
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
+from tunflow.sniff import tls
+from tunflow.sniff.http import HTTPRequests, Request, may_be_request
+from tunflow.sniff.quic import FlowSniffer, Unreadable
 
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
 REMEMBERED = 8

@@ -1,7 +1,7 @@
 """What runs a provider and does for it what it asks: the seam between `providers` and the rest.
 
-A provider is an object of the user's; its base class reaches everything through this. `tunflow.io` implements it for
-`run` and for the daemon of `up` alike, `tunflow.testing` for tests.
+A provider is an object of the user's; its base class reaches everything through this. `tunflow.hosting` implements it
+for `run` and for the daemon of `up` alike, `tunflow.testing` for tests.
 """
 
 from __future__ import annotations

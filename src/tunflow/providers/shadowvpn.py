@@ -16,15 +16,15 @@ from typing import Any
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
+from tunflow.protocols.shadowvpn.boxes import make_box
+from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, config_of, parse_link
+from tunflow.protocols.shadowvpn.seal import Sealer, master_key
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
-from tunflow.tunnels.shadowvpn.boxes import make_box
-from tunflow.tunnels.shadowvpn.config import ShadowVPNConfig, config_of, parse_link
-from tunflow.tunnels.shadowvpn.seal import Sealer, master_key
 from tunflow.wire.coalesce import coalesce
 
 SILENCE = 10.0

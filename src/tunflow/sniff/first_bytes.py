@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tunflow.filter import http, tls
+from tunflow.sniff import http, tls
 
 LARGEST = max(tls.LARGEST, http.LARGEST)
 """Bytes that are ever worth waiting for."""

@@ -16,8 +16,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from tunflow.errors import BadPacket
-from tunflow.filter.tls import host_name_untrusted
-from tunflow.filter.url_form import served_target, target_text, url_of
+from tunflow.sniff.tls import host_name_untrusted
+from tunflow.sniff.url_form import served_target, target_text, url_of
 
 LARGEST = 16 * 1024
 """Bytes of a first request that are looked at for its name."""

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from tunflow.errors import BadPacket
-from tunflow.filter.tls import LARGEST, ClientHello, parse_message_untrusted
+from tunflow.sniff.tls import LARGEST, ClientHello, parse_message_untrusted
 
 SMALLEST_DATAGRAM = 1200
 """RFC 9000 §14.1: a client's datagram with an Initial has at least this many bytes."""

@@ -17,14 +17,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import Endpoint
 from tunflow.host.memory import memory_pair
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.driver import Driver
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.session import ProviderSession, Surroundings
-from tunflow.io.reactor import Reactor
+from tunflow.hosting.session import ProviderSession, Surroundings
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.providers import (
     IPv4Settings,
     IPv6Settings,

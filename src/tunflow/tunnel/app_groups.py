@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tunflow.errors import LocalError
-from tunflow.host.control_group import ControlGroup
+from tunflow.host.owner.control_group import ControlGroup
 
 APPS = "/tunflow/apps"
 """Who uses the tunnel where only some programs do."""

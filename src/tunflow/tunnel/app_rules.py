@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_apps import AppSection
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.apps import AppSection
+from tunflow.protocols.link import TorServer, parse_server
 from tunflow.providers.app_rule import AppRule
-from tunflow.proxies.link import TorServer, parse_server
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.syntax import Line, Rule
 

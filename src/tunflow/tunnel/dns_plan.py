@@ -15,12 +15,12 @@ from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import AddressTest, NameTest, OneGroup, Routes, Selector
 from tunflow.dns.upstream import DIRECT, TUNNEL, Upstream, parse_upstream
 from tunflow.errors import LocalError
-from tunflow.manager import rule_data
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_dns import ChinaDNSSection, DNSSection
-from tunflow.manager.rule_data import Countries
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.dns import ChinaDNSSection, DNSSection
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.domains import DomainSet, normalise
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.rule_data import Countries
 
 DEFAULT_SERVERS = ("tcp://1.1.1.1", "tcp://8.8.8.8")
 """Public resolvers, over what every server carries."""

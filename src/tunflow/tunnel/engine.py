@@ -21,22 +21,22 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
+from tunflow.dataplane import network_change as moving
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.errors import LocalError, RemoteError
-from tunflow.host.settings import AppScope, HostSettings
-from tunflow.host.uplinks import Uplinks
-from tunflow.io import moving
-from tunflow.io.dialer import Address
-from tunflow.io.driver import Driver
-from tunflow.io.rule_policy import RulePolicy
-from tunflow.manager.app_groups import APPS, BYPASS, AppGroups
-from tunflow.manager.local_end import Equipment, LocalEnd
-from tunflow.manager.plan import Plan, with_addresses
-from tunflow.manager.probe import probe
-from tunflow.manager.server_names import ServerNames, literal
-from tunflow.manager.tunnel import Tunnel
-from tunflow.manager.ways import Find, Found, Ways, find_hops, make_ways
+from tunflow.host.network.settings import AppScope, HostSettings
+from tunflow.host.network.uplinks import Uplinks
+from tunflow.loop.socket_address import Address
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.app_groups import APPS, BYPASS, AppGroups
+from tunflow.tunnel.local_end import Equipment, LocalEnd
+from tunflow.tunnel.plan import Plan, with_addresses
+from tunflow.tunnel.probe import probe
+from tunflow.tunnel.server_names import ServerNames, literal
+from tunflow.tunnel.tunnel import Tunnel
+from tunflow.tunnel.ways import Find, Found, Ways, find_hops, make_ways
 
 RETRY_AT_MOST = 15.0
 """Seconds between two tries to reach the server again; the first wait is half a second, each next twice as long."""

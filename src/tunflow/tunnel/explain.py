@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.manager.profile import Profile
-from tunflow.manager.routing import BUILT_IN, PROXY, default_verdict, make_groups, make_table, server_chains
-from tunflow.proxies.link import parse_server
+from tunflow.profiles.profile import Profile
+from tunflow.protocols.link import parse_server
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.domains import normalise
 from tunflow.rules.groups import Health
 from tunflow.rules.table import Verdict
+from tunflow.rules.targets import BUILT_IN, PROXY
+from tunflow.tunnel.routing import default_verdict, make_groups, make_table, server_chains
 
 PORTS = {"http": 80, "https": 443, "ssh": 22, "ftp": 21}
 BUILT_IN_MEANS = {

@@ -16,11 +16,11 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Judge, ListUse
 from tunflow.filter.schedule import Schedule
-from tunflow.host.open_file import OpenFile, open_file
-from tunflow.manager import rule_data
-from tunflow.manager.profile_filter import FilterSection, ListSection, ScheduleSection, hardware_address
-from tunflow.manager.rule_update import Source
+from tunflow.host.rights.open_file import OpenFile, open_file
+from tunflow.profiles.sections.filter import FilterSection, ListSection, ScheduleSection, hardware_address
 from tunflow.rules.cidr import CIDRSet
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.rule_update import Source
 
 Tell = Callable[[str], None]
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Ruling
-from tunflow.host.open_file import LARGEST_LOG, OpenFile, open_file
+from tunflow.host.rights.open_file import LARGEST_LOG, OpenFile, open_file
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
 _CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

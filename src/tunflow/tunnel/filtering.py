@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.filtering.flow_filter import FlowFilter
+from tunflow.dataplane.filtering.session import Verdict
 from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Door, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
 from tunflow.flow import FlowInfo
-from tunflow.host.open_file import OpenFile, open_file
-from tunflow.io.driver import Driver
-from tunflow.io.filtering.flow_filter import FlowFilter
-from tunflow.io.filtering.session import Verdict
-from tunflow.manager import rule_data
-from tunflow.manager.filter_lists import make_judge, system_zone
-from tunflow.manager.filter_log import FilterLog
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_filter import FilterSection
-from tunflow.manager.profile_provider import object_of
+from tunflow.host.rights.open_file import OpenFile, open_file
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.filter import FilterSection
+from tunflow.profiles.sections.provider import object_of
 from tunflow.providers.content_filter import HTTP_PORTS, ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
 from tunflow.providers.filter_verdicts import Action, RemediationVerdict
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.filter_lists import make_judge, system_zone
+from tunflow.tunnel.filter_log import FilterLog
 
 if TYPE_CHECKING:
-    from tunflow.io.hosting.filter_life import FilterLife
+    from tunflow.hosting.filter_life import FilterLife
 
 REQUEST_ACCESS = "Request Access"
 """NEFilterDataVerdict: the text of a button that has none."""
@@ -99,7 +99,7 @@ class Filtering:
             if self.life is None:
                 providers = (*((self._control,) if self._control is not None else ()), self._provider)
                 # Imported for filters of users' own only: they need asyncio.
-                from tunflow.io.hosting.filter_life import FilterLife  # noqa: PLC0415
+                from tunflow.hosting.filter_life import FilterLife  # noqa: PLC0415
 
                 self.life = FilterLife(providers, driver.reactor, driver.log, driver.sockets)
             self.life.serve(self.flow_filter)

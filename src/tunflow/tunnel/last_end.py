@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunflow.errors import LocalError, RemoteError, TunflowError
-from tunflow.manager.server_names import NoAddress
-from tunflow.manager.vpn_error import VPNConnectionErrorCode
+from tunflow.tunnel.server_names import NoAddress
+from tunflow.tunnel.vpn_error import VPNConnectionErrorCode
 
 FILE = "last-end.json"
 _LARGEST = 65536

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.route_query import RouteQuery
-from tunflow.host.settings import HostSettings
+from tunflow.dataplane import network_change as moving
+from tunflow.dataplane.driver import Driver
+from tunflow.host.netlink.monitor import NetworkMonitor
+from tunflow.host.netlink.route_query import RouteQuery
+from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.uplinks import PathFinder
 from tunflow.host.tun import TunDevice
-from tunflow.host.uplinks import PathFinder
-from tunflow.io import moving
-from tunflow.io.dialers import Dialer
-from tunflow.io.driver import Driver
-from tunflow.io.sockets import SocketOptions
-from tunflow.manager.plan import Plan
-from tunflow.manager.tunnel import facts
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialers import Dialer
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.plan import Plan
+from tunflow.tunnel.tunnel import facts
 
 
 class Host(Protocol):

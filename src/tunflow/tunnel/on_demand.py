@@ -8,19 +8,19 @@ from contextlib import suppress
 from typing import Any
 
 from tunflow.errors import LocalError, RemoteError
-from tunflow.host.monitor import NetworkMonitor
-from tunflow.host.network_facts import network_path
-from tunflow.host.route_query import RouteQuery
-from tunflow.host.uplinks import PathFinder
-from tunflow.io.sockets import SocketOptions
-from tunflow.manager import web_probe
-from tunflow.manager.on_demand import OnDemand
-from tunflow.manager.plan import Plan
-from tunflow.manager.server_names import ServerNames
-from tunflow.manager.tunnel import Tunnel, facts
+from tunflow.host.netlink.monitor import NetworkMonitor
+from tunflow.host.netlink.route_query import RouteQuery
+from tunflow.host.network.network_facts import network_path
+from tunflow.host.network.uplinks import PathFinder
+from tunflow.loop.sockets import SocketOptions
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.on_demand import Probe, Question
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel import web_probe
+from tunflow.tunnel.on_demand_rules import OnDemand
+from tunflow.tunnel.plan import Plan
+from tunflow.tunnel.server_names import ServerNames
+from tunflow.tunnel.tunnel import Tunnel, facts
 
 
 class DemandedTunnel(Tunnel):

@@ -1,6 +1,6 @@
 """Brings a tunnel up and takes it down as its on-demand rules say, whenever the network changes.
 
-Nothing is polled: the kernel tells of changes (`host.monitor`), and a path that is the same as before is not judged
+Nothing is polled: the kernel tells of changes (`monitor`), and a path that is the same as before is not judged
 again. Only a tunnel that should be up and cannot be brought up is tried again by the clock, ever more seldom.
 """
 

@@ -8,22 +8,23 @@ from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import TypeVar
 
+from tunflow.dataplane.driver import NameService
 from tunflow.dns.config import DNSConfig
 from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER
 from tunflow.dns.upstream import Upstream
 from tunflow.errors import LocalError
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.settings import EVERYTHING, AppScope, HostDNS, HostSettings
-from tunflow.io.driver import NameService
-from tunflow.manager import rule_data
-from tunflow.manager.app_groups import APPS
-from tunflow.manager.app_rules import asks_for_processes
-from tunflow.manager.dns_plan import dns_config
-from tunflow.manager.profile import Profile
-from tunflow.manager.routing import BUILT_IN, DIRECT, PROXY, make_table, server_chains
-from tunflow.proxies.link import BlockServer, DirectServer, Server, parse_server
+from tunflow.host.network.settings import EVERYTHING, AppScope, HostDNS, HostSettings
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.profiles.profile import Profile
+from tunflow.protocols.link import BlockServer, DirectServer, Server, parse_server
 from tunflow.rules.cidr import IPNetwork
 from tunflow.rules.table import RuleTable
+from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.app_groups import APPS
+from tunflow.tunnel.app_rules import asks_for_processes
+from tunflow.tunnel.dns_plan import dns_config
+from tunflow.tunnel.routing import make_table, server_chains
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Plan:
         """What the tunnel reads while it is up, and (True) appends to: root's, perhaps."""
         if self.profile.filter is None:
             return frozenset()
-        from tunflow.manager.filtering import files  # noqa: PLC0415 - much that few need
+        from tunflow.tunnel.filtering import files  # noqa: PLC0415 - much that few need
 
         return files(self.profile)
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 
 from tunflow.errors import RemoteError
-from tunflow.io.dialer import Address
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.socket_address import Address
+from tunflow.loop.sockets import SocketOptions
 
 PATIENCE = 5.0
 """Seconds for one address: three of the kernel's SYNs (RFC 6298 §2: the first time-out is one second)."""

@@ -1,4 +1,4 @@
-"""A tunnel of a provider's for the whole machine: what `manager.engine` is for servers.
+"""A tunnel of a provider's for the whole machine: what `tunnel.engine` is for servers.
 
 A packet tunnel says its addresses, routes and resolvers itself (`set_tunnel_network_settings`), any number of times;
 the profile's own are left out then, but for what it excludes. A tunnel that takes all of one IP version and nothing of
@@ -18,19 +18,15 @@ from functools import partial
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.host.network_facts import network_path
-from tunflow.host.settings import EVERYTHING, HostDNS, HostSettings
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.hosting.services import ProviderFailed
-from tunflow.io.hosting.session import ProviderSession, Surroundings
-from tunflow.io.hosting.watchdog import Watchdog
-from tunflow.io.reactor import Reactor
-from tunflow.manager.app_rules import app_rule
-from tunflow.manager.local_end import Equipment, LocalEnd
-from tunflow.manager.plan import Plan
-from tunflow.manager.profile_provider import make_provider
-from tunflow.manager.tunnel import Tunnel
+from tunflow.host.network.network_facts import network_path
+from tunflow.host.network.settings import EVERYTHING, HostDNS, HostSettings
+from tunflow.hosting.services import ProviderFailed
+from tunflow.hosting.session import ProviderSession, Surroundings
+from tunflow.hosting.watchdog import Watchdog
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.dialers import DirectDialer
+from tunflow.profiles.sections.provider import make_provider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -41,6 +37,10 @@ from tunflow.providers.provider import Provider
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
+from tunflow.tunnel.app_rules import app_rule
+from tunflow.tunnel.local_end import Equipment, LocalEnd
+from tunflow.tunnel.plan import Plan
+from tunflow.tunnel.tunnel import Tunnel
 
 PHYSICAL_MTU = 1500
 

@@ -11,23 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
+from tunflow.dataplane.decision import Refuse
+from tunflow.dataplane.rule_policy import Routing
 from tunflow.errors import LocalError
-from tunflow.io.dialers import Dialer, DirectDialer, make_dialer
-from tunflow.io.policy import Refuse
-from tunflow.io.rule_policy import Routing
-from tunflow.manager import rule_data
-from tunflow.manager.app_rules import app_rules
-from tunflow.manager.profile import Profile
-from tunflow.manager.rule_data import Countries
-from tunflow.proxies.link import parse_server
+from tunflow.outbound.dialers import Dialer, DirectDialer, make_dialer
+from tunflow.profiles.profile import Profile
+from tunflow.protocols.link import parse_server
 from tunflow.rules.conditions import RuleSet
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.rule_set import parse_rule_set
 from tunflow.rules.syntax import Context, Line, Rule, parse_rule
 from tunflow.rules.table import RuleTable, Verdict
-
-DIRECT, REJECT, REJECT_DROP, PROXY = "DIRECT", "REJECT", "REJECT-DROP", "PROXY"
-BUILT_IN = (DIRECT, REJECT, REJECT_DROP)
+from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY, REJECT, REJECT_DROP
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.app_rules import app_rules
+from tunflow.tunnel.rule_data import Countries
 
 MakeDialer = Callable[[tuple[str, ...]], Dialer]
 """Links of a chain, first hop first, to its dialer. Raises LocalError."""

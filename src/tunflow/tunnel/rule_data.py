@@ -19,7 +19,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.host.open_file import OpenFile, open_file
+from tunflow.host.rights.open_file import OpenFile, open_file
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import AddressTest
 from tunflow.rules.delegated import parse_delegated_untrusted

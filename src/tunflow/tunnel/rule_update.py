@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import BadPacket, LocalError, RemoteError
-from tunflow.manager import rule_data
-from tunflow.manager.fetch import Answer, fetch_changed
-from tunflow.manager.profile import Profile
-from tunflow.manager.whole_file import write_whole
+from tunflow.profiles.imports.fetch import Answer, fetch_changed
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.whole_file import write_whole
 from tunflow.rules.delegated import parse_delegated_untrusted
 from tunflow.rules.rule_set import parse_rule_set
+from tunflow.tunnel import rule_data
 
 REGISTRIES = {
     "apnic": "https://ftp.apnic.net/stats/apnic/delegated-apnic-latest",

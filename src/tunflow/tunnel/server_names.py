@@ -14,9 +14,9 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from tunflow.errors import RemoteError
-from tunflow.io.dialer import Address
-from tunflow.io.dialers import resolve
-from tunflow.io.sockets import SocketOptions
+from tunflow.loop.socket_address import Address
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dialers import resolve
 
 PATIENCE = 1.0
 """Seconds for one name server to answer; then the next is asked."""

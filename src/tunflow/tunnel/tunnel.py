@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.manager.plan import Plan
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.tunnel.plan import Plan
 
 
 class Tunnel(ABC):

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from tunflow.errors import LocalError
-from tunflow.manager import profile_file
-from tunflow.manager.app_rules import app_rule
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_on_demand import OnDemandRuleSection
-from tunflow.manager.profile_store import ProfileStore
-from tunflow.manager.vpn_connection import VPNConnection
-from tunflow.manager.vpn_error import VPNError, VPNErrorCode
+from tunflow.profiles import file as profile_file
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.on_demand import OnDemandRuleSection
+from tunflow.profiles.store import ProfileStore
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.on_demand import OnDemandRule
+from tunflow.tunnel.app_rules import app_rule
+from tunflow.tunnel.vpn_connection import VPNConnection
+from tunflow.tunnel.vpn_error import VPNError, VPNErrorCode
 
 
 class RoutingMethod(IntEnum):

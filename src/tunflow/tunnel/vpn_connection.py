@@ -21,12 +21,12 @@ from tunflow.errors import LocalError, RemoteError
 from tunflow.host.daemon import spawn
 from tunflow.host.file_watch import FileWatch
 from tunflow.host.runtime import RuntimeDirectory
-from tunflow.manager import last_end
-from tunflow.manager.vpn_error import VPNConnectionError, VPNError, VPNErrorCode
 from tunflow.providers.status import ConnectionStatus
+from tunflow.tunnel import last_end
+from tunflow.tunnel.vpn_error import VPNConnectionError, VPNError, VPNErrorCode
 
 if TYPE_CHECKING:
-    from tunflow.manager.tunnel_manager import TunnelManager
+    from tunflow.tunnel.tunnel_manager import TunnelManager
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 

@@ -7,14 +7,14 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.errors import LocalError, RemoteError
-from tunflow.io.dialer import Address
-from tunflow.io.dialers import Dialer, make_dialer
-from tunflow.io.rule_policy import RulePolicy
-from tunflow.manager.plan import Hop, Plan
-from tunflow.manager.routing import default_dialer, make_routing
-from tunflow.proxies.link import parse_server
+from tunflow.loop.socket_address import Address
+from tunflow.outbound.dialers import Dialer, make_dialer
+from tunflow.protocols.link import parse_server
 from tunflow.rules.groups import Health
+from tunflow.tunnel.plan import Hop, Plan
+from tunflow.tunnel.routing import default_dialer, make_routing
 
 Find = Callable[[str, int], Awaitable[tuple[Address, ...]]]
 """Finds the addresses of a host and port. Raises LocalError or RemoteError."""

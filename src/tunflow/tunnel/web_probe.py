@@ -12,8 +12,8 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tunflow.errors import RemoteError
-from tunflow.io.sockets import SocketOptions
-from tunflow.manager.server_names import ServerNames
+from tunflow.loop.sockets import SocketOptions
+from tunflow.tunnel.server_names import ServerNames
 
 PATIENCE = 3.0
 """Seconds for all of it."""

@@ -8,14 +8,14 @@ import socket
 import pytest
 from driver_rig import DriverRig, LoopbackDialer
 
+from tunflow.dataplane.decision import Carry
+from tunflow.dataplane.filtering import flow_filter
+from tunflow.dataplane.filtering.connection import FilteredConnection
+from tunflow.dataplane.filtering.flow_filter import FlowFilter
+from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.io.dialers import DirectDialer
-from tunflow.io.filtering import flow_filter
-from tunflow.io.filtering.connection import FilteredConnection
-from tunflow.io.filtering.flow_filter import FlowFilter
-from tunflow.io.filtering.session import FilterSession
-from tunflow.io.policy import Carry
+from tunflow.outbound.dialers import DirectDialer
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_flow_filter import Bench, Judge, watch
 
-from tunflow.io.filtering import remediations
+from tunflow.dataplane.filtering import remediations
 from tunflow.providers.filter_provider import FilterControlProvider
 from tunflow.providers.filter_verdicts import ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
 from tunflow.testing.packet_script import ScriptedClient

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tunflow.endpoint import endpoint
-from tunflow.io.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.dialers import BlockDialer, DirectDialer
 from tunflow.providers import (
     AppProxyFlowError,
     AppProxyFlowErrorCode,

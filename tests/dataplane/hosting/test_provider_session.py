@@ -9,12 +9,12 @@ import pytest
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.event_loop import ReactorLoop
-from tunflow.io.hosting.services import ProviderFailed
-from tunflow.io.hosting.session import ProviderSession, Surroundings
-from tunflow.io.hosting.watchdog import ProviderHung, Watchdog
-from tunflow.io.reactor import Reactor
+from tunflow.hosting.services import ProviderFailed
+from tunflow.hosting.session import ProviderSession, Surroundings
+from tunflow.hosting.watchdog import ProviderHung, Watchdog
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
 from tunflow.providers import (
     AppProxyProvider,
     IPv4Settings,

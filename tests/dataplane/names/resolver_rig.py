@@ -12,7 +12,7 @@ import dns.rrset
 from tunflow.dns.messages import Deframer, frame, parse_query_untrusted
 from tunflow.dns.resolver import query_of, question
 from tunflow.endpoint import endpoint
-from tunflow.io.reactor import READ, Reactor
+from tunflow.loop.reactor import READ, Reactor
 
 draw = Random(1).getrandbits
 

@@ -12,13 +12,14 @@ import pytest
 from tunflow.dns.messages import HEADER, Deframer, frame, with_identifier
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.io import reactor as reactor_module
-from tunflow.io.dialer import Address, Blocked, StreamRoute
-from tunflow.io.names import forwarder as dns
-from tunflow.io.names.forwarder import IDLE_CLOSE, MAX_IN_FLIGHT, QUERY_TIMEOUT, DNSForwarder
-from tunflow.io.reactor import READ, Reactor
-from tunflow.io.sockets import UNMARKED
-from tunflow.io.stream_client import NEXT_ADDRESS_AFTER
+from tunflow.loop import reactor as reactor_module
+from tunflow.loop.reactor import READ, Reactor
+from tunflow.loop.socket_address import Address
+from tunflow.loop.sockets import UNMARKED
+from tunflow.names import forwarder as dns
+from tunflow.names.forwarder import IDLE_CLOSE, MAX_IN_FLIGHT, QUERY_TIMEOUT, DNSForwarder
+from tunflow.outbound.client import NEXT_ADDRESS_AFTER
+from tunflow.outbound.dialer import Blocked, StreamRoute
 
 NAME = b"\x03www\x07example\x03org\x00"
 
@@ -464,7 +465,7 @@ def test_without_descriptors_queries_fail_and_nothing_else(world, monkeypatch):
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tunflow.io.stream_client.socket.socket", exhausted)
+        patch.setattr("tunflow.outbound.client.socket.socket", exhausted)
         world.ask(query(1))
         world.settle()
     assert [code_of(message) for message in world.answers] == [2]

@@ -9,15 +9,16 @@ from resolver_rig import Clock, Rig, TCPServer, UDPServer, answer, draw, query
 
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Endpoint
-from tunflow.io import reactor as reactor_module
-from tunflow.io.dialer import Association, DatagramRoute, address_of
-from tunflow.io.dialers import BlockDialer, DirectDialer
-from tunflow.io.names.ask import PATIENCE
-from tunflow.io.names.group import BENCHED, STAGGER, ResolverGroup
-from tunflow.io.names.stream_resolver import IDLE_CLOSE
-from tunflow.io.names.udp import AGAIN, MOST_PORTS, mixed
-from tunflow.io.names.upstreams import make_upstream
-from tunflow.io.sockets import UNMARKED
+from tunflow.loop import reactor as reactor_module
+from tunflow.loop.socket_address import address_of
+from tunflow.loop.sockets import UNMARKED
+from tunflow.names.ask import PATIENCE
+from tunflow.names.group import BENCHED, STAGGER, ResolverGroup
+from tunflow.names.stream_resolver import IDLE_CLOSE
+from tunflow.names.udp import AGAIN, MOST_PORTS, mixed
+from tunflow.names.upstreams import make_upstream
+from tunflow.outbound.dialer import Association, DatagramRoute
+from tunflow.outbound.dialers import BlockDialer, DirectDialer
 
 
 @pytest.fixture

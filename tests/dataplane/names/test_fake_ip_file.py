@@ -9,8 +9,8 @@ import pytest
 
 from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.errors import LocalError
-from tunflow.io.names.fake_ip_file import FakeIPFile
-from tunflow.io.reactor import Reactor
+from tunflow.loop.reactor import Reactor
+from tunflow.names.fake_ip_file import FakeIPFile
 
 POOLS = ("198.18.128.0/28", "fd00::/112")
 

@@ -15,11 +15,11 @@ from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import UDP, FlowInfo
-from tunflow.io import reactor as reactor_module
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.dialers import BlockDialer, DirectDialer
-from tunflow.io.names.name_server import LINGER, NameServer
-from tunflow.io.sockets import UNMARKED
+from tunflow.loop import reactor as reactor_module
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.sockets import UNMARKED
+from tunflow.names.name_server import LINGER, NameServer
+from tunflow.outbound.dialers import BlockDialer, DirectDialer
 
 CLIENT = endpoint("198.18.0.1", 40000)
 RESOLVER = endpoint("192.0.2.53", 53)

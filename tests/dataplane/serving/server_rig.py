@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from tunflow.endpoint import Endpoint
-from tunflow.io.hops import make_hop
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.server import ShadowsocksServer
-from tunflow.proxies import link
-from tunflow.proxies.codec import DatagramCodec
-from tunflow.proxies.shadowsocks.methods import METHODS
+from tunflow.inbound.server import ShadowsocksServer
+from tunflow.loop.reactor import Reactor
+from tunflow.outbound.hops import make_hop
+from tunflow.protocols import link
+from tunflow.protocols.codec import DatagramCodec
+from tunflow.protocols.shadowsocks.methods import METHODS
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 

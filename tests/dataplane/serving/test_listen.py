@@ -10,9 +10,9 @@ import pytest
 from server_rig import Rig
 
 from tunflow.endpoint import endpoint
-from tunflow.io.dialers import BlockDialer, DirectDialer, make_dialer
-from tunflow.io.serving.listen import ListenServer
-from tunflow.proxies.socks.socks5 import parse_datagram_untrusted, seal_datagram
+from tunflow.inbound.listen import ListenServer
+from tunflow.outbound.dialers import BlockDialer, DirectDialer, make_dialer
+from tunflow.protocols.socks.socks5 import parse_datagram_untrusted, seal_datagram
 
 
 class Port:

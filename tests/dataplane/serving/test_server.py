@@ -14,13 +14,13 @@ from server_rig import LOOPBACK, at_end, is_reset, running, take, target_socket
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
-from tunflow.io import reactor as reactor_module
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.budget import KEPT_FREE
-from tunflow.io.serving.pipe import READ_SIZE
-from tunflow.io.serving.server import ShadowsocksServer
-from tunflow.proxies import link
-from tunflow.proxies.shadowsocks.methods import METHODS
+from tunflow.inbound.budget import KEPT_FREE
+from tunflow.inbound.pipe import READ_SIZE
+from tunflow.inbound.server import ShadowsocksServer
+from tunflow.loop import reactor as reactor_module
+from tunflow.loop.reactor import Reactor
+from tunflow.protocols import link
+from tunflow.protocols.shadowsocks.methods import METHODS
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

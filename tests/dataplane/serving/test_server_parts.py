@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from server_rig import LOOPBACK, target_socket
 
 from tunflow.endpoint import Endpoint
-from tunflow.io import cause_log
-from tunflow.io.cause_log import CauseLog
-from tunflow.io.reactor import Reactor
-from tunflow.io.serving.budget import KEPT_FREE, DescriptorBudget
-from tunflow.io.serving.connect import Connecting, why
-from tunflow.io.serving.pipe import unsent
-from tunflow.io.serving.resolver import Addresses, Resolver, system_lookup
+from tunflow.inbound.budget import KEPT_FREE, DescriptorBudget
+from tunflow.inbound.connect import Connecting, why
+from tunflow.inbound.pipe import unsent
+from tunflow.inbound.resolver import Addresses, Resolver, system_lookup
+from tunflow.loop import cause_log
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
 
 
 @pytest.fixture

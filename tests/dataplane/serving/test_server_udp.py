@@ -10,11 +10,11 @@ import pytest
 from server_rig import Rig, running, target_socket
 
 from tunflow.endpoint import Endpoint
-from tunflow.io import reactor as reactor_module
-from tunflow.io.serving import udp as server_udp
-from tunflow.io.serving.budget import KEPT_FREE
-from tunflow.io.serving.udp import endpoint_of
-from tunflow.proxies.shadowsocks.methods import METHODS
+from tunflow.inbound import udp as server_udp
+from tunflow.inbound.budget import KEPT_FREE
+from tunflow.inbound.udp import endpoint_of
+from tunflow.loop import reactor as reactor_module
+from tunflow.protocols.shadowsocks.methods import METHODS
 
 DATAGRAM = socket.SOCK_DGRAM
 

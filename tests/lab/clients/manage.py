@@ -7,8 +7,8 @@ import json
 import sys
 
 from tunflow.errors import TunflowError
-from tunflow.manager.tunnel_manager import TunnelManager
 from tunflow.providers.status import ConnectionStatus
+from tunflow.tunnel.tunnel_manager import TunnelManager
 
 
 async def main(link: str, dns: str) -> dict[str, object]:

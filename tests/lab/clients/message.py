@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 
-from tunflow.manager.tunnel_manager import TunnelProviderManager
+from tunflow.tunnel.tunnel_manager import TunnelProviderManager
 
 
 async def main(provider: str) -> dict[str, object]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS, Method
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.methods import METHODS, Method
 
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "shadowsocks_aead.toml").read_text())
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.packet2022 import Ids, packets, request_body
-from tunflow.proxies.shadowsocks.window import SIZE, ReplayWindow
+from tunflow.protocols.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.packet2022 import Ids, packets, request_body
+from tunflow.protocols.shadowsocks.window import SIZE, ReplayWindow
 
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "shadowsocks_2022.toml").read_text())
 PEER = endpoint("8.8.8.8", 53)

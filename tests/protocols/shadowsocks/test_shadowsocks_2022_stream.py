@@ -10,11 +10,11 @@ from talk import hear
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies.shadowsocks import keys2022
-from tunflow.proxies.shadowsocks.chunks import Sealer
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import TimedReplayFilter
-from tunflow.proxies.shadowsocks.stream2022 import ClientStream2022, ServerStream2022
+from tunflow.protocols.shadowsocks import keys2022
+from tunflow.protocols.shadowsocks.chunks import Sealer
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
+from tunflow.protocols.shadowsocks.stream2022 import ClientStream2022, ServerStream2022
 
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "shadowsocks_2022.toml").read_text())
 TARGET = Endpoint("example.com", 443)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.chunks import LENGTH_RECORD, Opener, Sealer
-from tunflow.proxies.shadowsocks.keys import master_key, subkey
-from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE, Method
+from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, Opener, Sealer
+from tunflow.protocols.shadowsocks.keys import master_key, subkey
+from tunflow.protocols.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE, Method
 
 AES = METHODS["aes-128-gcm"]
 KEY = master_key("test", AES.key_size)

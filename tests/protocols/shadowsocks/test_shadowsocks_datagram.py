@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.datagram import Datagrams
-from tunflow.proxies.shadowsocks.keys import master_key, subkey
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.datagram import Datagrams
+from tunflow.protocols.shadowsocks.keys import master_key, subkey
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 
 DNS = endpoint("8.8.8.8", 53)
 AES = METHODS["aes-128-gcm"]

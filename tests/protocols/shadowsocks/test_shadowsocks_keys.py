@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tunflow.proxies.shadowsocks.keys import master_key, subkey
+from tunflow.protocols.shadowsocks.keys import master_key, subkey
 
 
 def test_master_key_of_known_passwords():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tunflow.proxies.shadowsocks.methods import METHODS, TAG_SIZE, canonical_name, invalid_tag, why_refused
+from tunflow.protocols.shadowsocks.methods import METHODS, TAG_SIZE, canonical_name, invalid_tag, why_refused
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_cipher_seals_and_refuses_forgeries(method):
 
 def test_naming_things_loads_no_cipher_library():
     code = (
-        "import sys; from tunflow.proxies.link import parse_server;"
-        "import tunflow.proxies.shadowsocks.stream, tunflow.proxies.shadowsocks.datagram;"
+        "import sys; from tunflow.protocols.link import parse_server;"
+        "import tunflow.protocols.shadowsocks.stream, tunflow.protocols.shadowsocks.datagram;"
         "parse_server('ss://aes-256-gcm:secret@host:1');"
         "sys.exit(' '.join(name for name in sys.modules if name in {'cryptography', 'nacl'}) or 0)"
     )

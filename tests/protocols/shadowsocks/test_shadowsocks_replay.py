@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 
 CAPACITY = 5
 

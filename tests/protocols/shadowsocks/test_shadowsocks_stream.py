@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies.shadowsocks.chunks import Sealer
-from tunflow.proxies.shadowsocks.keys import master_key
-from tunflow.proxies.shadowsocks.methods import METHODS
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
-from tunflow.proxies.shadowsocks.stream import ClientStream, ServerStream
+from tunflow.protocols.shadowsocks.chunks import Sealer
+from tunflow.protocols.shadowsocks.keys import master_key
+from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.stream import ClientStream, ServerStream
 
 EXAMPLE = endpoint("example.com", 443)
 AES = METHODS["aes-128-gcm"]

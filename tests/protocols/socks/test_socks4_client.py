@@ -5,8 +5,8 @@ from talk import converse, hear
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.socks.client4 import Socks4Client
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.socks.client4 import Socks4Client
 
 ADDRESS = endpoint("192.0.2.1", 80)
 NAME = Endpoint("example.com", 80)

@@ -7,10 +7,10 @@ from talk import converse, hear, refusal_words, said
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.socks import socks5
-from tunflow.proxies.socks.client5 import Socks5Client, Socks5Datagrams
-from tunflow.proxies.socks.socks5 import Credentials
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
+from tunflow.protocols.socks.socks5 import Credentials
 
 NAME = Endpoint("example.com", 443)
 USER = Credentials(b"user", b"secret")

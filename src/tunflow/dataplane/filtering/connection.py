@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunflow.dataplane.filtering.page_owner import PageOwner
+from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.io.filtering.page_owner import PageOwner
-from tunflow.io.filtering.session import FilterSession
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.tcp.sender import Sender
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 
 class FilteredConnection:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.decision import DatagramOwner, Refuse
+from tunflow.dataplane.filtering.session import LONG_HEADER, FilterSession
 from tunflow.endpoint import Buffer
 from tunflow.flow import FlowInfo
-from tunflow.io.filtering.session import LONG_HEADER, FilterSession
-from tunflow.io.policy import DatagramOwner, Refuse
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.reactor import Timer
+    from tunflow.dataplane.driver import Driver
+    from tunflow.loop.reactor import Timer
 
 HELD = 64
 """Datagrams held of a flow that is paused; more are dropped, as a full queue would."""

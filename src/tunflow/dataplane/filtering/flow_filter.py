@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.decision import DatagramOwner, Refuse
+from tunflow.dataplane.filtering.connection import FilteredConnection
+from tunflow.dataplane.filtering.datagrams import FilteredDatagrams
+from tunflow.dataplane.filtering.remediations import Remediations
+from tunflow.dataplane.filtering.session import FilterSession, Verdict
 from tunflow.errors import LocalError, RemoteError
 from tunflow.flow import FlowInfo
-from tunflow.io.filtering.connection import FilteredConnection
-from tunflow.io.filtering.datagrams import FilteredDatagrams
-from tunflow.io.filtering.remediations import Remediations
-from tunflow.io.filtering.session import FilterSession, Verdict
-from tunflow.io.policy import DatagramOwner, Refuse
 from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
@@ -22,7 +22,7 @@ from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 SWEEP = 5.0
 """Seconds between two looks for flows that are over."""

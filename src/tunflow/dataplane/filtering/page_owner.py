@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.filter.page import begins_to_ask
-from tunflow.io.filtering.session import FilterSession
 from tunflow.stack.tcp.connection import TCPConnection
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 _TLS_HANDSHAKE = b"\x16"
 PATIENCE = 60.0

@@ -19,7 +19,7 @@ from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import Action, ControlVerdict, RemediationVerdict
 
 if TYPE_CHECKING:
-    from tunflow.io.filtering.flow_filter import FlowFilter
+    from tunflow.dataplane.filtering.flow_filter import FlowFilter
 
 OFFERS = 256
 """Buttons that work at a time; the oldest makes room."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
-from tunflow.filter.http import Ambiguous, HTTPRequests
 from tunflow.filter.page import begins_to_ask
 from tunflow.filter.url_append import URLAppender
 from tunflow.providers.blame import ProviderHung
@@ -27,9 +26,10 @@ from tunflow.providers.filter_verdicts import (
     StatisticsReportFrequency,
 )
 from tunflow.providers.filter_window import FilterWindow
+from tunflow.sniff.http import Ambiguous, HTTPRequests
 
 if TYPE_CHECKING:
-    from tunflow.io.filtering.remediations import Remediations
+    from tunflow.dataplane.filtering.remediations import Remediations
 
 _TLS_HANDSHAKE = 22
 LONG_HEADER = 0x80

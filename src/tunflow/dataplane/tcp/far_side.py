@@ -1,6 +1,6 @@
 """The far side's socket of a TCP flow: dialled, agreed with a proxy, written and opened, kept alive, closed.
 
-One half of `io.tcp_relay.TCPRelay`, which moves the bytes; split from it to keep both small enough to read. The socket
+One half of `TCPRelay`, which moves the bytes; split from it to keep both small enough to read. The socket
 is edge-triggered, as that module says. A proxy that must agree first is asked before the client's SYN is answered, so
 that a refusal is one (docs/adr/0031).
 """
@@ -14,17 +14,17 @@ import struct
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.network_change import Path, path_of
+from tunflow.dataplane.tcp.refusal import errno_of, give_up
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import StreamRoute
-from tunflow.io.give_up import errno_of, give_up
-from tunflow.io.moving import Path, path_of
-from tunflow.io.reactor import EDGE, READ, READ_HANGUP, URGENT, WRITE, Timer
-from tunflow.proxies.codec import ProxyRefused, StreamCodec
+from tunflow.loop.reactor import EDGE, READ, READ_HANGUP, URGENT, WRITE, Timer
+from tunflow.outbound.dialer import StreamRoute
+from tunflow.protocols.codec import ProxyRefused, StreamCodec
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
 
 MAXIMUM_PIECES = 1000
 """Under IOV_MAX, which is 1,024 on Linux."""

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunflow.io.far_side import FarSide
+    from tunflow.dataplane.tcp.far_side import FarSide
 
 
 class Openings:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from tunflow.proxies.codec import Refusal
+from tunflow.protocols.codec import Refusal
 from tunflow.stack.icmp import Reason
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.policy import Stream
+    from tunflow.dataplane.decision import Stream
+    from tunflow.dataplane.driver import Driver
 
 _UNREACHABLE = {
     errno.ENETUNREACH: Reason.NET,

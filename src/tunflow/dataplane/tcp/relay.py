@@ -15,12 +15,12 @@ import errno
 import os
 import socket
 
+from tunflow.dataplane.standing_queue import LARGE
+from tunflow.dataplane.tcp.far_side import FarSide
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.io.far_side import FarSide
-from tunflow.io.reactor import ERROR, HANGUP, READ, READ_HANGUP, URGENT, WRITE
-from tunflow.io.standing_queue import LARGE
-from tunflow.proxies.codec import ProxyRefused
+from tunflow.loop.reactor import ERROR, HANGUP, READ, READ_HANGUP, URGENT, WRITE
+from tunflow.protocols.codec import ProxyRefused
 
 SEAL_SIZE = 128 * 1024
 """Bytes sealed at a time."""

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunflow.dataplane.network_change import Path
+from tunflow.dataplane.udp.relay import UDPRelay
 from tunflow.endpoint import Endpoint
-from tunflow.io.dialer import Association, DatagramRoute
-from tunflow.io.held_association import HeldAssociation
-from tunflow.io.moving import Path
-from tunflow.io.reactor import Timer
-from tunflow.io.udp_relay import UDPRelay
+from tunflow.loop.reactor import Timer
+from tunflow.outbound.dialer import Association, DatagramRoute
+from tunflow.outbound.held_association import HeldAssociation
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.udp_flows import CarriedFlow
+    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 WAITING = 32
 """Runs of datagrams kept while servers are asked; more are dropped, as a full queue would."""

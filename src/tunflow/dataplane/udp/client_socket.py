@@ -1,24 +1,24 @@
 """How one client socket's UDP is shared out: relays by dialer, and what each of its flows does with datagrams.
 
-`UDPMapping.user` is a `UDPSocket`, `UDPFlow.user` one of the owners below (or a stranger's, see `io.policy`).
+`UDPMapping.user` is a `UDPSocket`, `UDPFlow.user` one of the owners below (or a stranger's, see `dataplane.decision`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunflow.dataplane.decision import DatagramOwner
+from tunflow.dataplane.network_change import Path
+from tunflow.dataplane.udp.relay import UDPRelay, Way
 from tunflow.endpoint import Endpoint
-from tunflow.io.dialer import DatagramRoute
-from tunflow.io.dialers import Dialer
-from tunflow.io.moving import Path
-from tunflow.io.policy import DatagramOwner
-from tunflow.io.udp_relay import UDPRelay, Way
+from tunflow.outbound.dialer import DatagramRoute
+from tunflow.outbound.dialers import Dialer
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.associated_relay import AssociatedRelay
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.udp.associated import AssociatedRelay
 
     Relay = UDPRelay | AssociatedRelay
 
@@ -63,7 +63,7 @@ class UDPSocket:
         if isinstance(route, DatagramRoute):
             return UDPRelay(self._driver, self._mapping, route, seen)
         # Imported by the first that needs it: most servers do without.
-        from tunflow.io.associated_relay import AssociatedRelay  # noqa: PLC0415
+        from tunflow.dataplane.udp.associated import AssociatedRelay  # noqa: PLC0415
 
         return AssociatedRelay(self._driver, self._mapping, dialer.datagram_route, seen)
 

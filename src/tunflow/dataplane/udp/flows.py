@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from tunflow.dataplane.decision import Carry, DatagramOwner, Decision, Refuse
+from tunflow.dataplane.udp.client_socket import RefusedFlow, UDPSocket, WaitingFlow
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.flow import UDP, FlowInfo
-from tunflow.io.dialer import Blocked, NoDatagrams
-from tunflow.io.dialers import Dialer
-from tunflow.io.policy import Carry, DatagramOwner, Decision, Refuse
-from tunflow.io.udp_flows import RefusedFlow, UDPSocket, WaitingFlow
+from tunflow.outbound.dialer import Blocked, NoDatagrams
+from tunflow.outbound.dialers import Dialer
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
+    from tunflow.dataplane.driver import Driver
 
 DNS_PORT = 53
 _TOLD = {Refuse.RESET: Reason.PORT, Refuse.PROHIBITED: Reason.ADMIN_PROHIBITED, Refuse.DROP: None}

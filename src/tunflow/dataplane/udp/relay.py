@@ -20,18 +20,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tunflow.dataplane.network_change import Path, path_of
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.io.dialer import DatagramRoute, SocketAddress, address_of
-from tunflow.io.moving import Path, path_of
-from tunflow.io.reactor import ERROR, READ
-from tunflow.io.socket_error import endpoint_of, let_fragment, read_errors, want_errors
+from tunflow.loop.datagram_batches import LARGEST, UDP_GRO, UDP_SEGMENT
+from tunflow.loop.reactor import ERROR, READ
+from tunflow.loop.socket_address import SocketAddress, address_of
+from tunflow.loop.socket_error import endpoint_of, let_fragment, read_errors, want_errors
+from tunflow.outbound.dialer import DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.io.driver import Driver
-    from tunflow.io.udp_flows import CarriedFlow
+    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 Way = tuple[socket.socket, SocketAddress]
 """How a flow's datagrams leave when there is no codec."""
@@ -42,15 +44,9 @@ BATCH = 64
 BUFFER = 1 << 20
 """Bytes of receive buffer asked of the kernel: a burst must survive until its turn comes."""
 
-LARGEST = 65536
-"""Bytes of the largest datagram, and a little more."""
-
 LARGEST_RUN = 60_000
 """Bytes of datagrams that leave as one packet."""
 
-UDP_SEGMENT = 103
-UDP_GRO = 104
-"""linux/udp.h"""
 _SEGMENT_SIZE = struct.Struct("=H")
 _GRO_SIZE = struct.Struct("=i")
 _CONTROL = socket.CMSG_SPACE(_GRO_SIZE.size)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_network
 
 from tunflow.errors import LocalError
-from tunflow.host.settings import HostDNS, HostSettings, Interface, Network
+from tunflow.host.network.settings import HostDNS, HostSettings, Interface, Network
 
 SERVICE = "State:/Network/Service/tunflow/DNS"
 

@@ -1,4 +1,4 @@
-"""Applies a tunnel's settings to a Mac, and undoes them: `host.network.HostNetwork`'s interface. Not run on a Mac yet.
+"""Applies a tunnel's settings to a Mac, and undoes them: `HostNetwork`'s interface. Not run on a Mac yet.
 
 The same rules: recorded before it is done, differences only, a failed `apply` leaves what was before, undoing goes on
 past what fails. Here the record is the list of commands that undo.
@@ -15,7 +15,7 @@ from tunflow.errors import LocalError
 from tunflow.host.files import replace_file
 from tunflow.host.macos.commands import Command, Gateways, check, plan
 from tunflow.host.macos.utun import MTU, UtunDevice
-from tunflow.host.settings import DEVICE, HostSettings
+from tunflow.host.network.settings import DEVICE, HostSettings
 from tunflow.host.tun import TunDevice
 
 STATE_FILE = Path("/var/run/tunflow/host-macos.json")

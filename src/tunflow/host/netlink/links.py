@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
-from tunflow.host.netlink import (
+from tunflow.host.netlink.socket import (
     IFA_ADDRESS,
     IFA_F_NODAD,
     IFA_LOCAL,
@@ -30,7 +30,7 @@ from tunflow.host.netlink import (
     attribute,
     attributes,
 )
-from tunflow.host.settings import Interface
+from tunflow.host.network.settings import Interface
 
 RTM_GETLINK = 18
 RTM_DELADDR = 21
@@ -46,7 +46,7 @@ IFA_F_NOPREFIXROUTE = 0x200
 IFF_UP = 1
 
 QUEUE = 5000
-"""Packets that may wait for us in the TUN; see `host.netconfig`, which has the same need."""
+"""Packets that may wait for us in the TUN; see `host.program.netconfig`, which has the same need."""
 
 _LINK = struct.Struct("=BxHiII")
 """struct ifinfomsg: family, ARP type, index, flags, change."""

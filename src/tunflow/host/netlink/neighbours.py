@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tunflow.host.route_query import RouteQuery
+from tunflow.host.netlink.route_query import RouteQuery
 
 LIFE = 1.0
 """Seconds for which an answer is remembered: a flow or two in a burst, not longer than a client takes to come back with

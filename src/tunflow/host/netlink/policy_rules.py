@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from tunflow.host.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, RouteSocket, attribute, attributes
-from tunflow.host.routes import FAMILIES, PROTOCOL
-from tunflow.host.settings import Network
+from tunflow.host.netlink.routes import FAMILIES, PROTOCOL
+from tunflow.host.netlink.socket import NLM_F_CREATE, NLM_F_EXCL, Request, RouteSocket, attribute, attributes
+from tunflow.host.network.settings import Network
 
 RTM_NEWRULE = 32
 RTM_DELRULE = 33

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunflow.host.netlink import NLM_F_REQUEST, NLMSG_ERROR, attribute
+from tunflow.host.netlink.socket import NLM_F_REQUEST, NLMSG_ERROR, attribute
 
 NLMSG_DONE = 3
 NLM_F_DUMP = 0x300

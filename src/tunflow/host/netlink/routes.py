@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
-from tunflow.host.netlink import (
+from tunflow.host.netlink.socket import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     RT_SCOPE_LINK,
@@ -26,7 +26,7 @@ from tunflow.host.netlink import (
     attribute,
     attributes,
 )
-from tunflow.host.settings import Network
+from tunflow.host.network.settings import Network
 
 RTM_DELROUTE = 25
 RTM_GETROUTE = 26

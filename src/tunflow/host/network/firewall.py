@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 
 from tunflow.errors import LocalError
-from tunflow.host.control_group import ControlGroup
-from tunflow.host.policy_routes import PRIVATE
-from tunflow.host.prefixes import Interval, covered
-from tunflow.host.settings import AppScope, HostSettings, Network
+from tunflow.host.network.policy_routes import PRIVATE
+from tunflow.host.network.prefixes import Interval, covered
+from tunflow.host.network.settings import AppScope, HostSettings, Network
+from tunflow.host.owner.control_group import ControlGroup
 
 TABLE = "tunflow"
 _NFT = "nft"

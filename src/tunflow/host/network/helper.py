@@ -1,6 +1,6 @@
 """The part of a system-wide tunnel that keeps root's rights: a process that applies and undoes host settings, no more.
 
-The process that speaks with the network lets go of root (`host.privileges`); `/etc/resolv.conf`, the sysctls and the
+The process that speaks with the network lets go of root (`privileges`); `/etc/resolv.conf`, the sysctls and the
 record of what was changed belong to root. So before that it forks this one, which never reads a packet and answers
 three requests over a socket pair: apply these settings (checked like any others), undo, and open a file, if it is one
 of those that were named beforehand. The TUN device it makes is handed over as a descriptor, and so is a file.
@@ -26,10 +26,10 @@ from typing import Any, NoReturn
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.fd import from_fd
-from tunflow.host.open_file import open_file
-from tunflow.host.settings import HostSettings
-from tunflow.host.settings_text import from_json_untrusted, to_json
-from tunflow.host.system import Network, open_network
+from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.settings_text import from_json_untrusted, to_json
+from tunflow.host.network.system import Network, open_network
+from tunflow.host.rights.open_file import open_file
 from tunflow.host.tun import TunDevice
 
 LARGEST = 16 << 20

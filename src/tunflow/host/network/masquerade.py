@@ -11,7 +11,7 @@ import subprocess
 from ipaddress import IPv4Network
 
 from tunflow.errors import LocalError
-from tunflow.host import sysctls
+from tunflow.host.network import sysctls
 
 TABLE = "tunflow_serve"
 _FORWARDING = "ipv4/ip_forward"

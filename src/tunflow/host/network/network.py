@@ -7,7 +7,7 @@
     network.undo()
 
 Rules:
-- what is about to change is recorded first (`host.state_file`), so that `undo_recorded` can undo it from another
+- what is about to change is recorded first (`state_file`), so that `undo_recorded` can undo it from another
   process after this one was killed;
 - `apply` compares what is there with what is wanted and changes the difference only; applying twice changes nothing;
 - the kill switch comes first and goes last, new routes come before old ones go;
@@ -29,16 +29,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.host import firewall, resolver_file, resolvers, sysctls
-from tunflow.host.links import configure_tunnel, inside_links, list_links
-from tunflow.host.netlink import RouteSocket
-from tunflow.host.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules, vpn_servers
-from tunflow.host.policy_rules import set_rules
-from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU
-from tunflow.host.privileges import require_net_admin
-from tunflow.host.routes import has_foreign_routes, list_routes, set_table
-from tunflow.host.settings import HostSettings
-from tunflow.host.state_file import STATE_FILE, Record, load, new_record, remove, save
+from tunflow.host.netlink.links import configure_tunnel, inside_links, list_links
+from tunflow.host.netlink.policy_rules import set_rules
+from tunflow.host.netlink.routes import has_foreign_routes, list_routes, set_table
+from tunflow.host.netlink.socket import RouteSocket
+from tunflow.host.network import firewall, sysctls
+from tunflow.host.network.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules, vpn_servers
+from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.state_file import STATE_FILE, Record, load, new_record, remove, save
+from tunflow.host.program.private_network import OFFLOAD_MTU, PLAIN_MTU
+from tunflow.host.resolvers import resolver_file, resolvers
+from tunflow.host.rights.privileges import require_net_admin
 from tunflow.host.tun import Offload, TunDevice
 
 _VERSIONS = (4, 6)

@@ -19,8 +19,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tunflow.host.outer_resolvers import SOURCES
-from tunflow.host.uplinks import PathFinder, Uplinks
+from tunflow.host.network.uplinks import PathFinder, Uplinks
+from tunflow.host.resolvers.outer_resolvers import SOURCES
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 
 ETHERNET = 1

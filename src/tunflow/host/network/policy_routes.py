@@ -14,7 +14,7 @@ T holds `included` as routes into the device and `excluded` as `throw`: the sear
 the host does on its own. So the longest prefix decides between the two. P+5 keeps bridges of containers and virtual
 machines working the moment they appear. It is limited to private networks because a DHCP server may hand out routes
 to any network it likes (option 121, CVE-2024-3661), and these must not win over the tunnel. Public or private, what
-is routed through a *local* interface (`host.links`) in any table but ours is thrown as well: other VPNs with a table
+is routed through a *local* interface (`links`) in any table but ours is thrown as well: other VPNs with a table
 of their own, whatever their rules' priority, keep their networks.
 
 Forwarded packets (containers, virtual machines, gateways' hosts) take the same way as the host's own.
@@ -28,11 +28,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from tunflow.host.links import Link
-from tunflow.host.netlink import RTN_UNICAST
-from tunflow.host.policy_rules import Rule
-from tunflow.host.routes import THROW, UNREACHABLE, Route, Way
-from tunflow.host.settings import AppScope, HostSettings, Network
+from tunflow.host.netlink.links import Link
+from tunflow.host.netlink.policy_rules import Rule
+from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way
+from tunflow.host.netlink.socket import RTN_UNICAST
+from tunflow.host.network.settings import AppScope, HostSettings, Network
 
 TABLE_MAIN = 254
 TABLE_DEFAULT = 253

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunflow.host.settings import Network
+from tunflow.host.network.settings import Network
 
 Interval = tuple[int, int]
 """First and last address as numbers."""

@@ -1,4 +1,4 @@
-"""What `up` wants of the host: a frozen, checked value that `host.network` applies and undoes.
+"""What `up` wants of the host: a frozen, checked value that `host.network.network` applies and undoes.
 
 Rules: every field is valid once the value exists, so nothing behind it checks again; every problem is one LocalError
 line that names the field and what is accepted.

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.host.settings import AppScope, HostDNS, HostSettings
+from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
 
 _PARSERS: dict[str, Callable[[str], object]] = {
     "addresses": ip_interface,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.host import resolvers
 from tunflow.host.files import replace_file
+from tunflow.host.resolvers import resolvers
 
 STATE_FILE = Path("/run/tunflow/host.json")
 VERSION = 1

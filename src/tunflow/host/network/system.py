@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tunflow.errors import LocalError
-from tunflow.host.settings import HostSettings
-from tunflow.host.state_file import STATE_FILE
+from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.state_file import STATE_FILE
 from tunflow.host.tun import TunDevice
 
 
 class Network(Protocol):
-    """What `host.network.HostNetwork` and `host.macos.network.MacNetwork` have in common; the former documents it."""
+    """What `HostNetwork` and `MacNetwork` have in common; the former documents it."""
 
     device: TunDevice | None
 
@@ -31,7 +31,7 @@ class Network(Protocol):
 def open_network(state: Path | None = None, system: str = sys.platform) -> Network:
     """The changes that a tunnel makes to this host; `state` is the file to record them in. Raises LocalError."""
     if system == "linux":
-        from tunflow.host.network import HostNetwork  # noqa: PLC0415 - each system imports its own
+        from tunflow.host.network.network import HostNetwork  # noqa: PLC0415 - each system imports its own
 
         return HostNetwork(state or STATE_FILE)
     if system == "darwin":
@@ -47,6 +47,6 @@ def undo_recorded(state: Path | None = None, system: str = sys.platform) -> bool
         from tunflow.host.macos import network as mac  # noqa: PLC0415
 
         return mac.undo_recorded(state or mac.STATE_FILE)
-    from tunflow.host import network  # noqa: PLC0415
+    from tunflow.host.network import network  # noqa: PLC0415
 
     return network.undo_recorded(state or STATE_FILE)

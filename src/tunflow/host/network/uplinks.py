@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from tunflow.host.route_query import Link, Route, RouteQuery
+from tunflow.host.netlink.route_query import Link, Route, RouteQuery
 
 ANYWHERE = (bytes([203, 0, 113, 1]), bytes.fromhex("20010db8000000000000000000000001"))
 """What is looked up where there is no server: any address out there will do (RFC 5737, RFC 3849), no packet is sent."""

@@ -30,8 +30,8 @@ from itertools import islice
 
 from tunflow.endpoint import Endpoint
 from tunflow.flow import ProcessInfo
-from tunflow.host.socket_diag import SocketDiag
-from tunflow.host.socket_owners import SocketOwners
+from tunflow.host.netlink.socket_diag import SocketDiag
+from tunflow.host.owner.socket_owners import SocketOwners
 
 RECENT = 64
 """Processes that lately had a new socket: each is asked for one descriptor."""

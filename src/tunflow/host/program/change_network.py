@@ -20,23 +20,23 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.host.links import configure_tunnel
-from tunflow.host.mounts import RESOLV_CONF
-from tunflow.host.netlink import (
+from tunflow.host.netlink.links import configure_tunnel
+from tunflow.host.netlink.routes import FAMILIES, RTA_DST, RTM_DELROUTE, UNREACHABLE, Way, list_routes, set_table
+from tunflow.host.netlink.socket import (
     RT_TABLE_MAIN,
     RTPROT_BOOT,
     Request,
     RouteSocket,
     attribute,
 )
-from tunflow.host.routes import FAMILIES, RTA_DST, RTM_DELROUTE, UNREACHABLE, Way, list_routes, set_table
+from tunflow.host.program.mounts import RESOLV_CONF
 from tunflow.host.syscalls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, setns
 
 TIMEOUT = 20.0
 """Seconds after which the system is taken to hang."""
 
 _ROUTE = struct.Struct("=BBBBBBBBI")
-"""struct rtmsg, as in `host.routes`."""
+"""struct rtmsg, as in `host.netlink.routes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def settle(pid: int, wanted: Wanted) -> None:
     """Make the network of the process `pid` as `wanted` says. Blocks for a moment. Raises LocalError."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "tunflow.host.settle", str(pid)],
+            [sys.executable, "-m", "tunflow.host.program.change_network", str(pid)],
             input=json.dumps(asdict(wanted)),
             capture_output=True,
             text=True,

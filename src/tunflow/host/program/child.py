@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tunflow.errors import LocalError
-from tunflow.host import command, mounts, namespace, netconfig, socket_diag, sysfs
-from tunflow.host.private_network import OFFLOAD_MTU, PLAIN_MTU, PrivateNetwork
+from tunflow.host.netlink import socket_diag
+from tunflow.host.program import command, mounts, namespace, netconfig, sysfs
+from tunflow.host.program.private_network import OFFLOAD_MTU, PLAIN_MTU, PrivateNetwork
 from tunflow.host.tun import Offload, TunDevice
 
 READY = b"R"

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.host import resolver
+from tunflow.host.program import resolver
 from tunflow.host.syscalls import (
     MNT_DETACH,
     MS_BIND,

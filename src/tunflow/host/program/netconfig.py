@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunflow.host.netlink import RouteSocket
-from tunflow.host.private_network import PrivateNetwork
+from tunflow.host.netlink.socket import RouteSocket
+from tunflow.host.program.private_network import PrivateNetwork
 
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES)
 """What the kernel answers where IPv6 is compiled out, or switched off by `ipv6.disable=1` or `disable_ipv6`."""

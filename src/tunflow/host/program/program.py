@@ -24,10 +24,10 @@ from contextlib import suppress
 from typing import NoReturn
 
 from tunflow.errors import LocalError
-from tunflow.host import child, command
-from tunflow.host.exit_result import ExitResult
-from tunflow.host.private_network import PrivateNetwork
-from tunflow.host.signals import SignalRelay
+from tunflow.host.program import child, command
+from tunflow.host.program.exit_result import ExitResult
+from tunflow.host.program.private_network import PrivateNetwork
+from tunflow.host.program.signals import SignalRelay
 
 _MESSAGE_SIZE = 65536
 

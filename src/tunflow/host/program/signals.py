@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from tunflow.host.exit_result import ExitResult
+from tunflow.host.program.exit_result import ExitResult
 
 _OURS = {
     signal.SIGKILL,  # cannot be caught

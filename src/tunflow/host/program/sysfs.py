@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from tunflow.host.mounts import handle
+from tunflow.host.program.mounts import handle
 from tunflow.host.syscalls import (
     MNT_DETACH,
     MS_BIND,

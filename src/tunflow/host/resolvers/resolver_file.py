@@ -23,8 +23,8 @@ from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.host.files import replace_file, replace_link, rewrite_file, sync_folder
-from tunflow.host.resolver import kept_lines
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.program.resolver import kept_lines
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 _SUFFIX = ".before-tunflow"

@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 
 from tunflow.errors import LocalError
-from tunflow.host.resolver_file import RESOLV_CONF
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.resolvers.resolver_file import RESOLV_CONF
 
 _SECONDS = 30
 _FOLDERS = ("/run/resolvconf/", "/etc/resolvconf/run/", "/var/run/resolvconf/")

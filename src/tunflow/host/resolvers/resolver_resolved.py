@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tunflow.errors import LocalError
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
 
 _SECONDS = 10
 _SERVICE = "org.freedesktop.resolve1"

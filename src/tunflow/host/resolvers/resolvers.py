@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.host import resolver_file, resolver_resolvconf, resolver_resolved
-from tunflow.host.settings import HostDNS
+from tunflow.host.network.settings import HostDNS
+from tunflow.host.resolvers import resolver_file, resolver_resolvconf, resolver_resolved
 
 RESOLVED = "resolved"
 RESOLVCONF = "resolvconf"

@@ -10,7 +10,7 @@ LARGEST_LOG = 64 * 1024 * 1024
 """Bytes of a log; then it is begun anew, and the old one kept beside it where the folder allows that."""
 
 OpenFile = Callable[[Path, bool], int]
-"""`open_file`, or the same by another process (`host.helper`), which may also raise LocalError."""
+"""`open_file`, or the same by another process (`host.network.helper`), which may also raise LocalError."""
 
 
 def open_file(path: Path, append: bool) -> int:

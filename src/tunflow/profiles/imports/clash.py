@@ -15,19 +15,19 @@ from typing import Any
 from urllib.parse import quote
 
 from tunflow.errors import LocalError
-from tunflow.manager import clash_dns
-from tunflow.manager.profile import Profile
-from tunflow.manager.routing import BUILT_IN
-from tunflow.manager.subscription import Skipped
-from tunflow.manager.toml_lines import Key
-from tunflow.manager.yaml_lines import YAMLDocument
-from tunflow.proxies.link import parse_server
+from tunflow.profiles.imports import clash_dns
+from tunflow.profiles.imports.subscription import Skipped
+from tunflow.profiles.imports.yaml_lines import YAMLDocument
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.toml_lines import Key
+from tunflow.protocols.link import parse_server
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import RuleSet
 from tunflow.rules.domains import DomainSet
 from tunflow.rules.groups import KINDS
 from tunflow.rules.rule_set import BEHAVIORS
 from tunflow.rules.syntax import Context, Line, parse_rule
+from tunflow.rules.targets import BUILT_IN
 
 _MEANINGLESS = """
 port socks-port redir-port tproxy-port mixed-port allow-lan bind-address lan-allowed-ips lan-disallowed-ips

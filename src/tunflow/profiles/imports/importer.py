@@ -10,13 +10,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.manager import profile_file
-from tunflow.manager.clash import parse_clash
-from tunflow.manager.fetch import fetch
-from tunflow.manager.profile import Profile
-from tunflow.manager.profile_rules import GroupSection, ServerSection
-from tunflow.manager.shadowvpn_profile import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
-from tunflow.manager.subscription import Skipped, name_from, name_of, server_list_untrusted
+from tunflow.profiles import file as profile_file
+from tunflow.profiles.imports.clash import parse_clash
+from tunflow.profiles.imports.fetch import fetch
+from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
+from tunflow.profiles.imports.subscription import Skipped, name_from, name_of, server_list_untrusted
+from tunflow.profiles.profile import Profile
+from tunflow.profiles.sections.rules import GroupSection, ServerSection
 
 GROUP = "servers"
 """The group that holds all servers of a list."""

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.manager.shadowvpn_profile import is_shadowvpn
-from tunflow.proxies.link import parse_server
-from tunflow.tunnels.shadowvpn.config import parse_link
+from tunflow.profiles.imports.shadowvpn import is_shadowvpn
+from tunflow.protocols.link import parse_server
+from tunflow.protocols.shadowvpn.config import parse_link
 
 MOST_SERVERS = 10_000
 """More than this is no list of servers."""

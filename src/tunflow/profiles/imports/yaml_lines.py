@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tunflow.errors import LocalError
-from tunflow.manager.toml_lines import Key
+from tunflow.profiles.toml_lines import Key
 
 MOST_VALUES = 500_000
 DEEPEST = 32

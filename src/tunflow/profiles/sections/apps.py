@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import Domain
+from tunflow.profiles.field_types import Domain
+from tunflow.profiles.section import Many, Section
 
 AppAction = Literal["tunnel", "direct", "block"]
 """What becomes of a program's flows: into the tunnel, around it, or refused."""

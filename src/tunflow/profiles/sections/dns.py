@@ -1,4 +1,4 @@
-"""`[dns]`: how names are looked up. `manager.dns_plan` makes of it what the name server runs by."""
+"""`[dns]`: how names are looked up. `tunnel.dns_plan` makes of it what the name server runs by."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from tunflow.dns.fake_ip import POOL4, POOL6
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
-from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import Address, Domain, Network
+from tunflow.profiles.field_types import Address, Domain, Network
+from tunflow.profiles.section import Many, Section
 
 _FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa")
 """Keys that ask for the name server instead of the small forwarder."""

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from tunflow.filter.judge import Door
 from tunflow.filter.schedule import WEEKDAYS
-from tunflow.manager.section import Many, Section, wrong_at
-from tunflow.manager.texts import WebAddress
+from tunflow.profiles.field_types import WebAddress
+from tunflow.profiles.section import Many, Section, wrong_at
 
 
 def _clock(text: str) -> str:

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tunflow.manager.section import Many, Section, wrong_at
-from tunflow.manager.texts import Address, Domain, WebAddress
+from tunflow.profiles.field_types import Address, Domain, WebAddress
+from tunflow.profiles.section import Many, Section, wrong_at
 from tunflow.providers.network_path import InterfaceType
 from tunflow.providers.on_demand import (
     EvaluateConnectionAction,

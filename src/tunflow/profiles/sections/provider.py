@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunflow.errors import LocalError
-from tunflow.manager.profile import Profile
+from tunflow.profiles.profile import Profile
 from tunflow.providers.loader import load_provider
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.provider import Provider

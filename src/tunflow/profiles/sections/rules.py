@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import ServerLink, WebAddress
+from tunflow.profiles.field_types import ServerLink, WebAddress
+from tunflow.profiles.section import Many, Section
 
 
 class ServerSection(Section):

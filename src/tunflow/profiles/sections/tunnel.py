@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from tunflow.manager.section import Many, Section
-from tunflow.manager.texts import Interface
+from tunflow.profiles.field_types import Interface
+from tunflow.profiles.section import Many, Section
 
 
 def _route(text: str) -> str:

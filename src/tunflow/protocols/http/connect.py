@@ -14,8 +14,8 @@ from base64 import b64encode
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.handshake import Handshake
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.handshake import Handshake
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: ([^\r\n]*))?\r?")
 

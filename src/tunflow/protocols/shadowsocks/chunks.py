@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.methods import MAX_PAYLOAD_2022, TAG_SIZE, Method, invalid_tag
+from tunflow.protocols.shadowsocks.methods import MAX_PAYLOAD_2022, TAG_SIZE, Method, invalid_tag
 
 LENGTH_RECORD = 2 + TAG_SIZE
 """Bytes of a sealed length."""

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Method, invalid_tag
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.protocols import address
+from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Method, invalid_tag
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 
 
 class Datagrams:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.shadowsocks.methods import Method
-from tunflow.proxies.shadowsocks.packet2022 import (
+from tunflow.protocols.shadowsocks.methods import Method
+from tunflow.protocols.shadowsocks.packet2022 import (
     SESSION_SIZE,
     Ids,
     answer_body,
@@ -20,8 +20,8 @@ from tunflow.proxies.shadowsocks.packet2022 import (
     parse_body_untrusted,
     request_body,
 )
-from tunflow.proxies.shadowsocks.stream2022 import ANSWER, MAX_PADDING, REQUEST, Clock
-from tunflow.proxies.shadowsocks.window import ReplayWindow
+from tunflow.protocols.shadowsocks.stream2022 import ANSWER, MAX_PADDING, REQUEST, Clock
+from tunflow.protocols.shadowsocks.window import ReplayWindow
 
 OLD_SESSION_SECONDS = 60.0
 """SIP022 §3.2.3: a client keeps a server's older session for a minute after the newer one appeared."""

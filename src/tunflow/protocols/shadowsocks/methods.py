@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tunflow.endpoint import Buffer
-from tunflow.proxies.shadowsocks import keys, keys2022
+from tunflow.protocols.shadowsocks import keys, keys2022
 
 MAX_PAYLOAD = 0x3FFF
 """SIP004, "TCP": the upper two bits of a chunk's length are reserved and zero."""
@@ -84,7 +84,7 @@ def _cipher(name: str) -> Callable[[bytes], Aead]:
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # noqa: PLC0415
 
         return ChaCha20Poly1305
-    from tunflow.proxies.shadowsocks.xchacha20 import XChaCha20Poly1305  # noqa: PLC0415
+    from tunflow.protocols.shadowsocks.xchacha20 import XChaCha20Poly1305  # noqa: PLC0415
 
     return XChaCha20Poly1305
 

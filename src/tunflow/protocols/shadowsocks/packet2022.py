@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.keys2022 import BLOCK, block_decryptor, block_encryptor, identity, session_subkey
-from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Aead, Method, invalid_tag
-from tunflow.proxies.shadowsocks.stream2022 import ANSWER, REQUEST, check_time
+from tunflow.protocols import address
+from tunflow.protocols.shadowsocks.keys2022 import BLOCK, block_decryptor, block_encryptor, identity, session_subkey
+from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Aead, Method, invalid_tag
+from tunflow.protocols.shadowsocks.stream2022 import ANSWER, REQUEST, check_time
 
 SESSION_SIZE = 8
 IDS = struct.Struct("!8sQ")
@@ -115,7 +115,7 @@ class ChaChaPackets:
     __slots__ = ("_cipher", "_opened", "_rng")
 
     def __init__(self, keys: tuple[bytes, ...], rng: Callable[[int], bytes]) -> None:
-        from tunflow.proxies.shadowsocks.xchacha20 import XChaCha20Poly1305  # noqa: PLC0415  (as in `methods`)
+        from tunflow.protocols.shadowsocks.xchacha20 import XChaCha20Poly1305  # noqa: PLC0415  (as in `methods`)
 
         self._cipher = XChaCha20Poly1305(keys[-1])
         self._rng = rng

@@ -14,7 +14,7 @@ from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from tunflow.errors import LocalError
-from tunflow.proxies.link_parts import (
+from tunflow.protocols.link_parts import (
     Parts,
     cut,
     format_tag,
@@ -24,8 +24,8 @@ from tunflow.proxies.link_parts import (
     printable,
     unquoted,
 )
-from tunflow.proxies.shadowsocks.keys2022 import parse_keys
-from tunflow.proxies.shadowsocks.methods import METHODS, canonical_name, why_refused
+from tunflow.protocols.shadowsocks.keys2022 import parse_keys
+from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
 
 _SHAPE = "ss://METHOD:PASSWORD@HOST:PORT#TAG, METHOD:PASSWORD in base64 or percent-encoded"
 

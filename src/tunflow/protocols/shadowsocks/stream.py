@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.chunks import Opener, Sealer
-from tunflow.proxies.shadowsocks.methods import Method
-from tunflow.proxies.shadowsocks.replay import ReplayFilter
+from tunflow.protocols import address
+from tunflow.protocols.shadowsocks.chunks import Opener, Sealer
+from tunflow.protocols.shadowsocks.methods import Method
+from tunflow.protocols.shadowsocks.replay import ReplayFilter
 
 
 class ClientStream:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies import address
-from tunflow.proxies.shadowsocks.chunks import Opener, Sealer, cut
-from tunflow.proxies.shadowsocks.keys2022 import stream_identities
-from tunflow.proxies.shadowsocks.methods import TAG_SIZE, Method
-from tunflow.proxies.shadowsocks.replay import TimedReplayFilter
+from tunflow.protocols import address
+from tunflow.protocols.shadowsocks.chunks import Opener, Sealer, cut
+from tunflow.protocols.shadowsocks.keys2022 import stream_identities
+from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Method
+from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
 
 Clock = Callable[[], float]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tunflow.tunnels.shadowvpn.salsa208 import PureBox
-from tunflow.tunnels.shadowvpn.seal import SecretBox
-from tunflow.tunnels.shadowvpn.sodium import SodiumBox, library
+from tunflow.protocols.shadowvpn.salsa208 import PureBox
+from tunflow.protocols.shadowvpn.seal import SecretBox
+from tunflow.protocols.shadowvpn.sodium import SodiumBox, library
 
 
 def make_box(key: bytes, warn: Callable[[str], None]) -> SecretBox:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from tunflow.errors import LocalError
-from tunflow.tunnels.shadowvpn.seal import MAX_MTU, MIN_MTU, TOKEN_SIZE
+from tunflow.protocols.shadowvpn.seal import MAX_MTU, MIN_MTU, TOKEN_SIZE
 
 SCHEME = "shadowvpn"
 SHAPE = "shadowvpn://PASSWORD@HOST:PORT?user_token=HEX&net=10.7.0.2/24&mtu=1432, percent-encoded"

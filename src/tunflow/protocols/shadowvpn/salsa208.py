@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from tunflow.endpoint import Buffer
-from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD
+from tunflow.protocols.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD
 
 BLOCK = 64
 _WORDS = struct.Struct("<16I")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from tunflow.endpoint import Buffer
-from tunflow.tunnels.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD, TAG_SIZE
+from tunflow.protocols.shadowvpn.seal import KEY_SIZE, NONCE_SIZE, OVERHEAD, TAG_SIZE
 
 NAMES = ("libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib")
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.handshake import Handshake
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.handshake import Handshake
 
 CONNECT = 1
 GRANTED = 0x5A

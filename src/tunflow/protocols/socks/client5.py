@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import ProxyRefused, Refusal
-from tunflow.proxies.handshake import Handshake
-from tunflow.proxies.socks import socks5
-from tunflow.proxies.socks.socks5 import Credentials
+from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.handshake import Handshake
+from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.socks5 import Credentials
 
 _METHOD, _SIGN_IN, _REPLY = range(3)
 

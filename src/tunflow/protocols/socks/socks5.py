@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.proxies import address
-from tunflow.proxies.codec import Refusal
+from tunflow.protocols import address
+from tunflow.protocols.codec import Refusal
 
 VERSION = 5
 CONNECT = 1

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.proxies.codec import ProxyRefused, Refusal
+from tunflow.protocols.codec import ProxyRefused, Refusal
 
 _READ = 64 * 1024
 

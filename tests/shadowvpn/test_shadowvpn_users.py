@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.tunnels.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn.users import Users
 from tunflow.wire import ipv4, protocols, tcp, udp
 from tunflow.wire.checksum import checksum, transport_checksum
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.tunnels.shadowvpn import boxes, sodium
-from tunflow.tunnels.shadowvpn.boxes import make_box
-from tunflow.tunnels.shadowvpn.salsa208 import PureBox, keystream
-from tunflow.tunnels.shadowvpn.seal import OVERHEAD, Sealer, master_key
-from tunflow.tunnels.shadowvpn.sodium import SodiumBox
-from tunflow.tunnels.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn import boxes, sodium
+from tunflow.protocols.shadowvpn.boxes import make_box
+from tunflow.protocols.shadowvpn.salsa208 import PureBox, keystream
+from tunflow.protocols.shadowvpn.seal import OVERHEAD, Sealer, master_key
+from tunflow.protocols.shadowvpn.sodium import SodiumBox
+from tunflow.protocols.shadowvpn.users import Users
 
 VECTORS = tomllib.loads((Path(__file__).parent.parent / "vectors" / "shadowvpn.toml").read_text())
 KEY = bytes.fromhex(VECTORS["key"])
