@@ -43,21 +43,42 @@ pick_python() {
     done
 }
 
-# Makes .venv with this project and the named extra ("" for none) in it, unless it is there and up to date.
+# The first line of a lock file that was made for pyproject.toml's dependencies as they are now.
+lock_title() {
+    "$(pick_python)" -c 'import hashlib, json, tomllib
+with open("pyproject.toml", "rb") as file:
+    whole = tomllib.load(file)
+    project = whole["project"]
+names = ("requires-python", "dependencies", "optional-dependencies")
+tables = [whole["build-system"]["requires"], *(project.get(name) for name in names)]
+print("# Made by scripts/lock.sh from dependencies", hashlib.sha256(json.dumps(tables).encode()).hexdigest()[:16])'
+}
+
+# Makes .venv with this project and the named set of dependencies ("run" or "dev") in it, unless it is there and up to
+# date. The versions are those of requirements/; TUNFLOW_NEWEST=1 takes the newest that pyproject.toml allows.
 need_venv() {
-    local extra=$1 python stamp
+    local set=$1 newest=${TUNFLOW_NEWEST:-} lock=requirements/$1.txt python stamp
     command -v python3 >/dev/null || need_packages python3
     python=$(pick_python)
     [[ -n "$python" ]] || die "Python 3.11 or later with its venv module is needed"
-    stamp="$("$python" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum pyproject.toml) $PWD"
+    [[ -n "$newest" || "$(head -n 1 "$lock")" == "$(lock_title)" ]] ||
+        die "$lock was not made for the dependencies in pyproject.toml: run scripts/lock.sh and commit what it writes"
+    stamp="$("$python" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum pyproject.toml requirements/*.txt) $newest $PWD"
     if [[ -x .venv/bin/tunflow ]] && .venv/bin/python -c '' 2>/dev/null &&
-        { [[ "$(cat ".venv/stamp-$extra" 2>/dev/null)" == "$stamp" ]] ||
+        { [[ "$(cat ".venv/stamp-$set" 2>/dev/null)" == "$stamp" ]] ||
             [[ "$(cat .venv/stamp-dev 2>/dev/null)" == "$stamp" ]]; }; then
         return 0
     fi
     "$python" -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
     say "making .venv"
     "$python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"
-    printf '%s\n' "$stamp" >".venv/stamp-$extra"
+    if [[ -n "$newest" ]]; then
+        install --upgrade --editable ".[dev]"
+    else
+        install --require-hashes --requirement "$lock"
+        install --no-deps --no-build-isolation --editable .
+    fi
+    printf '%s\n' "$stamp" >".venv/stamp-$set"
 }
+
+install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }

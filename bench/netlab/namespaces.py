@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import os
 import shutil
@@ -34,6 +35,10 @@ MARK = "TUNFLOW_LAB"
 """Environment variable that names the lab a process belongs to."""
 PREFIX = "tunflow-lab-"
 ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+NETNS_ETC = Path("/etc/netns")
+"""Its folders hold what `ip netns exec` lays over /etc."""
+HOST_LOCK = Path("/run/tunflow-lab.lock")
+"""Held by a lab while it changes what belongs to the whole host; several labs run at the same time."""
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 
@@ -164,8 +169,10 @@ def ip(*arguments: str) -> None:
 
 def _add_namespace(namespace: Namespace) -> None:
     ip("netns", "add", namespace.name)
-    etc = Path("/etc/netns") / namespace.name
-    etc.mkdir(parents=True)
+    etc = NETNS_ETC / namespace.name
+    with HOST_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the last namespace of another lab takes the folder away
+        etc.mkdir(parents=True)
     (etc / "resolv.conf").write_text(f"nameserver {SERVER4}\n")
     namespace.run(["sysctl", "-q", "-w", *SYSCTLS])
     use_cubic(namespace.command)
@@ -177,15 +184,17 @@ def use_cubic(command: Callable[[Sequence[str]], list[str]]) -> None:
     Linux lets a namespace choose only what the host allows (net/ipv4/tcp_cong.c,
     tcp_set_default_congestion_control), so the host's list is longer for as long as it takes.
     """
-    before = ALLOWED.read_text()
     argv = command(["sysctl", "-q", "-w", "net.ipv4.tcp_congestion_control=cubic"])
-    try:
-        if "cubic" not in before.split():
-            ALLOWED.write_text(f"{before.strip()} cubic")
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    finally:
-        if "cubic" not in before.split():
-            ALLOWED.write_text(before)
+    with HOST_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # labs of other processes lengthen the list and put it back as well
+        before = ALLOWED.read_text()
+        try:
+            if "cubic" not in before.split():
+                ALLOWED.write_text(f"{before.strip()} cubic")
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        finally:
+            if "cubic" not in before.split():
+                ALLOWED.write_text(before)
     if done.returncode:
         raise RuntimeError(f"no cubic: {done.stderr.strip()}")
 
@@ -197,9 +206,10 @@ def remove_namespace(name: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    shutil.rmtree(Path("/etc/netns") / name, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        Path("/etc/netns").rmdir()
+    shutil.rmtree(NETNS_ETC / name, ignore_errors=True)
+    with contextlib.suppress(OSError), HOST_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        NETNS_ETC.rmdir()
 
 
 def kill_marked(lab_id: str) -> None:

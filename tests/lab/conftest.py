@@ -53,7 +53,9 @@ def unavailable() -> str | None:
     return f"the lab needs {', '.join(missing)}; ./test installs them" if missing else None
 
 
-def _check_available() -> None:
+@pytest.fixture(scope="session")
+def _available() -> None:
+    """Whoever wants to run in the lab, can."""
     reason = unavailable()
     if reason is not None:
         if os.geteuid() == 0 or os.environ.get("CI"):
@@ -62,8 +64,7 @@ def _check_available() -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    _check_available()
+def lab(_available: None) -> Iterator[Lab]:
     with Lab() as running:
         yield running
 
@@ -116,9 +117,8 @@ def spy(lab: Lab) -> Callable[..., Spy]:
 
 
 @pytest.fixture(scope="session")
-def uplinks() -> Iterator[UplinkLab]:
+def uplinks(_available: None) -> Iterator[UplinkLab]:
     """A lab of two uplinks, with everything on S that is visited in it."""
-    _check_available()
     with UplinkLab() as running:
         site = Site(running.directory / "site")
         site.add_file("1k", 1024)

@@ -101,7 +101,7 @@ SITES = {NEAR: ("1.0.200.1",), FAR: ("203.0.113.80",)}
 
 
 @pytest.fixture(scope="module")
-def wall() -> Iterator[Wall]:
+def wall(_available: None) -> Iterator[Wall]:
     with Lab() as lab:
         for address in (HOME, ABROAD, OTHER, *(found[0] for found in SITES.values())):
             lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.lab
 APNIC = Path(__file__).parent.parent / "vectors" / "delegated-apnic-20210715.txt.xz"
 
 
+@pytest.mark.alone
 def test_a_countrys_networks_go_around_the_tunnel(uplinks: UplinkLab, system: System) -> None:
     """All 5,422 and 1,908 networks of China."""
     delegated = lzma.decompress(APNIC.read_bytes())

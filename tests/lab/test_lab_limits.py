@@ -72,6 +72,7 @@ def test_three_thousand_connections_with_a_thousand_descriptors(tunnel: Tunnel, 
     assert len(log) <= 10, log[:20]
 
 
+@pytest.mark.alone
 def test_start_is_cheap(tunnel: Tunnel) -> None:
     command = tunnel.lab.client.command(tunnel.command(["true"]))
     pid = os.posix_spawnp(command[0], command, tunnel.lab.client.env)
@@ -80,6 +81,7 @@ def test_start_is_cheap(tunnel: Tunnel) -> None:
     assert usage.ru_utime + usage.ru_stime < 0.4
 
 
+@pytest.mark.alone
 def test_a_flow_among_thousands_costs_what_it_costs_among_a_hundred(tunnel: Tunnel) -> None:
     """`python -m bench.flows` goes up to ten thousand."""
     costs = []

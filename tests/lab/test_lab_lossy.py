@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,9 +56,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.usefixtures("_available")
 def test_every_byte_arrives_over_a_bad_wire(case):
-    if os.geteuid() != 0:
-        pytest.skip("the lab needs root (network namespaces): NOT RUN")
     settings = [f"net.ipv4.tcp_sack={case.sack}", f"net.ipv4.tcp_timestamps={case.timestamps}"]
     with kernel_host(case.mtu, settings) as (host, kernel):
         stack = Stack(case.mtu, b"lossy")

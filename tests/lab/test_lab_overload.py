@@ -47,6 +47,7 @@ FAIRNESS = 3.0
 """How much longer a small request may take while eight bulk flows run."""
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_small_request_is_served_beside_bulk_flows(tunnel: Tunnel, contents: Contents, direction: str) -> None:
     """Straight out, because through a server we would measure its turns, not ours. The best of three attempts counts:

@@ -126,7 +126,7 @@ def test_packets_settings_and_the_way_back(tunnel: Tunnel) -> None:
 def test_packets_of_an_ordinary_user(tunnel: Tunnel, tunflow_command: tuple[list[str], dict[str, str]]) -> None:
     """Settings reach the network namespace through the user namespace."""
     tunflow, env = tunflow_command
-    provider = Path("/tmp") / "tunflow-lab-providers.py"
+    provider = tunnel.lab.directory / "providers.py"
     provider.write_text(HERE.read_text())
     command = [
         *OPEN_TUN,

@@ -54,6 +54,7 @@ def test_reloads_and_moves_do_not_grow(uplinks: UplinkLab, system: System) -> No
     assert max(grown) < 3 + 0.02 * CYCLES, grown
 
 
+@pytest.mark.alone
 def test_first_byte_soon_after_up(system: System) -> None:
     """The promise is one second on a machine with nothing else to do; CI has."""
     took = []
