@@ -14,10 +14,11 @@ trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 
-# The build tool too: the project itself is installed without a build environment of its own, which nothing would lock.
+# The build tool too, and what it wants for an editable install: the project itself is installed without a build
+# environment of its own, which nothing would lock.
 "$python" -c 'import tomllib
 with open("pyproject.toml", "rb") as file:
-    print(*tomllib.load(file)["build-system"]["requires"], sep="\n")' >"$work/build.in"
+    print(*tomllib.load(file)["build-system"]["requires"], "editables", sep="\n")' >"$work/build.in"
 mkdir -p requirements
 for set in run dev; do
     [[ ! -e requirements/$set.txt ]] || cp "requirements/$set.txt" "$work/$set.txt"
