@@ -41,4 +41,4 @@ def _feed(inbound: Inbound, data: bytes, step: int) -> object:
         assert used == len(piece)
         out += b"".join(pieces)
     inbound.refused(Refusal.FAILED, "x")
-    return out, inbound.wish, inbound.target, inbound.path, inbound.say
+    return out, inbound.wish, inbound.target, inbound.say

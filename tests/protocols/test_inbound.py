@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket
-from tunflow.inbound.client_request import LONGEST_HEADER, Inbound, Wish, pac
+from tunflow.inbound.client_request import Inbound, Wish
 from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.http.answers import local_page
 from tunflow.protocols.http.connect import HTTPConnectClient, basic
+from tunflow.protocols.http.target import LONGEST_HEADER
 from tunflow.protocols.socks import socks5
 from tunflow.protocols.socks.client4 import Socks4Client
 from tunflow.protocols.socks.client5 import Socks5Client
@@ -82,33 +84,20 @@ def test_what_stands_behind_the_header_is_the_flows(head, target, step):
     assert (inbound.wish, inbound.target) == (Wish.CONNECT, target)
 
 
-# RFC 9112 §3.2.2
-@pytest.mark.parametrize("step", [None, 1])
-def test_a_request_by_whole_uri_goes_on_as_the_site_wants_it(step):
-    inbound = Inbound()
-    head = (
-        b"GET http://user@example.com/a/b?c=d HTTP/1.1\r\nHost: example.com\r\nProxy-Connection: keep-alive\r\n"
-        b"Proxy-Authorization: Basic eDp5\r\nUpgrade: h2c\r\nX-Mine: 1\r\n\r\n"
-    )
-    assert feed(inbound, head + b"body", step) == (
-        b"GET /a/b?c=d HTTP/1.1\r\nHost: example.com\r\nX-Mine: 1\r\nConnection: close\r\n\r\nbody"
-    )
-    assert inbound.target == Endpoint("example.com", 80)
-    assert inbound.accepted() == b""  # the site's own answer speaks
-    assert inbound.refused(Refusal.TIMED_OUT, "late").startswith(b"HTTP/1.1 504 ")
+@pytest.mark.parametrize("step", [None, 1, 3])
+@pytest.mark.parametrize(
+    "line", [b"GET http://example.com/ HTTP/1.1\r\n", b"GET /proxy.pac HTTP/1.0\n", b"GET * HTTP/2.0\n"]
+)
+def test_whole_requests_are_left_for_the_forwarder(line, step):
+    """Nothing is lost, and nothing is looked at but the line."""
+    inbound = Inbound(KNOWN)
+    assert feed(inbound, line + b"Host: x\r\n\r\nbody", step) == line + b"Host: x\r\n\r\nbody"
+    assert (inbound.wish, inbound.target) == (Wish.FORWARD, None)
 
 
-def test_an_empty_path_is_the_root():
-    inbound = Inbound()
-    assert feed(inbound, b"HEAD http://[2001:db8::1]:8080 HTTP/1.0\r\n\r\n").startswith(b"HEAD / HTTP/1.1\r\n")
-    assert inbound.target == SIX
-
-
-def test_a_page_of_ours_and_an_association():
-    inbound = Inbound()
-    feed(inbound, b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080\r\n\r\n")
-    assert (inbound.wish, inbound.path) == (Wish.PAGE, "/proxy.pac")
-    assert "SOCKS5 127.0.0.1:1080" in pac("127.0.0.1:1080")
+def test_pages_of_ours_and_an_association():
+    assert b"SOCKS5 127.0.0.1:1080" in local_page("127.0.0.1:1080", "/proxy.pac?x")
+    assert local_page("127.0.0.1:1080", "/other").startswith(b"HTTP/1.1 404 ")
     inbound = Inbound()
     feed(inbound, b"\x05\x01\x00" + socks5.request(socks5.UDP_ASSOCIATE, socks5.ANYWHERE))
     assert inbound.wish is Wish.ASSOCIATE
@@ -126,10 +115,10 @@ def test_a_page_of_ours_and_an_association():
         (KNOWN, b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 407 "),
         (KNOWN, b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic bWU6YmFk\r\n\r\n", b"HTTP/1.1 407 "),
         (KNOWN, b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic %%%\r\n\r\n", b"HTTP/1.1 407 "),
-        (None, b"GET https://a/ HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
         (None, b"NONSENSE\r\n\r\n", b"HTTP/1.1 400 "),
-        (None, b"CONNECT a HTTP/1.1\r\n\r\n", b""),
-        (None, b"CONNECT a:0 HTTP/1.1\r\n\r\n", b""),
+        (None, b"CONNECT a HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+        (None, b"CONNECT a:0 HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+        (None, b"CONNECT []:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
         (None, b"\x16\x03\x01", b""),
         (None, b"\x04\x01\x00\x50\0\0\0\x01\0a b\0", b""),
     ],
@@ -145,7 +134,7 @@ def test_what_is_refused_and_what_the_client_hears(credentials, head, said):
 
 def test_a_header_without_end_is_given_up():
     with pytest.raises(BadPacket, match="no end"):
-        feed(Inbound(), b"GET http://a/ HTTP/1.1\r\n" + b"X: y\r\n" * (LONGEST_HEADER // 5), 1000)
+        feed(Inbound(), b"CONNECT a:1 HTTP/1.1\r\n" + b"X: y\r\n" * (LONGEST_HEADER // 5), 1000)
 
 
 @given(st.sampled_from([b"", b"\x05\x01\x00\x05", b"\x04\x01", b"GET ", b"CONNECT "]), st.binary(max_size=200))

@@ -3,31 +3,26 @@
 Read first: RFC 1928, RFC 1929, the SOCKS4 and 4a memos; RFC 9110 §9.3.6 (CONNECT), RFC 9112 §3.2 (forms of a request's
 target). The first byte tells which: 5, 4, or a letter.
 
-Rules: the client's header is bounded by `LONGEST_HEADER`; what stands behind it is the flow's; a request for another
-site by its whole URI is passed on as that site wants it, one for each connection (`Connection: close`), so that the
-next cannot go to the wrong one; a name stays a name.
+Rules: the client's header is bounded by `LONGEST_HEADER`; what stands behind it is the flow's; HTTP requests other than
+CONNECT are not taken apart here (`http.forwarder` does that, one by one); a name stays a name.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from enum import Enum
-from urllib.parse import urlsplit
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.codec import Refusal
+from tunflow.protocols.http.answers import CONNECTED, page, refusal_page, sign_in_page
 from tunflow.protocols.http.connect import end_of_header
+from tunflow.protocols.http.sign_in import Known, is_known, is_known_basic
+from tunflow.protocols.http.target import LONGEST_HEADER, authority_untrusted
 from tunflow.protocols.socks import socks5
 from tunflow.protocols.socks.client4 import GRANTED
-
-LONGEST_HEADER = 64 * 1024
-"""Bytes; browsers' cookies fill a good part of it."""
 
 _REPLIES = {
     Refusal.PROHIBITED: 2,
@@ -39,15 +34,7 @@ _REPLIES = {
 }
 """RFC 1928 §6; anything else is 1."""
 
-_STATUS = {
-    Refusal.PROHIBITED: "403 Forbidden",
-    Refusal.TIMED_OUT: "504 Gateway Timeout",
-    Refusal.UNSUPPORTED: "501 Not Implemented",
-}
-_BAD_GATEWAY = "502 Bad Gateway"
-_HOP_BY_HOP = {b"proxy-authorization", b"proxy-connection", b"connection", b"keep-alive", b"te", b"upgrade"}
-"""RFC 9110 §7.6.1, and what old clients send to proxies."""
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) (\S+) HTTP/1\.[01]\r?")
+_REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/[0-9]\.[0-9]\r?")
 
 
 class Wish(Enum):
@@ -55,8 +42,8 @@ class Wish(Enum):
 
     CONNECT = "connect"
     ASSOCIATE = "associate"
-    PAGE = "page"
-    """A page of ours; `path` says which."""
+    FORWARD = "forward"
+    """That its HTTP requests are forwarded one by one: what it said so far is for an `http.forwarder.Forwarder`."""
 
 
 class Inbound:
@@ -65,19 +52,17 @@ class Inbound:
     `say` has what to tell the client by now. `user` and `password` are what it must show, if given.
     """
 
-    __slots__ = ("_credentials", "_head", "_is_http", "_phase", "_rest", "_version", "path", "say", "target", "wish")
+    __slots__ = ("_credentials", "_head", "_is_http", "_phase", "_version", "say", "target", "wish")
 
-    def __init__(self, credentials: tuple[str, str] | None = None) -> None:
+    def __init__(self, credentials: Known | None = None) -> None:
         self._credentials = credentials
         self._phase = self._first_untrusted
         self._version = 0
         self._is_http = False
         self._head = b""
-        self._rest = b""
         self.say: list[bytes] = []
         self.wish: Wish | None = None
         self.target: Endpoint | None = None
-        self.path = ""
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """Take what the client sent, all of it; the flow's first bytes once the wish is known. Raises BadPacket."""
@@ -86,12 +71,12 @@ class Inbound:
         self._head += data
         while self.wish is None:
             taken = self._phase(self._head)
-            if not taken:
+            if not taken and self.wish is None:
                 if len(self._head) > LONGEST_HEADER:
                     raise BadPacket("a client's header has no end")
                 return [], len(data)
             self._head = self._head[taken:]
-        first, self._rest, self._head = self._rest + self._head, b"", b""
+        first, self._head = self._head, b""
         return ([first] if first else []), len(data)
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
@@ -99,12 +84,12 @@ class Inbound:
         return list(pieces)
 
     def accepted(self, bound: Endpoint = socks5.ANYWHERE) -> bytes:
-        """What a client is told when its wish is fulfilled. A site's own answer speaks for itself."""
+        """What a client is told when its wish is fulfilled."""
         if self._version == 5:
             return b"\x05\x00\x00" + address.encode(bound)
         if self._version == 4:
             return bytes((0, GRANTED)) + bytes(6)
-        return b"HTTP/1.1 200 Connection established\r\n\r\n" if self._is_http and not self.path else b""
+        return CONNECTED if self._is_http else b""
 
     def refused(self, refusal: Refusal, detail: str) -> bytes:
         """What a client is told when it is not; the connection ends behind it."""
@@ -112,7 +97,7 @@ class Inbound:
             return bytes((5, _REPLIES.get(refusal, 1), 0)) + address.encode(socks5.ANYWHERE)
         if self._version == 4:
             return bytes((0, 0x5B)) + bytes(6)
-        return page(_STATUS.get(refusal, _BAD_GATEWAY), f"{self.target}: {detail}\n") if self._is_http else b""
+        return refusal_page(refusal, self.target, detail) if self._is_http else b""
 
     established = True
     transparent = False
@@ -154,7 +139,8 @@ class Inbound:
             return 0
         user_end = 2 + head[1]
         end = user_end + 1 + head[user_end]
-        if not self._knows(head[2:user_end], head[user_end + 1 : end]):
+        assert self._credentials is not None
+        if not is_known(self._credentials, head[2:user_end], head[user_end + 1 : end]):
             self.say.append(b"\x01\x01")
             raise BadPacket("a client's user name or password is wrong")
         self.say.append(b"\x01\x00")
@@ -196,96 +182,42 @@ class Inbound:
         return end
 
     def _http_untrusted(self, head: bytes) -> int:
-        size = end_of_header(head)
-        if not size:
+        line, end, rest = head.partition(b"\n")
+        if not end:
             return 0
-        line, _, rest = head[:size].partition(b"\n")
         request = _REQUEST_LINE.fullmatch(line)
         if request is None:
             self.say.append(page("400 Bad Request", "not an HTTP request\n"))
             raise BadPacket("a client's HTTP request is none")
-        headers = rest.splitlines()
-        method, uri = request[1], _printable_untrusted(request[2])
-        if uri.startswith("/"):
-            self.path = uri
-            self._wishes(Wish.PAGE, None)
-            return size
-        self._check_authorization(headers)
-        if method == b"CONNECT":
-            self._wishes(Wish.CONNECT, _authority_untrusted(uri, None))
-        else:
-            self._forward_untrusted(method, uri, headers)
+        if request[1] != b"CONNECT":
+            self._wishes(Wish.FORWARD, None)
+            return 0
+        size = end_of_header(head)
+        if not size:
+            return 0
+        rest = rest[: size - len(line) - 1]
+        self._check_authorization(rest.splitlines())
+        try:
+            target = authority_untrusted(request[2].decode("ascii"), None)
+        except BadPacket as error:
+            self.say.append(page("400 Bad Request", f"{error}\n"))
+            raise
+        self._wishes(Wish.CONNECT, target)
         return size
-
-    def _forward_untrusted(self, method: bytes, uri: str, headers: list[bytes]) -> None:
-        """RFC 9112 §3.2.2: a whole URI; the site gets its path."""
-        parts = urlsplit(uri) if uri.isascii() else None
-        if parts is None or parts.scheme.lower() != "http" or not parts.netloc:
-            self.say.append(page("400 Bad Request", "only http:// and CONNECT go through this port\n"))
-            raise BadPacket("a client's request names no http:// site")
-        site = parts.netloc.rpartition("@")[2]
-        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        kept = [header for header in headers if header and header.partition(b":")[0].strip().lower() not in _HOP_BY_HOP]
-        line = b"%s %s HTTP/1.1" % (method, self.path.encode())
-        self._rest = b"\r\n".join((line, *kept, b"Connection: close", b"", b""))
-        self._wishes(Wish.CONNECT, _authority_untrusted(site, 80))
 
     def _check_authorization(self, headers: list[bytes]) -> None:
         if self._credentials is None:
             return
         for header in headers:
             name, _, value = header.partition(b":")
-            scheme, _, code = value.strip().partition(b" ")
-            if name.strip().lower() == b"proxy-authorization" and scheme.lower() == b"basic":
-                try:
-                    user, _, password = b64decode(code.strip()).partition(b":")
-                except (Base64Error, ValueError):
-                    continue
-                if self._knows(user, password):
-                    return
-        extra = 'Proxy-Authenticate: Basic realm="tunflow"\r\n'
-        self.say.append(page("407 Proxy Authentication Required", "a user name and password are needed\n", extra))
+            if name.strip().lower() == b"proxy-authorization" and is_known_basic(self._credentials, value):
+                return
+        self.say.append(sign_in_page())
         raise BadPacket("a client shows no user name and password, or wrong ones")
-
-    def _knows(self, user: bytes, password: bytes) -> bool:
-        assert self._credentials is not None
-        known_user, known_password = (text.encode() for text in self._credentials)
-        # Both are compared, whatever the first says, so that the time tells nothing.
-        return hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
 
     def _wishes(self, wish: Wish, target: Endpoint | None) -> None:
         self.wish = wish
         self.target = target
-
-
-def page(status: str, text: str, extra: str = "", kind: str = "text/plain") -> bytes:
-    """A whole answer of ours, behind which the connection ends."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(text.encode())}\r\n{extra}"
-    return f"{head}Connection: close\r\n\r\n{text}".encode()
-
-
-def pac(where: str) -> str:
-    """A proxy auto-configuration file that sends everything to `where` (HOST:PORT), local names aside."""
-    return (
-        "function FindProxyForURL(url, host) {\n"
-        "  if (isPlainHostName(host) || host === 'localhost' || shExpMatch(host, '127.*') || host === '[::1]')"
-        " return 'DIRECT';\n"
-        f"  return 'SOCKS5 {where}; SOCKS {where}; PROXY {where}';\n"
-        "}\n"
-    )
-
-
-def _authority_untrusted(text: str, port: int | None) -> Endpoint:
-    """`HOST:PORT`; `port` stands for none. Raises BadPacket."""
-    if text.startswith("["):
-        host, _, port_text = text[1:].partition("]")
-        port_text = port_text.removeprefix(":")
-    else:
-        host, _, port_text = text.partition(":")
-    number = int(port_text) if re.fullmatch("[0-9]{1,5}", port_text) else port if not port_text else None
-    if not host or len(host) > 255 or number is None or not 0 < number < 65536:
-        raise BadPacket("a client's HTTP request names no host and port")
-    return endpoint(host, number)
 
 
 def _as_address(target: Endpoint) -> Endpoint:

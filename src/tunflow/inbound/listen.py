@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tunflow.inbound.budget import DescriptorBudget
+from tunflow.inbound.forwarding import Forwarding
 from tunflow.inbound.listen_relay import ListenRelay, Way
 from tunflow.inbound.listen_udp import ListenDatagrams
 from tunflow.inbound.listening_sockets import Listener, listening_sockets
@@ -58,6 +59,7 @@ class ListenServer:
             rewrite={},
         )
         self._relays: set[Relay] = set()
+        self._forwardings: set[Forwarding] = set()
         self._datagrams = [ListenDatagrams(self._shared, bound, dialer) for _, bound in pairs]
         self._listeners = [
             Listener(self._shared, stream, partial(self._welcome, Way(dialer, credentials, datagrams)))
@@ -70,10 +72,18 @@ class ListenServer:
             listener.close()
         for relay in tuple(self._relays):
             relay.abort()
+        for forwarding in tuple(self._forwardings):
+            forwarding.abort()
         for datagrams in self._datagrams:
             datagrams.close()
         self._shared.silence.close()
         self._shared.resolver.close()
 
     def _welcome(self, way: Way, client: socket.socket, peer: str) -> None:
-        self._relays.add(ListenRelay(self._shared, client, peer, way, self._relays.discard))
+        forward = partial(self._forward, way)
+        self._relays.add(ListenRelay(self._shared, client, peer, way, self._relays.discard, forward))
+
+    def _forward(self, way: Way, client: socket.socket, peer: str, first: bytes) -> None:
+        """The client sends whole HTTP requests."""
+        ended = self._forwardings.discard
+        self._forwardings.add(Forwarding(self._shared, client, peer, first, way.dialer, way.credentials, ended))

@@ -58,6 +58,13 @@ class Cancellable(Protocol):
         """Give up without telling anyone."""
 
 
+class Newcomer(Protocol):
+    """A connection that has not said what it wants."""
+
+    def close(self) -> None:
+        """Make room for another."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What the server has done so far."""
@@ -80,8 +87,8 @@ class Surroundings:
     scratch: memoryview
     rewrite: Mapping[Endpoint, Endpoint]
     counters: Counters = field(default_factory=Counters)
-    newcomers: dict[Relay, float] = field(default_factory=dict)
-    """Relays that do not know their target yet, and since when, oldest first."""
+    newcomers: dict[Newcomer, float] = field(default_factory=dict)
+    """Connections that do not know their target yet, and since when, oldest first."""
 
 
 class Relay:
