@@ -1,0 +1,127 @@
+"""The data channel with epochs (OpenVPN 2.7): keys that each end replaces by itself, without a handshake.
+
+`head 4 | epoch 2, counter 6 | ciphertext | tag 16`. A key of epoch n+1 follows from that of n, so a receiver has the
+next ones ready; a sender moves on when its key is worn, or when it hears of a later epoch.
+Read first: openvpn-rfc, "Epoch data keys".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+
+from tunflow.endpoint import Buffer
+from tunflow.errors import BadPacket
+from tunflow.protocols.openvpn.data_key import TAG, DirectionKeys, aead_of
+from tunflow.protocols.openvpn.key_derivation import expand_label
+from tunflow.protocols.openvpn.packet import Opcode
+from tunflow.protocols.openvpn.replay import ReplayWindow
+
+FUTURE = 16
+"""Epochs ahead of the current one that are taken."""
+PER_EPOCH = 1 << 26
+"""Packets under one epoch's key: 2^36 blocks of AES-GCM in packets of 16 KB."""
+LAST_EPOCH = 0xFFFF
+_SECRET = 32
+
+
+class _Epoch:
+    """One epoch's key."""
+
+    __slots__ = ("aead", "iv", "seen")
+
+    def __init__(self, cipher: str, secret: bytes) -> None:
+        make, size = aead_of(cipher)
+        self.aead = make(expand_label(secret, b"data_key", size))
+        self.iv = int.from_bytes(expand_label(secret, b"data_iv", 12), "big")
+        self.seen = ReplayWindow()
+
+    def nonce(self, packet_id: bytes) -> bytes:
+        """The IV XOR the packet id in its first bytes."""
+        return (self.iv ^ int.from_bytes(packet_id, "big") << 32).to_bytes(12, "big")
+
+
+class _Chain:
+    """The secrets of one direction, one after the other."""
+
+    def __init__(self, cipher: str, secret: bytes) -> None:
+        self._cipher = cipher
+        self._secret = secret
+        self.made = 0
+        """The last epoch that was made."""
+
+    def next(self) -> _Epoch:
+        if self.made:
+            self._secret = expand_label(self._secret, b"datakey upd", _SECRET)
+        self.made += 1
+        return _Epoch(self._cipher, self._secret)
+
+
+class EpochKey:
+    """A `DataKey` of many epochs."""
+
+    def __init__(self, cipher: str, key_id: int, peer_id: int, send: DirectionKeys, receive: DirectionKeys) -> None:
+        """Raises LocalError for a cipher that is no AEAD."""
+        self._head = ((Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id).to_bytes(4, "big")
+        self._sending = _Chain(cipher, send.cipher[:_SECRET])
+        self._sealing = self._sending.next()
+        self._sent = 0
+        self._receiving = _Chain(cipher, receive.cipher[:_SECRET])
+        self._current = 1
+        self._epochs: dict[int, _Epoch] = {}
+        self._make_future()
+
+    def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
+        """See `DataKey`."""
+        out = []
+        for packet in packets:
+            if self._sent >= PER_EPOCH:
+                if self._sending.made >= LAST_EPOCH:
+                    break
+                self._advance(self._sending.made + 1)
+            self._sent += 1
+            packet_id = (self._sending.made << 48 | self._sent).to_bytes(8, "big")
+            start = self._head + packet_id
+            out.append(start + self._sealing.aead.encrypt(self._sealing.nonce(packet_id), packet, start))
+        return out
+
+    def open_untrusted(self, packet: bytes) -> bytes:
+        """See `DataKey`."""
+        if len(packet) < 12 + TAG or packet[0] >> 3 != Opcode.DATA_V2:
+            raise BadPacket("no data packet with an epoch")
+        packet_id = packet[4:12]
+        number = int.from_bytes(packet_id[:2], "big")
+        counter = int.from_bytes(packet_id[2:], "big")
+        epoch = self._epochs.get(number)
+        if epoch is None or not epoch.seen.is_new(counter):
+            raise BadPacket("a data packet of an epoch that is over or far ahead, or seen before")
+        try:
+            plain = epoch.aead.decrypt(epoch.nonce(packet_id), packet[12:], packet[:12])
+        except InvalidTag:
+            raise BadPacket("a data packet that does not authenticate") from None
+        epoch.seen.add(counter)
+        if number > self._current:
+            self._current = number
+            self._make_future()
+            self._advance(number)
+        return plain
+
+    @property
+    def is_worn(self) -> bool:
+        """See `DataKey`."""
+        return self._sending.made > LAST_EPOCH - FUTURE
+
+    def _advance(self, epoch: int) -> None:
+        """Send under this epoch, or a later one as before."""
+        while self._sending.made < epoch:
+            self._sealing = self._sending.next()
+            self._sent = 0
+
+    def _make_future(self) -> None:
+        """Have the epochs that may come, and forget those before the previous one."""
+        while self._receiving.made < min(self._current + FUTURE, LAST_EPOCH):
+            epoch = self._receiving.next()
+            self._epochs[self._receiving.made] = epoch
+        for number in [number for number in self._epochs if number < self._current - 1]:
+            del self._epochs[number]
