@@ -80,7 +80,7 @@ class Agreements:
         return negotiation, channel.receive_untrusted(head.opcode, control)
 
     def rekey_at(self, lifetime: float, is_worn: bool) -> float | None:
-        """When the next key is due, `lifetime` seconds after the last one began (0: never); None while one is pending."""
+        """When the next key is due: `lifetime` seconds after the last began (0: never); None while one is pending."""
         if self.pending is not None or self.active is None:
             return None
         if is_worn:
