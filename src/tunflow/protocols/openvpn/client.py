@@ -26,7 +26,7 @@ from tunflow.protocols.openvpn.data_channel import DataChannel, choose_cipher, m
 from tunflow.protocols.openvpn.events import Connected, Ended, Event, Updated
 from tunflow.protocols.openvpn.key_method import KeyMessage
 from tunflow.protocols.openvpn.negotiation import Negotiation
-from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, OCC_MAGIC, PING, Control, Head, Opcode
+from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, OCC_MAGIC, PING, Head, Opcode
 from tunflow.protocols.openvpn.settings import Remote, Settings
 from tunflow.protocols.openvpn.tls import make_context
 
@@ -186,7 +186,7 @@ class OpenVPNClient:
         head, control = self._packets.open_untrusted(packet)
         if self.is_over:
             return
-        self._meet_untrusted(head, control, now)
+        self._meet_untrusted(head, now)
         negotiation, records = self._agreements.receive_untrusted(head, control, now)
         channel = negotiation.channel
         self._heard = now
@@ -200,12 +200,12 @@ class OpenVPNClient:
         for record in records:
             self._record_untrusted(negotiation, record, now)
 
-    def _meet_untrusted(self, head: Head, control: Control, now: float) -> None:
+    def _meet_untrusted(self, head: Head, now: float) -> None:
         """Learn the server's session from its reset. Raises BadPacket for anything before it."""
         if self._packets.peer_session:
             return
-        if head.opcode is not Opcode.RESET_SERVER or not control.acks:
-            raise BadPacket("a control packet before the server's reset, or a reset that does not know our session")
+        if head.opcode is not Opcode.RESET_SERVER:
+            raise BadPacket("a control packet before the server's reset")
         self._packets.peer_session = head.session
         self._answered = True
         self._deadline = self._agreements.deadline = now + self.settings.hand_window

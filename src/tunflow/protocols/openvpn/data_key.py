@@ -149,7 +149,7 @@ class AEADKey:
 
     def open_untrusted(self, packet: bytes) -> bytes:
         """See `DataKey`."""
-        at = 4 if packet[0] >> 3 == Opcode.DATA_V2 else head_size_untrusted(packet)
+        at = head_size_untrusted(packet)
         if len(packet) < at + 4 + TAG:
             raise BadPacket("a data packet too short for its tag")
         id_bytes = packet[at : at + 4]

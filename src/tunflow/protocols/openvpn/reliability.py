@@ -102,6 +102,8 @@ class ReliableReceiver:
         self._next = 0
         self._early: dict[int, tuple[Opcode, bytes]] = {}
         self._acks: list[int] = []
+        self._recent: list[int] = []
+        """Acknowledged last: said again along with others, for the packet that said it may be lost."""
 
     def receive_untrusted(self, packet_id: int, opcode: Opcode, payload: bytes) -> list[tuple[Opcode, bytes]]:
         """The packets that are in order now. Raises BadPacket for one too far ahead, which is not acknowledged."""
@@ -124,6 +126,8 @@ class ReliableReceiver:
         return bool(self._acks)
 
     def take_acks(self, most: int = LARGEST_ACKS) -> list[int]:
-        """Ids to acknowledge, at most so many."""
+        """Ids to acknowledge, at most so many; where there is room, those of before once more."""
         taken, self._acks = self._acks[:most], self._acks[most:]
-        return taken
+        again = [packet_id for packet_id in self._recent if packet_id not in taken]
+        self._recent = (taken + again)[:most]
+        return self._recent.copy()

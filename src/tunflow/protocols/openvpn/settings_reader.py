@@ -63,13 +63,14 @@ class SettingsReader:
         """What the lines say. Raises LocalError."""
         for line in self._file.lines:
             self._take(line)
+        server = self._server_part() if self._serves else None
         found = replace(
             self._settings,
             identity=replace(self._identity, certificate="".join(self._certificates)),
             demands=self._demands,
             tunnel=self._tunnel,
             remotes=tuple(self._remote(line, block) for line, block in self._remotes),
-            server=self._server_part() if self._serves else None,
+            server=server,
         )
         self._check(found)
         return found
@@ -317,7 +318,6 @@ class SettingsReader:
                 raise self._file.wrong(said["local"], f"{listen!r} is not an address") from None
         host = Line(said["local"].number if "local" in said else 1, ("remote", listen or "0.0.0.0"))  # noqa: S104
         self._remotes = [(host, 0)]
-        self._settings = replace(self._settings, remotes=(self._remote(host, 0),))
         return replace(self._server, listen=listen)
 
     def _check(self, found: Settings) -> None:

@@ -238,7 +238,7 @@ def _is_for(certificate: x509.Certificate, usage: str) -> bool:
 
 def _use_own(context: SSL.Context, identity: Identity, bundle: pkcs12.PKCS12KeyAndCertificates | None) -> None:
     """Our own certificate and key. Raises LocalError."""
-    from OpenSSL import SSL, crypto  # noqa: PLC0415
+    from OpenSSL import SSL  # noqa: PLC0415
 
     if bundle is not None:
         chain = [bundle.cert.certificate] if bundle.cert is not None else []
@@ -251,11 +251,11 @@ def _use_own(context: SSL.Context, identity: Identity, bundle: pkcs12.PKCS12KeyA
         return
     if not chain or key is None:
         raise LocalError("pkcs12: holds no certificate with its private key")
-    context.use_certificate(crypto.X509.from_cryptography(chain[0]))
+    context.use_certificate(chain[0])
     for each in chain[1:]:
-        context.add_extra_chain_cert(crypto.X509.from_cryptography(each))
+        context.add_extra_chain_cert(each)
     try:
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]
+        context.use_privatekey(key)  # type: ignore[arg-type]
         context.check_privatekey()
     except (SSL.Error, TypeError):
         raise LocalError(
