@@ -79,7 +79,7 @@ def test_datagrams_wait_for_the_association_and_answers_come_back(server, host):
     assert server.hears()[0] == b"\0\0\0" + TARGET + b"second"
     server.relay.sendto(b"\0\0\0" + TARGET + b"answer", back)
     assert bench.datagrams(1) == [(OUTSIDE, b"answer")]
-    assert bench.driver.associations == 2  # one for the datagrams, one for the stream they hang on
+    assert bench.driver.context.slots.associations == 2  # one for the datagrams, one for the stream they hang on
 
 
 # RFC 1928 §7: the association ends with its connection
@@ -99,7 +99,7 @@ def test_the_association_ends_with_its_stream_and_begins_anew(server):
     server.asked()
     server.grants()
     assert server.hears()[0].endswith(b"again")
-    assert bench.driver.associations == 2
+    assert bench.driver.context.slots.associations == 2
 
 
 def test_a_refusal_is_told_at_once_and_the_server_left_in_peace(server):
@@ -137,4 +137,4 @@ def test_a_client_that_is_gone_ends_the_stream(server):
     (mapping,) = bench.driver.stack.udp.mappings()
     mapping.user.close()
     assert server.step(lambda: server.control.recv(1)) == b""
-    assert bench.driver.associations == 0
+    assert bench.driver.context.slots.associations == 0

@@ -134,7 +134,7 @@ def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
     dying.peer = endpoint("127.0.0.1", 1)
     for server in ("a", "b"):
         health._servers[server].answered_at -= 10  # it answered long ago
-    bench.driver.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
+    bench.driver.context.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
     bench.until(lambda: not health.works("a"))
     assert health.works("b")
     policy.close()

@@ -78,7 +78,7 @@ def here(sock):
 def test_a_stream_is_carried_to_another_target(listener):
     bench = Bench(Scripted(Carry(DirectDialer(), here(listener))))
     bench.send(SYN, seq=0)
-    bench.until(lambda: bench.driver.relays)
+    bench.until(lambda: bench.driver.context.slots.relays)
     far, _ = listener.accept()
     bench.until(lambda: any(answer.flags == "SA" for answer in bench.answers()))
     ((flow, _),) = bench.policy.asked
@@ -277,7 +277,7 @@ def test_an_owner_can_have_the_whole_socket_and_hears_of_its_end():
 
         def send(self, run):
             got.append((run.flow.target, [bytes(payload) for payload in run.datagrams()]))
-            self.driver.datagrams.deliver(run.flow.mapping, run.flow.target, [b"echo"])
+            self.driver.context.deliver(run.flow.mapping, run.flow.target, [b"echo"])
 
         def close(self):
             closed.append(self)

@@ -109,10 +109,10 @@ def test_the_first_rule_that_holds_decides_and_is_told(listener):
     proxy = Named(here(listener))
     bench = start(["DST-PORT,80,REJECT", "IP-CIDR,192.0.2.0/24,far", "MATCH,REJECT-DROP"], {"far": proxy})
     bench.send(SYN, seq=0)
-    bench.until(lambda: bench.driver.relays)
+    bench.until(lambda: bench.driver.context.slots.relays)
     assert proxy.asked == [TARGET]
     assert bench.told[0].endswith("-> 192.0.2.80:443: far, by r:2 IP-CIDR,192.0.2.0/24,far")
-    bench.until(lambda: bench.driver.relays and "SA" in flags(bench))
+    bench.until(lambda: bench.driver.context.slots.relays and "SA" in flags(bench))
     bench.client = ScriptedClient(bench.driver.stack, target_port=80)
     bench.send(SYN, seq=0)
     assert flags(bench) == ["RA"]  # at once, within one round
@@ -256,7 +256,7 @@ def test_a_reload_changes_what_new_flows_get(listener):
     bench.client = ScriptedClient(bench.driver.stack, target_port=444)
     bench.send(SYN, seq=0)
     assert (len(one.asked), len(other.asked)) == (1, 1)
-    assert len(bench.driver.relays) == 2
+    assert len(bench.driver.context.slots.relays) == 2
     bench.close()
 
 

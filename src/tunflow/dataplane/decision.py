@@ -12,20 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tunflow.conduit import ClientStream, StreamOwner
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.outbound.dialers import Dialer
-from tunflow.stack.udp import UDPFlow, UDPRun
+from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.driver import Driver
-    from tunflow.dataplane.filtering.connection import FilteredConnection
-    from tunflow.stack.tcp.connection import TCPConnection
-
-    Stream: TypeAlias = TCPConnection | FilteredConnection
-    """A client's connection, bare or with a content filter before it; to its owner both are the same."""
 
 
 class Refuse(Enum):
@@ -47,28 +43,11 @@ class Carry(NamedTuple):
     """A dialer that goes straight out takes an address only; a proxy resolves names itself."""
 
 
-class StreamOwner(Protocol):
-    """Who holds the client's side of a TCP flow (`user` of the connection)."""
-
-    def service(self) -> None:
-        """The connection changed: bytes, room, end of file, or its end."""
-
-
-class DatagramOwner(Protocol):
-    """Who holds a UDP flow, or a client's whole UDP socket."""
-
-    def send(self, run: UDPRun) -> None:
-        """The client sent datagrams. `Driver.datagrams.deliver` brings it answers."""
-
-    def close(self) -> None:
-        """The client's socket has been silent for too long, or is gone."""
-
-
 class Hand(NamedTuple):
     """To an owner, made by whichever of the two the flow is. Whoever takes a stream that is not `open` yet answers
     its SYN: `connection.accept(now)` or `connection.reject(…)`."""
 
-    stream: Callable[[Driver, Stream], StreamOwner] | None = None
+    stream: Callable[[Driver, ClientStream], StreamOwner] | None = None
     datagrams: Callable[[Driver, UDPFlow], DatagramOwner] | None = None
     whole_socket: bool = False
     """UDP: the owner gets all that the client's socket sends, to whomever, and is not made again."""
@@ -80,7 +59,7 @@ Decision = Carry | Refuse | Hand
 class Policy(Protocol):
     """Decides what becomes of flows."""
 
-    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: ClientStream) -> Decision | None:
         """For a new TCP connection, whose SYN waits for an answer."""
 
     def datagrams(self, flow: FlowInfo, run: UDPRun) -> Decision | None:

@@ -11,19 +11,18 @@ import contextlib
 import errno
 import os
 import secrets
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from tunflow.conduit import ClientStream
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.decision import Carry, Decision, Policy, Refuse
 from tunflow.dataplane.ping import Pinger
-from tunflow.dataplane.server_watch import ServerWatch
 from tunflow.dataplane.standing_queue import StandingQueue
 from tunflow.dataplane.statistics import Statistics
-from tunflow.dataplane.tcp.openings import Openings
-from tunflow.dataplane.tcp.relay import ROUND, TURN, TCPRelay
+from tunflow.dataplane.tcp.relay import TCPRelay
 from tunflow.dataplane.udp.flows import DNS_PORT, DatagramFlows
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
@@ -35,16 +34,11 @@ from tunflow.names.forwarder import QUERY_TIMEOUT, DNSForwarder
 from tunflow.outbound.dialer import Blocked
 from tunflow.outbound.dialers import Dialer
 from tunflow.protocols.codec import ProxyRefused
-from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
-from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.filtering.flow_filter import FlowFilter
-    from tunflow.dataplane.tcp.far_side import FarSide
     from tunflow.names.name_server import NameServer
 
 FEW = 4
@@ -55,12 +49,6 @@ are sent on, and many small packets, which all take the same path through the co
 READS = 8
 BULK_READS = 2
 """Batches before the sockets have their turn, and batches of super-segments."""
-
-SCRATCH = 256 * 1024
-"""Bytes of the buffer in which sealed bytes of all flows are received."""
-
-SETTLED_AFTER = 30.0
-"""Seconds after a flow began until those that last are looked at."""
 
 DRAIN_QUIET = 0.05
 """Seconds without a packet after which the clients' kernel has nothing left to send."""
@@ -106,12 +94,23 @@ class Driver:
         name_server: NameServer | None = None,
         memory: float = inf,
     ) -> None:
+        context = FlowContext.on(
+            reactor,
+            device,
+            log,
+            trace=trace,
+            descriptors=descriptors,
+            inside=inside,
+            sockets=sockets,
+            memory=memory,
+        )
+        self.context = context
         self.reactor = reactor
-        self.device = device
-        self.dialer = dialer
+        self.stack = context.stack
+        self.statistics = context.statistics
         self.log = log
-        self.trace = trace
         self.sockets = sockets
+        self.dialer = dialer
         self.policy = policy
         self.find_process = find_process
         self.find_hardware: HardwareFinder | None = None
@@ -119,30 +118,16 @@ class Driver:
         self.name_server = name_server
         self.filter: FlowFilter | None = None
         """Who sees every flow before the policy does."""
-        self._descriptors = descriptors
-        self.associations = 0
-        """UDP relays."""
-        self.relays: set[FarSide] = set()
-        """Those whose socket is open."""
-        self.stack = Stack(device.mtu, os.urandom(32), inside, MemoryBudget(memory))
-        self.statistics = Statistics()
-        self.servers = ServerWatch(reactor, log, self.statistics)
         self.datagrams = DatagramFlows(self)
-        self.scratch = memoryview(bytearray(SCRATCH))
         self.names = names
         self.dns = self._forwarder()
-        self.openings = Openings()
-        self._settling = False
-        self._pinger = Pinger(self)
-        self._waiting: deque[FarSide] = deque()
-        self._turn_due = False
+        self._pinger = Pinger(context, lambda: self.dialer, self._is_fake)
         self._queue = StandingQueue(self.stack.budget)
-        self._starved: list[FarSide] = []
         self._postponed = 0
         self._batch = FEW
         reactor.add(device.fileno(), READ, self._on_device)
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
-        reactor.add_deadline(self.openings.next_timeout, self.openings.handle_timeout)
+        reactor.add_deadline(context.openings.next_timeout, context.openings.handle_timeout)
         reactor.at_round_end(self._end_of_round)
 
     def use(self, dialer: Dialer, names: NameService | None, policy: Policy | None = None) -> None:
@@ -161,7 +146,7 @@ class Driver:
     def close(self) -> None:
         """Stop reading the device; flows end with the process."""
         with contextlib.suppress(OSError):
-            self.reactor.remove(self.device.fileno())
+            self.reactor.remove(self.context.device.fileno())
         self._pinger.close()
         if self.dns is not None:
             self.dns.close()
@@ -177,8 +162,8 @@ class Driver:
         reactor = self.reactor
         deadline = reactor.now + DRAIN_PATIENCE
         moved = self.statistics.tcp_bytes_up
-        while any(not relay.done_up for relay in self.relays) and reactor.now < deadline:
-            quiet = not any(relay.holds_bytes for relay in self.relays)
+        while any(not relay.done_up for relay in self.context.slots.relays) and reactor.now < deadline:
+            quiet = not any(relay.holds_bytes for relay in self.context.slots.relays)
             seen = self.stack.segments
             before = reactor.now
             reactor.run_once(DRAIN_QUIET)
@@ -195,44 +180,10 @@ class Driver:
         self.statistics.refused_packets = stack.dropped + stack.udp.dropped + stack.icmp.dropped
         return self.statistics
 
-    # What relays need.
-
-    def write(self) -> None:
-        """Hand what the stack put out to the device."""
-        stack = self.stack
-        if stack.outgoing:
-            packets, stack.outgoing = stack.outgoing, []
-            self.device.write(packets)
-
-    def add_relay(self, relay: FarSide) -> None:
-        """The relay's socket is open."""
-        self.relays.add(relay)
-        if not self._settling:
-            self._settling = True
-            self.reactor.call_later(SETTLED_AFTER, self._keep_settled_alive)
-
-    def _keep_settled_alive(self) -> None:
-        """Flows have lasted: most are over long before it would pay to do this for each."""
-        self._settling = False
-        for relay in self.relays:
-            relay.keep_alive()
-
-    def again(self, relay: FarSide) -> None:
-        """The relay has more to do, after the others had their turn."""
-        self._waiting.append(relay)
-        if not self._turn_due:
-            self._turn_due = True
-            self.reactor.call_soon(self._serve_waiting)
-
-    def wait_for_memory(self, relay: FarSide) -> None:
-        """The relay has something to read, and there is no room for it."""
-        self._starved.append(relay)
-
     # The device's side.
 
     def _on_device(self, _: int) -> None:
-        device = self.device
-        stack = self.stack
+        device, stack = self.context.device, self.stack
         left = READS
         try:
             while left > 0:
@@ -256,29 +207,13 @@ class Driver:
             self.reactor.stop()
 
     def _end_of_round(self) -> None:
-        if self._starved and self.stack.budget.room > 0:
-            starved, self._starved = self._starved, []
-            for relay in starved:
-                if relay in self.relays:
-                    relay.service()
+        self.context.turns.serve_starved()
         self._serve_stack()
         if self.stack.postponed != self._postponed:
             self._postponed = self.stack.postponed
             self.log.tell("memory", "the memory limit leaves no room for more flows: new ones wait (--memory-limit)")
         self.stack.flush()
-        self.write()
-
-    def _serve_waiting(self) -> None:
-        """Bulk flows take turns; what else there is to do comes in between."""
-        waiting = self._waiting
-        turn = max(TURN, ROUND // len(waiting))
-        for _ in range(min(ROUND // turn, len(waiting))):
-            relay = waiting.popleft()
-            if relay in self.relays:
-                relay.service(turn)
-        self._turn_due = bool(waiting)
-        if waiting:
-            self.reactor.call_soon(self._serve_waiting)
+        self.context.write()
 
     def _serve_stack(self) -> None:
         """Take away everything that appeared in the stack."""
@@ -310,12 +245,9 @@ class Driver:
         """Whether an address is the tunnel's own."""
         return address in self.stack.own
 
-    def undelivered(self, run: UDPRun, reason: Reason) -> None:
-        """Tell the client why its datagrams go nowhere: once, for the first of them."""
-        flow = run.flow
-        message = reason.error(is_ipv4=len(flow.target.host) == 4)
-        payload = run.payloads[0]
-        self.stack.datagram_undelivered(flow.mapping.client, flow.target, payload, message, self.reactor.now)
+    def _is_fake(self, address: bytes) -> bool:
+        """Whether an address only stands for a name."""
+        return self.name_server is not None and self.name_server.is_fake(address)
 
     def _open_stream(self, connection: TCPConnection) -> None:
         target = connection.target
@@ -348,7 +280,7 @@ class Driver:
             else:
                 self.route_stream(flow, connection)
 
-    def route_stream(self, flow: FlowInfo, connection: Stream) -> None:
+    def route_stream(self, flow: FlowInfo, connection: ClientStream) -> None:
         """Have the policy, if there is one, say what becomes of a connection that may begin."""
         if self.policy is None:
             self._carry_stream(connection, self.dialer, flow.target)
@@ -357,7 +289,7 @@ class Driver:
         if decision is not None:
             self.decide_stream(connection, decision)
 
-    def decide_stream(self, connection: Stream, decision: Decision) -> None:
+    def decide_stream(self, connection: ClientStream, decision: Decision) -> None:
         """What becomes of a connection that nobody owns yet, or whose owner gives it back."""
         if connection.closed:
             return
@@ -370,20 +302,20 @@ class Driver:
             assert decision.stream is not None, "a stream was handed to an owner of datagrams"
             connection.user = decision.stream(self, connection)
 
-    def _carry_stream(self, connection: Stream, dialer: Dialer, target: Endpoint) -> None:
+    def _carry_stream(self, connection: ClientStream, dialer: Dialer, target: Endpoint) -> None:
         if self.name_server is not None:
             outside = self.name_server.outside(target, dialer, lambda found: self._resolved(connection, dialer, found))
             if outside is None:
                 return
             target = outside
         try:
-            self.claim_descriptor()
+            self.context.slots.claim()
             if dialer.wants_flow:
                 flow = FlowInfo(TCP, connection.client, connection.target, find=self.find_process)
                 route = dialer.route(target, flow)
             else:
                 route = dialer.route(target)
-            connection.user = TCPRelay(self, connection, route)
+            connection.user = TCPRelay(self.context, connection, route)
         except Blocked:
             self._refuse_stream(connection, Refuse.PROHIBITED)
         except ProxyRefused as refused:
@@ -400,9 +332,9 @@ class Driver:
                 self._refuse_stream(connection, Refuse.RESET)
         else:
             if dialer.is_proxy:
-                self.servers.asked(dialer.label)
+                self.context.servers.asked(dialer.label)
 
-    def _resolved(self, connection: Stream, dialer: Dialer, target: Endpoint | None) -> None:
+    def _resolved(self, connection: ClientStream, dialer: Dialer, target: Endpoint | None) -> None:
         """The address of a stream's target is known now, or that there is none."""
         if connection.closed:
             return
@@ -413,7 +345,7 @@ class Driver:
             self.stack.unreachable(connection.syn, Reason.HOST, self.reactor.now)
         self._refuse_stream(connection, Refuse.DROP)
 
-    def _refuse_stream(self, connection: Stream, how: Refuse) -> None:
+    def _refuse_stream(self, connection: ClientStream, how: Refuse) -> None:
         if not connection.held:
             connection.abort()  # it was let in already, so all that is left is a reset
             return
@@ -424,11 +356,6 @@ class Driver:
     def _dns_failed(self, why: str) -> None:
         assert self.names is not None
         self.log.tell(f"dns {why}", f"names cannot be looked up: the resolver {self.names.resolver}: {why}")
-
-    def claim_descriptor(self) -> None:
-        """Raises OSError when flows hold as many descriptors as they may."""
-        if len(self.relays) + self.associations >= self._descriptors:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def tell_full(self, error: OSError) -> None:
         """There is no descriptor for another flow."""

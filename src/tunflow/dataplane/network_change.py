@@ -7,30 +7,16 @@ own time-out. What was still being dialled is dialled anew, and UDP gets a fresh
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
-    from tunflow.dataplane.udp.client_socket import UDPSocket
-
-Path = tuple[bytes, bytes]
-"""A socket's local and far address, packed."""
-
-
-def path_of(sock: socket.SocketType, far: str) -> Path | None:
-    """The path of a connected or connecting socket; None when it is on none."""
-    try:
-        local = sock.getsockname()[0]
-        family = sock.family
-        return socket.inet_pton(family, local.partition("%")[0]), socket.inet_pton(family, far.partition("%")[0])
-    except OSError:
-        return None
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.udp.client_socket import UDPSocket
+from tunflow.loop.path import Path
 
 
 def paths(driver: Driver) -> set[Path]:
     """The paths that flows are on."""
-    found = {relay.path for relay in driver.relays}
+    found = {relay.path for relay in driver.context.slots.relays}
     for udp in _udp_sockets(driver):
         found |= udp.paths()
     return {path for path in found if path is not None}
@@ -39,7 +25,7 @@ def paths(driver: Driver) -> set[Path]:
 def leave(driver: Driver, gone: set[Path]) -> int:
     """End the flows on paths that are gone; how many TCP flows were reset."""
     ended = 0
-    for relay in [relay for relay in driver.relays if relay.path in gone]:
+    for relay in [relay for relay in driver.context.slots.relays if relay.path in gone]:
         ended += relay.path_lost()
     for udp in _udp_sockets(driver):
         udp.leave(gone)
@@ -52,7 +38,7 @@ def leave(driver: Driver, gone: set[Path]) -> int:
 
 def doubt(driver: Driver) -> None:
     """It is long since anything was heard (the machine slept): flows whose far side does not answer soon are ended."""
-    for relay in driver.relays:
+    for relay in driver.context.slots.relays:
         relay.ask_far_side()
     for udp in _udp_sockets(driver):
         udp.leave({path for path in udp.paths() if path is not None})
@@ -64,10 +50,10 @@ def doubt(driver: Driver) -> None:
 
 def reset_all(driver: Driver) -> None:
     """Tell every client at once that its flow is over, and hand that to the device: the tunnel goes down."""
-    for relay in list(driver.relays):
+    for relay in list(driver.context.slots.relays):
         relay.cut()
-    driver.write()
+    driver.context.write()
 
 
 def _udp_sockets(driver: Driver) -> list[UDPSocket]:
-    return [cast("UDPSocket", mapping.user) for mapping in driver.stack.udp.mappings() if mapping.user is not None]
+    return [cast(UDPSocket, mapping.user) for mapping in driver.stack.udp.mappings() if mapping.user is not None]

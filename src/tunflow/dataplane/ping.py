@@ -13,17 +13,15 @@ import errno
 import os
 import socket
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from tunflow.dataplane.context import FlowContext
 from tunflow.loop.reactor import ERROR, HANGUP, READ, WRITE
 from tunflow.loop.socket_address import Address
 from tunflow.loop.socket_error import read_errors, want_errors
-from tunflow.outbound.dialers import BlockDialer
+from tunflow.outbound.dialers import BlockDialer, Dialer
 from tunflow.stack.icmp import EchoRequest, Reason
 from tunflow.wire import icmp, ipv4, ipv6, protocols
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
 
 AT_ONCE = 32
 """Connections to the server that measure pings, at most; more pings than that are not answered."""
@@ -39,34 +37,36 @@ _REASONS = {errno.ENETUNREACH: Reason.NET, errno.EHOSTUNREACH: Reason.HOST}
 
 
 class Pinger:
-    """Answers echo requests, or does not."""
+    """Answers echo requests, or does not. `dialer` gives the way out of the moment; `is_fake` tells addresses that only
+    stand for a name."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, context: FlowContext, dialer: Callable[[], Dialer], is_fake: Callable[[bytes], bool]) -> None:
+        self._context = context
+        self._dialer = dialer
+        self._is_fake = is_fake
         self._connecting: set[socket.socket] = set()
         self._sockets: dict[int, _PingSocket | None] = {}
 
     def ask(self, request: EchoRequest) -> None:
         """Find out whether `request` has an answer."""
-        driver = self._driver
-        if driver.is_inside(request.dst):
+        if request.dst in self._context.stack.own:
             self.answer(request)
             return
-        dialer = driver.dialer
+        dialer = self._dialer()
         if isinstance(dialer, BlockDialer):
             self._unreachable(request, Reason.ADMIN_PROHIBITED)
         elif dialer.addresses:
             self._try_server(request, dialer.addresses[0])
-        elif driver.name_server is not None and driver.name_server.is_fake(request.dst):
+        elif self._is_fake(request.dst):
             self._unreachable(request, Reason.HOST)  # it is nobody's address out there
         else:
             self._ping(request)
 
     def answer(self, request: EchoRequest) -> None:
         """The client gets its answer."""
-        driver = self._driver
-        driver.statistics.echo_replies += 1
-        driver.stack.outgoing.append(driver.stack.icmp.echo_reply(request))
+        context = self._context
+        context.statistics.echo_replies += 1
+        context.stack.outgoing.append(context.stack.icmp.echo_reply(request))
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -80,9 +80,9 @@ class Pinger:
     def _try_server(self, request: EchoRequest, address: Address) -> None:
         if len(self._connecting) >= AT_ONCE:
             return
-        driver = self._driver
+        context = self._context
         try:
-            sock = driver.sockets.open(address.family, socket.SOCK_STREAM)
+            sock = context.sockets.open(address.family, socket.SOCK_STREAM)
         except OSError:
             return
         error = sock.connect_ex(address.sockaddr)
@@ -91,7 +91,7 @@ class Pinger:
             self._unreachable(request, Reason.HOST)
             return
         self._connecting.add(sock)
-        timer = driver.reactor.call_later(PATIENCE, lambda: self._end(sock))
+        timer = context.reactor.call_later(PATIENCE, lambda: self._end(sock))
 
         def on_event(events: int) -> None:
             timer.cancel()
@@ -101,22 +101,22 @@ class Pinger:
             else:
                 self.answer(request)
 
-        driver.reactor.add(sock.fileno(), WRITE, on_event)
+        context.reactor.add(sock.fileno(), WRITE, on_event)
 
     def _end(self, sock: socket.socket) -> None:
         if sock in self._connecting:
             self._connecting.remove(sock)
-            self._driver.reactor.remove(sock.fileno())
+            self._context.reactor.remove(sock.fileno())
             sock.close()
 
     def _ping(self, request: EchoRequest) -> None:
         size = len(request.dst)
         if size not in self._sockets:
             try:
-                self._sockets[size] = _PingSocket(self, self._driver, size == 4)
+                self._sockets[size] = _PingSocket(self, self._context, size == 4)
             except OSError as error:
                 self._sockets[size] = None
-                self._driver.log.tell(
+                self._context.log.tell(
                     "ping", f"pings are not answered: {error.strerror}; net.ipv4.ping_group_range must allow this group"
                 )
         pinging = self._sockets[size]
@@ -132,7 +132,7 @@ class Pinger:
         else:
             body = icmp.build_v6(request.src, request.dst, echo)
             packet = ipv6.build(request.src, request.dst, protocols.ICMPV6, len(body)) + body
-        self._driver.stack.error_about(packet, message, reporter, self._driver.reactor.now)
+        self._context.stack.error_about(packet, message, reporter, self._context.reactor.now)
 
     def _unreachable(self, request: EchoRequest, reason: Reason) -> None:
         self.failed(request, reason.error(is_ipv4=len(request.dst) == 4), None)
@@ -141,9 +141,9 @@ class Pinger:
 class _PingSocket:
     """Pings for real, in one address family."""
 
-    def __init__(self, pinger: Pinger, driver: Driver, is_ipv4: bool) -> None:
+    def __init__(self, pinger: Pinger, context: FlowContext, is_ipv4: bool) -> None:
         self._pinger = pinger
-        self._driver = driver
+        self._context = context
         self._is_ipv4 = is_ipv4
         self._asked: OrderedDict[tuple[bytes | str, int], EchoRequest] = OrderedDict()
         self._sequence = 0
@@ -151,13 +151,13 @@ class _PingSocket:
         family = socket.AF_INET if is_ipv4 else socket.AF_INET6
         protocol = socket.IPPROTO_ICMP if is_ipv4 else socket.IPPROTO_ICMPV6
         try:
-            self._socket = driver.sockets.open(family, socket.SOCK_DGRAM, protocol)
+            self._socket = context.sockets.open(family, socket.SOCK_DGRAM, protocol)
             self._raw = False
         except PermissionError:
-            self._socket = driver.sockets.open(family, socket.SOCK_RAW, protocol)
+            self._socket = context.sockets.open(family, socket.SOCK_RAW, protocol)
             self._raw = True
         want_errors(self._socket)
-        driver.reactor.add(self._socket.fileno(), READ, self._on_event)
+        context.reactor.add(self._socket.fileno(), READ, self._on_event)
 
     def send(self, request: EchoRequest) -> None:
         """Ping the target of `request` under a sequence number of our own."""
@@ -179,7 +179,7 @@ class _PingSocket:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        self._driver.reactor.remove(self._socket.fileno())
+        self._context.reactor.remove(self._socket.fileno())
         self._socket.close()
 
     def _transmit(self, body: bytes, where: tuple[str, int]) -> None:
@@ -219,4 +219,4 @@ class _PingSocket:
             request = self._asked.pop((source, int.from_bytes(message[6:8], "big")), None)
             if request is not None:
                 self._pinger.answer(request)
-                self._driver.write()
+                self._context.write()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from tunflow.conduit import ClientStream
 from tunflow.dataplane.decision import Carry, Decision, Hand, Refuse
 from tunflow.dataplane.sniffing import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
 from tunflow.endpoint import Endpoint
@@ -27,7 +28,6 @@ from tunflow.rules.table import RuleTable, Verdict
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.driver import Driver
 
 
@@ -68,7 +68,7 @@ class RulePolicy:
     def serve(self, driver: Driver) -> None:
         """Decide this driver's flows."""
         self.driver, self.names = driver, driver.name_server
-        driver.servers.troubled = self._suspect
+        driver.context.servers.troubled = self._suspect
         self._watch(driver)
 
     def reload(self, routing: Routing) -> None:
@@ -97,7 +97,7 @@ class RulePolicy:
         if self._checks is not None:
             self._checks.arm()
 
-    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: ClientStream) -> Decision | None:
         """For a new TCP connection."""
         return self._advance(flow, self._facts(flow), _Stream(self._running, connection))
 
@@ -200,7 +200,7 @@ class RulePolicy:
         return decision
 
     def _tell(self, flow: FlowInfo, facts: Facts, verdict: Verdict, path: list[str]) -> None:
-        trace = self._running.trace
+        trace = self._running.context.trace
         if trace is not None:
             name = f" ({facts.name})" if facts.name else ""
             trace(
@@ -234,7 +234,7 @@ class _Case(Protocol):
 class _Stream:
     """A TCP connection."""
 
-    def __init__(self, driver: Driver, connection: Stream) -> None:
+    def __init__(self, driver: Driver, connection: ClientStream) -> None:
         self._driver = driver
         self._connection = connection
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunflow.conduit import ClientStream
 from tunflow.errors import BadPacket
 from tunflow.sniff.first_bytes import LARGEST, sniff_untrusted
 from tunflow.sniff.quic import SMALLEST_DATAGRAM, InitialSniffer
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.driver import Driver
 
 PATIENCE = 0.3
@@ -35,12 +35,16 @@ SERVER_SPEAKS_FIRST = frozenset({21, 22, 23, 25, 110, 143, 587, 3306, 5900})
 class StreamSniffer:
     """Owns a TCP connection until its name is known; `found(name)` is called once, with None where there is none."""
 
-    def __init__(self, driver: Driver, connection: Stream, found: Callable[[str | None], None]) -> None:
+    def __init__(self, driver: Driver, connection: ClientStream, found: Callable[[str | None], None]) -> None:
         self._connection = connection
         self._found: Callable[[str | None], None] | None = found
         self._seen = 0
         self._timer = driver.reactor.call_later(PATIENCE, lambda: self._finish(None))
         connection.accept(driver.reactor.now)
+
+    def rebind(self, stream: ClientStream) -> None:
+        """Go on with `stream`, which is the same flow."""
+        self._connection = stream
 
     def service(self) -> None:
         """The connection changed."""

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from tunflow.conduit import ClientStream
 from tunflow.dataplane.decision import Carry, Decision, Hand, Policy, Refuse
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
@@ -20,7 +21,6 @@ from tunflow.providers.tunnel_settings import TransparentProxyNetworkSettings
 from tunflow.stack.udp import UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.driver import Driver
     from tunflow.hosting.session import ProviderSession
 
@@ -48,7 +48,7 @@ class ProviderPolicy(Policy):
         self._straight = straight
         self._app_rules = app_rules
 
-    def stream(self, flow: FlowInfo, connection: Stream) -> Decision | None:
+    def stream(self, flow: FlowInfo, connection: ClientStream) -> Decision | None:
         """A new TCP connection."""
         if not self._concerns(flow):
             return self._pass(flow.target)

@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
+from tunflow.conduit import ClientStream
 from tunflow.dataplane.decision import Carry, Decision
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import FlowInfo
@@ -27,7 +28,6 @@ from tunflow.providers.flows import TCPFlow
 from tunflow.stack.icmp import Reason
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.statistics import Statistics
     from tunflow.loop.reactor import Reactor
     from tunflow.outbound.dialers import Dialer
@@ -54,14 +54,14 @@ class FlowPlane(Protocol):
     def statistics(self) -> Statistics:
         """Counts bytes."""
 
-    def decide_stream(self, connection: Stream, decision: Decision, /) -> None:
+    def decide_stream(self, connection: ClientStream, decision: Decision, /) -> None:
         """Take a connection back."""
 
 
 class StackTCPFlow(TCPFlow):
     """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer."""
 
-    def __init__(self, driver: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> None:
+    def __init__(self, driver: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Dialer) -> None:
         self._driver = driver
         self._connection = connection
         self._info = info
@@ -78,7 +78,7 @@ class StackTCPFlow(TCPFlow):
         self.owner = _Owner(weakref.ref(self))
 
     @classmethod
-    def opened_by_us(cls, plane: FlowPlane, connection: Stream, info: FlowInfo, straight: Dialer) -> StackTCPFlow:
+    def opened_by_us(cls, plane: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Dialer) -> StackTCPFlow:
         """A flow on a connection whose SYN is ours; see `until_open`."""
         flow = cls(plane, connection, info, straight)
         flow._opened = flow._connecting = True
@@ -233,6 +233,10 @@ class StackTCPFlow(TCPFlow):
 
     # What the connection tells.
 
+    def rebind(self, stream: ClientStream) -> None:
+        """Go on with `stream`, which is the same flow."""
+        self._connection = stream
+
     def service(self) -> None:
         """The connection changed."""
         connection = self._connection
@@ -303,6 +307,12 @@ class _Owner:
         flow = self._flow()
         if flow is not None:
             flow.service()
+
+    def rebind(self, stream: ClientStream) -> None:
+        """Tell the flow that its connection is another object."""
+        flow = self._flow()
+        if flow is not None:
+            flow.rebind(stream)
 
 
 async def _resolved(target: Endpoint) -> Endpoint:

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tunflow.conduit import ClientStream
 from tunflow.dataplane.statistics import Statistics
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
@@ -34,7 +35,6 @@ from tunflow.wire import protocols
 if TYPE_CHECKING:
     import ssl
 
-    from tunflow.dataplane.decision import Stream
     from tunflow.hosting.session import ProviderSession
 
 FIRST_PORT = 61000
@@ -183,7 +183,7 @@ class ThroughTunnel:
 
     # What flows ask of a driver.
 
-    def decide_stream(self, connection: Stream, _: object, /) -> None:
+    def decide_stream(self, connection: ClientStream, _: object, /) -> None:
         """Flows of ours are not given away."""
         raise AssertionError(f"{connection.client} has no policy")
 

@@ -110,7 +110,7 @@ class StackUDPFlow(UDPFlow):
             while end < min(count, most) and size and datagrams[end][1] == source and len(datagrams[end][0]) == size:
                 end += 1
             payloads = [bytes(payload) for payload, _ in datagrams[start:end]]
-            self._driver.datagrams.deliver(self._mapping, source, payloads, size if end - start > 1 else 0)
+            self._driver.context.deliver(self._mapping, source, payloads, size if end - start > 1 else 0)
             start = end
 
     def close_read(self, error: BaseException | None = None) -> None:  # noqa: ARG002
@@ -126,7 +126,7 @@ class StackUDPFlow(UDPFlow):
             return
         self._write_closed = True
         if error is not None and self._waiting:
-            self._driver.undelivered(self._waiting[-1], Reason.PORT)
+            self._driver.context.undelivered(self._waiting[-1], Reason.PORT)
         self._end_if_done()
 
     async def carry(self, dialer: FlowDialer | None = None) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from tunflow.conduit import ClientStream
 from tunflow.dns.messages import Deframer, frame
 from tunflow.endpoint import Buffer
 from tunflow.flow import TCP, UDP, FlowInfo
 from tunflow.stack.udp import UDPFlow, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
     from tunflow.dataplane.driver import Driver
     from tunflow.names.name_server import NameServer
 
@@ -57,7 +57,7 @@ class DatagramQueries:
 
     def _reply(self, message: bytes) -> None:
         mapping = self._flow.mapping
-        self._driver.datagrams.deliver(mapping, self._target, (message,))
+        self._driver.context.deliver(mapping, self._target, (message,))
         self._asked -= 1
         if not self._asked and mapping.only_target == self._target and mapping.datagrams_out <= ONE_SHOT:
             self._driver.stack.udp.close(mapping)
@@ -68,7 +68,7 @@ class StreamQueries:
 
     __slots__ = ("_asked", "_connection", "_deframer", "_driver", "_info", "_names", "_replies", "_serving", "_used_at")
 
-    def __init__(self, names: NameServer, driver: Driver, connection: Stream) -> None:
+    def __init__(self, names: NameServer, driver: Driver, connection: ClientStream) -> None:
         self._names = names
         self._driver = driver
         self._connection = connection
@@ -81,6 +81,10 @@ class StreamQueries:
         if connection.held:
             connection.accept(driver.reactor.now)
         self._watch_idle()
+
+    def rebind(self, stream: ClientStream) -> None:
+        """Go on with `stream`, which is the same flow."""
+        self._connection = stream
 
     def service(self) -> None:
         """Bytes, room, or the end."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Protocol
 
 from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
@@ -56,6 +56,34 @@ _ipv6_udp = struct.Struct("!10sIHBB16s16sHHHH")
 """A virtio-net header, an IPv6 header and a UDP header at once."""
 
 
+class DatagramOwner(Protocol):
+    """Who holds a UDP flow, or all of a client's UDP socket."""
+
+    def send(self, run: UDPRun) -> None:
+        """The client sent datagrams."""
+
+    def close(self) -> None:
+        """The client's socket has been silent for too long, or is gone."""
+
+
+class DatagramFilter(DatagramOwner, Protocol):
+    """Who stands before the owner of a UDP flow, and hands on what may pass."""
+
+    @property
+    def behind(self) -> DatagramOwner | None:
+        """Who gets what passes; None for nobody yet."""
+
+    def give_to(self, owner: DatagramOwner | None) -> None:
+        """Have `owner` get what passes from now on."""
+
+
+class SocketOwner(Protocol):
+    """Who serves a client socket as a whole."""
+
+    def close(self) -> None:
+        """The client's socket has been silent for too long, or is gone."""
+
+
 class UDPMapping:
     """One client socket and what has passed for it."""
 
@@ -77,8 +105,8 @@ class UDPMapping:
         self.only_target: Endpoint | None = target
         """Whom alone the client has spoken to; None once there are several."""
         self.last_activity = now
-        self.user: Any = None
-        """The driver's own: the relay of this mapping."""
+        self.user: SocketOwner | None = None
+        """Who serves this client socket."""
         self.flows: dict[bytes, UDPFlow] = {}
         """Those that are remembered, under their keys."""
         self.datagrams_out = 0
@@ -93,7 +121,7 @@ class UDPMapping:
 class UDPFlow:
     """One client socket's datagrams to one destination."""
 
-    __slots__ = ("bytes_out", "key", "mapping", "run", "target", "user")
+    __slots__ = ("bytes_out", "filter", "key", "mapping", "run", "target", "user")
 
     def __init__(self, key: bytes, mapping: UDPMapping, target: Endpoint) -> None:
         self.key = key
@@ -102,10 +130,24 @@ class UDPFlow:
         self.target = target
         self.bytes_out = 0
         """From the client."""
-        self.user: Any = None
-        """The relay's own: how it sends there."""
+        self.user: DatagramOwner | None = None
+        """To whom the client's datagrams go first."""
+        self.filter: DatagramFilter | None = None
+        """Who is `user` only to look, before whoever serves the flow."""
         self.run: UDPRun | None = None
         """What has arrived in this batch, if more may be added to it."""
+
+    @property
+    def owner(self) -> DatagramOwner | None:
+        """Who serves the flow, behind its filter if there is one; None for nobody yet."""
+        return self.user if self.filter is None else self.filter.behind
+
+    def give_to(self, owner: DatagramOwner | None) -> None:
+        """Have `owner` serve the flow; behind its filter, if there is one."""
+        if self.filter is None:
+            self.user = owner
+        else:
+            self.filter.give_to(owner)
 
 
 class UDPRun:

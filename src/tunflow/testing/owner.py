@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from tunflow.conduit import ClientStream
 from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.testing.stream import Stream
@@ -50,6 +51,14 @@ class Owner:
         self.left = True
         self.connection.user = None
         self.connection.abort()
+
+    def service(self) -> None:
+        """Do what it wants, at the time of the packets in hand."""
+        self.serve(self.connection.host.now)
+
+    def rebind(self, stream: ClientStream) -> None:
+        """No filter stands before a connection of a test's."""
+        raise AssertionError(f"{stream} is another connection")
 
     def serve(self, now: float) -> None:
         """Do what it wants and the connection allows."""
@@ -104,5 +113,7 @@ class Owners:
             changed, stack.changed = stack.changed, []
             for connection in changed:
                 connection.notified = False
-                if connection.user is not None:
+                if isinstance(connection.user, Owner):
                     connection.user.serve(now)
+                elif connection.user is not None:
+                    connection.user.service()

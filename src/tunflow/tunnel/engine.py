@@ -27,6 +27,7 @@ from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import AppScope, HostSettings
 from tunflow.host.network.uplinks import Uplinks
+from tunflow.loop.path import Path
 from tunflow.loop.socket_address import Address
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -298,7 +299,7 @@ class Engine(Tunnel):
         on = moving.paths(driver)
         self._leave(driver, on - self._end.finder.surviving(on))
 
-    def _leave(self, driver: Driver, gone: set[moving.Path]) -> None:
+    def _leave(self, driver: Driver, gone: set[Path]) -> None:
         ended = moving.leave(driver, gone) if gone else 0
         if ended:
             self._say(f"{ended} flows were reset: their path is gone")

@@ -119,7 +119,7 @@ class LocalEnd:
             statistics = self.driver.statistics
             bytes_in = statistics.tcp_bytes_down + statistics.udp_bytes_down
             bytes_out = statistics.tcp_bytes_up + statistics.udp_bytes_up
-            flows = len(self.driver.relays) + self.driver.associations
+            flows = len(self.driver.context.slots)
         since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
         return facts(
             plan,

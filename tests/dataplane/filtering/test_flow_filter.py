@@ -138,7 +138,7 @@ def make():
 def test_allowed_flows_never_meet_the_filter_again(make):
     bench = make(Judge(NewFlowVerdict.allow()))
     bench.establish()
-    (relay,) = bench.driver.relays
+    (relay,) = bench.driver.context.slots.relays
     assert not isinstance(relay.connection, FilteredConnection)
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"hello")
     assert bench.far_has() == b"hello"
@@ -148,7 +148,7 @@ def test_dropped_flows_are_refused_at_once(make):
     bench = make(Judge(NewFlowVerdict.drop()))
     bench.send(SYN, seq=0)
     assert [segment.flags for segment in bench.segments] == ["RA"]
-    assert not bench.driver.relays
+    assert not bench.driver.context.slots.relays
 
 
 def test_bytes_wait_for_the_verdict_and_then_the_filter_is_gone(make):
@@ -162,7 +162,7 @@ def test_bytes_wait_for_the_verdict_and_then_the_filter_is_gone(make):
     bench.send(ACK | PSH, seq=5, ack=1, payload=b"e")
     assert bench.far_has() == b"cde"
     assert judge.seen == [("out", 0, b"abcd"), ("out", 2, b"cde")]
-    (relay,) = bench.driver.relays
+    (relay,) = bench.driver.context.slots.relays
     assert not isinstance(relay.connection, FilteredConnection)
 
 
@@ -170,7 +170,7 @@ def test_a_refused_flow_is_reset_on_both_sides_and_nothing_of_it_passed(make):
     bench = make(Judge(watch(outbound=1), outbound=[DataVerdict.drop()]))
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"bad words")
-    bench.until(lambda: bench.reset and not bench.driver.relays)
+    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
     with pytest.raises(ConnectionResetError):
         bench.far.recv(100)
     assert bench.driver.stack.connections == 0
@@ -182,7 +182,7 @@ def test_a_refused_flow_can_be_shown_a_page(make):
     )
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"GET /bad")
-    bench.until(lambda: bench.client_has() == b"PAGE" and not bench.driver.relays)
+    bench.until(lambda: bench.client_has() == b"PAGE" and not bench.driver.context.slots.relays)
     assert not bench.reset
     assert any("F" in segment.flags for segment in bench.segments)
 
@@ -193,7 +193,7 @@ def test_a_page_for_a_flow_that_was_refused_before_it_began(make):
     assert [segment.flags for segment in bench.segments] == ["SA"]
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"GET /")
     assert bench.client_has() == b"PAGE"
-    assert not bench.driver.relays
+    assert not bench.driver.context.slots.relays
 
 
 def test_inbound_bytes_wait_too_and_their_end_behind_them(make):
@@ -226,7 +226,7 @@ def test_what_is_held_is_bounded(make):
             quiet += 1
             bench.run(1)
     assert sent < 32 << 20  # the far side's socket is full: we stopped reading
-    (relay,) = bench.driver.relays
+    (relay,) = bench.driver.context.slots.relays
     assert relay.connection._held_size < 4 << 20
 
 
@@ -326,7 +326,7 @@ def test_open_flows_are_judged_again_when_the_rules_change(make):
     assert bench.far_has() == b"fine"
     judge.new = NewFlowVerdict.drop()
     bench.filter.rules_changed()
-    bench.until(lambda: bench.reset and not bench.driver.relays)
+    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
 
 
 def test_reports(make):
@@ -334,7 +334,7 @@ def test_reports(make):
     bench = make(judge)
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"x")
-    bench.until(lambda: not bench.driver.relays)
+    bench.until(lambda: not bench.driver.context.slots.relays)
     assert judge.reports == [
         (ReportAction.FILTER_DATA, ReportEvent.NEW_FLOW),
         (ReportAction.DROP, ReportEvent.DATA_DECISION),
@@ -349,7 +349,7 @@ def test_allowed_flows_are_judged_again_too(make):
     bench.establish()
     judge.new = NewFlowVerdict.drop()
     bench.filter.rules_changed()
-    bench.until(lambda: bench.reset and not bench.driver.relays)
+    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
     assert not bench.filter._flows
 
 

@@ -9,29 +9,26 @@ filter has said its last word the relay is given the connection itself, and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
+from tunflow.conduit import StreamOwner
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.page_owner import PageOwner
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.tcp.sender import Sender
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
 
 
 class FilteredConnection:
     """The parts of `TCPConnection` that an owner uses."""
 
     __slots__ = (
-        "_abandoned", "_allowed", "_driver", "_ended", "_far_ended", "_first", "_held", "_held_size", "_incoming_over",
-        "_outgoing_over", "_passed", "_receiver", "_session", "connection", "route",
+        "_abandoned", "_allowed", "_context", "_ended", "_far_ended", "_first", "_held", "_held_size", "_incoming_over",
+        "_is_before", "_outgoing_over", "_passed", "_receiver", "_session", "connection", "route",
     )  # fmt: skip
 
-    def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
+    def __init__(self, context: FlowContext, connection: TCPConnection, session: FilterSession) -> None:
         self.connection = connection
-        self._driver = driver
+        self._context = context
         self._session = session
         self._allowed = 0
         """Bytes of the client that were judged and not taken yet."""
@@ -42,6 +39,8 @@ class FilteredConnection:
         self._far_ended = False
         self._abandoned = False
         self._ended = False
+        self._is_before = not session.open
+        """Whether the owner has this, and not the connection itself."""
         self.route: Callable[[], None] | None = None
         """What to do with the flow once it may begin; None when that was done."""
         self._receiver = connection.receiver
@@ -70,17 +69,22 @@ class FilteredConnection:
         return self.connection.syn
 
     @property
-    def sender(self) -> Sender:
-        """As `TCPConnection.sender`."""
-        return self.connection.sender
+    def largest_segment(self) -> int:
+        """As `TCPConnection.largest_segment`."""
+        return self.connection.largest_segment
 
     @property
-    def user(self) -> Any:
+    def unacknowledged(self) -> int:
+        """As `TCPConnection.unacknowledged`."""
+        return self.connection.unacknowledged
+
+    @property
+    def user(self) -> StreamOwner | None:
         """The owner, whom the stack tells of changes."""
         return self.connection.user
 
     @user.setter
-    def user(self, owner: Any) -> None:
+    def user(self, owner: StreamOwner | None) -> None:
         self.connection.user = owner
 
     @property
@@ -255,8 +259,8 @@ class FilteredConnection:
     def show_page(self) -> None:
         """Let the client of a refused flow in, to be shown why."""
         self._passed = (0, 0)
-        PageOwner(self._driver, self.connection, self._session)
-        self.connection.accept(self._driver.reactor.now)
+        PageOwner(self._context, self.connection, self._session)
+        self.connection.accept(self._context.reactor.now)
         self._end()
 
     def note_end(self) -> None:
@@ -269,9 +273,7 @@ class FilteredConnection:
         if self.connection.closed:
             self._end()
             return
-        relay = self.connection.user
-        if getattr(relay, "connection", None) is self.connection:
-            relay.connection = self
+        self._stand_before(True)
         if self._session.open:
             self._allowed = 0  # the owner took what it liked since
         self._session.again()
@@ -282,7 +284,7 @@ class FilteredConnection:
         if connection.closed:
             self._end()
             return
-        now = self._driver.reactor.now
+        now = self._context.reactor.now
         self._settle()
         if self._session.refused or self._session.paused:
             return
@@ -290,6 +292,7 @@ class FilteredConnection:
             route, self.route = self.route, None
             self._session.has_begun = True
             route()
+            self._settle()
             return
         self._deliver(now, False)
         if self._abandoned and self._incoming_over and not connection.closed:
@@ -300,14 +303,21 @@ class FilteredConnection:
 
     def _settle(self) -> None:
         """Act on what the session has come to."""
-        session, connection = self._session, self.connection
+        session = self._session
         if session.refused:
             if not self._ended:
                 self._refuse(session.page)
         elif session.open and not self._held_size and not self._far_ended:
-            relay = connection.user
-            if getattr(relay, "connection", None) is self:
-                relay.connection = connection
+            self._stand_before(False)
+        else:
+            self._stand_before(True)
+
+    def _stand_before(self, before: bool) -> None:
+        """Have the owner, if there is one, see the flow through here, or the connection itself."""
+        owner = self.connection.user
+        if before is not self._is_before and owner is not None:
+            self._is_before = before
+            owner.rebind(self if before else self.connection)
 
     def _count(self) -> tuple[int, int]:
         """Bytes that passed to the client and from it; of one that is not let in yet there are none."""
@@ -331,10 +341,10 @@ class FilteredConnection:
         if page is None or not connection.open:
             connection.abort()
         else:
-            PageOwner(self._driver, connection, self._session).respond()
+            PageOwner(self._context, connection, self._session).respond()
         self._end()
         if owner is not None:
-            self._driver.reactor.call_soon(owner.service)
+            self._context.reactor.call_soon(owner.service)
 
     def _end(self) -> None:
         if not self._ended:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunflow.dataplane.decision import DatagramOwner, Refuse
+from tunflow.dataplane.decision import Refuse
 from tunflow.dataplane.filtering.session import LONG_HEADER, FilterSession
 from tunflow.endpoint import Buffer
 from tunflow.flow import FlowInfo
-from tunflow.stack.udp import UDPFlow, UDPRun
+from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.driver import Driver
@@ -34,7 +34,7 @@ class FilteredDatagrams:
         self._flow = flow
         self._session = session
         self._held: list[UDPRun] = []
-        self.next: DatagramOwner | None = None
+        self.behind: DatagramOwner | None = None
         """Who gets what passes."""
         self._timer: Timer | None = None
         self._bytes_in_before = flow.mapping.bytes_in
@@ -49,9 +49,9 @@ class FilteredDatagrams:
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""
         session = self._session
-        if session.only_openings and not session.paused and self.next is not None and not _may_open(run):
+        if session.only_openings and not session.paused and self.behind is not None and not _may_open(run):
             self._bytes_out += sum(map(len, run.payloads))
-            self.next.send(run)
+            self.behind.send(run)
             return
         passed: list[Buffer] = []
         held = None
@@ -98,15 +98,14 @@ class FilteredDatagrams:
     def _pass_on(self, payloads: list[Buffer], like: UDPRun) -> None:
         run = UDPRun(self._flow, 0, like.may_fragment)
         run.payloads += payloads
-        if self.next is None:
-            self.next = self._driver.datagrams.route(self._info, self._flow, run)
-        if self.next is not None:
-            self.next.send(run)
-        self.give_to(self.next)
+        if self.behind is None:
+            self._driver.datagrams.route(self._info, self._flow, run)
+        if self.behind is not None:
+            self.behind.send(run)
 
     def give_to(self, owner: DatagramOwner | None) -> None:
         """Have `owner` serve the flow: through here, as long as the filter watches."""
-        self.next = owner
+        self.behind = owner
         if not self._session.open:
             self._stay()
         elif owner is not None:
@@ -118,13 +117,15 @@ class FilteredDatagrams:
         if self._opened_at is not None:
             self._bytes_out += flow.bytes_out - self._opened_at
             self._opened_at = None
-        flow.user = self
+        if flow.filter is not self:
+            self.behind = flow.user  # somebody may have decided otherwise meanwhile
+        flow.user = flow.filter = self
 
     def _give_away(self, owner: DatagramOwner) -> None:
         """Be shown none any more."""
         if self._opened_at is None:
             self._opened_at = self._flow.bytes_out
-        self._flow.user = owner
+        self._flow.user, self._flow.filter = owner, None
 
     def _count(self) -> tuple[int, int]:
         """Bytes to the client and from it. What came is the socket's, whoever sent it."""
@@ -136,8 +137,8 @@ class FilteredDatagrams:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._session.open and self._flow.user is self and self.next is not None:
-            self._give_away(self.next)
+        if self._session.open and self._flow.user is self and self.behind is not None:
+            self._give_away(self.behind)
         elif not self._session.open:
             self._stay()
         held, self._held = self._held, []

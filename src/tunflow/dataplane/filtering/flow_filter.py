@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tunflow.dataplane.decision import DatagramOwner, Refuse
+from tunflow.dataplane.decision import Refuse
 from tunflow.dataplane.filtering.connection import FilteredConnection
 from tunflow.dataplane.filtering.datagrams import FilteredDatagrams
 from tunflow.dataplane.filtering.remediations import Remediations
@@ -19,7 +19,7 @@ from tunflow.providers.filter_settings import FilterAction, FilterProviderConfig
 from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
 from tunflow.providers.network_rule import TrafficDirection
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.udp import UDPFlow, UDPRun
+from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.driver import Driver
@@ -86,7 +86,7 @@ class FlowFilter:
             return
         if session.open and self.remediations.awaits(session.flow):
             session.look_first()
-        filtered = FilteredConnection(self._driver, connection, session)
+        filtered = FilteredConnection(self._driver.context, connection, session)
         self._keep(session, filtered)  # also when it may pass: the rules can change
         if session.refused:
             filtered.show_page()
@@ -106,7 +106,7 @@ class FlowFilter:
             return self._driver.datagrams.refuse(flow, Refuse.RESET)
         owner = FilteredDatagrams(self._driver, info, flow, session)
         self._keep(session, owner)
-        flow.user = owner
+        flow.user = flow.filter = owner
         return owner
 
     # The provider's life.

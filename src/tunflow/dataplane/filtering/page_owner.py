@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tunflow.conduit import ClientStream
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.filter.page import begins_to_ask
-from tunflow.stack.tcp.connection import TCPConnection
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
 
 _TLS_HANDSHAKE = b"\x16"
 PATIENCE = 60.0
@@ -19,13 +15,17 @@ PATIENCE = 60.0
 class PageOwner:
     """Takes a connection that is `accept`ed; whatever the client asks, the answer is the page or what a wish got."""
 
-    def __init__(self, driver: Driver, connection: TCPConnection, session: FilterSession) -> None:
-        self._driver = driver
+    def __init__(self, context: FlowContext, connection: ClientStream, session: FilterSession) -> None:
+        self._context = context
         self._connection = connection
         self._session = session
         self._has_asked = False
         self._has_answered = False
         connection.user = self
+
+    def rebind(self, stream: ClientStream) -> None:
+        """Go on with `stream`, which is the same flow."""
+        self._connection = stream
 
     def service(self) -> None:
         """The client spoke, or is gone."""
@@ -44,7 +44,7 @@ class PageOwner:
         if request.startswith(_TLS_HANDSHAKE):
             connection.abort()  # on a port where others speak HTTP
         elif not self._session.answer(request, self._say):
-            self._driver.reactor.call_later(PATIENCE, lambda: self._say(self._session.page or b""))
+            self._context.reactor.call_later(PATIENCE, lambda: self._say(self._session.page or b""))
 
     def _say(self, answer: bytes) -> None:
         connection = self._connection
@@ -52,6 +52,6 @@ class PageOwner:
             return
         self._has_answered = True
         connection.take(connection.readable)
-        now = self._driver.reactor.now
+        now = self._context.reactor.now
         connection.close_write(now, [answer])
         connection.abandon(now)

@@ -12,19 +12,16 @@ import os
 import socket
 import struct
 from abc import abstractmethod
-from typing import TYPE_CHECKING
 
-from tunflow.dataplane.network_change import Path, path_of
+from tunflow.conduit import ClientStream
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.tcp.refusal import errno_of, give_up
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
+from tunflow.loop.path import Path, path_of
 from tunflow.loop.reactor import EDGE, READ, READ_HANGUP, URGENT, WRITE, Timer
 from tunflow.outbound.dialer import StreamRoute
 from tunflow.protocols.codec import ProxyRefused, StreamCodec
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
-    from tunflow.dataplane.driver import Driver
 
 MAXIMUM_PIECES = 1000
 """Under IOV_MAX, which is 1,024 on Linux."""
@@ -71,16 +68,16 @@ class FarSide:
     """Dials at once. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
-        "_address", "_asked_at", "_at_end", "_budget", "_codec", "_connected", "_done_down", "_driver", "_events",
+        "_address", "_asked_at", "_at_end", "_budget", "_codec", "_connected", "_context", "_done_down", "_events",
         "_finishing", "_heard", "_hung_up", "_is_bulk", "_is_waiting", "_kept_alive", "_kept_small", "_nagle",
         "_opening", "_pending", "_readable", "_route", "_shaking", "_socket", "_spoke", "_stands", "_tail", "_timer",
         "_writable", "connection", "done_up",
     )  # fmt: skip
 
-    def __init__(self, driver: Driver, connection: Stream, route: StreamRoute) -> None:
-        self.connection: Stream = connection
-        self._driver = driver
-        self._budget = driver.stack.budget
+    def __init__(self, context: FlowContext, connection: ClientStream, route: StreamRoute) -> None:
+        self.connection: ClientStream = connection
+        self._context = context
+        self._budget = context.stack.budget
         self._route = route
         self._codec = route.codec
         self._connected = self._readable = self._writable = self._hung_up = False
@@ -93,7 +90,7 @@ class FarSide:
         self._tail: bytes = b""
         self._timer: Timer | None = None
         self._address = 0
-        self._asked_at = driver.reactor.now
+        self._asked_at = context.reactor.now
         self._is_bulk = self._is_waiting = False
         self._nagle = True
         self._kept_small = False
@@ -102,12 +99,12 @@ class FarSide:
         """Whether the far side's FIN has arrived, so that what can be read now is the rest."""
         self._stands = False
         self._socket = self._dial(may_stand=self._codec is None or self._codec.established)
-        driver.add_relay(self)
+        context.slots.add(self)
         if self._stands:
             self._writable = True
             if not connection.held:
                 self._is_waiting = True
-                driver.again(self)  # somebody let the client in before, and it may have spoken
+                context.turns.again(self)  # somebody let the client in before, and it may have spoken
             self._on_connected()
 
     @property
@@ -122,7 +119,7 @@ class FarSide:
             return True
         self._close_socket(reset=False)
         if self._shaking:  # the codec is used up
-            give_up(self._driver, self.connection, errno.ECONNRESET)
+            give_up(self._context, self.connection, errno.ECONNRESET)
             return True
         self._address = 0
         try:
@@ -131,7 +128,7 @@ class FarSide:
             self.connection.user = None
             self.connection.abort()
             return True
-        self._driver.add_relay(self)
+        self._context.slots.add(self)
         return False
 
     def cut(self) -> None:
@@ -146,7 +143,7 @@ class FarSide:
     def _dial(self, may_stand: bool = False) -> socket.SocketType:
         """A socket that connects; with `may_stand`, `_stands` says whether it has done so already, as on one host."""
         address = self._route.addresses[self._address]
-        sock = self._driver.sockets.open_stream(address.family)
+        sock = self._context.sockets.open_stream(address.family)
         try:
             if self._codec is not None:
                 # tcp(7): the first bytes leave within FIRST_PAYLOAD_DELAY and carry the handshake's last ACK, so the
@@ -159,17 +156,17 @@ class FarSide:
             # Before it stands WRITE tells that it does; a socket that stands is asked only when it does not take more.
             self._events = EVENTS if self._stands else EVENTS | WRITE
             if not error or error in _WAIT:  # one that failed at once would tell that too, and not why
-                self._driver.reactor.add(sock.fileno(), self._events, self._on_event)
+                self._context.reactor.add(sock.fileno(), self._events, self._on_event)
         except OSError:
-            self._driver.reactor.remove(sock.fileno())
+            self._context.reactor.remove(sock.fileno())
             sock.close()
             raise
         if error and error not in _WAIT:
             # Told in the next round, when the constructor is done.
-            self._driver.reactor.call_soon(lambda: self._dial_failed(error, sock))
+            self._context.reactor.call_soon(lambda: self._dial_failed(error, sock))
         elif error and self._address + 1 < len(self._route.addresses):
             delay = NEXT_ADDRESS_AFTER
-            self._timer = self._driver.reactor.call_later(delay, lambda: self._dial_failed(errno.ETIMEDOUT, sock))
+            self._timer = self._context.reactor.call_later(delay, lambda: self._dial_failed(errno.ETIMEDOUT, sock))
         return sock
 
     def _dial_failed(self, error: int, sock: socket.SocketType) -> None:
@@ -185,12 +182,12 @@ class FarSide:
             except OSError as failure:
                 error = failure.errno or errno.ECONNREFUSED
             else:
-                self._driver.add_relay(self)
+                self._context.slots.add(self)
                 return
         self._trace(f"failed: {os.strerror(error)}")
         if self._codec is not None:
-            self._driver.servers.failed(self._route.label, error)
-        give_up(self._driver, self.connection, error)
+            self._context.servers.failed(self._route.label, error)
+        give_up(self._context, self.connection, error)
 
     def _on_connected(self) -> None:
         """The socket stands; the flow too, unless a proxy must agree first."""
@@ -201,8 +198,8 @@ class FarSide:
             self._on_flow()
             return
         self._shaking = self._writable = True
-        self._timer = self._driver.reactor.call_later(HANDSHAKE_PATIENCE, self._on_no_answer)
-        self._driver.servers.spoken_to(self._route.label)
+        self._timer = self._context.reactor.call_later(HANDSHAKE_PATIENCE, self._on_no_answer)
+        self._context.servers.spoken_to(self._route.label)
         self._shake_hands(codec, READ)
 
     def _shake_hands(self, codec: StreamCodec, events: int) -> None:
@@ -222,7 +219,7 @@ class FarSide:
         except OSError as error:
             self._trace(f"failed: {error.strerror}")
             self._close_socket(reset=False)
-            give_up(self._driver, self.connection, errno.ECONNREFUSED)
+            give_up(self._context, self.connection, errno.ECONNREFUSED)
             return
         if codec.established:
             self._shaking = False
@@ -230,7 +227,7 @@ class FarSide:
             self._cancel_timer()
             self._on_flow()
             if first:
-                self.connection.send(first, self._driver.reactor.now)
+                self.connection.send(first, self._context.reactor.now)
 
     def _say(self, codec: StreamCodec) -> None:
         words = [*self._pending, *codec.seal(())]
@@ -244,31 +241,31 @@ class FarSide:
         self._trace(f"refused: {error}")
         self._close_socket(reset=True)
         if isinstance(error, ProxyRefused):
-            self._driver.servers.refused(self._route.label, error)
-            give_up(self._driver, self.connection, errno_of(error.refusal))
+            self._context.servers.refused(self._route.label, error)
+            give_up(self._context, self.connection, errno_of(error.refusal))
         else:
-            self._driver.servers.garbled(self._route.label, error, heard=True)
-            give_up(self._driver, self.connection, errno.ECONNREFUSED)
+            self._context.servers.garbled(self._route.label, error, heard=True)
+            give_up(self._context, self.connection, errno.ECONNREFUSED)
 
     def _on_no_answer(self) -> None:
         self._trace("failed: the proxy did not answer")
         self._close_socket(reset=True)
-        give_up(self._driver, self.connection, errno.ETIMEDOUT)
+        give_up(self._context, self.connection, errno.ETIMEDOUT)
 
     def _on_flow(self) -> None:
         """What the client sends from now on arrives."""
         self._connected = True
-        driver = self._driver
-        now = driver.reactor.now
-        driver.statistics.connected(now - self._asked_at)
-        if driver.trace is not None:
+        context = self._context
+        now = context.reactor.now
+        context.statistics.connected(now - self._asked_at)
+        if context.trace is not None:
             self._trace(f"connected in {(now - self._asked_at) * 1e3:.1f} ms")
         if self.connection.held:
             self.connection.accept(now)
         if self._codec is not None and self._codec.transparent:
             self._leave_codec_out()
         if self._codec is not None:
-            driver.openings.add(self, now + FIRST_PAYLOAD_DELAY)
+            context.openings.add(self, now + FIRST_PAYLOAD_DELAY)
 
     def _leave_codec_out(self) -> None:
         """Once a proxy only passes bytes on, so do we."""
@@ -297,7 +294,7 @@ class FarSide:
             self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock = self._socket
-        self._driver.reactor.call_later(PROBED_FOR, lambda: _probe_as_usual(sock))
+        self._context.reactor.call_later(PROBED_FOR, lambda: _probe_as_usual(sock))
 
     # Bytes.
 
@@ -319,7 +316,7 @@ class FarSide:
                 self._writable = False
                 if not self._events & WRITE:
                     self._events |= WRITE
-                    self._driver.reactor.modify(self._socket.fileno(), self._events)
+                    self._context.reactor.modify(self._socket.fileno(), self._events)
                 return False
             sent -= size
         if len(batch) < len(pieces):
@@ -339,7 +336,7 @@ class FarSide:
 
     def _receive_sealed(self, asked: int, into: list[Buffer]) -> int:
         """Receive behind the start of an unfinished record, open what is whole, keep the rest."""
-        scratch = self._driver.scratch
+        scratch = self._context.scratch
         start = len(self._tail)
         if start:
             scratch[:start] = self._tail
@@ -351,12 +348,12 @@ class FarSide:
             self._tail = bytes(scratch[used:end]) if used < end else b""
             self._budget.used += end - used - start
             if pieces:
-                self._driver.statistics.tcp_bytes_down += sum(map(len, pieces))
+                self._context.statistics.tcp_bytes_down += sum(map(len, pieces))
                 if not self._heard:
                     self._heard = True
-                    self._driver.servers.answered(self._route.label)
+                    self._context.servers.answered(self._route.label)
                     if self._codec.transparent:
-                        self._driver.reactor.call_soon(self._leave_codec_out)
+                        self._context.reactor.call_soon(self._leave_codec_out)
                 into += pieces
         return received
 
@@ -369,7 +366,7 @@ class FarSide:
         fd = sock.fileno()
         if fd < 0:
             return
-        self._driver.reactor.forget(fd)
+        self._context.reactor.forget(fd)
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         sock.close()
@@ -377,11 +374,11 @@ class FarSide:
             self._budget.used -= len(self._tail) + sum(map(len, self._pending))
             self._pending = []
             self._tail = b""
-        self._driver.relays.discard(self)
+        self._context.slots.relays.discard(self)
 
     def _trace(self, what: str) -> None:
-        if self._driver.trace is not None:
-            self._driver.trace(f"tcp {self.connection.client} -> {self.connection.target} {what}")
+        if self._context.trace is not None:
+            self._context.trace(f"tcp {self.connection.client} -> {self.connection.target} {what}")
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -6,19 +6,23 @@ All of them wait equally long, so a queue in order of time does for timers: noth
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from tunflow.dataplane.tcp.far_side import FarSide
+
+class Opening(Protocol):
+    """A flow whose client may speak first."""
+
+    def open_without_payload(self) -> None:
+        """The client has not spoken: tell the proxy the target all the same, if that was not done meanwhile."""
 
 
 class Openings:
     """The flows in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, FarSide]] = deque()
+        self._waiting: deque[tuple[float, Opening]] = deque()
 
-    def add(self, relay: FarSide, when: float) -> None:
+    def add(self, relay: Opening, when: float) -> None:
         """Call the relay's `open_without_payload` at `when`, which is not before that of any added earlier."""
         self._waiting.append((when, relay))
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
+from tunflow.conduit import ClientStream
+from tunflow.dataplane.context import FlowContext
 from tunflow.protocols.codec import Refusal
 from tunflow.stack.icmp import Reason
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.decision import Stream
-    from tunflow.dataplane.driver import Driver
 
 _UNREACHABLE = {
     errno.ENETUNREACH: Reason.NET,
@@ -36,14 +33,14 @@ def errno_of(refusal: Refusal) -> int:
     return _ERRNO.get(refusal, errno.ECONNREFUSED)
 
 
-def give_up(driver: Driver, connection: Stream, error: int) -> None:
+def give_up(context: FlowContext, connection: ClientStream, error: int) -> None:
     """End a connection that nobody owns any more, for the reason that `error` (an errno) is."""
-    driver.statistics.tcp_failed += 1
+    context.statistics.tcp_failed += 1
     connection.user = None
     if not connection.held:
         connection.abort()  # somebody let it in to see what it wants; now it can only be reset
     elif error in _UNREACHABLE:
-        driver.stack.unreachable(connection.syn, _UNREACHABLE[error], driver.reactor.now)
+        context.stack.unreachable(connection.syn, _UNREACHABLE[error], context.reactor.now)
         connection.reject(reset=False)
     else:
         # A time-out stays one: the client's own SYN has been waiting just as long.

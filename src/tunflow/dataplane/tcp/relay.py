@@ -15,6 +15,7 @@ import errno
 import os
 import socket
 
+from tunflow.conduit import ClientStream
 from tunflow.dataplane.standing_queue import LARGE
 from tunflow.dataplane.tcp.far_side import FarSide
 from tunflow.endpoint import Buffer
@@ -31,15 +32,9 @@ PLAIN_SIZE = 512 * 1024
 MINIMUM_ROOM = 16 * 1024
 """With less room in the connection than this the socket is not read: small reads cost as much as large ones."""
 
-ROUND = 8
-"""Super-segments read for all bulk flows together before the others have their turn."""
-
-TURN = 4
-"""And for one of them at a time."""
-
 FIRST_TURN = 2
 """And for a flow that has something new. One that has more to say than that is bulk, and waits for its turn from then
-on until it runs dry: so a small request never waits for more than `ROUND` of them."""
+on until it runs dry: so a small request never waits for more than `turns.ROUND` of them."""
 
 PLAIN_READ = 4
 SEALED_READ = 2
@@ -65,6 +60,10 @@ class TCPRelay(FarSide):
                 self._send(self._codec.seal([]))
             except OSError:
                 self._abort()  # the proxy is gone already
+
+    def rebind(self, stream: ClientStream) -> None:
+        """Go on with `stream`, which is the same flow."""
+        self.connection = stream
 
     # Events.
 
@@ -115,17 +114,17 @@ class TCPRelay(FarSide):
                     self._pump_down(turn or FIRST_TURN)
                 elif not self._is_waiting:
                     self._is_waiting = True
-                    self._driver.again(self)
+                    self._context.turns.again(self)
         except ProxyRefused as refused:
             self._trace(f"refused: {refused}")  # too late to tell the client how
-            self._driver.servers.refused(self._route.label, refused)
+            self._context.servers.refused(self._route.label, refused)
             self._abort()
         except BadPacket as error:
-            self._driver.servers.garbled(self._route.label, error, self._heard)
+            self._context.servers.garbled(self._route.label, error, self._heard)
             self._abort()
         except OSError:
             if self._spoke and not self._heard:
-                self._driver.servers.closed_unheard(self._route.label)  # so may a server that cannot decrypt us
+                self._context.servers.closed_unheard(self._route.label)  # so may a server that cannot decrypt us
             self._abort()  # the far side reset the flow or is gone: the client gets a reset too
         else:
             if self.done_up and self._done_down:
@@ -143,7 +142,7 @@ class TCPRelay(FarSide):
                 self._budget.used -= sum(map(len, pieces))
             elif waiting := connection.readable:
                 pieces = connection.take(size)
-                self._driver.statistics.tcp_bytes_up += min(waiting, size)
+                self._context.statistics.tcp_bytes_up += min(waiting, size)
                 if codec is not None:
                     self._spoke = True
                     pieces = codec.seal(pieces)
@@ -170,8 +169,8 @@ class TCPRelay(FarSide):
 
     def _pump_down(self, turn: int) -> None:
         connection = self.connection
-        driver = self._driver
-        size = connection.sender.largest_segment
+        context = self._context
+        size = connection.largest_segment
         most = PLAIN_READ if self._codec is None else SEALED_READ
         receive = self._receive_plain if self._codec is None else self._receive_sealed
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
@@ -190,11 +189,11 @@ class TCPRelay(FarSide):
                 self._end_of_stream(held)
                 return
             if received >= LARGE:
-                driver.reactor.sleep_next()
+                context.reactor.sleep_next()
             if received == asked:
-                connection.send(held, driver.reactor.now, more=True)
+                connection.send(held, context.reactor.now, more=True)
                 held = []
-                driver.write()  # while the bytes are still in the cache
+                context.write()  # while the bytes are still in the cache
             elif self._at_end:
                 self._end_of_stream(held)
                 return
@@ -205,20 +204,20 @@ class TCPRelay(FarSide):
             self._is_bulk = True
             if not self._is_waiting:
                 self._is_waiting = True
-                driver.again(self)
-        connection.send(held, driver.reactor.now, more=self._readable)
+                context.turns.again(self)
+        connection.send(held, context.reactor.now, more=self._readable)
 
     def _may_read_little(self, room: int) -> bool:
         """Whether the room is small because memory is scarce, and not because the client is slow."""
-        if self.connection.sender.held:
+        if self.connection.unacknowledged:
             return False  # its acknowledgments will make room
         if room <= 0:
-            self._driver.wait_for_memory(self)
+            self._context.turns.wait_for_memory(self)
         return room > 0
 
     def _receive_plain(self, asked: int, into: list[Buffer]) -> int:
         data = self._socket.recv(asked)
-        self._driver.statistics.tcp_bytes_down += len(data)
+        self._context.statistics.tcp_bytes_down += len(data)
         into.append(data)
         return len(data)
 
@@ -228,17 +227,17 @@ class TCPRelay(FarSide):
             # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         if self._spoke and not self._heard and not self.done_up:
-            self._driver.servers.closed_unheard(self._route.label)
-        self.connection.close_write(self._driver.reactor.now, last)
+            self._context.servers.closed_unheard(self._route.label)
+        self.connection.close_write(self._context.reactor.now, last)
 
     # Ends.
 
     def _finish(self) -> None:
         """Both directions are done: the connection delivers the rest by itself."""
-        if self._driver.trace is not None:
+        if self._context.trace is not None:
             self._trace("done")
         self._close_socket(reset=False)
-        self.connection.abandon(self._driver.reactor.now)
+        self.connection.abandon(self._context.reactor.now)
 
     def _abort(self) -> None:
         self._trace("reset by the far side")
@@ -248,7 +247,6 @@ class TCPRelay(FarSide):
 
     def _client_gave_up(self) -> None:
         """The client reset the connection, or it timed out, or a filter refused it: the far side's is reset too."""
-        is_refused = getattr(self.connection, "is_refused", False)
-        self._trace("refused by the filter" if is_refused else "ended by the client")
+        self._trace("refused by the filter" if self.connection.is_refused else "ended by the client")
         self.connection.user = None
         self._close_socket(reset=self._connected)

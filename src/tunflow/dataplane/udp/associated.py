@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tunflow.dataplane.network_change import Path
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.udp.relay import UDPRelay
 from tunflow.endpoint import Endpoint
+from tunflow.loop.path import Path
 from tunflow.loop.reactor import Timer
 from tunflow.outbound.dialer import Association, DatagramRoute
 from tunflow.outbound.held_association import HeldAssociation
@@ -21,7 +22,6 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
     from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 WAITING = 32
@@ -39,12 +39,12 @@ class AssociatedRelay:
 
     def __init__(
         self,
-        driver: Driver,
+        context: FlowContext,
         mapping: UDPMapping,
         plan: Callable[[], DatagramRoute | Association],
         seen: Endpoint | None,
     ) -> None:
-        self._driver = driver
+        self._context = context
         self._mapping = mapping
         self._plan = plan
         self._seen = seen
@@ -74,7 +74,7 @@ class AssociatedRelay:
             self._relay.send(run, flow)
             return
         if self._refused_at is not None:
-            if self._driver.reactor.now < self._refused_at + LEFT_IN_PEACE:
+            if self._context.reactor.now < self._refused_at + LEFT_IN_PEACE:
                 self._drop(run)
                 return
             self._refused_at = None
@@ -93,16 +93,16 @@ class AssociatedRelay:
     def _ask(self) -> None:
         association = self._plan()
         assert isinstance(association, Association)
-        driver = self._driver
+        context = self._context
         self._label = association.label
-        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._lost("no answer"))
-        held = HeldAssociation(driver.reactor, association, self._agreed, self._lost, driver.sockets)
+        self._timer = context.reactor.call_later(PATIENCE, lambda: self._lost("no answer"))
+        held = HeldAssociation(context.reactor, association, self._agreed, self._lost, context.sockets)
         self._association = held
-        driver.associations += len(held)
+        context.slots.associations += len(held)
 
     def _agreed(self, route: DatagramRoute) -> None:
         """There is a way. Raises OSError."""
-        self._relay = UDPRelay(self._driver, self._mapping, route, self._seen)
+        self._relay = UDPRelay(self._context, self._mapping, route, self._seen)
         self._cancel_timer()
         for inside, outside in self._translated.items():
             self._relay.translate(inside, outside)
@@ -114,8 +114,8 @@ class AssociatedRelay:
         """A server refused, or ended the association."""
         waiting, self._waiting = self._waiting, []
         if self._relay is None:
-            self._refused_at = self._driver.reactor.now
-            self._driver.log.tell(f"no udp {self._label} {why}", f"{self._label} carries no UDP: {why}")
+            self._refused_at = self._context.reactor.now
+            self._context.log.tell(f"no udp {self._label} {why}", f"{self._label} carries no UDP: {why}")
         self._leave()
         for run, _ in waiting:
             self._drop(run)
@@ -124,15 +124,15 @@ class AssociatedRelay:
         self._cancel_timer()
         if self._association is not None:
             self._association.close()
-            self._driver.associations -= len(self._association)
+            self._context.slots.associations -= len(self._association)
             self._association = None
         if self._relay is not None:
             self._relay.close()
             self._relay = None
 
     def _drop(self, run: UDPRun) -> None:
-        self._driver.statistics.udp_dropped += 1
-        self._driver.undelivered(run, Reason.PORT)  # so that QUIC falls back to TCP at once
+        self._context.statistics.udp_dropped += 1
+        self._context.undelivered(run, Reason.PORT)  # so that QUIC falls back to TCP at once
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tunflow.dataplane.decision import DatagramOwner
-from tunflow.dataplane.network_change import Path
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.udp.relay import UDPRelay, Way
 from tunflow.endpoint import Endpoint
+from tunflow.loop.path import Path
 from tunflow.outbound.dialer import DatagramRoute
 from tunflow.outbound.dialers import Dialer
 from tunflow.stack.icmp import Reason
-from tunflow.stack.udp import UDPMapping, UDPRun
+from tunflow.stack.udp import DatagramOwner, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
     from tunflow.dataplane.udp.associated import AssociatedRelay
 
     Relay = UDPRelay | AssociatedRelay
@@ -29,10 +28,10 @@ WAITING = 32
 class UDPSocket:
     """What serves one client socket: its relays, and whoever else must hear that it is gone."""
 
-    __slots__ = ("_driver", "_mapping", "_relays", "owner", "owners")
+    __slots__ = ("_context", "_mapping", "_relays", "owner", "owners")
 
-    def __init__(self, driver: Driver, mapping: UDPMapping) -> None:
-        self._driver = driver
+    def __init__(self, context: FlowContext, mapping: UDPMapping) -> None:
+        self._context = context
         self._mapping = mapping
         self._relays: dict[Any, Relay] = {}
         self.owners: list[DatagramOwner] = []
@@ -50,10 +49,10 @@ class UDPSocket:
         key: Any = (dialer, target, seen) if named else dialer
         relay = self._relays.get(key)
         if relay is None:
-            self._driver.claim_descriptor()
+            self._context.slots.claim()
             relay = self._relays[key] = self._relay(dialer, seen if named else None)
-            self._driver.associations += 1
-            self._driver.statistics.udp_flows += 1
+            self._context.slots.associations += 1
+            self._context.statistics.udp_flows += 1
         if not named and target != seen:
             relay.translate(seen, target)
         return CarriedFlow(relay, target)
@@ -61,11 +60,11 @@ class UDPSocket:
     def _relay(self, dialer: Dialer, seen: Endpoint | None) -> Relay:
         route = dialer.datagram_route()
         if isinstance(route, DatagramRoute):
-            return UDPRelay(self._driver, self._mapping, route, seen)
+            return UDPRelay(self._context, self._mapping, route, seen)
         # Imported by the first that needs it: most servers do without.
         from tunflow.dataplane.udp.associated import AssociatedRelay  # noqa: PLC0415
 
-        return AssociatedRelay(self._driver, self._mapping, dialer.datagram_route, seen)
+        return AssociatedRelay(self._context, self._mapping, dialer.datagram_route, seen)
 
     def paths(self) -> set[Path | None]:
         """The paths of its relays."""
@@ -75,22 +74,18 @@ class UDPSocket:
         """Close the relays on paths that are gone; their flows are decided anew with the next datagram."""
         lost = [key for key, relay in self._relays.items() if relay.path in gone]
         closed = {self._relays.pop(key) for key in lost}
-        self._driver.associations -= len(closed)
+        self._context.slots.associations -= len(closed)
         for relay in closed:
             relay.close()
         for flow in self._mapping.flows.values():
-            if isinstance(flow.user, CarriedFlow) and flow.user.relay in closed:
-                flow.user = None
-            elif hasattr(flow.user, "give_to"):  # a content filter's: what passes it is routed anew
-                following = flow.user.next
-                if isinstance(following, CarriedFlow) and following.relay in closed:
-                    flow.user.next = None
+            if isinstance(flow.owner, CarriedFlow) and flow.owner.relay in closed:
+                flow.give_to(None)
 
     def close(self) -> None:
         """Give everything back."""
         for relay in self._relays.values():
             relay.close()
-        self._driver.associations -= len(self._relays)
+        self._context.slots.associations -= len(self._relays)
         self._relays.clear()
         for owner in self.owners:
             owner.close()
@@ -118,18 +113,18 @@ class CarriedFlow:
 class RefusedFlow:
     """Datagrams go nowhere."""
 
-    __slots__ = ("_driver", "_reason")
+    __slots__ = ("_context", "_reason")
 
-    def __init__(self, driver: Driver, reason: Reason | None) -> None:
-        self._driver = driver
+    def __init__(self, context: FlowContext, reason: Reason | None) -> None:
+        self._context = context
         self._reason = reason
         """What the client is told; None for nothing."""
 
     def send(self, run: UDPRun) -> None:
         """Count and tell."""
-        self._driver.statistics.udp_dropped += 1
+        self._context.statistics.udp_dropped += 1
         if self._reason is not None:
-            self._driver.undelivered(run, self._reason)
+            self._context.undelivered(run, self._reason)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from tunflow.dataplane.decision import Carry, DatagramOwner, Decision, Refuse
+from tunflow.dataplane.decision import Carry, Decision, Refuse
 from tunflow.dataplane.udp.client_socket import RefusedFlow, UDPSocket, WaitingFlow
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.errors import BadPacket
 from tunflow.flow import UDP, FlowInfo
 from tunflow.outbound.dialer import Blocked, NoDatagrams
 from tunflow.outbound.dialers import Dialer
 from tunflow.stack.icmp import Reason
-from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
+from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.driver import Driver
@@ -37,15 +36,11 @@ class DatagramFlows:
 
     def decide(self, flow: UDPFlow, decision: Decision, runs: Sequence[UDPRun] = ()) -> None:
         """What becomes of a flow that waits, or whose owner gives it back with the `runs` that it kept."""
-        holder = flow.user
-        filtered = holder if hasattr(holder, "give_to") else None  # a content filter stands before whoever serves it
-        waiting = filtered.next if filtered is not None else holder
+        waiting = flow.owner
         if isinstance(waiting, WaitingFlow):
             runs = [*waiting.runs, *runs]
-        flow.user = None
         owner = self._decide(flow, decision)
-        if filtered is not None:
-            filtered.give_to(owner)
+        flow.give_to(owner)
         if owner is not None:
             for run in runs:
                 owner.send(run)
@@ -54,40 +49,26 @@ class DatagramFlows:
         """Have the policy, if there is one, say what becomes of a flow; who serves it."""
         driver = self._driver
         if driver.policy is None:
-            return self._carry(flow, driver.dialer, flow.target)
-        decision = driver.policy.datagrams(info, run)
-        if decision is not None:
-            return self._decide(flow, decision)
-        waiting = flow.user = WaitingFlow()
-        return waiting
+            owner = self._carry(flow, driver.dialer, flow.target)
+        else:
+            decision = driver.policy.datagrams(info, run)
+            owner = WaitingFlow() if decision is None else self._decide(flow, decision)
+        flow.give_to(owner)
+        return owner
 
     def refuse(self, flow: UDPFlow, how: Refuse) -> DatagramOwner:
-        """Let nothing of a flow through."""
-        refused = flow.user = RefusedFlow(self._driver, _TOLD[how])
+        """Let nothing of a flow through, whoever stood before it."""
+        refused = flow.user = self._refused(how)
+        flow.filter = None
         return refused
 
     def own(self, flow: UDPFlow, owner: DatagramOwner, whole_socket: bool = False) -> DatagramOwner:
-        """Give a flow to an owner, which hears of the end of the client's socket."""
-        flow.user = owner
+        """Have an owner hear of the end of the client's socket."""
         socket = self._socket(flow)
         socket.owners.append(owner)
         if whole_socket:
             socket.owner = owner
         return owner
-
-    def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
-        """Bring a client's socket one datagram from `source`, or several in one packet (`UDPTable.datagrams`).
-
-        A source that no packet can name (a host name, the other address family) is dropped and counted.
-        """
-        driver = self._driver
-        try:
-            packet = driver.stack.udp.datagrams(mapping, source, payloads, gso_size, driver.reactor.now)
-        except BadPacket:
-            driver.statistics.udp_dropped += len(payloads)
-            return
-        driver.statistics.udp_bytes_down += sum(map(len, payloads))
-        driver.stack.outgoing.append(packet)
 
     def _own(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
         """Who serves a flow that nobody owns yet; None when nobody does: its datagrams are dropped, or answered."""
@@ -97,29 +78,33 @@ class DatagramFlows:
         names, hostname = driver.name_server, None
         if names is not None:
             if target.port == DNS_PORT:
-                return self._decide(flow, names.hand)
+                return self._placed(flow, self._decide(flow, names.hand))
             client = flow.mapping.client.host
             assert isinstance(client, bytes)
             hostname = names.name_of(client, target.host)
             if names.blocks(target, hostname):
-                return self._decide(flow, Refuse.RESET)
+                return self.refuse(flow, Refuse.RESET)
         if driver.is_inside(target.host):
-            return self._own_inside(flow, run)
+            return self._placed(flow, self._own_inside(flow, run))
         socket = self._socket(flow)
         if socket.owner is not None:
-            flow.user = socket.owner
-            return socket.owner
+            return self._placed(flow, socket.owner)
         info = FlowInfo(UDP, flow.mapping.client, target, hostname, driver.find_process)
         if driver.filter is not None:
             return driver.filter.own_datagrams(info, flow, run)
         return self.route(info, flow, run)
+
+    @staticmethod
+    def _placed(flow: UDPFlow, owner: DatagramOwner | None) -> DatagramOwner | None:
+        flow.user = owner
+        return owner
 
     def _own_inside(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
         """A flow to one of the tunnel's own addresses, where only names are served."""
         driver = self._driver
         names = driver.names
         if flow.target.port != DNS_PORT or names is None:
-            driver.undelivered(run, Reason.PORT)
+            driver.context.undelivered(run, Reason.PORT)
             return None
         queries = [bytes(query) for query in run.datagrams()]
         driver.statistics.dns_queries += len(queries)
@@ -130,51 +115,49 @@ class DatagramFlows:
         return None
 
     def _reply(self, flow: UDPFlow) -> Callable[[Buffer], None]:
-        return lambda message: self.deliver(flow.mapping, flow.target, (message,))
+        return lambda message: self._driver.context.deliver(flow.mapping, flow.target, (message,))
 
     def _decide(self, flow: UDPFlow, decision: Decision) -> DatagramOwner | None:
         if isinstance(decision, Carry):
             return self._carry(flow, decision.dialer, decision.target)
         if isinstance(decision, Refuse):
-            return self.refuse(flow, decision)
+            return self._refused(decision)
         assert decision.datagrams is not None, "datagrams were handed to an owner of streams"
         return self.own(flow, decision.datagrams(self._driver, flow), decision.whole_socket)
+
+    def _refused(self, how: Refuse) -> RefusedFlow:
+        return RefusedFlow(self._driver.context, _TOLD[how])
 
     def _carry(self, flow: UDPFlow, dialer: Dialer, target: Endpoint) -> DatagramOwner | None:
         names = self._driver.name_server
         if names is not None:
-            waiting = flow.user = WaitingFlow()
+            waiting = WaitingFlow()
+            flow.give_to(waiting)
             outside = names.outside(target, dialer, lambda found: self._resolved(flow, waiting, dialer, found))
             if outside is None:
-                return cast("DatagramOwner | None", flow.user)
-            flow.user = None
+                return flow.owner
             target = outside
+        context = self._driver.context
         try:
-            carried = flow.user = self._socket(flow).carried(dialer, target, flow.target)
+            return self._socket(flow).carried(dialer, target, flow.target)
         except NoDatagrams:
-            return RefusedFlow(self._driver, Reason.PORT)  # so that QUIC falls back to TCP at once
+            return RefusedFlow(context, Reason.PORT)  # so that QUIC falls back to TCP at once
         except Blocked:
-            return RefusedFlow(self._driver, Reason.ADMIN_PROHIBITED)
+            return RefusedFlow(context, Reason.ADMIN_PROHIBITED)
         except OSError as error:
-            self._driver.statistics.udp_dropped += 1
+            context.statistics.udp_dropped += 1
             self._driver.tell_full(error)
             return None
-        return carried
 
     def _resolved(self, flow: UDPFlow, waiting: WaitingFlow, dialer: Dialer, target: Endpoint | None) -> None:
         """The address of a flow's target is known now, or that there is none."""
-        holder = flow.user
-        filtered = holder if hasattr(holder, "give_to") else None
-        if (filtered.next if filtered is not None else holder) is not waiting:
+        if flow.owner is not waiting:
             return  # somebody decided otherwise meanwhile
-        flow.user = None
         if target is None:
-            owner: DatagramOwner | None = RefusedFlow(self._driver, Reason.HOST)
-            flow.user = owner
+            owner: DatagramOwner | None = RefusedFlow(self._driver.context, Reason.HOST)
         else:
             owner = self._carry(flow, dialer, target)
-        if filtered is not None:
-            filtered.give_to(owner)
+        flow.give_to(owner)
         if owner is not None:
             for run in waiting.runs:
                 owner.send(run)
@@ -182,5 +165,5 @@ class DatagramFlows:
     def _socket(self, flow: UDPFlow) -> UDPSocket:
         mapping = flow.mapping
         if mapping.user is None:
-            mapping.user = UDPSocket(self._driver, mapping)
+            mapping.user = UDPSocket(self._driver.context, mapping)
         return cast(UDPSocket, mapping.user)

@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tunflow.dataplane.network_change import Path, path_of
+from tunflow.dataplane.context import FlowContext
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.loop.datagram_batches import LARGEST, UDP_GRO, UDP_SEGMENT
+from tunflow.loop.path import Path, path_of
 from tunflow.loop.reactor import ERROR, READ
 from tunflow.loop.socket_address import SocketAddress, address_of
 from tunflow.loop.socket_error import endpoint_of, let_fragment, read_errors, want_errors
@@ -32,7 +33,6 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
     from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 Way = tuple[socket.socket, SocketAddress]
@@ -73,7 +73,7 @@ class UDPRelay:
 
     __slots__ = (
         "_codec",
-        "_driver",
+        "_context",
         "_far",
         "_fragmenting",
         "_label",
@@ -84,11 +84,13 @@ class UDPRelay:
         "mapping",
     )
 
-    def __init__(self, driver: Driver, mapping: UDPMapping, route: DatagramRoute, seen: Endpoint | None = None) -> None:
+    def __init__(
+        self, context: FlowContext, mapping: UDPMapping, route: DatagramRoute, seen: Endpoint | None = None
+    ) -> None:
         self.mapping = mapping
         self._seen = seen
         """What every answer shall seem to come from; None for its own source."""
-        self._driver = driver
+        self._context = context
         self._codec = route.codec
         self._label = route.label
         self._sockets: dict[int, socket.socket] = {}
@@ -131,7 +133,7 @@ class UDPRelay:
         except OSError as error:
             self._not_sent(run, error)
         else:
-            self._driver.statistics.udp_bytes_up += sum(map(len, run.payloads))
+            self._context.statistics.udp_bytes_up += sum(map(len, run.payloads))
 
     @property
     def path(self) -> Path | None:
@@ -141,7 +143,7 @@ class UDPRelay:
     def close(self) -> None:
         """Give the descriptors back."""
         for sock in set(self._sockets.values()):
-            self._driver.reactor.remove(sock.fileno())
+            self._context.reactor.remove(sock.fileno())
             sock.close()
         self._sockets.clear()
 
@@ -209,19 +211,19 @@ class UDPRelay:
 
     def _not_sent(self, run: UDPRun, error: OSError) -> None:
         """This host's kernel refused a run."""
-        driver = self._driver
-        driver.statistics.udp_dropped += 1
+        context = self._context
+        context.statistics.udp_dropped += 1
         if self._codec is None and error.errno in {errno.EMSGSIZE, errno.ECONNREFUSED}:
             return  # the error queue says more
-        driver.log.tell(f"udp send {error.errno}", f"UDP datagrams are dropped: {error.strerror}")
+        context.log.tell(f"udp send {error.errno}", f"UDP datagrams are dropped: {error.strerror}")
         reason = _REASONS.get(error.errno or 0)
         if reason is not None:
-            driver.undelivered(run, reason)
+            context.undelivered(run, reason)
 
     # In.
 
     def _open(self, family: int) -> socket.socket:
-        sock = self._driver.sockets.open(family, socket.SOCK_DGRAM)
+        sock = self._context.sockets.open(family, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             with suppress(OSError):  # Linux before 5.0: they come one by one
@@ -231,7 +233,7 @@ class UDPRelay:
             if self._codec is None:
                 want_errors(sock)
                 let_fragment(sock, self._fragmenting)
-            self._driver.reactor.add(sock.fileno(), READ, lambda events: self._on_event(sock, events))
+            self._context.reactor.add(sock.fileno(), READ, lambda events: self._on_event(sock, events))
         except OSError:
             sock.close()
             raise
@@ -248,7 +250,7 @@ class UDPRelay:
 
     def _receive(self, sock: socket.socket) -> None:
         """Datagrams of one size from one source, the last perhaps shorter, are one packet to the device."""
-        scratch = self._driver.scratch
+        scratch = self._context.scratch
         room = len(scratch) - LARGEST
         start = end = run_size = 0
         open_run = False
@@ -280,12 +282,12 @@ class UDPRelay:
         if end > start:
             self._deliver(peer, scratch[start:end], run_size)
         # The packets lie in what the next socket receives into.
-        self._driver.write()
+        self._context.write()
 
     def _receive_sealed(self, sock: socket.socket) -> None:
-        codec, driver = self._codec, self._driver
+        codec, context = self._codec, self._context
         assert codec is not None
-        scratch = driver.scratch
+        scratch = context.scratch
         run: list[Buffer] = []
         run_size = 0
         source: Endpoint | None = None
@@ -299,8 +301,8 @@ class UDPRelay:
                 try:
                     peer, payload = codec.open_untrusted(scratch[start : min(start + gso_size, size)])
                 except BadPacket as error:
-                    driver.statistics.udp_dropped += 1
-                    driver.log.tell(f"udp garbled {self._label}", f"{self._label}: UDP datagram dropped: {error}")
+                    context.statistics.udp_dropped += 1
+                    context.log.tell(f"udp garbled {self._label}", f"{self._label}: UDP datagram dropped: {error}")
                     continue
                 length = len(payload)
                 if (
@@ -323,22 +325,22 @@ class UDPRelay:
 
     def _deliver_from(self, source: Endpoint, payloads: Sequence[Buffer], gso_size: int) -> None:
         source = self._seen or self._translated.get(source, source)
-        self._driver.datagrams.deliver(self.mapping, source, payloads, gso_size)
+        self._context.deliver(self.mapping, source, payloads, gso_size)
 
     # Errors.
 
     def _read_errors(self, sock: socket.socket) -> int:
         """Pass on what the network said; how many errors there were."""
-        driver = self._driver
+        context = self._context
         errors = read_errors(sock)
         for target, message, reporter, payload in errors:
             inside = self._translated.get(target)
-            driver.stack.datagram_undelivered(
+            context.stack.datagram_undelivered(
                 self.mapping.client,
                 inside or target,
                 payload,
                 message,
-                driver.reactor.now,
+                context.reactor.now,
                 None if inside else reporter,
             )
         return len(errors)

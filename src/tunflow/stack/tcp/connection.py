@@ -90,6 +90,21 @@ class TCPConnection(Lifecycle):
         return sender.next - sender.start - sender.fin_sent
 
     @property
+    def largest_segment(self) -> int:
+        """Bytes that leave for the client in one packet at most, super-segments counted as one."""
+        return self.sender.largest_segment
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes queued or sent that the client has not acknowledged yet."""
+        return self.sender.held
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a content filter ended it: never, for it would stand before this."""
+        return False
+
+    @property
     def held(self) -> bool:
         """Whether the client's SYN waits for `accept` or `reject`."""
         return self.state is SYN_HELD

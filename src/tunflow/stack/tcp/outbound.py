@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Protocol
 
+from tunflow.conduit import StreamOwner
 from tunflow.device import Packet
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.stack.budget import MemoryBudget
@@ -104,8 +105,8 @@ class Outbound:
         self.state = SYN_HELD
         self.closed = False
         """Whether the connection is over, one way or the other."""
-        self.user: Any = None
-        """The owner's own object; the stack does not look at it."""
+        self.user: StreamOwner | None = None
+        """Whoever looks when the connection is in the stack's `changed`."""
         self.user_timeout: float | None = None
         """Seconds that data may go unacknowledged before the connection is given up (RFC 9293 §3.8.3, RFC 5482
         without the option); None: the usual number of retransmissions."""
