@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -10,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.filter.block_list import BlockList
+from tunflow.filter.judge import PASSES, TOO_LONG, Judge, ListUse, Subject
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
-from tunflow.filter.url_rules import URLRules, compiled
+from tunflow.filter.url_rules import URLRules
+from tunflow.filter.wildcard import Text, holds
 from tunflow.rules.domains import suffixes
+from tunflow.rules.expression import Allowance
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,8 @@ def test_the_line_that_decides_is_named_and_broken_lines_are_shown():
     assert (made.broken, made.unsupported, len(made)) == (1, 1, 2)
 
 
+PLENTY = 10_000_000
+
 NAMES = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
 RULES = st.lists(
     st.tuples(NAMES, st.sampled_from(["{}.x", "||{}.x^", "@@||{}.x^", "||{}.x^$important", "0.0.0.0 {}.x", "*.{}.x"])),
@@ -199,7 +206,7 @@ URLS = st.tuples(st.sampled_from(["ab.example", "b.ab.example", "bab.example"]),
 
 @given(PATTERNS, URLS)
 def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
-    """Each is found among the others exactly where its own regular expression holds for the whole URL."""
+    """Each is found among the others exactly where a backtracking engine finds it in the whole URL."""
     host, path = url
     whole = f"http://{host}/{path}"
     rules = [URLRule(pattern, match_case=len(pattern) % 2 == 0) for pattern in patterns]
@@ -207,9 +214,82 @@ def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
     for where, rule in enumerate(rules):
         filed.add(rule, where)
     expected = {
-        where for where, rule in enumerate(rules) if compiled(rule.pattern, rule.match_case).search(whole) is not None
+        where for where, rule in enumerate(rules) if naive(rule.pattern, rule.match_case).search(whole) is not None
     }
-    assert {found.where for found in filed.matching(whole, suffixes(host))} == expected
+    assert {found.where for found in filed.matching(whole, suffixes(host), Allowance(PLENTY))} == expected
+
+
+ENDS = st.tuples(st.sampled_from(["", "|", "||"]), st.text("ab/.-^*", max_size=8), st.sampled_from(["", "|"]))
+
+
+@given(ENDS.map("".join).filter(lambda pattern: "^" * 5 not in pattern), URLS, st.booleans())
+def test_a_wildcard_holds_where_a_backtracking_engine_finds_it(pattern, url, match_case):
+    whole = f"http://{url[0]}/{url[1]}"
+    written = pattern if match_case else pattern.lower()
+    expected = naive(pattern, match_case).search(whole) is not None
+    assert holds(written, Text(whole), match_case=match_case, allowance=Allowance(PLENTY)) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("ads*a*a*a*a*a*b^", "ads" + "a" * 400),
+        ("a*a*a*a*a*a*a*a*a*b", "a" * 8000),
+        ("*/" + "a*" * 200 + "b|", "a" * 8000),
+        ("||h.example*" + "^a" * 40 + "b", "/a" * 4000),
+        ("a" * 60 + "b" + "a" * 30, "a" * 8000),
+        ("&^x^", "??x" * 2700),
+        ("/(a+)+$/", "a" * 400 + "!"),
+        ("/(a|aa)*b$/", "a" * 400),
+        ("/a.*a.*a.*a.*a.*b/", "a" * 400),
+        (r"/^http:\/\/(?:[a-z]+\.?)+:9/", "a" * 400),
+        ("/[ab]*a[ab]{200}c/", "ab" * 200),
+    ],
+)
+def test_no_url_of_a_page_takes_a_millisecond(line, target):
+    """What would take longer is refused."""
+    judge = Judge((ListUse(BlockList("test", [line])),))
+    subject = Subject("h.example", 80, "tcp", f"http://h.example/{target}")
+    took = []
+    for _ in range(9):
+        start = time.perf_counter()
+        ruling = judge.judge(subject, datetime.now(UTC))
+        took.append(time.perf_counter() - start)
+        assert ruling in (PASSES, TOO_LONG)
+    assert min(took) < 0.001
+
+
+def test_many_rules_that_a_url_must_be_compared_with_have_one_allowance():
+    lines = [f"a*{number}*b" for number in range(3000)] + [f"/a{number}[ab]+c/" for number in range(300)]
+    judge = Judge((ListUse(BlockList("one", lines)), ListUse(BlockList("other", lines))))
+    subject = Subject("h.example", 80, "tcp", f"http://h.example/{'ab1' * 100}")
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        ruling = judge.judge(subject, datetime.now(UTC))
+        took.append(time.perf_counter() - start)
+    assert ruling is TOO_LONG
+    assert ruling.blocked
+    assert min(took) < 0.001
+
+
+def test_expressions_that_cannot_be_kept_are_counted():
+    made = BlockList("test", ["/a(?=b)/", "/(a)\\1/", *(f"/{letter}{{400}}/" for letter in "abcdefghijklmnop"), "/b/"])
+    assert made.broken == 0
+    assert made.unsupported == 18
+
+
+def naive(pattern: str, match_case: bool) -> re.Pattern[str]:
+    """The regular expression that a pattern means, for an engine that tries all ways."""
+    start = end = ""
+    if pattern.endswith("|") and len(pattern) > 1:
+        end, pattern = "$", pattern[:-1]
+    if pattern.startswith("||"):
+        start, pattern = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*[.@])?", pattern[2:]
+    elif pattern.startswith("|"):
+        start, pattern = "^", pattern[1:]
+    body = re.escape(pattern).replace(r"\*", ".*").replace(r"\^", r"(?:[^\w.%-]|$)")
+    return re.compile(start + body + end, 0 if match_case else re.IGNORECASE)
 
 
 @given(st.text(max_size=80))

@@ -15,11 +15,15 @@ from typing import NamedTuple
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
 from tunflow.filter.url_rules import URLRules
 from tunflow.rules.domains import normalise
+from tunflow.rules.expression import Allowance
+from tunflow.rules.expression_syntax import NotKept
 
 _ITSELF = 4
 _BELOW = 8
 _LINE_SHIFT = 4
 _NAME_CHARACTERS = {ord(character): None for character in "abcdefghijklmnopqrstuvwxyz0123456789-."}
+STEPS = 12_000
+"""What the judgement of one URL may cost, all lists together, in the steps of an `Allowance`: half a millisecond."""
 MAX_COMPLAINTS = 100
 """Lines shown of those that are broken; all are counted."""
 
@@ -62,8 +66,11 @@ class BlockList:
     def __len__(self) -> int:
         return sum(map(bool, self._names.values())) + sum(map(len, self._more.values())) + len(self._urls)
 
-    def find(self, host: str, url: str | None = None) -> Finding | None:
-        """What the list says of a host (in normal form), or of a whole URL of it, path and all; None for nothing."""
+    def find(self, host: str, url: str | None = None, allowance: Allowance | None = None) -> Finding | None:
+        """What the list says of a host (in normal form), or of a whole URL of it, path and all; None for nothing.
+
+        Raises OutOfAllowance when an answer would cost more than `allowance` has left, or than `STEPS` without one.
+        """
         best: Finding | None = None
         hosts = []
         name, seen = host, _ITSELF
@@ -80,7 +87,8 @@ class BlockList:
                 break
             name, seen = name[at:], _BELOW
         if self.has_urls:
-            for filed in self._urls.matching(url or f"http://{host}/", hosts):
+            allowance = Allowance(STEPS) if allowance is None else allowance
+            for filed in self._urls.matching(url or f"http://{host}/", hosts, allowance):
                 best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
         return best
 
@@ -95,15 +103,22 @@ class BlockList:
                 if isinstance(rule, DomainRule):
                     self._add(rule, number)
                 elif isinstance(rule, URLRule):
-                    host = self._urls.add(rule, number)
-                    if host is not None:
-                        names.setdefault(host, 0)
+                    self._add_url(rule, number)
                 elif isinstance(rule, Unsupported):
                     self.unsupported += 1
                 elif isinstance(rule, Broken):
                     self.broken += 1
                     if len(self.complaints) < MAX_COMPLAINTS:
                         self.complaints.append(Complaint(number, rule.why, text.strip()[:120]))
+
+    def _add_url(self, rule: URLRule, number: int) -> None:
+        try:
+            host = self._urls.add(rule, number)
+        except NotKept:
+            self.unsupported += 1
+            return
+        if host is not None:
+            self._names.setdefault(host, 0)
 
     def _add(self, rule: DomainRule, number: int) -> None:
         value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below

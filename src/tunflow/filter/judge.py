@@ -15,12 +15,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
 from tunflow.dns.public_resolvers import is_encrypted_dns
-from tunflow.filter.block_list import BlockList, Finding
+from tunflow.filter.block_list import STEPS, BlockList, Finding
 from tunflow.filter.list_line import EXCEPT
 from tunflow.filter.schedule import Schedule
 from tunflow.flow import UDP, ProcessInfo
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.domains import normalise
+from tunflow.rules.expression import Allowance, OutOfAllowance
 
 
 class Door(Enum):
@@ -114,6 +115,7 @@ class Ruling(NamedTuple):
 
 
 PASSES = Ruling(False, "no rule is about it")
+TOO_LONG = Ruling(True, "its URL would take too long to judge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,11 @@ class Judge:
             if door is not None:
                 return door
         best: tuple[ListUse, Finding] | None = None
-        for found in self._found(subject.host, subject.url):
+        try:
+            all_found = self._found(subject.host, subject.url)
+        except OutOfAllowance:
+            return TOO_LONG
+        for found in all_found:
             if (best is None or found[1].strength > best[1].strength) and found[0].concerns(
                 subject, at, found[1].blocked is strict
             ):
@@ -194,7 +200,7 @@ class Judge:
         return None
 
     def _found(self, host: str | None, url: str | None) -> Sequence[tuple[ListUse, Finding]]:
-        """What each list says, if it says something."""
+        """What each list says, if it says something. Raises OutOfAllowance."""
         if host is None:
             return ()
         if url is not None and self.looks_at_urls:
@@ -208,8 +214,9 @@ class Judge:
 
     def _look_up(self, host: str, url: str | None) -> list[tuple[ListUse, Finding]]:
         found = []
+        allowance = Allowance(STEPS)
         for use in self.lists:
-            finding = use.list.find(host, url)
+            finding = use.list.find(host, url, allowance)
             if finding is not None:
                 if use.allows:
                     finding = Finding(False, finding.line, max(finding.strength, EXCEPT))

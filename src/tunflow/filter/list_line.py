@@ -30,7 +30,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from tunflow.filter.wildcard import LONGEST_PATTERN, MOST_SEPARATORS
 from tunflow.rules.domains import normalise
+from tunflow.rules.expression_syntax import NotKept, parse_expression
 from tunflow.sniff.url_form import target_text
 
 BLOCK = 0
@@ -176,10 +178,16 @@ def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:
 def _url(pattern: str, strength: int, match_case: bool) -> Line:
     if len(pattern) > 2 and pattern.startswith("/") and pattern.endswith("/"):
         try:
-            re.compile(pattern[1:-1])
-        except re.error as error:
+            parse_expression(pattern[1:-1])
+        except NotKept as error:
+            return Unsupported(f"a regular expression with {error}")
+        except ValueError as error:
             return Broken(f"not a regular expression: {error}")
         return URLRule(pattern, strength, match_case)
+    if len(pattern) > LONGEST_PATTERN:
+        return Broken(f"a pattern of more than {LONGEST_PATTERN} characters")
+    if "^" * (MOST_SEPARATORS + 1) in pattern:
+        return Broken(f"more than {MOST_SEPARATORS} separators behind one another")
     if _NO_URL.search(pattern):
         return Broken("a character that no URL has")
     if _DNSMASQ.match(pattern):

@@ -10,15 +10,19 @@ that, unless its rule says `no-resolve`: then it does not hold.
 from __future__ import annotations
 
 import enum
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tunflow.flow import ProcessInfo
 from tunflow.rules.cidr import CIDRSet
-from tunflow.rules.domains import DomainSet
+from tunflow.rules.domains import LONGEST_NAME, DomainSet
+from tunflow.rules.expression import Allowance, Automaton, expression
+from tunflow.rules.expression_syntax import NotKept
+
+STEPS = 50_000
+"""What one expression may cost with one name, in the steps of an `Allowance`; one that could cost more is refused."""
 
 
 class Need(enum.Enum):
@@ -114,13 +118,36 @@ class DomainKeyword(NameCondition):
 
 @dataclass(frozen=True, slots=True)
 class DomainRegex(NameCondition):
-    """DOMAIN-REGEX: names in which it is found."""
+    """DOMAIN-REGEX: names in which it is found. Raises ValueError for what is no expression, or cannot be kept."""
 
-    pattern: re.Pattern[str]
+    pattern: str
+    _automaton: Automaton = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        automaton = expression(self.pattern)
+        if automaton.cost * LONGEST_NAME > STEPS:
+            raise NotKept("so many ways through it")
+        object.__setattr__(self, "_automaton", automaton)
 
     def names(self, name: str) -> bool:
         """Whether it is found in the name."""
-        return self.pattern.search(name) is not None
+        return self._automaton.found_in(name, Allowance(2 * STEPS))
+
+
+@dataclass(frozen=True, slots=True)
+class DomainWildcard(NameCondition):
+    """`*.example.com` of a rule set: `*` is one label, and with `below` more labels may stand in front."""
+
+    labels: tuple[str, ...]
+    below: bool = False
+
+    def names(self, name: str) -> bool:
+        """Whether its labels are these, at the end if there may be more."""
+        labels = name.split(".")
+        more = len(labels) - len(self.labels)
+        if more <= 0 if self.below else more:
+            return False
+        return all(own in ("*", label) for own, label in zip(self.labels, labels[more:], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from tunflow.rules.conditions import (
     Condition,
     Domain,
     DomainKeyword,
-    DomainRegex,
     DomainSuffix,
+    DomainWildcard,
     RuleSet,
 )
 from tunflow.rules.domains import DomainSet, normalise
@@ -125,10 +125,8 @@ def _domains(items: Iterator[Line]) -> RuleSet:
     return RuleSet(DomainSet(exact, below), CIDRSet(), tuple(others))
 
 
-def _wildcard(text: str) -> DomainRegex:
+def _wildcard(text: str) -> DomainWildcard:
     """`*` stands for one label, a dot in front for one or more."""
-    some = ""
-    if text[0] == ".":
-        some, text = r"([^.]+\.)+", text[1:]
-    labels = [r"[^.]+" if label == "*" else re.escape(normalise(label)) for label in text.split(".")]
-    return DomainRegex(re.compile(r"\A" + some + r"\.".join(labels) + r"\Z"))
+    below = text[0] == "."
+    labels = text[below:].split(".")
+    return DomainWildcard(tuple(label if label == "*" else normalise(label) for label in labels), below)

@@ -11,7 +11,6 @@ Read first: https://clash.wiki/configuration/rules.html, https://manual.nssurge.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import NamedTuple
@@ -41,6 +40,7 @@ from tunflow.rules.conditions import (
     Uid,
 )
 from tunflow.rules.domains import normalise
+from tunflow.rules.expression_syntax import NotKept
 
 NO_RESOLVE = "no-resolve"
 _DEEPEST = 16
@@ -228,8 +228,10 @@ def _network(value: str) -> Network:
 
 def _regex(value: str) -> DomainRegex:
     try:
-        return DomainRegex(re.compile(value, re.IGNORECASE))
-    except (re.error, OverflowError, RecursionError) as error:
+        return DomainRegex(value)
+    except NotKept as error:
+        raise ValueError(f"a regular expression cannot be kept with {error}: it could take for ever") from error
+    except ValueError as error:
         raise ValueError(f"not a regular expression: {error}") from error
 
 
