@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import LocalError
-from tunflow.profiles.imports.clash import parse_clash
+from tunflow.profiles.imports.clash import read_clash
 
 SEEDS = [
     b"mode: rule\nx: &x {cipher: aes-256-gcm, password: p}\n"
@@ -27,8 +27,9 @@ def one_input(data: bytes) -> None:
     """Read it."""
     text = data.decode("utf-8", "replace")
     try:
-        profile, skipped = parse_clash(text, "f.yaml", "f")
+        draft = read_clash(text, "f.yaml")
+        profile = draft.profile("f")
     except LocalError as error:
         one_line(error)
     else:
-        assert profile.rules or profile.servers or skipped is not None
+        assert profile.rules

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.profiles.imports.subscription import ServerList, Skipped, server_list_untrusted
+from tunflow.profiles.imports.subscription import ServerList, server_list_untrusted
+from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import is_profile_name
 from tunflow.protocols.link import parse_server
 
@@ -21,7 +22,7 @@ def one_input(data: bytes) -> None:
         servers = server_list_untrusted(data)
     except BadPacket as error:
         line = str(error)
-        servers = ServerList({}, [Skipped("", line)])
+        servers = ServerList({}, [Told("", line)])
     for name, link in servers.links.items():
         assert is_profile_name(name), name
         parse_server(link)

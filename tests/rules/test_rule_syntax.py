@@ -54,7 +54,7 @@ def test_a_rule_set_without_resolving_is_the_same_set() -> None:
     [
         ("DOMAIN", "a rule is DOMAIN,VALUE,TARGET"),
         ("DOMAIN,a.com", "a rule is DOMAIN,VALUE,TARGET"),
-        ("DOMAIN,a.com,X,Y", "a rule is DOMAIN,VALUE,TARGET"),
+        ("DOMAIN,a.com,X,Y", "'Y' is not an option; no-resolve is"),
         ("DOMAIN,a.com,", "ends with its target"),
         ("DOMAIN,a b,X", "a character that no name has"),
         ("DOMIAN,a.com,X", "'DOMIAN' is not a rule type; DOMAIN, DOMAIN-SUFFIX"),
@@ -70,7 +70,7 @@ def test_a_rule_set_without_resolving_is_the_same_set() -> None:
         ("RULE-SET,ad,X", "there is no rule set 'ad'; there are: ads"),
         ("GEOIP,CN,X", "run tunflow rules update"),
         ("MATCH", "ends with its target"),
-        ("MATCH,a,b", "ends with its target"),
+        ("MATCH,a,b", "'b' is not an option"),
         ("AND,(DOMAIN,a.com),X", "each is in brackets of its own"),
         ("AND,DOMAIN,a.com,X", "in brackets, as AND"),
         ("AND,((DOMAIN,a.com),X", "the brackets do not match"),

@@ -93,7 +93,7 @@ def test_one_link_is_a_server_and_several_are_a_group() -> None:
     assert profile.name == "sub"
     assert list(profile.servers) == list(profile.groups["servers"].servers)
     assert profile.rules == ("MATCH,servers",)
-    assert len(imported.skipped) == 3
+    assert len(imported.told) == 3
 
 
 def test_a_source_that_cannot_be_read(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from tunflow.cli.flows import SERVER_VARIABLE
 from tunflow.cli.saying import say
 from tunflow.errors import LocalError
 from tunflow.profiles import file as profile_file
+from tunflow.profiles.imports import summary as import_summary
 from tunflow.profiles.imports.importer import import_profile, read_source
 from tunflow.profiles.imports.subscription import name_of
+from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import Profile, is_profile_name
 from tunflow.profiles.redaction import redacted, redacted_link
 from tunflow.profiles.store import ProfileStore
@@ -93,24 +95,36 @@ def _import(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.source.lower().startswith("http://"):
         say("http:// is not encrypted: whoever is on the way can read these servers' passwords, or give you others")
     imported = import_profile(read_source(options.source), options.profile)
-    if imported.is_whole and imported.skipped and not options.partial:
-        for each in imported.skipped[:MOST_TOLD]:
-            say(f"{each.place}: {each.reason}")
+    if not imported.is_usable:
+        _tell(imported.told, "")
+        raise LocalError(f"{options.source} has no server that can be used: nothing is saved")
+    if imported.is_whole and imported.lost and not options.partial:
+        _tell(imported.told, "")
         raise LocalError(
-            f"{len(imported.skipped)} entries of {options.source} are not understood; --partial imports the rest"
+            f"{len(imported.lost)} entries of {options.source} are not understood; --partial imports the rest"
         )
-    _saved(options, store, imported.profile, [each._asdict() for each in imported.skipped])
+    _saved(options, store, imported.profile, imported.told)
 
 
-def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, skipped: list[dict[str, str]]) -> None:
+def _tell(told: list[Told], before: str = "") -> None:
+    for each in told[:MOST_TOLD]:
+        say(f"{before}{each.place}: {each.reason}")
+    if len(told) > MOST_TOLD:
+        say(f"{before}{len(told) - MOST_TOLD} more")
+
+
+def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, told: list[Told]) -> None:
     path = store.save(made, replace=options.replace)
     if options.json:
-        _print_json({"name": made.name, "file": str(path), "servers": _labels(made), "skipped": skipped})
+        lost = [{"place": each.place, "reason": each.reason} for each in told if each.is_lost]
+        notes = [{"place": each.place, "reason": each.reason} for each in told if not each.is_lost]
+        facts = {"name": made.name, "file": str(path), "servers": _labels(made), "ends": import_summary.ends(made)}
+        _print_json({**facts, "skipped": lost, "told": notes})
         return
-    for each in skipped[:MOST_TOLD]:
-        say(f"skipped {each['place']}: {each['reason']}")
-    if len(skipped) > MOST_TOLD:
-        say(f"skipped {len(skipped) - MOST_TOLD} more")
+    for line in import_summary.lines(made) if made.groups or made.rules else ():
+        say(line)
+    _tell([each for each in told if each.is_lost], "skipped ")
+    _tell([each for each in told if not each.is_lost])
     count = len(_labels(made))
     what = f"provider {made.provider}" if made.provider else f"{count} server{'s' if count != 1 else ''}"
     _print(f"saved {made.name} with {what} in {path}")

@@ -98,12 +98,14 @@ def parse_text(text: str, file: str) -> Profile:
 
 def _parse_clash(text: str, file: str) -> Profile:
     """The profile that a Clash YAML makes. Raises LocalError, also for what is not understood."""
-    from tunflow.profiles.imports.clash import parse_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
+    from tunflow.profiles.imports.clash import read_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
 
-    profile, skipped = parse_clash(text, file, Path(file).stem)
-    if skipped:
-        first = skipped[0]
-        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    draft = read_clash(text, file)
+    profile = draft.profile(Path(file).stem)
+    lost = [each for each in draft.told if each.is_lost]
+    if lost:
+        first = lost[0]
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise LocalError(f"{first.place}: {first.reason}{more}; tunflow profile import --partial leaves that out")
     return profile
 

@@ -12,6 +12,7 @@ Read first: RFC 1035 §2.3.1 and §2.3.4, RFC 2181 §11 (any octets are legal in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -20,10 +21,14 @@ LONGEST_NAME = 253
 
 LONGEST_LABEL = 63
 _FORBIDDEN = frozenset(" \t\r\n\0/\\:@,;\"'()<>[]{}|")
+_is_plain = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
+"""Whether a name is in the form in which names are compared, as nearly all of a long list are."""
 
 
 def normalise(name: str) -> str:
     """The form in which names are compared. Raises ValueError, with a reason fit for a user."""
+    if len(name) <= LONGEST_NAME and _is_plain(name):
+        return name
     name = name.rstrip(".")
     if not name.isascii():
         name = _to_ascii(name)

@@ -110,23 +110,75 @@ def is_comment(text: str) -> bool:
     return not text or text[0] in "#;" or text.startswith("//")
 
 
+class RuleText(NamedTuple):
+    """A rule cut into its parts, none of them checked."""
+
+    kind: str
+    """In upper case."""
+    value: str
+    target: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The rule as people write it."""
+        return ",".join(part for part in (self.kind, self.value, self.target, *self.options) if part)
+
+
+def cut_rule(text: str) -> RuleText:
+    """The parts of a rule. Raises ValueError where it has too few of them."""
+    kind, _, rest = text.partition(",")
+    kind = kind.strip().upper()
+    if kind in {"MATCH", "FINAL"}:
+        target, *options = [field.strip() for field in rest.split(",")]
+        return RuleText(kind, "", target, tuple(options))
+    if kind in _LOGIC:
+        value, fields = _bracketed(rest)
+    elif kind in _HOLDS_COMMAS:
+        value, _, target = rest.rpartition(",")
+        fields = [target.strip()]
+    else:
+        value, *fields = [field.strip() for field in rest.split(",")]
+    if not fields or not fields[0]:
+        raise ValueError(f"a rule is {kind or 'TYPE'},VALUE,TARGET or {kind or 'TYPE'},VALUE,TARGET,{NO_RESOLVE}")
+    return RuleText(kind, value.strip(), fields[0], tuple(fields[1:]))
+
+
+def _bracketed(text: str) -> tuple[str, list[str]]:
+    """What stands in brackets at the beginning, and the fields behind."""
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == ")" and depth <= 0:
+            rest = text[at + 1 :].strip()
+            return text[: at + 1].strip(), [field.strip() for field in rest.removeprefix(",").split(",")]
+    value, _, target = text.rpartition(",")
+    return value, [target.strip()]
+
+
 def parse_rule(line: Line, context: Context = EMPTY) -> Rule:
     """One rule. Raises LocalError."""
     try:
         kind, _, rest = line.text.partition(",")
-        kind = kind.strip().upper()
-        if kind in {"MATCH", "FINAL"}:
-            return Rule(Always(), _target(rest), line)
-        if kind == "DOMAIN-REGEX" or kind in _LOGIC:
-            value, _, target = rest.rpartition(",")
-            return Rule(_condition(kind, value, False, context, 0), _target(target), line)
-        fields = [field.strip() for field in rest.split(",")]
-        resolve = len(fields) < 3 or fields[2].lower() != NO_RESOLVE
-        if len(fields) < 2 or len(fields) > (2 if resolve else 3):
-            raise ValueError(f"a rule is {kind or 'TYPE'},VALUE,TARGET or {kind or 'TYPE'},VALUE,TARGET,{NO_RESOLVE}")
-        return Rule(_condition(kind, fields[0], resolve, context, 0), _target(fields[1]), line)
+        simple = _SIMPLE.get(kind)
+        if simple is not None and rest.count(",") == 1 and kind not in _HOLDS_COMMAS:  # most of a long list
+            value, _, target = rest.partition(",")
+            return Rule(simple(value.strip()), _target(target.strip()), line)
+        parts = cut_rule(line.text)
+        resolve = _check_options(parts)
+        if parts.kind in {"MATCH", "FINAL"}:
+            return Rule(Always(), _target(parts.target), line)
+        return Rule(_condition(parts.kind, parts.value, resolve, context, 0), _target(parts.target), line)
     except (ValueError, LocalError) as error:
         raise line.error(str(error)) from error
+
+
+def _check_options(parts: RuleText) -> bool:
+    """Whether addresses may be looked up for a rule. Raises ValueError for an option that we do not have."""
+    for option in parts.options:
+        if option.lower() != NO_RESOLVE:
+            raise ValueError(f"{option!r} is not an option; {NO_RESOLVE} is")
+    return not parts.options
 
 
 def parse_condition(line: Line, context: Context = EMPTY) -> Condition:
@@ -149,7 +201,6 @@ def _bare_condition(text: str, context: Context, depth: int) -> Condition:
 
 
 def _target(text: str) -> str:
-    text = text.strip()
     if not text or "," in text:
         raise ValueError("a rule ends with its target: a server, a group, DIRECT, REJECT or REJECT-DROP")
     return text
@@ -248,6 +299,8 @@ def _program(value: str) -> str:
 
 
 _LOGIC = frozenset({"AND", "OR", "NOT"})
+_HOLDS_COMMAS = frozenset({"DOMAIN-REGEX"})
+"""Kinds whose value may have commas."""
 
 _SIMPLE: dict[str, Callable[[str], Condition]] = {
     "DOMAIN": lambda value: Domain(normalise(value)),

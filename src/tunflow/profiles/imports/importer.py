@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles import file as profile_file
-from tunflow.profiles.imports.clash import parse_clash
+from tunflow.profiles.imports.clash import read_clash
+from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.fetch import fetch
 from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
-from tunflow.profiles.imports.subscription import Skipped, name_from, name_of, server_list_untrusted
+from tunflow.profiles.imports.subscription import name_from, name_of, server_list_untrusted
+from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.rules import GroupSection, ServerSection
 
@@ -31,12 +33,19 @@ class Source(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A profile, and what of its source is not in it."""
+    """A profile, and what is to be told of its source."""
 
     profile: Profile
-    skipped: list[Skipped]
+    told: list[Told]
     is_whole: bool = False
-    """Whether it was one configuration, which means something else without what was skipped, and no list."""
+    """Whether it was one configuration, which means something else without what was lost, and no list."""
+    is_usable: bool = True
+    """Whether any of its servers is left."""
+
+    @property
+    def lost(self) -> list[Told]:
+        """What the profile has not."""
+        return [each for each in self.told if each.is_lost]
 
 
 def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
@@ -71,7 +80,7 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         keys = provider_of_file(source.content.decode(errors="replace").splitlines(), source.label)
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_clash(source.content):
-        return Imported(*parse_clash(source.content.decode("utf-8-sig"), source.label, name or source.name), True)
+        return _whole(read_clash(source.content.decode("utf-8-sig"), source.label), name or source.name)
     try:
         links, skipped = server_list_untrusted(source.content)
     except BadPacket as error:
@@ -88,6 +97,12 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         rules=(f"MATCH,{group}",),
     )
     return Imported(profile, skipped)
+
+
+def _whole(draft: Draft, name: str) -> Imported:
+    """What became of a whole configuration."""
+    profile = draft.profile(name)
+    return Imported(profile, draft.told, True, draft.is_usable)
 
 
 _CLASH = re.compile(rb"^(?:proxies|proxy-groups|rules|proxy-providers|rule-providers)[ \t]*:", re.MULTILINE)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports.shadowvpn import is_shadowvpn
+from tunflow.profiles.imports.told import Told
 from tunflow.protocols.link import parse_server
 from tunflow.protocols.shadowvpn.config import parse_link
 
@@ -22,18 +23,11 @@ MOST_SERVERS = 10_000
 """More than this is no list of servers."""
 
 
-class Skipped(NamedTuple):
-    """An entry that was not taken: where it stands, and why. Neither holds a password."""
-
-    place: str
-    reason: str
-
-
 class ServerList(NamedTuple):
     """The usable links of a list, each with a name of its own, and what was left out."""
 
     links: dict[str, str]
-    skipped: list[Skipped]
+    skipped: list[Told]
 
 
 def server_list_untrusted(content: bytes) -> ServerList:
@@ -49,13 +43,13 @@ def server_list_untrusted(content: bytes) -> ServerList:
     servers = ServerList({}, [])
     for number, (place, read) in enumerate(entries):
         if number == MOST_SERVERS:
-            servers.skipped.append(Skipped(place, f"a list has at most {MOST_SERVERS} servers; the rest is left out"))
+            servers.skipped.append(Told(place, f"a list has at most {MOST_SERVERS} servers; the rest is left out"))
             break
         try:
             link = read()
             name = name_of(link)
         except LocalError as error:
-            servers.skipped.append(Skipped(place, str(error)))
+            servers.skipped.append(Told(place, str(error)))
         else:
             servers.links[_unused(name, servers.links)] = link
     if not servers.links:

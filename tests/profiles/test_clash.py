@@ -6,7 +6,8 @@ import pytest
 
 from tunflow.cli import main
 from tunflow.errors import LocalError
-from tunflow.profiles.imports.clash import link_of, parse_clash
+from tunflow.profiles.imports.clash import read_clash
+from tunflow.profiles.imports.clash_proxies import link_of
 from tunflow.profiles.imports.importer import is_clash
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
 from tunflow.profiles.store import load_profile
@@ -50,6 +51,14 @@ rules:
   - GEOIP,CN,DIRECT,no-resolve
   - MATCH,PROXY
 """
+
+
+OK = "{name: ok, type: ss, server: 192.0.2.1, port: 1, cipher: aes-256-gcm, password: p}"
+
+
+def parse_clash(text, file, name):
+    draft = read_clash(text, file)
+    return draft.profile(name), draft.told
 
 
 def line_of(*parts: str) -> int:
@@ -109,7 +118,7 @@ def test_a_proxy_that_we_do_not_have_is_told_with_its_line(entry, why):
 
 def test_what_depends_on_what_is_left_out_is_told_too():
     text = (
-        "proxies:\n- {name: v, type: vmess}\n- {name: ok, type: direct}\n"
+        f"proxies:\n- {{name: v, type: vmess}}\n- {OK}\n"
         "proxy-groups:\n- {name: a, type: select, proxies: [v, ok]}\n- {name: b, type: select, proxies: [v]}\n"
         "- {name: c, type: fallback, proxies: [b]}\n- {name: d, type: smart, proxies: [ok]}\n"
         "- {name: e, type: select, use: [x], proxies: [ok]}\n"
@@ -120,24 +129,29 @@ def test_what_depends_on_what_is_left_out_is_told_too():
     said = [f"{each.place} {each.reason}" for each in skipped]
     for line, part in (
         (2, "type vmess"),
-        (5, "group 'a': without v"),
-        (6, "group 'b' has no member"),
+        (5, "group 'a' lost members: v"),
+        (6, "group 'b' lost its only server: v"),
+        (6, "group 'b' has no server left: it is REJECT"),
+        (7, "group 'c' has no server left: it is REJECT"),
         (8, "type 'smart'"),
         (9, "use is not supported"),
-        (11, "there is no server or group 'v'"),
+        (11, "there is no server or group 'v': the rule is REJECT"),
         (12, "'GEOSITE' is not a rule type"),
-        (13, "there is no server or group 'c'"),
         (15, "script is not supported"),
         (16, "mode global"),
     ):
         assert any(each.startswith(f"c.yaml:{line} ") and part in each for each in said), (line, said)
     assert profile.groups["a"].servers == ("ok",)
-    assert set(profile.groups) == {"a", "e"}
-    assert profile.rules == ("MATCH,a",)
+    assert {name: group.servers for name, group in profile.groups.items()} == {
+        "a": ("ok",), "b": ("REJECT",), "c": ("REJECT",), "e": ("ok",),
+    }  # fmt: skip
+    assert profile.rules == ("DOMAIN,x.com,REJECT", "DOMAIN,x.com,c", "MATCH,a")
 
 
-def test_flows_that_no_rule_is_about_go_direct_as_in_clash():
-    assert parse_clash("rules: ['DOMAIN,a.b,REJECT']\n", "c", "c")[0].rules[-1] == "MATCH,DIRECT"
+def test_flows_that_no_rule_is_about_are_refused():
+    profile, told = parse_clash("rules: ['DOMAIN,a.b,REJECT']\n", "c", "c")
+    assert profile.rules[-1] == "MATCH,REJECT"
+    assert told[-1].reason == "there is no MATCH: what no rule is about is REJECT"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +193,7 @@ def test_links_hide_nothing_and_quote_everything():
 def test_the_command_refuses_the_whole_unless_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     file = tmp_path / "c.yaml"
-    file.write_text("proxies:\n- {name: v, type: vmess}\n- {name: ok, type: direct}\nrules: ['MATCH,ok']\n")
+    file.write_text(f"proxies:\n- {{name: v, type: vmess}}\n- {OK}\nrules: ['MATCH,ok']\n")
     assert main(["profile", "import", str(file)]) == 2
     said = capsys.readouterr().err
     assert f"{file}:2: proxy 'v': type vmess" in said
@@ -190,7 +204,7 @@ def test_the_command_refuses_the_whole_unless_told(tmp_path, monkeypatch, capsys
     assert load_profile("c").rules == ("MATCH,ok",)
     with pytest.raises(LocalError, match=r"c\.yaml:2: proxy 'v'.*--partial"):
         load_profile(str(file))
-    file.write_text("proxies:\n- {name: ok, type: direct}\nrules: ['MATCH,ok']\n")
+    file.write_text(f"proxies:\n- {OK}\nrules: ['MATCH,ok']\n")
     assert load_profile(str(file)).name == "c"
     assert main(["explain", "x.org", "--profile", str(file)]) == 0
     assert f"{file}:3: MATCH,ok" in capsys.readouterr().out
