@@ -10,6 +10,7 @@ countries and operators; a set with longer ones keeps whole numbers.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,10 +36,8 @@ class CIDRSet:
         spans4: list[Span] = []
         spans6: list[Span] = []
         for network in networks:
-            prefix = ip_network(network, strict=False) if isinstance(network, str) else network
-            first = int(prefix.network_address)
-            span = (first, first + prefix.num_addresses)
-            (spans4 if prefix.version == 4 else spans6).append(span)
+            version, first, end = span_of(network)
+            (spans4 if version == 4 else spans6).append((first, end))
         self._set_edges(spans4, spans6)
 
     @classmethod
@@ -95,6 +94,28 @@ class CIDRSet:
 
     def _spans6(self) -> list[Span]:
         return _pairs(self._edges6, self._shift6, _END6)
+
+
+_DOTTED = re.compile(
+    r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})/(\d\d?)", re.ASCII
+).fullmatch
+
+
+def span_of(network: IPNetwork | str) -> tuple[int, int, int]:
+    """IP version, first address and one behind the last of a prefix; text may have host bits set.
+
+    Raises ValueError for text that is no prefix.
+    """
+    if isinstance(network, str):
+        if match := _DOTTED(network):  # what lists hold by the hundred thousand
+            a, b, c, d, length = map(int, match.groups())
+            if a < 256 and b < 256 and c < 256 and d < 256 and length <= 32:
+                size = 1 << (32 - length)
+                first = (a << 24 | b << 16 | c << 8 | d) & -size
+                return 4, first, first + size
+        network = ip_network(network, strict=False)
+    first = int(network.network_address)
+    return network.version, first, first + network.num_addresses
 
 
 def merged_edges(spans: Iterable[Span], end_of_family: int) -> list[int]:

@@ -12,7 +12,6 @@ Read first: https://clash.wiki/configuration/rules.html, https://manual.nssurge.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_network
 from typing import NamedTuple
 
 from tunflow.errors import LocalError
@@ -211,7 +210,7 @@ def _condition(kind: str, value: str, resolve: bool, context: Context, depth: in
     if simple is not None:
         return simple(value)
     if kind in {"IP-CIDR", "IP-CIDR6"}:
-        return Addresses(CIDRSet([_prefix(value)]), resolve)
+        return Addresses(CIDRSet([value]), resolve)
     if kind == "GEOIP":
         return Addresses(PRIVATE if value.upper() == "LAN" else context.countries(value.upper()), resolve)
     if kind == "RULE-SET":
@@ -253,10 +252,6 @@ def _groups(text: str) -> Iterator[str]:
             raise ValueError(f"{character!r} stands between conditions; each is in brackets of its own")
     if depth or not found:
         raise ValueError("the brackets do not match" if depth else "there is no condition in the brackets")
-
-
-def _prefix(value: str) -> str:
-    return str(ip_network(value, strict=False))
 
 
 def _ranges(value: str, largest: int) -> Ranges:
@@ -307,7 +302,7 @@ _SIMPLE: dict[str, Callable[[str], Condition]] = {
     "DOMAIN-SUFFIX": lambda value: DomainSuffix(normalise(value.removeprefix("."))),
     "DOMAIN-KEYWORD": _keyword,
     "DOMAIN-REGEX": _regex,
-    "SRC-IP-CIDR": lambda value: SourceAddresses(CIDRSet([_prefix(value)])),
+    "SRC-IP-CIDR": lambda value: SourceAddresses(CIDRSet([value])),
     "DST-PORT": lambda value: TargetPort(_ranges(value, _PORTS)),
     "SRC-PORT": lambda value: SourcePort(_ranges(value, _PORTS)),
     "NETWORK": _network,
