@@ -8,11 +8,11 @@ import re
 from ipaddress import ip_address
 
 from tunflow.cli.flows import dialer_of
-from tunflow.cli.serve import log_line, stop_on_signals
+from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import raise_limit
 from tunflow.inbound.listen import ListenServer
-from tunflow.loop.reactor import Reactor
+from tunflow.inbound.listening_sockets import address_to_type
 
 DEFAULT = "127.0.0.1:1080"
 USER_VARIABLE = "TUNFLOW_LISTEN_USER"
@@ -23,11 +23,12 @@ def listen(options: argparse.Namespace) -> int:
     host, port = _where(options.where or DEFAULT)
     credentials = _credentials(options.user or os.environ.get(USER_VARIABLE))
     dialer = dialer_of(options)
-    reactor = Reactor()
+    reactor = serving_reactor()
     server = ListenServer(reactor, host, port, dialer, log=log_line, credentials=credentials, descriptors=raise_limit())
     stop_on_signals(reactor)
     for address in server.addresses:
-        log_line(f"SOCKS and HTTP on {address} through {dialer.label}; PAC: http://{address}/proxy.pac")
+        where = address_to_type(address)
+        log_line(f"SOCKS and HTTP on {address} through {dialer.label}; PAC: http://{where}/proxy.pac")
     if credentials is None and not all(_is_loopback(address.host) for address in server.addresses):
         log_line("anybody who reaches this address may use it: --user asks for a name and a password")
     reactor.run()

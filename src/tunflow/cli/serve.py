@@ -9,6 +9,8 @@ import sys
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import raise_limit
 from tunflow.inbound.server import ShadowsocksServer
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.containment import Containment
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols import link
 
@@ -18,7 +20,7 @@ def serve(url: str) -> int:
     spec = link.parse_server(url, listening=True)
     if not isinstance(spec, link.ShadowsocksServer):
         raise LocalError(f"serve takes an ss:// link, not {spec.scheme}://")
-    reactor = Reactor()
+    reactor = serving_reactor()
     server = ShadowsocksServer(reactor, spec, log=log_line, descriptors=raise_limit())
     stop_on_signals(reactor)
     where = " and ".join(str(address) for address in server.addresses)
@@ -26,6 +28,13 @@ def serve(url: str) -> int:
     reactor.run()
     server.close()
     return 0
+
+
+def serving_reactor() -> Reactor:
+    """A loop in which a bug ends the connection that it happened in, and is told on stderr."""
+    reactor = Reactor()
+    reactor.containment = Containment(CauseLog(log_line, lambda: reactor.now), lambda: reactor.now)
+    return reactor
 
 
 def log_line(line: str) -> None:

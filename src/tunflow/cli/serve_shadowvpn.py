@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack
 from ipaddress import ip_address
 
-from tunflow.cli.serve import log_line, stop_on_signals
+from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
 from tunflow.host.netlink.links import QUEUE
 from tunflow.host.netlink.socket import RouteSocket
@@ -14,7 +14,6 @@ from tunflow.host.network.masquerade import Masquerade
 from tunflow.host.tun import TunDevice
 from tunflow.inbound.shadowvpn_server import ShadowVPNServer
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.reactor import Reactor
 from tunflow.protocols.shadowvpn.boxes import make_box
 from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, parse_link
 from tunflow.protocols.shadowvpn.seal import master_key
@@ -31,7 +30,7 @@ def serve_shadowvpn(url: str, masquerade: bool) -> int:
         _configure(device.name, config)
         if masquerade:
             stack.enter_context(Masquerade(device.name, config.net.network))
-        reactor = Reactor()
+        reactor = serving_reactor()
         box = make_box(master_key(config.password.encode()), log_line)
         server = ShadowVPNServer(reactor, device, sock, config, box, CauseLog(log_line, lambda: reactor.now))
         stop_on_signals(reactor)

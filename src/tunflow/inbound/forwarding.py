@@ -19,6 +19,7 @@ from tunflow.inbound.relay import DESCRIPTORS, EVENTS, RESET_ON_CLOSE, Cancellab
 from tunflow.inbound.side import Side
 from tunflow.inbound.udp import endpoint_of
 from tunflow.inbound.way_out import Reached, reach
+from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import ERROR, Timer
 from tunflow.outbound.dialers import Dialer
 from tunflow.protocols.codec import Refusal, StreamCodec
@@ -36,7 +37,7 @@ LINGER_SECONDS = 2.0
 """How long a client whose request was not read to its end has to read the answer (RFC 9112 §9.6)."""
 
 
-class Forwarding:
+class Forwarding(Contained):
     """One client's connection; `first` are the bytes that were read from it already."""
 
     def __init__(
@@ -278,6 +279,15 @@ class Forwarding:
         self._shared.reactor.remove(self._client.socket.fileno())
         self._leave(1)
         self._shared.silence.hold(self._client.socket, self._shared.reactor.now + LINGER_SECONDS)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"the connection of {self._peer}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self.abort()
 
     def abort(self) -> None:
         """Reset both sides."""

@@ -16,6 +16,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.inbound.relay import Surroundings
 from tunflow.inbound.udp import UDPAssociation, datagrams_waiting, endpoint_of
+from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ
 from tunflow.loop.socket_address import SocketAddress
 from tunflow.loop.sockets import UNMARKED
@@ -32,7 +33,7 @@ WAITING = 32
 Reply = Callable[[Endpoint, memoryview], None]
 
 
-class ListenDatagrams:
+class ListenDatagrams(Contained):
     """The UDP half of one port."""
 
     def __init__(self, shared: Surroundings, listening: socket.socket, dialer: Dialer) -> None:
@@ -56,6 +57,11 @@ class ListenDatagrams:
             del self._admitted[host]
             for client in [client for client in self._clients if endpoint_of(client).host == host]:
                 self._drop(client)
+
+    about = "datagrams of a client"
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def close(self) -> None:
         """End all of it."""
@@ -111,7 +117,7 @@ class ListenDatagrams:
         return reply
 
 
-class ProxiedDatagrams:
+class ProxiedDatagrams(Contained):
     """One client socket's datagrams through a dialer's servers. Raises OSError when no socket is left."""
 
     def __init__(self, shared: Surroundings, route: DatagramRoute | Association, reply: Reply) -> None:
@@ -125,6 +131,11 @@ class ProxiedDatagrams:
             self._association = HeldAssociation(shared.reactor, route, self._agreed, self._lost, UNMARKED)
         else:
             self._open(route)
+
+    about = "datagrams to a client"
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def send(self, target: Endpoint, payload: memoryview) -> None:
         """To `target`, which may be a name."""

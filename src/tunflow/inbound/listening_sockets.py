@@ -8,15 +8,18 @@ ENOMEM).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 from collections.abc import Callable
 from typing import cast
 
+from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound.relay import DESCRIPTORS, Surroundings, keep_alive
 from tunflow.inbound.udp import endpoint_of
+from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ, Timer
 from tunflow.loop.socket_address import Address, SocketAddress
 
@@ -31,10 +34,13 @@ RETRY_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """How long a connection is left to name its target before it may have to make room for another."""
 
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Addresses that nobody has (RFC 5737, RFC 3849)."""
+
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Listener:
+class Listener(Contained):
     """One listening stream socket; `welcome` takes each accepted socket and its peer's name."""
 
     def __init__(
@@ -46,6 +52,11 @@ class Listener:
         self._paused = True
         self._retry: Timer | None = None
         self._resume()
+
+    about = "accepting a connection"
+
+    def cut(self) -> None:
+        """That connection is lost."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -70,9 +81,14 @@ class Listener:
                 if isinstance(error, BlockingIOError) or error.errno in NO_ROOM:
                     return
                 continue  # the connection ended while it waited (accept(2) passes its error on)
-            client.setblocking(False)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            keep_alive(client)
+            try:
+                client.setblocking(False)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                keep_alive(client)
+            except OSError:  # some systems refuse options on a connection that was reset already
+                client.close()
+                budget.give(DESCRIPTORS)
+                continue
             self._welcome(client, str(endpoint_of(sockaddr)))
 
     def _make_room(self) -> bool:
@@ -125,6 +141,19 @@ def _addresses(host: str, port: int) -> list[Address]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unique = {(entry[0], entry[4]): None for entry in found}
     return [Address(family, cast("SocketAddress", sockaddr)) for family, sockaddr in unique]
+
+
+def address_to_type(listening: Endpoint) -> Endpoint:
+    """An address under which `listening` is reached: itself, or where it stands for all of the machine's, the one that
+    the machine leaves from, and loopback if it is not connected to anything."""
+    host = listening.host
+    if not isinstance(host, bytes) or any(host):
+        return listening
+    for family, elsewhere in _ELSEWHERE if len(host) == 16 else _ELSEWHERE[:1]:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # asks the routing table; nothing is sent
+            return Endpoint(endpoint_of(probe.getsockname()).host, listening.port)
+    return endpoint("127.0.0.1", listening.port)
 
 
 def _has_ipv6() -> bool:

@@ -27,6 +27,7 @@ from tunflow.inbound.pipe import Pipe
 from tunflow.inbound.resolver import Resolver
 from tunflow.inbound.silence import SilentPeers, silent_seconds
 from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Reactor
 from tunflow.protocols.codec import StreamCodec
 
@@ -91,7 +92,7 @@ class Surroundings:
     """Connections that do not know their target yet, and since when, oldest first."""
 
 
-class Relay:
+class Relay(Contained):
     """Carries one stream from its accepted socket until both directions have ended."""
 
     def __init__(
@@ -234,6 +235,15 @@ class Relay:
         self._again = False
         if not self._closed:
             self._pump()
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"the connection of {self._peer}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self.abort()
 
     def abort(self) -> None:
         """Reset both sides."""

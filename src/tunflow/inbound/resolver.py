@@ -35,7 +35,7 @@ def system_lookup(host: str) -> Addresses:
     """The addresses of `host` by the system's resolver; blocks."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot encode
+    except (OSError, ValueError):  # ValueError: a label that IDNA cannot encode, or a byte of zeros
         return ()
     return tuple(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]).packed for entry in found))
 
@@ -102,4 +102,4 @@ class Resolver:
                 if len(self._kept) > NAMES_KEPT:
                     self._kept.popitem(last=False)
             for answer in self._waiting.pop(host):
-                answer(addresses)
+                self._reactor.contained(answer, addresses)

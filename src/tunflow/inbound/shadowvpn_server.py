@@ -11,6 +11,7 @@ from tunflow.device import Device
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.containment import Contained
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.loop.socket_address import SocketAddress
@@ -28,7 +29,7 @@ DATAGRAMS = 8
 """Batches of datagrams, likewise: enough for segments that came in two of them to be joined."""
 
 
-class ShadowVPNServer:
+class ShadowVPNServer(Contained):
     """Serves until `close`. The socket is bound and the device up; both stay the caller's to close."""
 
     def __init__(
@@ -53,6 +54,11 @@ class ShadowVPNServer:
         """What authenticated as nobody's, or belongs to nobody."""
         reactor.add(sock.fileno(), READ, lambda _: self._on_socket())
         reactor.add(device.fileno(), READ, lambda _: self._on_device())
+
+    about = "packets of a ShadowVPN user"
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def close(self) -> None:
         """Serve no more."""

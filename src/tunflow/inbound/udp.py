@@ -19,6 +19,7 @@ from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.errors import BadPacket
 from tunflow.inbound.relay import Surroundings
 from tunflow.inbound.resolver import Addresses
+from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ, Timer
 from tunflow.loop.socket_address import SocketAddress, address_of
 
@@ -42,7 +43,7 @@ V4_IN_V6 = bytes(10) + b"\xff\xff"
 """RFC 4291 §2.5.5.2: how an IPv4 address is written on a socket of both families."""
 
 
-class UDPAssociation:
+class UDPAssociation(Contained):
     """One client address and the socket that its datagrams leave from."""
 
     __slots__ = ("_family", "_reply", "_shared", "_source_of", "_waiting", "client", "outward", "session", "used")
@@ -64,6 +65,11 @@ class UDPAssociation:
         self.used = shared.reactor.now
         self.outward, self._family = outward_socket()
         shared.reactor.add(self.outward.fileno(), READ, self._on_readable)
+
+    about = "datagrams to a client"
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def send(self, target: Endpoint, payload: memoryview) -> None:
         """Send to `target`, whose name is resolved first if it is one."""
@@ -116,7 +122,7 @@ class UDPAssociation:
             self._reply(self, self._source_of.get(source, source), datagram)
 
 
-class UDPListener:
+class UDPListener(Contained):
     """The socket that clients send to, and their associations."""
 
     def __init__(self, shared: Surroundings, listening: socket.socket, codec: ServerDatagramCodec) -> None:
@@ -131,6 +137,11 @@ class UDPListener:
 
     def __len__(self) -> int:
         return len(self._associations)
+
+    about = "datagrams of a client"
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def close(self) -> None:
         """End all associations and stop listening."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from tunflow.loop.containment import Containment
 from tunflow.loop.waiting import Waiting
 
 READ = select.EPOLLIN
@@ -67,6 +68,8 @@ class Reactor:
         """When a timer or deadline is due that was known before the wait; a later one has its turn after the next."""
         self.now = time.monotonic()
         """The time of this round in seconds, read once when epoll returned."""
+        self.containment: Containment | None = None
+        """Who takes an exception out of a callback; without one it ends the run."""
 
     def fileno(self) -> int:
         """The epoll descriptor, readable when a descriptor has something for `run_once`."""
@@ -150,17 +153,19 @@ class Reactor:
         for fd, what in events:
             if fd in removed:
                 continue  # an earlier call of this round closed it; the number may be a new socket's by now
-            handlers[fd](what)
+            try:
+                handlers[fd](what)
+            except Exception as error:
+                self._contain(error)
         for call in soon:
-            call()
+            try:
+                call()
+            except Exception as error:
+                self._contain(error)
         if self.now >= self._due:
             self._run_timers()
-            for next_timeout, handle in self._deadlines:
-                due = next_timeout()
-                if due is not None and due <= self.now:
-                    handle(self.now)
-        for call in self._round_end:
-            call()
+            self._serve_deadlines()
+        self.end_round()
 
     def sleep_next(self) -> None:
         """The next wait is a sleep: this round moved bulk, and whoever sends or takes it needs the CPU."""
@@ -169,7 +174,22 @@ class Reactor:
     def end_round(self) -> None:
         """Do what is done at the end of every round; for whoever did something between two rounds."""
         for call in self._round_end:
-            call()
+            try:
+                call()
+            except Exception as error:
+                self._contain(error)
+
+    def contained(self, call: Callable[..., None], *arguments: object) -> None:
+        """Call now; a bug in it does not end the caller, where `containment` is set."""
+        try:
+            call(*arguments)
+        except Exception as error:
+            self._contain(error)
+
+    def _contain(self, error: Exception) -> None:
+        if self.containment is None:
+            raise error
+        self.containment.caught(error)
 
     def close(self) -> None:
         """Give the epoll descriptor back."""
@@ -204,5 +224,17 @@ class Reactor:
             call, timer.call = timer.call, None
             if call is None:
                 self._cancelled -= 1
-            else:
+                continue
+            try:
                 call()
+            except Exception as error:
+                self._contain(error)
+
+    def _serve_deadlines(self) -> None:
+        for next_timeout, handle in self._deadlines:
+            try:
+                due = next_timeout()
+                if due is not None and due <= self.now:
+                    handle(self.now)
+            except Exception as error:
+                self._contain(error)

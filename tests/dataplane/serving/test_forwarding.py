@@ -9,7 +9,13 @@ import struct
 import pytest
 from test_listen import Port
 
+from tunflow.endpoint import endpoint
 from tunflow.inbound.client_request import Inbound
+from tunflow.inbound.listen_udp import ListenDatagrams
+from tunflow.inbound.listening_sockets import address_to_type
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.containment import Containment
+from tunflow.protocols.http.forwarder import Forwarder
 
 KINDS = pytest.mark.parametrize("kind", ["direct", "ss"])
 
@@ -274,3 +280,40 @@ def test_a_site_that_cannot_be_reached(ports):
     answer = port.read(client, 1000)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert port.read(client, 1) == b""
+
+
+@pytest.mark.parametrize("where", [(Forwarder, "advance"), (Inbound, "open_untrusted"), (ListenDatagrams, "admit")])
+def test_a_bug_in_one_connection_ends_that_only(ports, monkeypatch, where):
+    port = ports()
+    reactor = port.rig.reactor
+    reactor.containment = Containment(CauseLog(port.lines.append, lambda: reactor.now), lambda: reactor.now)
+    going_on = port.client()
+    going_on.sendall(f"CONNECT {name_of(port.target)} HTTP/1.1\r\n\r\n".encode())
+    served = accept(port, port.target)
+    until(port, going_on, b"\r\n\r\n")
+    used = port.listen._shared.budget.used
+
+    def broken(*_):
+        raise IndexError("what a client said")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*where, broken)
+        victim = port.client()
+        associates = where[0] is ListenDatagrams
+        victim.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6) if associates else b"GET /proxy.pac HTTP/1.0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            while port.step(lambda: victim.recv(100)):
+                pass
+    assert port.listen._shared.budget.used == used
+    assert any("internal error in the connection of 127.0.0.1:" in line for line in port.lines)
+    assert not any("what a client said" in line for line in port.lines)
+    served.sendall(b"still here")
+    assert port.read(going_on, 10) == b"still here"
+
+
+def test_a_port_on_all_addresses_has_one_to_type():
+    assert address_to_type(endpoint("127.0.0.1", 1080)) == endpoint("127.0.0.1", 1080)
+    for everywhere in ("::", "0.0.0.0"):
+        found = address_to_type(endpoint(everywhere, 1080))
+        assert any(found.host)
+        assert found.port == 1080
