@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bench.netlab.namespaces import SITE4
+from bench.netlab.namespaces import SITE4, SITE6
 from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.processes import Process
 from bench.netlab.proxy_peers import start_dante
@@ -105,3 +105,46 @@ def test_pythons_urllib_goes_through_it(tunnel: Tunnel) -> None:
         proxy = f"http_proxy=http://127.0.0.1:{PORT}"
         told = tunnel.lab.client.run(["env", proxy, sys.executable, "-c", urllib])
         assert told.stdout == "1024\n"
+
+
+@SERVERS
+def test_requests_for_two_sites_on_one_connection(
+    tunnel: Tunnel, contents: Contents, dante: Process, server: str
+) -> None:
+    """nginx keeps its connection, and curl its own to the proxy: each request is answered by the site that it names."""
+    told = ["-w", "%{http_code} %{size_download} %{num_connects}\n", "-o", "/dev/null"]
+    through = ["-x", f"http://127.0.0.1:{PORT}"]
+    one = [*told, f"http://{SITE4}/1k"]
+    other = [*told, f"http://[{SITE6}]/10m"]
+    with listening(tunnel, server):
+        lines = curl(tunnel, *through, *one, *other, *one, *one).splitlines()
+    assert lines == ["200 1024 1", "200 10000000 0", "200 1024 0", "200 1024 0"]
+
+
+def test_what_curl_can_say_to_a_proxy(tunnel: Tunnel, contents: Contents) -> None:
+    through = ["-x", f"http://127.0.0.1:{PORT}"]
+    with listening(tunnel, shadowsocks_url()):
+        old = curl(tunnel, *through, "-0", "-i", f"http://{SITE4}/1k")
+        assert " 200 OK" in old.splitlines()[0]
+        assert "chunked" not in old.lower()
+        listing = curl(tunnel, *through, "-i", f"http://{SITE4}/")  # nginx sends a listing in chunks
+        assert "Transfer-Encoding: chunked" in listing
+        assert "chunked" not in curl(tunnel, *through, "-0", "-i", f"http://{SITE4}/").lower()
+        head = curl(tunnel, *through, "-I", f"http://{SITE4}/10m")
+        assert "Content-Length: 10000000" in head
+        code = ["-o", "/dev/null", "-w", "%{http_code}"]
+        upload = f"http://{SITE4}/upload"
+        data = tunnel.lab.directory / "upload"
+        data.write_bytes(bytes(3_000_000))
+        assert curl(tunnel, *through, *code, "-T", str(data), upload) == "204"  # with an expectation
+        assert curl(tunnel, *through, *code, "-T", str(data), "-H", "Transfer-Encoding: chunked", upload) == "204"
+        assert curl(tunnel, *through, *code, "-H", "Host: another.example", f"http://{SITE4}/1k") == "200"
+
+
+def test_rude_clients_end_nobody_elses_connection(tunnel: Tunnel, contents: Contents) -> None:
+    with listening(tunnel, "direct://") as process:
+        assert tunnel.lab.client.run(client("rude_proxy_clients", PORT)).stdout == "ok\n"
+        through = ["-x", f"socks5h://127.0.0.1:{PORT}", "-o", "/dev/null", "-w", "%{http_code}"]
+        assert curl(tunnel, *through, f"http://{SITE4}/1k") == "200"
+        assert "Traceback" not in process.output()
+        assert "internal error" not in process.output()
