@@ -6,8 +6,9 @@ Packed addresses keep the hot path free of `ipaddress` objects.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import NamedTuple
+
+from tunflow.addresses import ip_address
 
 Buffer = bytes | bytearray | memoryview
 """Anything with bytes in it that `sendmsg`, `writev` and the ciphers take without a copy."""

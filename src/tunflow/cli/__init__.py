@@ -14,6 +14,7 @@ from math import inf
 from typing import Any, NoReturn
 
 from tunflow.errors import LocalError, RemoteError
+from tunflow.numbers import NotANumber, whole_number
 
 DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
 
@@ -268,7 +269,10 @@ def _size(text: str) -> int:
     """The bytes that `--memory-limit` names. Raises LocalError."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
-    size = int(number) * unit if number.isascii() and number.isdigit() else 0
+    try:
+        size = whole_number(number, sys.maxsize) * unit
+    except NotANumber:
+        size = 0
     if size < 1 << 20:
         raise LocalError(f"--memory-limit {text}: expected at least 1M, in bytes or with K, M or G behind the number")
     return size

@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from tunflow.addresses import ip_address
 from tunflow.cli.flows import make_driver
 from tunflow.cli.instructions import Instructions
 from tunflow.cli.requests import Ending, Requests

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.cli.name_lookup import look_up
 from tunflow.cli.saying import say
 from tunflow.errors import LocalError

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from datetime import datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
+from tunflow.addresses import ip_address
 from tunflow.cli.filter_profile import profile_in_use
 from tunflow.cli.saying import say
 from tunflow.errors import LocalError
@@ -34,6 +33,7 @@ from tunflow.sniff.url_form import target_text
 from tunflow.tunnel import filter_lists, rule_data
 from tunflow.tunnel.filtering import log_path
 from tunflow.tunnel.rule_update import update
+from tunflow.urls import URL, parse_url
 
 LOOK_AGAIN = 0.25
 """Seconds between two looks at a log that is followed."""
@@ -115,10 +115,10 @@ def _subjects(options: argparse.Namespace) -> list[Subject]:
     """The flow that is asked about; several where a server may take its URL for another. Raises LocalError."""
     try:
         parts = _parts(options.url)
-        host, port = host_text(parts.hostname or ""), parts.port
+        host, port = host_text(parts.host), parts.port
     except ValueError as error:
         raise LocalError(f"filter test: {options.url!r} is neither a URL nor a host: {error}") from None
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = parts.target
     has_path = bool(parts.path.strip("/") or parts.query)
     urls: tuple[str | None, ...] = (None,)
     if parts.scheme == "https" and has_path:
@@ -141,15 +141,15 @@ def _subjects(options: argparse.Namespace) -> list[Subject]:
     return [Subject(host, port, TCP, url, address, process, *device) for url in urls]
 
 
-def _parts(text: str) -> SplitResult:
+def _parts(text: str) -> URL:
     """A URL, or what stands in one behind `//`. Raises ValueError."""
     with suppress(ValueError):
         ip_address(text)
         text = f"[{text}]" if ":" in text else text
-    parts = urlsplit(text if "://" in text or text.startswith("//") else f"//{text}")
+    parts = parse_url(text if "://" in text or text.startswith("//") else f"//{text}")
     if parts.scheme not in {"", *_PORTS}:
         raise ValueError("only http:// and https:// have names that can be seen")
-    if not parts.scheme and parts.username is not None:
+    if not parts.scheme and parts.user_information is not None:
         raise ValueError("a character that no name has")
     return parts
 

@@ -8,9 +8,9 @@ import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
+from tunflow.addresses import ip_address
 from tunflow.cli.saying import say
 from tunflow.dataplane.decision import Policy
 from tunflow.dataplane.driver import Driver, NameService
@@ -21,6 +21,7 @@ from tunflow.host.pcap_tee import PcapTee
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.numbers import NotANumber, whole_number
 from tunflow.outbound.dialers import Dialer, make_dialer
 from tunflow.protocols.link import parse_server
 
@@ -78,7 +79,10 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     if not port:
         return host, DNS_PORT
-    return host, int(port) if port.isascii() and port.isdigit() else 0
+    try:
+        return host, whole_number(port, 65535)
+    except NotANumber:
+        return host, 0
 
 
 def with_pcap(device: Device, file: str | None) -> Device:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.cli.flows import dialer_of
 from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import NamedTuple
 
+from tunflow.addresses import ip_address
 from tunflow.cli.dns_modes import dns_config, name_server
 from tunflow.cli.flows import name_service
 from tunflow.cli.routed import Routed, route

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from tunflow.addresses import ip_address
 from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
 from tunflow.errors import LocalError
 from tunflow.host.fd import from_fd

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
+from tunflow.addresses import ip_address
 from tunflow.cli.dns_modes import name_server
 from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, with_pcap
 from tunflow.cli.provider_options import configuration_of, provider_class

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
 from tunflow.host.netlink.links import QUEUE

@@ -9,7 +9,8 @@ Read first: RFC 1035 §4.1.
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
+
+from tunflow.addresses import ip_address
 
 NAME = "demo.tunflow.test"
 SITE4 = "198.51.100.80"

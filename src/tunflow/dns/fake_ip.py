@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 
+from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
+from tunflow.numbers import NotANumber, whole_number
 
 POOL4 = "198.18.128.0/17"
 """Of RFC 2544's block for private tests, the half in which the tunnel's own addresses are not."""
@@ -98,12 +100,14 @@ class FakeIPMap:
             return False
         for line in given:
             number_text, _, name = line.rstrip("\n").partition(" ")
-            if not (number_text.isascii() and number_text.isdigit() and 0 < len(name) <= 1024 and name.isprintable()):
+            if not (0 < len(name) <= 1024 and name.isprintable()):
                 continue
-            number = int(number_text)
-            if number < self.capacity:
-                self._put(number, name)
-                self._next = number + 1
+            try:
+                number = whole_number(number_text, self.capacity - 1)
+            except NotANumber:
+                continue
+            self._put(number, name)
+            self._next = number + 1
         return True
 
     def _give_out(self, name: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
+from tunflow.numbers import whole_number
 
 MAX_NAME = 255
 """Bytes of a name on the wire (RFC 1035 §2.3.4)."""
@@ -97,7 +98,7 @@ def reverse_address(name: bytes) -> bytes | None:
     labels = text_of(name).split(".")
     try:
         if labels[-2:] == ["in-addr", "arpa"] and len(labels) == 6:
-            return bytes(int(label) for label in reversed(labels[:4]))
+            return bytes(whole_number(label, 255) for label in reversed(labels[:4]))
         if labels[-2:] == ["ip6", "arpa"] and len(labels) == 34 and all(len(label) == 1 for label in labels[:32]):
             return bytes.fromhex("".join(reversed(labels[:32])))
     except ValueError:

@@ -7,7 +7,7 @@ with its two names (Apple, "Prepare your network for iCloud Private Relay").
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from tunflow.addresses import ip_address
 
 DOT_PORT = 853
 """DNS over TLS (RFC 7858 §3.1) and over QUIC (RFC 9250 §4.1.1)."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal
 
+from tunflow.addresses import ip_address
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
+from tunflow.numbers import NotANumber, whole_number
 
 Transport = Literal["udp", "tcp", "tls", "https", "tor"]
 PORTS: dict[str, int] = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}
@@ -76,7 +77,7 @@ def parse_upstream(text: str, default: Transport = "udp") -> Upstream:
     if more.isascii() and more.isdigit():
         if port is not None:
             raise LocalError(f"resolver {text!r}: a port is given twice")
-        port = int(more)
+        port = _port(more, text)
     elif "." in more:
         name = name or more
     elif more:
@@ -108,9 +109,14 @@ def _where(where: str, text: str) -> tuple[str, int | None]:
             raise LocalError(f"resolver {text!r}: the port is missing")
     if not port:
         return host, None
-    if not (port.isascii() and port.isdigit()) or len(port) > 5:
-        raise LocalError(f"resolver {text!r}: a port is a number from 1 to 65535")
-    return host, int(port)
+    return host, _port(port, text)
+
+
+def _port(port: str, text: str) -> int:
+    try:
+        return whole_number(port, 65535)
+    except NotANumber:
+        raise LocalError(f"resolver {text!r}: a port is a number from 1 to 65535") from None
 
 
 def _host_name(host: str, text: str) -> str:

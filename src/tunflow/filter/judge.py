@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from tunflow.addresses import ip_address
 from tunflow.dns.public_resolvers import is_encrypted_dns
 from tunflow.filter.block_list import STEPS, BlockList, Finding
 from tunflow.filter.list_line import EXCEPT
 from tunflow.filter.schedule import Schedule
 from tunflow.flow import UDP, ProcessInfo
+from tunflow.numbers import whole_number
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.domains import normalise
 from tunflow.rules.expression import Allowance, OutOfAllowance
@@ -263,7 +265,7 @@ def _odd_ipv4(text: str) -> str | None:
         digits = part.lower()
         base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10
         try:
-            values.append(int(digits.removeprefix("0x") or "0", base))
+            values.append(whole_number(digits.removeprefix("0x") or "0", 0xFFFFFFFF, base))
         except ValueError:
             return None
     *high, low = values

@@ -28,8 +28,9 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.filter.wildcard import LONGEST_PATTERN, MOST_SEPARATORS
 from tunflow.rules.domains import normalise
 from tunflow.rules.expression_syntax import NotKept, parse_expression

@@ -14,8 +14,8 @@ import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.loop.reactor import READ, Reactor
 
 THREADS = 4

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from tunflow.endpoint import Buffer, endpoint
 from tunflow.loop.reactor import Reactor, Timer
@@ -16,6 +15,7 @@ from tunflow.outbound.client import StreamClient
 from tunflow.outbound.dialer import Blocked
 from tunflow.outbound.dialers import Dialer
 from tunflow.rules.groups import Health
+from tunflow.urls import parse_url
 
 PATIENCE = 5.0
 """Seconds until a server counts as one that does not work."""
@@ -77,8 +77,8 @@ class HealthChecks:
     ) -> StreamClient | None:
         """Open a connection through a server and ask; None when there is no way."""
         dialer = self._dialer_of(server)
-        parts = urlsplit(self._url_of(server) or URL)
-        host, is_tls = parts.hostname or "", parts.scheme == "https"
+        parts = parse_url(self._url_of(server) or URL)
+        host, is_tls = parts.host, parts.scheme == "https"
         target = endpoint(host, parts.port or (443 if is_tls else 80))
         if dialer is None or (not dialer.is_proxy and isinstance(target.host, str)):
             return None
@@ -88,7 +88,7 @@ class HealthChecks:
             from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
             tls = TLSClient(client_context(), host)
-        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+        request = f"GET {parts.target} HTTP/1.1\r\nHost: {parts.where}\r\nConnection: close\r\n\r\n"
         with suppress(Blocked, OSError):
             client = StreamClient(self._reactor, dialer.route(target), received, lost, self._sockets, tls)
             client.send([request.encode()])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
+from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.errors import LocalError
 from tunflow.protocols.link import parse_server
+from tunflow.urls import parse_url
 
 
 def _server(text: str) -> str:
@@ -42,8 +42,8 @@ def _domain(text: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = parse_url(text)
+    if parts.scheme not in {"http", "https"} or not parts.host or parts.port == 0:
         raise ValueError
     return text
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 from tunflow.errors import LocalError
 from tunflow.protocols.link import parse_server
+from tunflow.urls import NotAURL, parse_url
 
 HIDDEN = "(hidden)"
 FREE_TABLES = frozenset({"provider_configuration"})
@@ -32,8 +33,7 @@ def redacted_link(link: str) -> str:
     except LocalError:
         pass
     try:
-        parts = urlsplit(link)
-    except ValueError:
+        parts = parse_url(link)
+    except NotAURL:
         return HIDDEN
-    where = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, where[2], parts.path, HIDDEN if parts.query else "", ""))
+    return urlunsplit((parts.scheme, parts.where, parts.path, HIDDEN if parts.query else "", ""))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import LocalError
 
 Address = IPv4Address | IPv6Address

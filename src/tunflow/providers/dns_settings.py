@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from urllib.parse import urlsplit
 
 from tunflow.errors import LocalError
 from tunflow.providers import check
+from tunflow.urls import NotAURL, parse_url
 
 
 class DNSProtocol(IntEnum):
@@ -93,8 +93,11 @@ class DNSOverHTTPSSettings(DNSSettings):
     def __init__(self, servers: Iterable[str], server_url: str, **others: object) -> None:
         """`others` as in DNSSettings. Raises LocalError."""
         super().__init__(servers, **others)  # type: ignore[arg-type]
-        parts = urlsplit(server_url)
-        if parts.scheme != "https" or not parts.hostname:
+        try:
+            parts = parse_url(server_url)
+        except NotAURL:
+            parts = None
+        if parts is None or parts.scheme != "https" or not parts.host:
             raise LocalError(
                 f"DNSOverHTTPSSettings.server_url: {server_url!r} is not a URL like https://dns.example/dns-query"
             )

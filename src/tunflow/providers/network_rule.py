@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.providers import check

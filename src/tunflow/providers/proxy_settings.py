@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from tunflow.errors import LocalError
 from tunflow.providers import check
+from tunflow.urls import NotAURL, parse_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ProxySettings:
 
     def __post_init__(self) -> None:
         url, script = self.proxy_auto_configuration_url, self.proxy_auto_configuration_javascript
-        if url is not None and urlsplit(url).scheme not in {"http", "https", "file"}:
+        if url is not None and not _is_web_or_file(url):
             raise LocalError(f"ProxySettings.proxy_auto_configuration_url: {url!r} is not an http, https or file URL")
         if script is not None and "FindProxyForURL" not in script:
             raise LocalError(
@@ -73,3 +73,10 @@ class ProxySettings:
     def auto_proxy_configuration_enabled(self) -> bool:
         """Whether a PAC script decides."""
         return self.proxy_auto_configuration_url is not None or self.proxy_auto_configuration_javascript is not None
+
+
+def _is_web_or_file(url: str) -> bool:
+    try:
+        return parse_url(url).scheme in {"http", "https", "file"}
+    except NotAURL:
+        return False

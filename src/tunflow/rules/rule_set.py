@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_network
 
+from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import (

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
+from tunflow.numbers import NotANumber, whole_number
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import (
     Addresses,
@@ -260,8 +262,11 @@ def _ranges(value: str, largest: int) -> Ranges:
         first, separator, last = part.partition("-")
         if not first.isdecimal() or (separator and not last.isdecimal()):
             raise ValueError(f"{part!r} is not a number or range; 80, 8000-8100 and 80/443 are")
-        spans.append((int(first), int(last or first)))
-        if not spans[-1][0] <= spans[-1][1] <= largest:
+        try:
+            spans.append((whole_number(first, largest), whole_number(last or first, largest)))
+        except NotANumber:
+            raise ValueError(f"{part!r} is not a range within 0-{largest}") from None
+        if spans[-1][0] > spans[-1][1]:
             raise ValueError(f"{part!r} is not a range within 0-{largest}")
     return Ranges(tuple(spans))
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import NamedTuple
 
+from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket
 from tunflow.sniff.tls import host_name_untrusted
 from tunflow.sniff.url_form import served_target, target_text, url_of

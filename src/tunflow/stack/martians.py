@@ -14,8 +14,10 @@ Read first: RFC 1812 §5.3.7 (martian address filtering), RFC 6890, RFC 4291 §2
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
+
+from tunflow.addresses import ip_network
 
 
 class Block(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 
+from tunflow.addresses import ip_address
 from tunflow.dns.answers import AAAA
 from tunflow.dns.chinadns import DOMESTIC, FOREIGN, ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG

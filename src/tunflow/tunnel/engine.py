@@ -18,9 +18,9 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
+from tunflow.addresses import ip_address
 from tunflow.dataplane import network_change as moving
 from tunflow.dataplane.driver import Driver
 from tunflow.dataplane.rule_policy import RulePolicy

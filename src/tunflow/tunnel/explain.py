@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from tunflow.addresses import ip_address
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
@@ -19,6 +18,7 @@ from tunflow.rules.groups import Health
 from tunflow.rules.table import Verdict
 from tunflow.rules.targets import BUILT_IN, PROXY
 from tunflow.tunnel.routing import default_verdict, make_groups, make_table, server_chains
+from tunflow.urls import parse_url
 
 PORTS = {"http": 80, "https": 443, "ssh": 22, "ftp": 21}
 BUILT_IN_MEANS = {
@@ -69,14 +69,14 @@ def parse_destination(text: str) -> Endpoint:
     """A name or an address, with a port or without (443), or a URL. Raises LocalError."""
     try:
         if "://" in text:
-            parts = urlsplit(text)
-            port = parts.port or PORTS.get(parts.scheme.lower(), 443)
-            host = parts.hostname or ""
+            parts = parse_url(text)
+            port = parts.port or PORTS.get(parts.scheme, 443)
+            host = parts.host
         elif text.count(":") > 1 and not text.startswith("["):
             host, port = text, 443
         else:
-            parts = urlsplit(f"//{text}")
-            host, port = parts.hostname or "", parts.port or 443
+            parts = parse_url(f"//{text}")
+            host, port = parts.host, parts.port or 443
         where = endpoint(host, port)
         if isinstance(where.host, str):
             where = Endpoint(normalise(where.host), port)

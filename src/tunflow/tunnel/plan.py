@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import TypeVar
 
+from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.dataplane.driver import NameService
 from tunflow.dns.config import DNSConfig
 from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER

@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.rights.open_file import OpenFile, open_file
 from tunflow.rules.cidr import CIDRSet, IPNetwork

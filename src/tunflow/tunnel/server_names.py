@@ -11,8 +11,8 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.errors import RemoteError
 from tunflow.loop.socket_address import Address
 from tunflow.loop.sockets import SocketOptions
@@ -43,7 +43,7 @@ class ServerNames:
     async def within(self, host: str, port: int) -> tuple[Address, ...]:
         """The addresses as the network outside says, while the tunnel is up. Raises NoAddress."""
         with suppress(ValueError):
-            return (_address(str(ip_address(host)), port),)
+            return (_address(str(ip_address(host, zone=True)), port),)
         why = "no name server is known"
         for server in self._outer():
             try:
@@ -83,7 +83,7 @@ class ServerNames:
 def literal(host: str) -> bool:
     """Whether a host is an address, which needs no looking up."""
     try:
-        ip_address(host)
+        ip_address(host, zone=True)
     except ValueError:
         return False
     return True

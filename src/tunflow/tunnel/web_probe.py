@@ -9,11 +9,12 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from tunflow.errors import RemoteError
 from tunflow.loop.sockets import SocketOptions
+from tunflow.numbers import whole_number
 from tunflow.tunnel.server_names import ServerNames
+from tunflow.urls import parse_url
 
 PATIENCE = 3.0
 """Seconds for all of it."""
@@ -29,9 +30,9 @@ async def answers(url: str, names: ServerNames, sockets: SocketOptions) -> bool:
 
 
 async def _status(url: str, names: ServerNames, sockets: SocketOptions) -> int:
-    parts = urlsplit(url)
+    parts = parse_url(url)
     is_secure = parts.scheme == "https"
-    host = parts.hostname or ""
+    host = parts.host
     (address, *_) = await names.within(host, parts.port or (443 if is_secure else 80))
     sock = sockets.open(address.family, socket.SOCK_STREAM)
     try:
@@ -45,12 +46,12 @@ async def _status(url: str, names: ServerNames, sockets: SocketOptions) -> int:
         sock.close()
         raise
     try:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        host_line = f"Host: {parts.netloc.rpartition('@')[2]}"
-        request = f"GET {path} HTTP/1.1\r\n{host_line}\r\nUser-Agent: tunflow\r\nConnection: close\r\n\r\n"
+        request = (
+            f"GET {parts.target} HTTP/1.1\r\nHost: {parts.where}\r\nUser-Agent: tunflow\r\nConnection: close\r\n\r\n"
+        )
         writer.write(request.encode("ascii"))
         line = (await reader.readuntil(b"\n"))[:LONGEST_LINE].split()
-        return int(line[1]) if len(line) > 1 and line[0].startswith(b"HTTP/") else 0
+        return whole_number(line[1], 999) if len(line) > 1 and line[0].startswith(b"HTTP/") else 0
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return 0
     finally:

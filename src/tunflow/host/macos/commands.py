@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_network
+from ipaddress import IPv4Interface
 
+from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
 from tunflow.host.network.settings import HostDNS, HostSettings, Interface, Network
 

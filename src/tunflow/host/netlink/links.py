@@ -14,8 +14,8 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_interface
 
+from tunflow.addresses import ip_interface
 from tunflow.host.netlink.socket import (
     IFA_ADDRESS,
     IFA_F_NODAD,

@@ -9,8 +9,8 @@ import errno
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 
+from tunflow.addresses import ip_network
 from tunflow.host.netlink.routes import FAMILIES, PROTOCOL
 from tunflow.host.netlink.socket import NLM_F_CREATE, NLM_F_EXCL, Request, RouteSocket, attribute, attributes
 from tunflow.host.network.settings import Network

@@ -10,9 +10,9 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
+from tunflow.addresses import ip_network
 from tunflow.host.netlink.socket import (
     NLM_F_CREATE,
     NLM_F_REPLACE,

@@ -22,8 +22,9 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import LocalError
 from tunflow.host.network.policy_routes import PRIVATE
 from tunflow.host.network.prefixes import Interval, covered

@@ -15,10 +15,10 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from tunflow.addresses import ip_address
 from tunflow.host.network.uplinks import PathFinder, Uplinks
 from tunflow.host.resolvers.outer_resolvers import SOURCES
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus

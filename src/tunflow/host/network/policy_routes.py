@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 
+from tunflow.addresses import ip_network
 from tunflow.host.netlink.links import Link
 from tunflow.host.netlink.policy_rules import Rule
 from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import fields
 from enum import Enum
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from tunflow.addresses import ip_address
 from tunflow.host.netlink.route_query import Link, Route, RouteQuery
 
 ANYWHERE = (bytes([203, 0, 113, 1]), bytes.fromhex("20010db8000000000000000000000001"))

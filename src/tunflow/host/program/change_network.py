@@ -16,9 +16,9 @@ import struct
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
+from tunflow.addresses import ip_interface, ip_network
 from tunflow.errors import LocalError
 from tunflow.host.netlink.links import configure_tunnel
 from tunflow.host.netlink.routes import FAMILIES, RTA_DST, RTM_DELROUTE, UNREACHABLE, Way, list_routes, set_table

@@ -8,8 +8,9 @@ not. What was found once is remembered for when nothing else is left. Read first
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
+
+from tunflow.addresses import ip_address
 
 SOURCES = (
     Path("/run/systemd/resolve/resolv.conf"),

@@ -9,6 +9,10 @@ Read first: https://wiki.metacubex.one/en/config/, https://clash.wiki/configurat
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from tunflow.numbers import NotANumber, whole_number
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,8 +136,9 @@ class _Clash:
             made: dict[str, Any] = {"type": kind, "servers": members}
             if group.get("url"):
                 made["url"] = group["url"]
-            if str(group.get("interval", "")).isdecimal() and int(group["interval"]):
-                made["interval"] = float(min(86400, max(5, int(group["interval"]))))
+            with suppress(NotANumber):
+                if seconds := whole_number(str(group.get("interval", "")), sys.maxsize):
+                    made["interval"] = float(min(86400, max(5, seconds)))
             self.draft.group(name, made, place, line)
         else:
             raise LocalError(f"type {kind!r} is not supported")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
 from typing import Any
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import NamedTuple
 
 from tunflow.errors import RemoteError
+from tunflow.numbers import NotANumber, whole_number
 
 LARGEST = 4 * 1024 * 1024
 """Bytes."""
@@ -71,8 +74,9 @@ def fetch_changed(
                 if clock() > deadline:
                     raise RemoteError(f"{host} took more than {patience:.0f} s")
             length = answer.headers.get("Content-Length", "")
-            if length.isdecimal() and int(length) != len(content):
-                raise RemoteError(f"{host} sent {len(content)} of {length} bytes")
+            with suppress(NotANumber):
+                if whole_number(length, sys.maxsize) != len(content):
+                    raise RemoteError(f"{host} sent {len(content)} of {length} bytes")
             return Answer(bytes(content), answer.headers.get("ETag"))
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.NOT_MODIFIED and etag:

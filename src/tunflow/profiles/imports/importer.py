@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles import file as profile_file
@@ -19,6 +18,7 @@ from tunflow.profiles.imports.subscription import name_from, name_of, server_lis
 from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.rules import GroupSection, ServerSection
+from tunflow.urls import NotAURL, parse_url
 
 GROUP = "servers"
 """The group that holds all servers of a list."""
@@ -54,7 +54,10 @@ def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
         return Source(sys.stdin.buffer.read(profile_file.LARGEST + 1), "stdin", "imported")
     scheme = given.partition("://")[0].lower() if "://" in given else ""
     if scheme in {"http", "https"}:
-        host = urlsplit(given).hostname
+        try:
+            host = parse_url(given).host
+        except NotAURL:
+            host = ""
         if not host:
             raise LocalError("a subscription's URL reads https://HOST/PATH")
         return Source(fetch(given), host, name_from(host))

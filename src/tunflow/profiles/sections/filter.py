@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tunflow.addresses import ip_network
 from tunflow.filter.judge import Door
 from tunflow.filter.schedule import WEEKDAYS
 from tunflow.profiles.field_types import WebAddress

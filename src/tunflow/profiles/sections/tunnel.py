@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from tunflow.addresses import ip_network
 from tunflow.profiles.field_types import Interface
 from tunflow.profiles.section import Many, Section
 

@@ -9,7 +9,11 @@ the next hop would read another message than this one; no `Via`: it would tell e
 
 from __future__ import annotations
 
+import sys
+
 import h11
+
+from tunflow.numbers import NotANumber, whole_number
 
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"host"}
@@ -49,7 +53,10 @@ def forwards_left(request: h11.Request) -> int | None:
     if request.method not in {b"OPTIONS", b"TRACE"}:
         return None
     found = values(request, b"max-forwards")
-    return int(found[0][:9]) if found and found[0].isdigit() else None
+    try:
+        return whole_number(found[0], sys.maxsize) if found else None
+    except NotANumber:
+        return None
 
 
 def with_forwards_left(fields: Fields, count: int) -> Fields:
