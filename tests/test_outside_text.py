@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.addresses import NotAnAddress, ip_address, ip_interface, ip_network
+from tunflow.cli import main
+from tunflow.dns.fake_ip import FakeIPMap
+from tunflow.dns.names import reverse_address
+from tunflow.dns.upstream import parse_upstream
+from tunflow.errors import LocalError
 from tunflow.numbers import NotANumber, whole_number
+from tunflow.profiles.imports.importer import read_source
+from tunflow.providers.dns_settings import DNSOverHTTPSSettings
+from tunflow.providers.proxy_settings import ProxySettings
+from tunflow.rules.syntax import parse_rules
+from tunflow.tunnel.explain import parse_destination
 from tunflow.urls import URL, NotAURL, parse_url
 
 
@@ -95,3 +105,41 @@ def test_any_text_has_the_documented_error_or_none(text):
     ):
         with contextlib.suppress(error):
             take(text)
+
+
+MANY = "9" * 10_000
+TURNS = "\u0661\u0660"  # Arabic-Indic digits
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: read_source("https://["),
+        lambda: parse_upstream(f"1.1.1.1#{MANY}"),
+        lambda: ProxySettings(proxy_auto_configuration_url="https://["),
+        lambda: DNSOverHTTPSSettings((), "https://["),
+        lambda: parse_destination("https://a:8_0/"),
+        lambda: parse_destination("https://[1.2.3.4]/"),
+        lambda: list(parse_rules([f"DST-PORT,{TURNS},DIRECT"], "rules.txt")),
+    ],
+)
+def test_who_reads_it_says_so_in_one_line(read):
+    with pytest.raises(LocalError) as told:
+        read()
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_of_fake_addresses_with_numbers_that_are_none():
+    pool = FakeIPMap()
+    assert pool.load([pool.header, f"{MANY} a.example", "1_0 b.example", "7 c.example"])
+    assert list(pool.lines())[1:] == ["7 c.example"]
+
+
+def test_a_name_under_in_addr_arpa_is_of_plain_numbers():
+    assert reverse_address(b"\x011\x010\x010\x03127\x07in-addr\x04arpa\0") == bytes((127, 0, 0, 1))
+    assert reverse_address(b"\x031_0\x010\x010\x03127\x07in-addr\x04arpa\0") is None
+
+
+def test_a_size_of_ten_thousand_digits(capsys):
+    assert main(["run", "--memory-limit", MANY, "--server", "direct://", "--", "true"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
