@@ -7,9 +7,10 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network
 from typing import Any
 
+from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.openvpn.config_file import ConfigFile, Line
 from tunflow.protocols.openvpn.data_key import CIPHERS, DIGESTS
