@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.rules.cidr import CIDRSet

@@ -10,14 +10,13 @@ Read first: https://wiki.metacubex.one/en/config/, https://clash.wiki/configurat
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from tunflow.numbers import NotANumber, whole_number
-
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
+from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports import clash_dns
 from tunflow.profiles.imports.clash_proxies import link_of
 from tunflow.profiles.imports.draft import Draft, DraftRule
