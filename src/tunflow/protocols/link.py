@@ -1,88 +1,131 @@
-"""Links that name a server: `ss://…`, `socks5://…`, `http://…`, `tor://`, `direct://`, `block://`.
+"""The parts that links of every scheme have: user and password, host and port, options and a tag.
 
-A link holds a password, so no error and no label shows more of one than its scheme, method, host, port,
-plugin name and tag.
+A link holds a password, so no error and no label shows more of one than its scheme, method, host, port and tag. Every
+error is a LocalError of one line.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Collection
+from ipaddress import IPv6Address
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote
 
 from tunflow.errors import LocalError
-from tunflow.protocols import link_proxies
-from tunflow.protocols.link_proxies import HTTPServer, SocksServer, TorServer
-from tunflow.protocols.shadowsocks import settings as link_shadowsocks
-from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
-
-__all__ = [
-    "BlockServer",
-    "DirectServer",
-    "HTTPServer",
-    "Server",
-    "ShadowsocksServer",
-    "SocksServer",
-    "TorServer",
-    "format_server",
-    "parse_server",
-]
 
 
-@dataclass(frozen=True, slots=True)
-class DirectServer:
-    """No server: flows go straight to their targets."""
+class Parts(NamedTuple):
+    """A link behind its `://`, cut up but not decoded. `user` and `tag` are None where the link has none."""
 
-    scheme: ClassVar[str] = "direct"
-    label: ClassVar[str] = "direct://"
-
-
-@dataclass(frozen=True, slots=True)
-class BlockServer:
-    """No server: flows are refused."""
-
-    scheme: ClassVar[str] = "block"
-    label: ClassVar[str] = "block://"
+    user: str | None
+    where: str
+    query: str
+    tag: str | None
 
 
-Server = ShadowsocksServer | SocksServer | HTTPServer | TorServer | DirectServer | BlockServer
-
-_ACCEPTED = "ss://, socks5://, socks4://, socks4a://, http://, https://, tor://, direct://, block://"
-
-
-def parse_server(url: str, *, listening: bool = False) -> Server:
-    """The server that a link names; with `listening`, as the server's own side, whose host may be empty.
-
-    Raises LocalError: one line that says what is wrong and what is accepted, without the password.
-    """
-    scheme, separator, rest = url.strip().partition("://")
-    scheme = scheme.lower()
-    if not separator or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
-        raise LocalError(f"a server is a link that starts with one of {_ACCEPTED}")
-    if scheme == "ss":
-        return link_shadowsocks.parse(rest, listening)
-    if scheme in {"socks5", "socks5h", "socks", "socks4", "socks4a"}:
-        return link_proxies.parse_socks(scheme, rest)
-    if scheme in {"http", "https"}:
-        return link_proxies.parse_http(scheme, rest)
-    if scheme == "tor":
-        return link_proxies.parse_tor(rest)
-    if scheme == "shadowvpn":
-        raise LocalError(
-            f"{scheme}:// carries packets and no flows: give it alone, to tunflow up, profile import or serve; "
-            f"accepted here are {_ACCEPTED}"
-        )
-    if scheme not in {"direct", "block"}:
-        raise LocalError(f"unknown server scheme {scheme}://; accepted are {_ACCEPTED}")
-    if rest not in {"", "/"}:
-        raise LocalError(f"{scheme}:// takes nothing after it")
-    return DirectServer() if scheme == "direct" else BlockServer()
+def cut(rest: str) -> Parts:
+    """Cut up `[USER@]HOST:PORT[/][?QUERY][#TAG]`; a password may hold a bare '@' or '/'."""
+    rest, hash_sign, tag = rest.partition("#")
+    first_at = rest.find("@")
+    if first_at < 0:
+        where, _, query = rest.partition("?")
+        return Parts(None, where.removesuffix("/"), query, unquote(tag) if hash_sign else None)
+    where, _, query = rest[first_at:].partition("?")
+    user, _, where = (rest[:first_at] + where).rpartition("@")
+    return Parts(user, where.removesuffix("/"), query, unquote(tag) if hash_sign else None)
 
 
-def format_server(server: Server) -> str:
-    """The link of a server; `parse_server` makes an equal one of it. It holds the password."""
-    if isinstance(server, ShadowsocksServer):
-        return link_shadowsocks.format_link(server)
-    if isinstance(server, DirectServer | BlockServer):
-        return server.label
-    return link_proxies.format_link(server)
+def parse_user(scheme: str, user: str | None) -> tuple[str | None, str | None]:
+    """User name and password out of `USER:PASSWORD`, percent-encoded; None where one is not given."""
+    if not user:
+        return None, None
+    name, colon, password = user.partition(":")
+    return unquoted(scheme, name), unquoted(scheme, password) if colon else None
+
+
+def parse_where(
+    scheme: str, where: str, shape: str, *, listening: bool = False, port: int | None = None
+) -> tuple[str, int]:
+    """Host (without brackets) and port from `HOST:PORT`; `port` is what stands for none."""
+    if where.startswith("["):
+        literal, bracket, port_text = where[1:].partition("]")
+        host = unquoted(scheme, literal)
+        if not bracket or not is_ipv6(host):
+            raise LocalError(f"the {scheme}:// link's host in brackets is not an IPv6 address")
+        if port_text and not port_text.startswith(":"):
+            raise LocalError(f"the {scheme}:// link's IPv6 host must be followed by ':' and a port")
+        port_text = port_text[1:]
+    else:
+        host, _, port_text = where.rpartition(":") if ":" in where else (where, "", "")
+        host = unquoted(scheme, host)
+        if ":" in host:
+            raise LocalError(f"an IPv6 host in {_a(scheme)} {scheme}:// link stands in brackets, as in [::1]:8388")
+        if not re.fullmatch(r"[^\s/?#@\[\]\x00-\x20\x7f]{0,255}", host):
+            raise LocalError(f"the {scheme}:// link's host has characters that no host name has, or too many")
+    if not host and not listening:
+        raise LocalError(f"the {scheme}:// link names no host; it reads {shape}")
+    if not port_text:
+        if port is None:
+            raise LocalError(f"the {scheme}:// link names no port; it reads {shape}")
+        return host, port
+    if not re.fullmatch(r"[0-9]{1,5}", port_text) or not 1 <= int(port_text) <= 65535:
+        raise LocalError(f"the {scheme}:// link's port is not a number from 1 to 65535")
+    return host, int(port_text)
+
+
+def parse_options(scheme: str, query: str, accepted: dict[str, Collection[str]]) -> dict[str, str]:
+    """The options behind '?', each with one of its accepted values."""
+    options = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in accepted:
+            known = ", ".join(accepted) or "none"
+            raise LocalError(f"the {scheme}:// link has an unknown option {printable(key)!r}; accepted: {known}")
+        if value not in accepted[key]:
+            raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is one of {', '.join(accepted[key])}")
+        options[key] = value
+    return options
+
+
+def format_where(host: str, port: int) -> str:
+    """`HOST:PORT` as a link has it."""
+    host = host.replace("%", "%25")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def format_tag(tag: str | None) -> str:
+    """`#TAG`, or nothing."""
+    return f"#{quote(tag, safe='')}" if tag is not None else ""
+
+
+def label(scheme: str, host: str, port: int, tag: str | None, method: str = "") -> str:
+    """A server as logs name it."""
+    host = f"[{host}]" if ":" in host else host
+    return printable(f"{scheme}://{method}{'@' if method else ''}{host}:{port}{f'#{tag}' if tag else ''}")
+
+
+def unquoted(scheme: str, text: str) -> str:
+    """Text without its percent-encoding."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise LocalError(f"the {scheme}:// link has percent-encoded bytes that are not UTF-8") from None
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether it is an IPv6 address, perhaps with a scope."""
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """At most 120 characters fit for one line of a terminal."""
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    return shown if len(shown) <= 120 else shown[:119] + "…"
+
+
+def _a(scheme: str) -> str:
+    return "an" if scheme in {"ss", "http", "https"} else "a"
