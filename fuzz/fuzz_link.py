@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import LocalError
-from tunflow.protocols.link import format_server, parse_server
+from tunflow.protocols.registry import parse_server
 
 SEEDS: list[bytes] = [
     b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1",
@@ -22,6 +22,6 @@ def one_input(data: bytes) -> None:
     except LocalError as error:
         line = str(error)
     else:
-        assert parse_server(format_server(server)) == server
+        assert parse_server(server.to_link()) == server
         line = server.label
     assert line.isprintable()

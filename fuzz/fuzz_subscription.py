@@ -6,7 +6,7 @@ from tunflow.errors import BadPacket
 from tunflow.profiles.imports.subscription import ServerList, server_list_untrusted
 from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import is_profile_name
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 
 SEEDS: list[bytes] = [
     b"ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1\n# comment\ndirect://\n",

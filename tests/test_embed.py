@@ -13,7 +13,7 @@ from tunflow.dataplane.decision import Carry
 from tunflow.embed import Attachment, attach
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import protocols
 from tunflow.wire.tcp import SYN
@@ -54,7 +54,7 @@ def test_a_descriptor_is_served_until_told_to_stop(pair: tuple[socket.socket, in
 def test_a_policy_decides(pair: tuple[socket.socket, int]) -> None:
     class There:
         def stream(self, flow, connection):
-            return Carry(DirectDialer(), there)
+            return Carry(DirectOutbound(), there)
 
         def datagrams(self, flow, run):
             return None

@@ -30,6 +30,22 @@ class Endpoint(NamedTuple):
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""Host, port and, for IPv6, flow label and scope: what `connect`, `sendto` and `recvfrom` take and give."""
+
+
+class Address(NamedTuple):
+    """What a socket connects to, with the family (`AF_INET`, `AF_INET6`) that the socket must have."""
+
+    family: int
+    sockaddr: SocketAddress
+
+    def with_port(self, port: int) -> Address:
+        """The same host's other port."""
+        host, _, *rest = self.sockaddr
+        return Address(self.family, (host, port, *rest))  # type: ignore[arg-type]  # of either length
+
+
 def endpoint(host: str, port: int) -> Endpoint:
     """An `Endpoint` from text: an IPv4 or IPv6 address is packed, anything else is kept as a name."""
     try:

@@ -9,15 +9,15 @@ from tunflow.endpoint import endpoint
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.testing.packet_script import ScriptedClient
 
 
-class LoopbackDialer(DirectDialer):
+class LoopbackDialer(DirectOutbound):
     """Takes every target for the same port of 127.0.0.1, which no packet may name."""
 
-    def route(self, target):
-        return super().route(endpoint("127.0.0.1", target.port))
+    def stream(self, target):
+        return super().stream(endpoint("127.0.0.1", target.port))
 
 
 class DriverRig:

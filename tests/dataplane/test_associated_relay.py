@@ -9,8 +9,8 @@ import pytest
 from test_udp_relay import OUTSIDE, Bench
 
 from tunflow.dataplane.udp.associated import WAITING, AssociatedRelay
-from tunflow.outbound.dialers import make_dialer
-from tunflow.protocols.link import SocksServer
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.socks.settings import SocksServer
 
 TARGET = b"\x01\xc0\x00\x02\x01\x27\x0f"
 """OUTSIDE as SOCKS5 writes it."""
@@ -24,7 +24,7 @@ class Server:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.relay = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.relay.bind(("127.0.0.1", 0))
-        dialer = make_dialer([SocksServer("socks5", "127.0.0.1", self.listener.getsockname()[1])])
+        dialer = make_outbound([SocksServer("socks5", "127.0.0.1", self.listener.getsockname()[1])])
         self.bench = Bench(dialer=dialer)
         self.control = None
 

@@ -17,8 +17,9 @@ from tunflow.endpoint import endpoint
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound import health as health_checks
-from tunflow.outbound.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.outbound.health import HealthChecks
+from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.rules.groups import Group, Health
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire.tcp import SYN
@@ -85,7 +86,7 @@ def test_any_http_answer_counts_and_its_time_is_known(web):
 
 
 def test_what_goes_straight_out_is_asked_by_address(web):
-    assert check(DirectDialer(), f"http://{web.peer}/x").works("a")
+    assert check(DirectOutbound(), f"http://{web.peer}/x").works("a")
     assert web.asked[0].startswith(f"GET /x HTTP/1.1\r\nHost: {web.peer}\r\n".encode())
 
 
@@ -99,7 +100,7 @@ def test_another_answer_is_a_failure(answer):
 def test_a_server_that_refuses_has_no_dialer_or_says_nothing_fails(monkeypatch):
     assert not check(Named(endpoint("127.0.0.1", 1))).works("a")
     assert not check(None).works("a")
-    assert not check(BlockDialer()).works("a")
+    assert not check(BlockOutbound()).works("a")
     monkeypatch.setattr(health_checks, "PATIENCE", 0.05)
     silent = Web(b"")
     assert not check(Named(silent.peer)).works("a")
@@ -143,7 +144,7 @@ def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
 
 def test_a_reload_keeps_what_was_chosen():
     def made():
-        ways = {"a": DirectDialer(), "b": DirectDialer()}
+        ways = {"a": DirectOutbound(), "b": DirectOutbound()}
         return routing(["MATCH,g"], ways, [Group("g", "select", ("a", "b"))])
 
     policy = RulePolicy(made())

@@ -11,12 +11,13 @@ from tunflow.dataplane.decision import Carry, Hand, Refuse
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import ProcessInfo
 from tunflow.loop.socket_address import address_of
-from tunflow.outbound.dialers import DirectDialer, make_dialer
-from tunflow.protocols.link import ShadowsocksServer
+from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.protocols.shadowsocks.datagram import Datagrams
 from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import icmp, ipv4, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
@@ -47,7 +48,7 @@ class Bench(DriverRig):
 
     def __init__(self, policy, **options):
         self.policy = policy
-        super().__init__(DirectDialer(), 443, policy=policy, **options)
+        super().__init__(DirectOutbound(), 443, policy=policy, **options)
 
     def send(self, flags, **fields):
         super().send(flags, **fields)
@@ -76,7 +77,7 @@ def here(sock):
 
 
 def test_a_stream_is_carried_to_another_target(listener):
-    bench = Bench(Scripted(Carry(DirectDialer(), here(listener))))
+    bench = Bench(Scripted(Carry(DirectOutbound(), here(listener))))
     bench.send(SYN, seq=0)
     bench.until(lambda: bench.driver.context.slots.relays)
     far, _ = listener.accept()
@@ -110,7 +111,7 @@ def test_a_syn_waits_for_a_late_decision(listener):
     bench.send(SYN, seq=0)
     assert bench.answers() == []
     ((_, connection),) = bench.policy.asked
-    bench.driver.decide_stream(connection, Carry(DirectDialer(), here(listener)))
+    bench.driver.decide_stream(connection, Carry(DirectOutbound(), here(listener)))
     bench.until(lambda: any(answer.flags == "SA" for answer in bench.answers()))
     bench.close()
 
@@ -126,7 +127,7 @@ def test_an_owner_lets_the_client_in_looks_and_gives_it_back(listener):
         def service(self):
             if self.connection.readable:
                 seen.append(b"".join(self.connection.peek()))
-                self.driver.decide_stream(self.connection, Carry(DirectDialer(), here(listener)))
+                self.driver.decide_stream(self.connection, Carry(DirectOutbound(), here(listener)))
 
     bench = Bench(Scripted(Hand(stream=Sniffer)))
     bench.send(SYN, seq=0)
@@ -180,7 +181,7 @@ def test_a_target_that_fails_after_the_client_was_let_in_resets_it(listener):
 
         def service(self):
             if self.connection.readable:
-                self.driver.decide_stream(self.connection, Carry(DirectDialer(), gone))
+                self.driver.decide_stream(self.connection, Carry(DirectOutbound(), gone))
 
     bench = Bench(Scripted(Hand(stream=Eager)))
     bench.send(SYN, seq=0)
@@ -205,7 +206,7 @@ def test_datagrams_wait_for_a_late_decision_and_answers_keep_the_clients_view():
     bench.send_datagram(b"two")
     ((flow, run),) = bench.policy.asked
     assert (flow.protocol, flow.client, flow.target) == ("udp", CLIENT, TARGET)
-    bench.driver.datagrams.decide(run.flow, Carry(DirectDialer(), here(far)))
+    bench.driver.datagrams.decide(run.flow, Carry(DirectOutbound(), here(far)))
     assert [far.recvfrom(10)[0] for _ in range(2)] == [b"one", b"two"]
     bench.send_datagram(b"three")
     payload, peer = far.recvfrom(10)
@@ -225,7 +226,7 @@ def test_two_targets_of_one_socket_go_two_ways():
 
     class ByPort(Scripted):
         def datagrams(self, flow, run):
-            return Carry(DirectDialer(), here(far if flow.target.port == 9999 else other))
+            return Carry(DirectOutbound(), here(far if flow.target.port == 9999 else other))
 
     bench = Bench(ByPort())
     bench.send_datagram(b"a")
@@ -241,7 +242,7 @@ def test_a_name_goes_to_the_proxy_and_its_answers_seem_to_come_from_the_clients_
     proxy = udp_socket()
     method = METHODS["aes-128-gcm"]
     server = Datagrams(method, master_key("secret", method.key_size), bytes, ReplayFilter())
-    dialer = make_dialer([ShadowsocksServer("127.0.0.1", here(proxy).port, "aes-128-gcm", "secret")])
+    dialer = make_outbound([ShadowsocksServer("127.0.0.1", here(proxy).port, "aes-128-gcm", "secret")])
     bench = Bench(Scripted(Carry(dialer, Endpoint("example.com", 9999))))
     bench.send_datagram(b"hello")
     sealed, peer = proxy.recvfrom(1000)

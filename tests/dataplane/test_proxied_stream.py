@@ -7,8 +7,8 @@ import socket
 import pytest
 from test_tcp_relay import Bench
 
-from tunflow.outbound.dialers import make_dialer
-from tunflow.protocols.link import parse_server
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.registry import parse_server
 from tunflow.wire import ipv4
 from tunflow.wire.tcp import ACK, FIN, PSH, SYN, Options
 
@@ -22,7 +22,7 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         port = self.listener.getsockname()[1]
         links = [f"{scheme}127.0.0.1:{port}{options}", *behind]
-        self.bench = Bench(make_dialer([parse_server(link) for link in links]))
+        self.bench = Bench(make_outbound([parse_server(link) for link in links]))
         self.peer = None
 
     def opens(self):

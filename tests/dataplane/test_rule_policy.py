@@ -16,8 +16,8 @@ from tunflow.dataplane.sniffing import PATIENCE
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import ProcessInfo
 from tunflow.loop.socket_address import address_of
-from tunflow.outbound.dialer import DatagramRoute, StreamRoute
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.contract import Carries, CodecRoute, DatagramRoute
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.syntax import parse_rules
 from tunflow.rules.table import RuleTable, Verdict
@@ -34,7 +34,8 @@ TARGET = endpoint("192.0.2.80", 443)
 class Named:
     """Stands for a proxy: takes names, and goes to one socket whatever it is asked for."""
 
-    is_proxy = True
+    carries = Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES
+    addresses = ()
     wants_flow = False
     label = "named"
 
@@ -42,11 +43,11 @@ class Named:
         self.peer = peer
         self.asked: list[Endpoint] = []
 
-    def route(self, target: Endpoint) -> StreamRoute:
+    def stream(self, target: Endpoint) -> CodecRoute:
         self.asked.append(target)
-        return StreamRoute((address_of(self.peer),), None, self.label)
+        return CodecRoute((address_of(self.peer),), None, self.label)
 
-    def datagram_route(self) -> DatagramRoute:
+    def datagrams(self) -> DatagramRoute:
         return DatagramRoute((address_of(self.peer),), self, self.label)
 
     def seal(self, peer: Endpoint, payload: Buffer) -> bytes:
@@ -77,7 +78,7 @@ class Names:
 
 
 def routing(lines, ways=None, groups=()):
-    ways = {"DIRECT": DirectDialer(), "REJECT": Refuse.RESET, "REJECT-DROP": Refuse.DROP, **(ways or {})}
+    ways = {"DIRECT": DirectOutbound(), "REJECT": Refuse.RESET, "REJECT-DROP": Refuse.DROP, **(ways or {})}
     made = Groups(list(groups), [name for name in ways if name.islower()], Health(lambda: 0.0), ["DIRECT", "REJECT"])
     return Routing(RuleTable(parse_rules(lines, "r")), made, ways, Verdict("REJECT", "r", 0, "default"))
 

@@ -9,8 +9,8 @@ import struct
 import pytest
 from driver_rig import DriverRig, LoopbackDialer
 
-from tunflow.outbound.dialers import make_dialer
-from tunflow.protocols.link import ShadowsocksServer
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.wire import tcp
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
 
@@ -225,7 +225,7 @@ def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
 def test_a_proxy_that_is_down_is_named_once_and_refuses_the_client():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
     bench.send(SYN, seq=0)
     (answer,) = bench.receive()
     assert answer.flags == "RA"
@@ -239,7 +239,7 @@ def test_a_proxy_that_is_down_is_named_once_and_refuses_the_client():
 def test_junk_from_a_proxy_resets_the_flow_and_only_that():
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
     bench.listener = listener
     bench.establish()
     assert len(bench.far_reads(16 + 18 + 23)) == 57  # salt, sealed length, sealed address: nobody spoke first
@@ -253,7 +253,7 @@ def test_junk_from_a_proxy_resets_the_flow_and_only_that():
 def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    bench = Bench(make_dialer([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
     bench.listener = listener
     bench.establish()
     (relay,) = bench.driver.context.slots.relays

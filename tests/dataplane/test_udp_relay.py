@@ -17,12 +17,14 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import BlockDialer, DirectDialer, make_dialer
-from tunflow.protocols.link import ShadowsocksServer
+from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.protocols.shadowsocks.datagram import Datagrams
 from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
 from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
@@ -53,7 +55,7 @@ class Bench:
         names = NameService(self.far_end, over_tcp=False)
         inside = frozenset(end.host for end in INSIDE.values())
         log = CauseLog(self.lines.append, lambda: self.reactor.now)
-        self.driver = Driver(self.reactor, device, dialer or DirectDialer(), log, names, inside=inside)
+        self.driver = Driver(self.reactor, device, dialer or DirectOutbound(), log, names, inside=inside)
 
     @property
     def relay(self) -> UDPRelay:
@@ -301,7 +303,7 @@ def test_a_datagram_over_the_mtu_tells_the_mtu(make_bench):
 
 
 def test_blocked_datagrams_are_prohibited(make_bench):
-    bench = make_bench(dialer=BlockDialer())
+    bench = make_bench(dialer=BlockOutbound())
     bench.send(b"hello", target=OUTSIDE)
     ((source, message),) = bench.errors()
     assert source == OUTSIDE.host
@@ -326,7 +328,7 @@ class Server:
         key = master_key("secret", METHOD.key_size)
         self.codec = Datagrams(METHOD, key, os.urandom, ReplayFilter())
         port = self.sock.getsockname()[1]
-        self.dialer = make_dialer([ShadowsocksServer("127.0.0.1", port, METHOD.name, "secret")])
+        self.dialer = make_outbound([ShadowsocksServer("127.0.0.1", port, METHOD.name, "secret")])
 
 
 def test_sealed_runs_there_and_back(make_bench):

@@ -11,7 +11,7 @@ from tunflow.profiles.imports.clash_proxies import link_of
 from tunflow.profiles.imports.importer import is_clash
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
 from tunflow.profiles.store import load_profile
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 
 CLASH = """\
 mixed-port: 7890

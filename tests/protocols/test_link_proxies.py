@@ -5,14 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import LocalError
-from tunflow.protocols.link import (
-    HTTPServer,
-    ShadowsocksServer,
-    SocksServer,
-    TorServer,
-    format_server,
-    parse_server,
-)
+from tunflow.protocols.http.settings import HTTPServer
+from tunflow.protocols.registry import parse_server
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
+from tunflow.protocols.socks.settings import SocksServer
+from tunflow.protocols.tor.settings import TorServer
 
 SECRET = "S3CRET"
 
@@ -37,7 +34,7 @@ SECRET = "S3CRET"
 )
 def test_links(url, server):
     assert parse_server(url) == server
-    assert parse_server(format_server(server)) == server
+    assert parse_server(server.to_link()) == server
 
 
 def test_label_and_repr_hide_the_password():
@@ -92,11 +89,11 @@ SERVERS = (
 
 @given(SERVERS)
 def test_links_parse_back_equal(server):
-    assert parse_server(format_server(server)) == server
+    assert parse_server(server.to_link()) == server
 
 
 def test_2022_keys_with_identities_parse_back_equal():
     keys = "AAECAwQFBgcICQoLDA0ODw==:EBESExQVFhcYGRobHB0eHw=="
     server = ShadowsocksServer("host", 1, "2022-blake3-aes-128-gcm", keys)
-    assert parse_server(format_server(server)) == server
+    assert parse_server(server.to_link()) == server
     assert parse_server(f"ss://2022-blake3-aes-128-gcm:{keys}@host:1") == server

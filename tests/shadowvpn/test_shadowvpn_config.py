@@ -7,7 +7,7 @@ from ipaddress import IPv4Interface
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, format_link, parse_file, parse_link
+from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig, format_link, parse_file, parse_link
 
 TOKEN = "7e335d67f1dc2c01"
 CLIENT = ShadowVPNConfig("vpn.example", 1123, "p@ss/word?", IPv4Interface("10.7.0.2/24"), 1432, (bytes.fromhex(TOKEN),))

@@ -16,7 +16,7 @@ from tunflow.flow import FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.provider import make_provider
 from tunflow.profiles.store import load_profile
@@ -33,7 +33,7 @@ def driver():
 
     def make():
         device, _card = memory_pair(vnet=False)
-        drivers.append(Driver(reactor, device, DirectDialer(), CauseLog(print, lambda: 0.0)))
+        drivers.append(Driver(reactor, device, DirectOutbound(), CauseLog(print, lambda: 0.0)))
         return drivers[-1]
 
     yield make

@@ -11,8 +11,10 @@ from netaddr import IPSet
 
 from tunflow.dataplane.decision import Refuse
 from tunflow.errors import LocalError
-from tunflow.outbound.dialers import BlockDialer, DirectDialer, ProxyDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.file import load, parse
+from tunflow.protocols.block.outbound import BlockOutbound
+from tunflow.protocols.server_outbound import ServerOutbound
 from tunflow.rules.conditions import Facts
 from tunflow.rules.groups import Health
 from tunflow.rules.table import Verdict
@@ -70,8 +72,8 @@ def test_a_profile_becomes_rules_groups_and_dialers(tmp_path, data):
     assert routing.default.target == "PROXY"
     assert routing.groups.way("auto", "x") == ["auto", "two"]
     kinds = {name: type(way) for name, way in routing.ways.items()}
-    assert kinds["two"] is kinds["DIRECT"] is DirectDialer
-    assert kinds["PROXY"] is ProxyDialer
+    assert kinds["two"] is kinds["DIRECT"] is DirectOutbound
+    assert kinds["PROXY"] is ServerOutbound
     assert routing.ways["REJECT"] is Refuse.RESET
     assert routing.ways["REJECT-DROP"] is Refuse.DROP
 
@@ -120,11 +122,11 @@ def test_a_server_whose_name_fails_refuses_and_the_others_work():
     def make(links):
         if "invalid" in links[0]:
             raise LocalError("the server's name 'x.invalid' cannot be resolved")
-        return BlockDialer() if links[0] == "block://" else DirectDialer()
+        return BlockOutbound() if links[0] == "block://" else DirectOutbound()
 
     routing = make_routing(profile, Health(lambda: 0.0), make)
-    assert isinstance(routing.ways["bad"], BlockDialer)
-    assert isinstance(routing.ways["good"], DirectDialer)
+    assert isinstance(routing.ways["bad"], BlockOutbound)
+    assert isinstance(routing.ways["good"], DirectOutbound)
     profile = parse(f'server = "{LINK.replace("192.0.2.7", "x.invalid")}"', "p.toml")
     with pytest.raises(LocalError, match="cannot be resolved"):
         make_routing(profile, Health(lambda: 0.0), make)

@@ -16,7 +16,8 @@ from tunflow.errors import BadPacket, LocalError, RemoteError
 from tunflow.profiles.imports.fetch import fetch
 from tunflow.profiles.imports.importer import import_profile, read_source
 from tunflow.profiles.imports.subscription import name_from, server_list_untrusted
-from tunflow.protocols.link import ShadowsocksServer, parse_server
+from tunflow.protocols.registry import parse_server
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
 PLUGIN = "ss://cmM0LW1kNTpwYXNzd2Q@192.168.100.1:8888/?plugin=obfs-local%3Bobfs%3Dhttp#Example2"

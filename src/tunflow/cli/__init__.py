@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.numbers import NotANumber, whole_number
+from tunflow.protocols.registry import link_shapes
 
 DESCRIPTION = "Carry a program's whole traffic through a tunnel of your choice."
 
 SERVER_HELP = (
-    "where flows go: ss://METHOD:PASSWORD@HOST:PORT (SIP002), socks5://, socks4://, socks4a://, http:// or "
-    "https://[USER:PASSWORD@]HOST:PORT, tor://, direct:// or block://; given several times it is a chain, first hop "
-    "first. Default: the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps "
-    "the password out of the process list"
+    f"where flows go: {link_shapes()} (docs/proxies.md); given several times it is a chain, first hop first. Default: "
+    "the environment variable TUNFLOW_SERVER (links separated by spaces), which keeps the password out of the "
+    "process list"
 )
 DNS_HELP = (
     "how names are looked up: tcp or udp through the server, each also with a resolver as "

@@ -35,7 +35,7 @@ from tunflow.host.service_manager import ServiceManager
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Outbound
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.last_end import LastEnd, LastEndFile, code_of
@@ -245,7 +245,7 @@ class Daemon:
 
         return Engine(plan, equipment, self._rights.groups, takes_over=self._rights.takes_over())
 
-    def _make_driver(self, device: Device, dialer: Dialer, plan: Plan, sockets: SocketOptions) -> Driver:
+    def _make_driver(self, device: Device, dialer: Outbound, plan: Plan, sockets: SocketOptions) -> Driver:
         options = self._options
         driver = make_driver(self._reactor, device, dialer, options, plan.resolver, plan.inside, sockets, self._say)
         driver.find_process = self._rights.find_process

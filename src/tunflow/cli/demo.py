@@ -19,7 +19,7 @@ from tunflow.demo.report import Report, make_report
 from tunflow.demo.servers import ECHO_PORT, HTTP_PORT, be_server, be_site
 from tunflow.demo.session import DemoError, Session
 from tunflow.demo.site import Ports
-from tunflow.protocols import link
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 METHOD = "aes-256-gcm"
 
@@ -33,10 +33,10 @@ def demo(*, as_json: bool) -> int:
         site = Child("site", be_site)  # forked before rich starts its thread
         stack.callback(site.kill)
         ports = Ports(**site.ready)
-        spec = link.ShadowsocksServer("127.0.0.1", 0, METHOD, secrets.token_urlsafe(24))
+        spec = ShadowsocksServer("127.0.0.1", 0, METHOD, secrets.token_urlsafe(24))
         server = Child("server", partial(be_server, spec, ports), (site,))
         stack.callback(server.kill)
-        spec = link.ShadowsocksServer(spec.host, server.ready["port"], spec.method, spec.password)
+        spec = ShadowsocksServer(spec.host, server.ready["port"], spec.method, spec.password)
         show = stack.enter_context(bar(quiet=as_json))
         try:
             report = measure(spec, ports, server, show)
@@ -54,11 +54,11 @@ def demo(*, as_json: bool) -> int:
     return 0
 
 
-def measure(spec: link.ShadowsocksServer, ports: Ports, server: Child, show: Show) -> Report:
+def measure(spec: ShadowsocksServer, ports: Ports, server: Child, show: Show) -> Report:
     """Run the client through the tunnel, then without it. Raises DemoError."""
     through = Session(
         [sys.executable, "-P", "-m", "tunflow", "run", "--dns", RESOLVER, "--"],
-        {SERVER_VARIABLE: link.format_server(spec)},
+        {SERVER_VARIABLE: spec.to_link()},
         lambda step, done: show(f"through the tunnel: {step}", done / 2),
     )
     try:

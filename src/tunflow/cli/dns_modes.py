@@ -23,7 +23,8 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.names.name_server import DialerFor, NameServer
-from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.contract import Outbound
 
 DEFAULT_RESOLVER = "tcp://1.1.1.1"
 
@@ -58,7 +59,7 @@ class Place(Protocol):
         """The loop."""
 
     @property
-    def dialer(self) -> Dialer:
+    def dialer(self) -> Outbound:
         """What a resolver is asked through, if nothing else is said: the dialer of the moment."""
 
     @property
@@ -70,19 +71,19 @@ class Place(Protocol):
         """Where it says what goes wrong."""
 
 
-def name_server(place: Place, config: DNSConfig, find: Callable[[str], Dialer | None] | None = None) -> NameServer:
+def name_server(place: Place, config: DNSConfig, find: Callable[[str], Outbound | None] | None = None) -> NameServer:
     """The name server there. `find` knows the servers and groups of a profile. Raises LocalError."""
     return NameServer(place.reactor, config, dialers(place, find), place.sockets, place.log)
 
 
-def dialers(place: Place, find: Callable[[str], Dialer | None] | None = None) -> DialerFor:
+def dialers(place: Place, find: Callable[[str], Outbound | None] | None = None) -> DialerFor:
     """Finds the dialer that a resolver is asked through."""
 
-    def dialer(via: str) -> Dialer:
+    def dialer(via: str) -> Outbound:
         if via == TUNNEL:
             return place.dialer
         if via == DIRECT:
-            return DirectDialer()
+            return DirectOutbound()
         found = find(via) if find is not None else None
         if found is None:
             raise LocalError(f"dns: no server is called {via!r}; behind # stands direct, a port, or a name for TLS")

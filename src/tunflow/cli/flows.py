@@ -22,8 +22,9 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
 from tunflow.numbers import NotANumber, whole_number
-from tunflow.outbound.dialers import Dialer, make_dialer
-from tunflow.protocols.link import parse_server
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.contract import Outbound
+from tunflow.protocols.registry import parse_server
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 
@@ -40,10 +41,10 @@ RESERVED_DESCRIPTORS = 64
 """Descriptors that no flow gets: our own, inherited ones, names and pings."""
 
 
-def dialer_of(options: argparse.Namespace) -> Dialer:
+def dialer_of(options: argparse.Namespace) -> Outbound:
     """The dialer for `--server`, or for TUNFLOW_SERVER. Raises LocalError."""
     links = options.server or os.environ.get(SERVER_VARIABLE, "").split()
-    return make_dialer([parse_server(link) for link in links])
+    return make_outbound([parse_server(link) for link in links])
 
 
 def name_service(mode: str) -> NameService | None:
@@ -98,7 +99,7 @@ def with_pcap(device: Device, file: str | None) -> Device:
 def make_driver(
     reactor: Reactor,
     device: Device,
-    dialer: Dialer,
+    dialer: Outbound,
     options: argparse.Namespace,
     names: NameService | None = None,
     inside: frozenset[bytes] = frozenset(),

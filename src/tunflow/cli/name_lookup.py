@@ -18,8 +18,8 @@ from tunflow.dns.upstream import parse_upstream
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
-from tunflow.outbound.dialers import Dialer
 from tunflow.profiles.profile import Profile
+from tunflow.protocols.contract import Outbound
 from tunflow.tunnel.explain import LookedUp
 
 PATIENCE = 12.0
@@ -30,7 +30,7 @@ class _Here(NamedTuple):
     """The `Place` of a name server without a tunnel."""
 
     reactor: Reactor
-    dialer: Dialer
+    dialer: Outbound
     sockets: SocketOptions
     log: CauseLog
 

@@ -12,9 +12,9 @@ from tunflow.dns.config import DNSConfig
 from tunflow.host.netlink.socket_diag import SocketDiag
 from tunflow.host.owner.process import ProcessTable
 from tunflow.host.owner.socket_owners import open_owners
-from tunflow.outbound.dialers import Dialer
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.store import load_profile
+from tunflow.protocols.contract import Outbound
 from tunflow.rules.groups import Health
 from tunflow.tunnel.app_rules import asks_for_processes
 from tunflow.tunnel.dns_plan import dns_config
@@ -27,7 +27,7 @@ class Routed(NamedTuple):
 
     profile: Profile
     policy: RulePolicy
-    dialer: Dialer
+    dialer: Outbound
     """What carries that which is no flow of a program: names and pings."""
     dns: DNSConfig | None
     """How names are answered, where the profile says more than a mode."""

@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(profile)
     dialer = routed.dialer if routed else dialer_of(options)
-    mode = options.dns or (routed.profile.dns.mode if routed else EVERY_QUERY if dialer.tor is None else "tor")
-    if mode == "tor" and dialer.tor is None:
+    mode = options.dns or (routed.profile.dns.mode if routed else EVERY_QUERY if dialer.resolver is None else "tor")
+    if mode == "tor" and dialer.resolver is None:
         raise LocalError("--dns tor: the last server is not tor://")
     dns = routed.dns if routed and not options.dns else None
     dns = dns or _configured(mode)

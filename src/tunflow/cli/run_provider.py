@@ -32,9 +32,10 @@ from tunflow.hosting.watchdog import Watchdog
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.provider import made, make_provider
+from tunflow.protocols.contract import Outbound
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSProtocol
@@ -123,7 +124,7 @@ class _Run:
             log=CauseLog(say, lambda: reactor.now),
             apply=self._apply,
             configuration=self._configuration,
-            straight=dialer_of(self._options) if self._options.server else DirectDialer(),
+            straight=dialer_of(self._options) if self._options.server else DirectOutbound(),
         )
         session = ProviderSession(self._provider, surroundings, on_end=self._tell_end)
         if session.policy is not None:
@@ -161,7 +162,7 @@ class _Run:
         else:
             say("the proxy is over: connections that were its business are refused")
 
-    def _make_driver(self, session: ProviderSession, straight: Dialer) -> Driver:
+    def _make_driver(self, session: ProviderSession, straight: Outbound) -> Driver:
         network = self._network
         inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
         names = self._names

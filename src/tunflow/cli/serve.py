@@ -8,20 +8,21 @@ import sys
 
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import raise_limit
-from tunflow.inbound.server import ShadowsocksServer
+from tunflow.inbound.server import Server
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Containment
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.protocols import link
+from tunflow.protocols.registry import parse_server
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 
 def serve(url: str) -> int:
     """Serve as the link `url` says; the exit status. Raises LocalError for a bad link or address."""
-    spec = link.parse_server(url, listening=True)
-    if not isinstance(spec, link.ShadowsocksServer):
-        raise LocalError(f"serve takes an ss:// link, not {spec.scheme}://")
+    spec = parse_server(url, listening=True)
+    if not isinstance(spec, ShadowsocksServer):
+        raise LocalError(f"serve takes an ss:// link, not {spec.label}")
     reactor = serving_reactor()
-    server = ShadowsocksServer(reactor, spec, log=log_line, descriptors=raise_limit())
+    server = Server(reactor, spec, log=log_line, descriptors=raise_limit())
     stop_on_signals(reactor)
     where = " and ".join(str(address) for address in server.addresses)
     log_line(f"serving ss://{spec.method} on {where} (TCP + UDP)")

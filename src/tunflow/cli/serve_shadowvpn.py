@@ -15,8 +15,8 @@ from tunflow.host.tun import TunDevice
 from tunflow.inbound.shadowvpn_server import ShadowVPNServer
 from tunflow.loop.cause_log import CauseLog
 from tunflow.protocols.shadowvpn.boxes import make_box
-from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, parse_link
 from tunflow.protocols.shadowvpn.seal import master_key
+from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig, parse_link
 
 
 def serve_shadowvpn(url: str, masquerade: bool) -> int:

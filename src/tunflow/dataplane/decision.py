@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tunflow.conduit import ClientStream, StreamOwner
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Outbound
 from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Refuse(Enum):
 class Carry(NamedTuple):
     """Through `dialer` to `target`."""
 
-    dialer: Dialer
+    dialer: Outbound
     target: Endpoint
     """A dialer that goes straight out takes an address only; a proxy resolves names itself."""
 

@@ -31,9 +31,8 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
 from tunflow.names.forwarder import QUERY_TIMEOUT, DNSForwarder
-from tunflow.outbound.dialer import Blocked
-from tunflow.outbound.dialers import Dialer
 from tunflow.protocols.codec import ProxyRefused
+from tunflow.protocols.contract import Blocked, Outbound
 from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.connection import TCPConnection
 
@@ -82,7 +81,7 @@ class Driver:
         self,
         reactor: Reactor,
         device: Device,
-        dialer: Dialer,
+        dialer: Outbound,
         log: CauseLog,
         names: NameService | None = None,
         trace: Callable[[str], None] | None = None,
@@ -130,7 +129,7 @@ class Driver:
         reactor.add_deadline(context.openings.next_timeout, context.openings.handle_timeout)
         reactor.at_round_end(self._end_of_round)
 
-    def use(self, dialer: Dialer, names: NameService | None, policy: Policy | None = None) -> None:
+    def use(self, dialer: Outbound, names: NameService | None, policy: Policy | None = None) -> None:
         """Take new flows and queries there from now on; those that are under way go on as they began."""
         self.dialer, self.names, self.policy = dialer, names, policy
         old, self.dns = self.dns, self._forwarder()
@@ -302,7 +301,7 @@ class Driver:
             assert decision.stream is not None, "a stream was handed to an owner of datagrams"
             connection.user = decision.stream(self, connection)
 
-    def _carry_stream(self, connection: ClientStream, dialer: Dialer, target: Endpoint) -> None:
+    def _carry_stream(self, connection: ClientStream, dialer: Outbound, target: Endpoint) -> None:
         if self.name_server is not None:
             outside = self.name_server.outside(target, dialer, lambda found: self._resolved(connection, dialer, found))
             if outside is None:
@@ -312,9 +311,9 @@ class Driver:
             self.context.slots.claim()
             if dialer.wants_flow:
                 flow = FlowInfo(TCP, connection.client, connection.target, find=self.find_process)
-                route = dialer.route(target, flow)
+                route = dialer.stream(target, flow)
             else:
-                route = dialer.route(target)
+                route = dialer.stream(target)
             connection.user = TCPRelay(self.context, connection, route)
         except Blocked:
             self._refuse_stream(connection, Refuse.PROHIBITED)
@@ -331,10 +330,10 @@ class Driver:
             else:
                 self._refuse_stream(connection, Refuse.RESET)
         else:
-            if dialer.is_proxy:
+            if dialer.addresses:
                 self.context.servers.asked(dialer.label)
 
-    def _resolved(self, connection: ClientStream, dialer: Dialer, target: Endpoint | None) -> None:
+    def _resolved(self, connection: ClientStream, dialer: Outbound, target: Endpoint | None) -> None:
         """The address of a stream's target is known now, or that there is none."""
         if connection.closed:
             return

@@ -16,10 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tunflow.dataplane.context import FlowContext
+from tunflow.endpoint import Address
 from tunflow.loop.reactor import ERROR, HANGUP, READ, WRITE
-from tunflow.loop.socket_address import Address
 from tunflow.loop.socket_error import read_errors, want_errors
-from tunflow.outbound.dialers import BlockDialer, Dialer
+from tunflow.protocols.block.outbound import BlockOutbound
+from tunflow.protocols.contract import Outbound
 from tunflow.stack.icmp import EchoRequest, Reason
 from tunflow.wire import icmp, ipv4, ipv6, protocols
 
@@ -40,7 +41,7 @@ class Pinger:
     """Answers echo requests, or does not. `dialer` gives the way out of the moment; `is_fake` tells addresses that only
     stand for a name."""
 
-    def __init__(self, context: FlowContext, dialer: Callable[[], Dialer], is_fake: Callable[[bytes], bool]) -> None:
+    def __init__(self, context: FlowContext, dialer: Callable[[], Outbound], is_fake: Callable[[bytes], bool]) -> None:
         self._context = context
         self._dialer = dialer
         self._is_fake = is_fake
@@ -53,7 +54,7 @@ class Pinger:
             self.answer(request)
             return
         dialer = self._dialer()
-        if isinstance(dialer, BlockDialer):
+        if isinstance(dialer, BlockOutbound):
             self._unreachable(request, Reason.ADMIN_PROHIBITED)
         elif dialer.addresses:
             self._try_server(request, dialer.addresses[0])

@@ -19,8 +19,9 @@ from tunflow.dataplane.decision import Carry, Decision, Hand, Refuse
 from tunflow.dataplane.sniffing import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.outbound.dialers import Dialer
+from tunflow.outbound.chain import goes_direct
 from tunflow.outbound.health import HealthChecks
+from tunflow.protocols.contract import Outbound
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.groups import Groups
 from tunflow.rules.syntax import PRIVATE
@@ -50,7 +51,7 @@ class Routing:
 
     table: RuleTable
     groups: Groups
-    ways: Mapping[str, Dialer | Refuse]
+    ways: Mapping[str, Outbound | Refuse]
     """Servers and built-in targets by name."""
     default: Verdict
     """For a flow that no rule is about."""
@@ -105,7 +106,7 @@ class RulePolicy:
         """For the first datagrams of a UDP flow."""
         return self._advance(flow, self._facts(flow), _Datagrams(self._running, run))
 
-    def dialer(self, name: str) -> Dialer | None:
+    def dialer(self, name: str) -> Outbound | None:
         """What the server or group of that name dials through now; None where there is none, or it refuses."""
         routing = self.routing
         if name not in routing.ways and name not in routing.groups.all:
@@ -190,7 +191,7 @@ class RulePolicy:
         decision: Decision
         if isinstance(way, Refuse):
             decision = way
-        elif (target := _target(facts, way.is_proxy)) is not None:
+        elif (target := _target(facts, not goes_direct(way))) is not None:
             decision = Carry(way, target)
         elif facts.address_sought:
             decision = Refuse.RESET  # a name without an address

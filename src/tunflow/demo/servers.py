@@ -10,9 +10,9 @@ from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
 from tunflow.demo.site import Ports, open_site
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.inbound.budget import raise_limit
-from tunflow.inbound.server import ShadowsocksServer
+from tunflow.inbound.server import Server
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.protocols import link
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 HTTP_PORT = 80
 ECHO_PORT = 7
@@ -28,11 +28,11 @@ def be_site(control: socket.socket, say: Say) -> None:
     say({})
 
 
-def be_server(spec: link.ShadowsocksServer, ports: Ports, control: socket.socket, say: Say) -> None:
+def be_server(spec: ShadowsocksServer, ports: Ports, control: socket.socket, say: Say) -> None:
     """Serve Shadowsocks until `control` ends; says its port, then what it counted and logged."""
     reactor = Reactor()
     log: list[str] = []
-    server = ShadowsocksServer(reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports))
+    server = Server(reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports))
     reactor.add(control.fileno(), READ, lambda _events: reactor.stop())
     say({"port": server.addresses[0].port})
     reactor.run()

@@ -12,7 +12,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.hosting.tcp_flow import StackTCPFlow
 from tunflow.hosting.udp_flow import StackUDPFlow
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Outbound
 from tunflow.providers.app_proxy import AppProxyProvider, TransparentProxyProvider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.dns_proxy import DNSProxyProvider
@@ -38,7 +38,7 @@ class ProviderPolicy(Policy):
         self,
         session: ProviderSession,
         provider: AppProxyProvider | DNSProxyProvider,
-        straight: Dialer,
+        straight: Outbound,
         app_rules: Sequence[AppRule] | None = None,
     ) -> None:
         self.driver: Driver | None = None

@@ -13,8 +13,9 @@ from tunflow.hosting import outside
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.dialers import Dialer, make_dialer
-from tunflow.protocols.link import parse_server
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.contract import Outbound
+from tunflow.protocols.registry import parse_server
 from tunflow.providers.blame import describe, where_waiting
 from tunflow.providers.connections import TCPConnection, UDPSession
 from tunflow.providers.network_path import NetworkPath
@@ -45,7 +46,7 @@ class Services:
         self._sockets = sockets
         self._tasks: set[asyncio.Task[object]] = set()
         self._watchers: set[asyncio.Queue[NetworkPath]] = set()
-        self._dialers: dict[tuple[str, ...], Dialer] = {}
+        self._dialers: dict[tuple[str, ...], Outbound] = {}
 
     def path_changed(self, path: NetworkPath) -> None:
         """The way to the network is another one."""
@@ -98,12 +99,12 @@ class Services:
         """A datagram session around the tunnel."""
         return await outside.open_udp(remote, local, self._sockets, self._reactor)
 
-    async def dialer(self, links: Sequence[str]) -> Dialer:
+    async def dialer(self, links: Sequence[str]) -> Outbound:
         """A dialer, made once for the same links."""
         key = tuple(links)
         if key not in self._dialers:
             servers = [parse_server(link) for link in links]
-            made = await asyncio.get_running_loop().run_in_executor(None, make_dialer, servers)
+            made = await asyncio.get_running_loop().run_in_executor(None, make_outbound, servers)
             self._dialers.setdefault(key, made)
         return self._dialers[key]
 

@@ -31,7 +31,8 @@ from tunflow.hosting.tunnel_stack import ThroughTunnel
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
-from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.contract import Outbound
 from tunflow.providers.app_proxy import AppProxyProvider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.blame import ProviderHung, describe
@@ -80,7 +81,7 @@ class Surroundings:
     configuration: TunnelProviderProtocol = field(default_factory=TunnelProviderProtocol)
     path: NetworkPath = field(default_factory=NetworkPath)
     sockets: SocketOptions = UNMARKED
-    straight: Dialer = field(default_factory=DirectDialer)
+    straight: Outbound = field(default_factory=DirectOutbound)
     """Where flows go that no provider takes."""
     app_rules: Sequence[AppRule] | None = None
     system_dns: tuple[DNSSettings, ...] = ()

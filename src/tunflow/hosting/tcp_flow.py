@@ -20,6 +20,7 @@ from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import FlowInfo
 from tunflow.hosting.splice import splice
 from tunflow.hosting.waiter import Waiter
+from tunflow.outbound.chain import goes_direct
 from tunflow.providers.connections import TCPConnection as OutsideConnection
 from tunflow.providers.dialers import FlowDialer
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode, flow_error
@@ -30,7 +31,7 @@ from tunflow.stack.icmp import Reason
 if TYPE_CHECKING:
     from tunflow.dataplane.statistics import Statistics
     from tunflow.loop.reactor import Reactor
-    from tunflow.outbound.dialers import Dialer
+    from tunflow.protocols.contract import Outbound
     from tunflow.stack.stack import Stack
 
 READ_SIZE = 256 * 1024
@@ -61,7 +62,7 @@ class FlowPlane(Protocol):
 class StackTCPFlow(TCPFlow):
     """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer."""
 
-    def __init__(self, driver: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Dialer) -> None:
+    def __init__(self, driver: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Outbound) -> None:
         self._driver = driver
         self._connection = connection
         self._info = info
@@ -78,7 +79,9 @@ class StackTCPFlow(TCPFlow):
         self.owner = _Owner(weakref.ref(self))
 
     @classmethod
-    def opened_by_us(cls, plane: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Dialer) -> StackTCPFlow:
+    def opened_by_us(
+        cls, plane: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Outbound
+    ) -> StackTCPFlow:
         """A flow on a connection whose SYN is ours; see `until_open`."""
         flow = cls(plane, connection, info, straight)
         flow._opened = flow._connecting = True
@@ -211,10 +214,10 @@ class StackTCPFlow(TCPFlow):
             raise AppProxyFlowError(Code.NOT_CONNECTED, "the flow is over, or given away already")
         if self._reader or self._writers:
             raise AppProxyFlowError(Code.READ_ALREADY_PENDING, "the flow is being read or written")
-        way = cast("Dialer", dialer) if dialer is not None else self._straight
+        way = cast("Outbound", dialer) if dialer is not None else self._straight
         if target is None:
-            target = self.remote_endpoint if way.is_proxy else self._info.target
-        if not way.is_proxy and isinstance(target.host, str):
+            target = self._info.target if goes_direct(way) else self.remote_endpoint
+        if goes_direct(way) and isinstance(target.host, str):
             target = await _resolved(target)
         self.give_away(Carry(way, target))
 

@@ -25,7 +25,7 @@ from tunflow.hosting.outside import SocketConnection
 from tunflow.hosting.splice import splice
 from tunflow.hosting.tcp_flow import StackTCPFlow
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.stack.stack import Stack
@@ -84,7 +84,7 @@ class ThroughTunnel:
             connection = self.stack.connect(local, remote, self.reactor.now)
         except LocalError as error:
             raise OSError(errno.EADDRINUSE, str(error)) from None
-        flow = StackTCPFlow.opened_by_us(self, connection, FlowInfo(TCP, local, remote), DirectDialer())
+        flow = StackTCPFlow.opened_by_us(self, connection, FlowInfo(TCP, local, remote), DirectOutbound())
         self._flows.add(flow)
         try:
             await flow.until_open()

@@ -20,7 +20,7 @@ from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.driver import Driver
-    from tunflow.outbound.dialers import Dialer
+    from tunflow.protocols.contract import Outbound
 
 WAITING = 256
 WAITING_BYTES = 1 << 20
@@ -39,7 +39,7 @@ Code = AppProxyFlowErrorCode
 class StackUDPFlow(UDPFlow):
     """See `UDPFlow`. `straight` is the way out of flows that are carried without a dialer."""
 
-    def __init__(self, driver: Driver, mapping: UDPMapping, info: FlowInfo, straight: Dialer) -> None:
+    def __init__(self, driver: Driver, mapping: UDPMapping, info: FlowInfo, straight: Outbound) -> None:
         self._driver = driver
         self._mapping = mapping
         self._info = info
@@ -133,7 +133,7 @@ class StackUDPFlow(UDPFlow):
         """Let the driver carry what waits and what comes."""
         if self.is_given_away or self._read_closed or self._write_closed or self._gone:
             raise AppProxyFlowError(Code.NOT_CONNECTED, "the flow is over, or given away already")
-        way = cast("Dialer", dialer) if dialer is not None else self._straight
+        way = cast("Outbound", dialer) if dialer is not None else self._straight
         self.give_away(lambda run: Carry(way, run.flow.target))
 
     def let_go(self) -> None:

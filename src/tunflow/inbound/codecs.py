@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound.relay import ServerCodec
-from tunflow.protocols.link import ShadowsocksServer
 from tunflow.protocols.shadowsocks.datagram import Datagrams
 from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter, TimedReplayFilter
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.protocols.shadowsocks.stream import ServerStream
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from tunflow.inbound.udp import endpoint_of
 from tunflow.inbound.way_out import Reached, reach
 from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import ERROR, Timer
-from tunflow.outbound.dialers import Dialer
 from tunflow.protocols.codec import Refusal, StreamCodec
+from tunflow.protocols.contract import Outbound
 from tunflow.protocols.http.answers import local_page
 from tunflow.protocols.http.forwarder import Forwarder
 from tunflow.protocols.http.sign_in import Known
@@ -46,7 +46,7 @@ class Forwarding(Contained):
         client: socket.socket,
         peer: str,
         first: bytes,
-        dialer: Dialer,
+        dialer: Outbound,
         known: Known | None,
         ended: Callable[[Forwarding], None],
     ) -> None:

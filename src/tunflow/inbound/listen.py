@@ -23,7 +23,7 @@ from tunflow.inbound.silence import SilentPeers
 from tunflow.inbound.udp import endpoint_of
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Outbound
 
 
 class ListenServer:
@@ -37,7 +37,7 @@ class ListenServer:
         reactor: Reactor,
         host: str,
         port: int,
-        dialer: Dialer,
+        dialer: Outbound,
         *,
         log: Callable[[str], None],
         credentials: tuple[str, str] | None = None,

@@ -19,9 +19,8 @@ from tunflow.inbound.pipe import Pipe
 from tunflow.inbound.relay import Relay, Surroundings
 from tunflow.inbound.udp import endpoint_of
 from tunflow.inbound.way_out import Reached, reach
-from tunflow.outbound.dialer import Blocked, NoDatagrams
-from tunflow.outbound.dialers import Dialer
 from tunflow.protocols.codec import Refusal, StreamCodec
+from tunflow.protocols.contract import Blocked, NoDatagrams, Outbound
 
 if TYPE_CHECKING:
     from tunflow.inbound.listen_udp import ListenDatagrams
@@ -34,7 +33,7 @@ FIRST_PAYLOAD_SECONDS = 0.01
 class Way:
     """What the relays of one port share: where flows go, and who carries datagrams."""
 
-    dialer: Dialer
+    dialer: Outbound
     credentials: tuple[str, str] | None
     datagrams: ListenDatagrams
 

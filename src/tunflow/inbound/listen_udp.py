@@ -12,18 +12,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import cast
 
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Endpoint, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.inbound.relay import Surroundings
 from tunflow.inbound.udp import UDPAssociation, datagrams_waiting, endpoint_of
 from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ
-from tunflow.loop.socket_address import SocketAddress
 from tunflow.loop.sockets import UNMARKED
-from tunflow.outbound.dialer import Association, DatagramRoute
-from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.chain import goes_direct
 from tunflow.outbound.held_association import HeldAssociation
 from tunflow.protocols.codec import DatagramCodec
+from tunflow.protocols.contract import Association, DatagramRoute, Outbound
 from tunflow.protocols.socks.client5 import Socks5Datagrams
 
 CLIENTS_AT_MOST = 512
@@ -36,7 +35,7 @@ Reply = Callable[[Endpoint, memoryview], None]
 class ListenDatagrams(Contained):
     """The UDP half of one port."""
 
-    def __init__(self, shared: Surroundings, listening: socket.socket, dialer: Dialer) -> None:
+    def __init__(self, shared: Surroundings, listening: socket.socket, dialer: Outbound) -> None:
         self._shared = shared
         self._socket = listening
         self._dialer = dialer
@@ -47,7 +46,7 @@ class ListenDatagrams(Contained):
 
     def admit(self, host: bytes) -> None:
         """A client at this address has an association. Raises Blocked when it can have none."""
-        self._dialer.datagram_route()
+        self._dialer.datagrams()
         self._admitted[host] = self._admitted.get(host, 0) + 1
 
     def release(self, host: bytes) -> None:
@@ -92,10 +91,10 @@ class ListenDatagrams(Contained):
         if not self._shared.budget.take(1):
             return None
         try:
-            if isinstance(self._dialer, DirectDialer):
+            if goes_direct(self._dialer):
                 way = UDPAssociation(self._shared, client, None, self._reply_direct)
             else:
-                way = ProxiedDatagrams(self._shared, self._dialer.datagram_route(), self._reply_to(client))
+                way = ProxiedDatagrams(self._shared, self._dialer.datagrams(), self._reply_to(client))
         except OSError:
             self._shared.budget.give(1)
             return None

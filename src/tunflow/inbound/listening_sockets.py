@@ -15,13 +15,12 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from tunflow.endpoint import Endpoint, endpoint
+from tunflow.endpoint import Address, Endpoint, SocketAddress, endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound.relay import DESCRIPTORS, Surroundings, keep_alive
 from tunflow.inbound.udp import endpoint_of
 from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ, Timer
-from tunflow.loop.socket_address import Address, SocketAddress
 
 ACCEPTS_PER_TURN = 64
 

@@ -27,13 +27,13 @@ from tunflow.inbound.silence import SilentPeers
 from tunflow.inbound.udp import UDPListener, endpoint_of
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.protocols import link
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 DESCRIPTORS = 1024
 """The usual soft limit of open files."""
 
 
-class ShadowsocksServer:
+class Server:
     """Listens as `spec` says from the moment it is made, and serves while `reactor` runs.
 
     An empty `spec.host` means all addresses of the machine, port 0 a free port (see `addresses`).
@@ -45,7 +45,7 @@ class ShadowsocksServer:
     def __init__(
         self,
         reactor: Reactor,
-        spec: link.ShadowsocksServer,
+        spec: ShadowsocksServer,
         *,
         log: Callable[[str], None],
         rng: Callable[[int], bytes] = os.urandom,

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from tunflow.device import Device
-from tunflow.endpoint import Buffer
+from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Contained
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.loop.socket_address import SocketAddress
-from tunflow.protocols.shadowvpn.config import ShadowVPNConfig
 from tunflow.protocols.shadowvpn.seal import Sealer, SecretBox
+from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig
 from tunflow.protocols.shadowvpn.users import User, Users
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce

@@ -15,13 +15,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tunflow.endpoint import Buffer, Endpoint, endpoint
+from tunflow.endpoint import Buffer, Endpoint, SocketAddress, endpoint
 from tunflow.errors import BadPacket
 from tunflow.inbound.relay import Surroundings
 from tunflow.inbound.resolver import Addresses
 from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ, Timer
-from tunflow.loop.socket_address import SocketAddress, address_of
+from tunflow.loop.socket_address import address_of
 
 if TYPE_CHECKING:
     from tunflow.inbound.codecs import ServerDatagramCodec

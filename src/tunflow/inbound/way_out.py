@@ -12,10 +12,10 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.inbound.connect import Connecting, why
 from tunflow.inbound.relay import Cancellable, Surroundings
 from tunflow.loop.sockets import UNMARKED
+from tunflow.outbound.chain import goes_direct
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialer import Blocked, StreamRoute
-from tunflow.outbound.dialers import Dialer, DirectDialer
 from tunflow.protocols.codec import ProxyRefused, Refusal, StreamCodec
+from tunflow.protocols.contract import Blocked, CodecRoute, Outbound
 
 ANSWER_SECONDS = 60.0
 """For the servers to say whether the target is reached."""
@@ -51,12 +51,12 @@ class Outcome(Protocol):
         """It is not."""
 
 
-def reach(shared: Surroundings, dialer: Dialer, target: Endpoint, outcome: Outcome) -> Cancellable | None:
+def reach(shared: Surroundings, dialer: Outbound, target: Endpoint, outcome: Outcome) -> Cancellable | None:
     """Begin to reach `target`; None when the outcome was told at once."""
-    if isinstance(dialer, DirectDialer):
+    if goes_direct(dialer):
         return Connecting(shared.reactor, shared.resolver, target, _told_directly(shared, target, outcome))
     try:
-        route = dialer.route(target)
+        route = dialer.stream(target)
     except Blocked as blocked:
         outcome.not_reached(Refusal.PROHIBITED, str(blocked))
         return None
@@ -90,7 +90,7 @@ class _Dialing:
     def __init__(
         self,
         shared: Surroundings,
-        route: StreamRoute,
+        route: CodecRoute,
         reached: Callable[[Reached], None],
         lost: Callable[[Refusal, str], None],
     ) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tunflow.endpoint import Buffer
-from tunflow.loop.socket_address import SocketAddress
+from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.stack.udp import MAX_BATCH
 
 LARGEST = 65536

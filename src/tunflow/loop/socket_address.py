@@ -1,21 +1,11 @@
-"""Socket addresses: what `connect`, `sendto` and `recvfrom` take and give."""
+"""Socket addresses of endpoints."""
 
 from __future__ import annotations
 
 import socket
 from functools import lru_cache
-from typing import NamedTuple
 
-from tunflow.endpoint import Endpoint
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-
-
-class Address(NamedTuple):
-    """What `socket.connect` takes, with the family that its socket must have."""
-
-    family: socket.AddressFamily
-    sockaddr: SocketAddress
+from tunflow.endpoint import Address, Endpoint
 
 
 @lru_cache(1024)

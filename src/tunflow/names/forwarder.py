@@ -34,7 +34,7 @@ from tunflow.errors import BadPacket
 from tunflow.loop.reactor import Reactor, Timer
 from tunflow.loop.sockets import SocketOptions
 from tunflow.names.stream import DNSStream
-from tunflow.outbound.dialer import Blocked, StreamDialer
+from tunflow.protocols.contract import Blocked, Outbound
 
 QUERY_TIMEOUT = 5.0
 """Seconds from a query to giving it up: the first time-out of glibc (RES_TIMEOUT) and of musl."""
@@ -72,7 +72,7 @@ class DNSForwarder:
     def __init__(
         self,
         reactor: Reactor,
-        dialer: StreamDialer,
+        dialer: Outbound,
         resolver: Endpoint,
         draw: Callable[[int], int],
         failed: Callable[[str], None],
@@ -131,7 +131,7 @@ class DNSForwarder:
     def _connect(self) -> None:
         """Open a stream for all that is in flight, which leaves with its first bytes."""
         try:
-            route = self._dialer.route(self._resolver)
+            route = self._dialer.stream(self._resolver)
         except Blocked:
             self._fail_all(REFUSED)
             return

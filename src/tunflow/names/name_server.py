@@ -43,12 +43,13 @@ from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.group import ResolverGroup
 from tunflow.names.queries import DatagramQueries, StreamQueries
 from tunflow.names.upstreams import make_upstream
-from tunflow.outbound.dialers import Dialer, DirectDialer
+from tunflow.outbound.chain import goes_direct
+from tunflow.protocols.contract import Outbound
 
 LINGER = 10.0
 """Seconds that replaced resolvers keep their sockets."""
 
-DialerFor = Callable[[str], Dialer]
+DialerFor = Callable[[str], Outbound]
 """The dialer, at this moment, for a server's or group's name, `direct` or `tunnel`. Raises LocalError."""
 
 
@@ -171,7 +172,7 @@ class NameServer:
             hostname is not None and is_encrypted_dns(hostname, target.port)
         )
 
-    def outside(self, target: Endpoint, dialer: Dialer, then: Callable[[Endpoint | None], None]) -> Endpoint | None:
+    def outside(self, target: Endpoint, dialer: Outbound, then: Callable[[Endpoint | None], None]) -> Endpoint | None:
         """Where a flow to `target` really goes: the name behind a fake address, or its real address if `dialer` takes
         no names.
 
@@ -189,7 +190,7 @@ class NameServer:
             is_ipv6 = len(host) == 16
         else:
             name, is_ipv6 = host, False
-        if not isinstance(dialer, DirectDialer):
+        if not goes_direct(dialer):
             return Endpoint(name, target.port)
         self.resolve(name, lambda found: then(Endpoint(found[0], target.port) if found else None), is_ipv6)
         return None

@@ -13,7 +13,7 @@ from tunflow.endpoint import Buffer
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialer import StreamRoute
+from tunflow.protocols.contract import CodecRoute
 
 if TYPE_CHECKING:
     from tunflow.protocols.transport.tls import TLSClient
@@ -27,7 +27,7 @@ class DNSStream:
     def __init__(
         self,
         reactor: Reactor,
-        route: StreamRoute,
+        route: CodecRoute,
         received: Callable[[bytes], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,

@@ -15,7 +15,7 @@ from tunflow.dns.messages import is_answer, with_identifier
 from tunflow.loop.reactor import Reactor, Timer
 from tunflow.names.ask import PATIENCE, Ask, Cancel, Ended, Heard
 from tunflow.names.stream import DNSStream
-from tunflow.outbound.dialer import Blocked, StreamRoute
+from tunflow.protocols.contract import Blocked, CodecRoute
 
 IDLE_CLOSE = 10.0
 """Seconds. RFC 7766 §6.2.3: a client should close what it no longer needs; servers wait for some seconds only."""
@@ -40,7 +40,7 @@ class Session(Protocol):
         """Give the descriptor back."""
 
 
-OpenSession = Callable[[StreamRoute, Received, Lost], Session]
+OpenSession = Callable[[CodecRoute, Received, Lost], Session]
 
 
 class MessageSession:
@@ -74,7 +74,7 @@ class StreamResolver:
         self,
         reactor: Reactor,
         label: str,
-        route: Callable[[], StreamRoute],
+        route: Callable[[], CodecRoute],
         open_session: OpenSession,
         draw: Callable[[int], int],
     ) -> None:

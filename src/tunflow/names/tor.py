@@ -19,9 +19,8 @@ from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.names.ask import Ask, Cancel, Ended, Heard
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialers import Dialer, ProxyDialer
 from tunflow.protocols.codec import Refusal
-from tunflow.protocols.socks.client5 import Socks5Client
+from tunflow.protocols.contract import NameQuestion, Outbound
 
 TTL = 60
 """Seconds. Tor tells none; its own DNSPort says 60 where it has no better."""
@@ -38,7 +37,7 @@ class TorResolver:
 
     label = "Tor"
 
-    def __init__(self, reactor: Reactor, dialer: Callable[[], Dialer], sockets: SocketOptions) -> None:
+    def __init__(self, reactor: Reactor, dialer: Callable[[], Outbound], sockets: SocketOptions) -> None:
         self._reactor = reactor
         self._dialer = dialer
         self._sockets = sockets
@@ -64,11 +63,9 @@ class TorResolver:
         for asking in list(self._asking):
             asking.close()
 
-    def open(self, question: Socks5Client, asking: _Asking) -> StreamClient:
+    def open(self, question: NameQuestion, asking: _Asking) -> StreamClient:
         """A connection that asks `question`."""
-        dialer = self._dialer()
-        assert isinstance(dialer, ProxyDialer)
-        route = dialer.resolution(question)
+        route = question.route
         return StreamClient(self._reactor, route, lambda _: None, asking.lost, self._sockets, opened=asking.answered)
 
     def over(self, asking: _Asking) -> None:
@@ -80,9 +77,9 @@ class TorResolver:
         """The loop."""
         return self._reactor
 
-    def _question(self, query: Query) -> Socks5Client | None:
+    def _question(self, query: Query) -> NameQuestion | None:
         """What Tor is asked for a query; None for what it cannot be asked."""
-        tor = self._dialer().tor
+        tor = self._dialer().resolver
         if tor is None:
             return None
         try:
@@ -103,7 +100,7 @@ class TorResolver:
 class _Asking:
     """One query on its way."""
 
-    def __init__(self, resolver: TorResolver, ask: Ask, question: Socks5Client) -> None:
+    def __init__(self, resolver: TorResolver, ask: Ask, question: NameQuestion) -> None:
         self._resolver = resolver
         self._ask = ask
         self._question = question
@@ -114,7 +111,7 @@ class _Asking:
         """Tor has told."""
         now = self._resolver.reactor.now
         self.close()
-        self._ask.heard(_reply(self._ask.query, self._question.bound), now)
+        self._ask.heard(_reply(self._ask.query, self._question.answer()), now)
 
     def lost(self, why: str, _established: bool) -> None:
         """Tor said no, or nothing."""

@@ -20,14 +20,14 @@ from collections.abc import Callable
 
 from tunflow.dns.messages import HEADER, is_answer, with_identifier
 from tunflow.dns.mutation import is_mutated, mutated, restored_untrusted
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Address, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.loop.socket_address import Address, address_of
+from tunflow.loop.socket_address import address_of
 from tunflow.loop.sockets import SocketOptions
 from tunflow.names.ask import PATIENCE, Ask, Cancel, Ended, Heard, Upstreams
-from tunflow.outbound.dialer import Blocked, DatagramRoute, NoDatagrams
 from tunflow.protocols.codec import DatagramCodec
+from tunflow.protocols.contract import Blocked, DatagramRoute, NoDatagrams
 
 AGAIN = 1.2
 """Seconds. RFC 1035 §4.2.1 advises 2 to 5; resolvers have become faster, and the client waits for 5 in all."""

@@ -13,8 +13,7 @@ from tunflow.names.stream import DNSStream
 from tunflow.names.stream_resolver import Lost, MessageSession, OpenSession, Received, Session, StreamResolver
 from tunflow.names.udp import UDPResolver
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialer import Association, DatagramRoute, NoDatagrams, StreamRoute
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Association, CodecRoute, DatagramRoute, NoDatagrams, Outbound
 
 Bootstrap = Callable[[str, Callable[[bytes | None], None]], None]
 """Finds the packed address of a resolver by its name."""
@@ -23,7 +22,7 @@ Bootstrap = Callable[[str, Callable[[bytes | None], None]], None]
 def make_upstream(
     reactor: Reactor,
     upstream: Upstream,
-    dialer: Callable[[], Dialer],
+    dialer: Callable[[], Outbound],
     sockets: SocketOptions,
     draw: Callable[[int], int],
     bootstrap: Bootstrap | None = None,
@@ -48,7 +47,7 @@ def _make(
     reactor: Reactor,
     upstream: Upstream,
     target: Endpoint,
-    dialer: Callable[[], Dialer],
+    dialer: Callable[[], Outbound],
     sockets: SocketOptions,
     draw: Callable[[int], int],
     mutation: bool,
@@ -59,10 +58,10 @@ def _make(
         return TorResolver(reactor, dialer, sockets)
 
     def stream(open_session: OpenSession) -> StreamResolver:
-        return StreamResolver(reactor, upstream.label, lambda: dialer().route(target), open_session, draw)
+        return StreamResolver(reactor, upstream.label, lambda: dialer().stream(target), open_session, draw)
 
     def datagrams() -> DatagramRoute:
-        route = dialer().datagram_route()
+        route = dialer().datagrams()
         if isinstance(route, Association):
             # Such a way hangs on a stream of its own: then the resolver is asked over one at once.
             raise NoDatagrams(f"{route.label}: UDP needs an association")
@@ -77,7 +76,7 @@ def _make(
 
 
 def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
-    def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
+    def open_session(route: CodecRoute, received: Received, lost: Lost) -> Session:
         tls = None
         if upstream.transport == "tls":
             from tunflow.outbound.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
@@ -90,7 +89,7 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
 
 
 def _https(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
-    def open_session(route: StreamRoute, received: Received, lost: Lost) -> Session:
+    def open_session(route: CodecRoute, received: Received, lost: Lost) -> Session:
         from tunflow.names.http import HTTPSession  # noqa: PLC0415 (h2, which few need)
         from tunflow.outbound.tls_context import client_context  # noqa: PLC0415
         from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415

@@ -1,166 +1,61 @@
-"""The dialers: straight to the target, through proxies of any kinds, or nowhere.
-
-A chain of servers is one dialer: the socket goes to the first, the codecs nest, and each server is asked for the next
-one by name. So a flow through three servers still costs one descriptor.
-"""
+"""Servers in order made into one way out: each is laid on the hop before it."""
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket, LocalError
-from tunflow.flow import FlowInfo
-from tunflow.loop.socket_address import Address, address_of
-from tunflow.outbound.dialer import Association, Blocked, DatagramDialer, DatagramRoute, StreamDialer, StreamRoute
-from tunflow.outbound.hops import ProxyServer, TorHop, make_hop
-from tunflow.protocols.chain import ChainedDatagrams, ChainedStream
-from tunflow.protocols.codec import DatagramCodec, StreamCodec
-from tunflow.protocols.link import BlockServer, DirectServer, Server
-from tunflow.protocols.socks.client5 import Socks5Client
+from tunflow.endpoint import Address
+from tunflow.errors import LocalError
+from tunflow.loop.socket_address import address_of
+from tunflow.outbound.direct import DirectOutbound, FirstHop
+from tunflow.protocols.contract import Carries, Outbound, OutboundContext, Settings
+from tunflow.protocols.registry import parse_server
 
+if TYPE_CHECKING:
+    import ssl
 
-class DirectDialer(StreamDialer, DatagramDialer):
-    """Straight to the target, which must be an address."""
-
-    label = DirectServer.label
-    is_proxy = False
-    wants_flow = False
-    tor = None
-    addresses = ()
-
-    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:  # noqa: ARG002
-        """The target itself."""
-        return StreamRoute((address_of(target),), None, self.label)
-
-    def datagram_route(self) -> DatagramRoute:
-        """Each target itself."""
-        return DatagramRoute((), None, self.label)
-
-
-class BlockDialer(StreamDialer, DatagramDialer):
-    """Nowhere."""
-
-    label = BlockServer.label
-    is_proxy = False
-    wants_flow = False
-    tor = None
-    addresses = ()
-
-    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:  # noqa: ARG002
-        """Raises Blocked."""
-        raise Blocked(f"{target} is blocked by block://")
-
-    def datagram_route(self) -> DatagramRoute:
-        """Raises Blocked."""
-        raise Blocked("blocked by block://")
-
-
-class ProxyDialer(StreamDialer, DatagramDialer):
-    """Through one server, or several in the order given; `addresses` are the first one's."""
-
-    is_proxy = True
-
-    def __init__(self, servers: Sequence[ProxyServer], addresses: tuple[Address, ...]) -> None:
-        self.label = " -> ".join(server.label for server in servers)
-        self.addresses = addresses
-        self._hops = [make_hop(server) for server in servers]
-        tor = self._hops[-1]
-        self.tor = tor if isinstance(tor, TorHop) else None
-        """The last server if it is Tor, which looks names up by itself."""
-        self.wants_flow = any(isinstance(hop, TorHop) and hop.wants_flow for hop in self._hops)
-
-    def route(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:
-        """The first server's addresses, and a codec that asks the last one for `target`."""
-        hops = self._hops
-        if len(hops) == 1:
-            return StreamRoute(self.addresses, hops[0].stream(target, flow), self.label)
-        return self.through(len(hops) - 1, hops[-1].stream(target, flow), flow)
-
-    def through(self, hop: int, last: StreamCodec, flow: FlowInfo | None = None) -> StreamRoute:
-        """A stream to the server of number `hop`, on which `last` speaks."""
-        codec: StreamCodec | None = None
-        for index in range(hop):
-            inner = self._hops[index].stream(self._hops[index + 1].endpoint, flow)
-            codec = inner if codec is None else ChainedStream(codec, inner)
-        return StreamRoute(self.addresses, last if codec is None else ChainedStream(codec, last), self.label)
-
-    def resolution(self, question: Socks5Client) -> StreamRoute:
-        """A stream to Tor that asks `question` (`TorHop.resolve`)."""
-        return self.through(len(self._hops) - 1, question)
-
-    def datagram_route(self) -> DatagramRoute | Association:
-        """The first server's addresses and a codec for datagrams to any target, once those that must be asked for that
-        have agreed. Raises NoDatagrams."""
-        associations = [hop.associate() for hop in self._hops]
-        controls = tuple(self.through(index, asks) for index, asks in enumerate(associations) if asks is not None)
-        if not controls:
-            return DatagramRoute(self.addresses, self._datagram_codec([hop.endpoint for hop in self._hops]), self.label)
-
-        def settle(reached: Address) -> DatagramRoute:
-            first = _endpoint_of(reached)
-            places = [
-                hop.endpoint if asks is None else _relay(asks, hop.endpoint if index else first)
-                for index, (hop, asks) in enumerate(zip(self._hops, associations, strict=True))
-            ]
-            address = address_of(places[0]) if associations[0] is not None else reached
-            return DatagramRoute((address,), self._datagram_codec(places), self.label)
-
-        return Association(controls, settle, self.label)
-
-    def _datagram_codec(self, places: Sequence[Endpoint]) -> DatagramCodec:
-        """A codec through all servers, whose datagrams go to `places`."""
-        codec = self._hops[0].datagrams()
-        for hop, place in zip(self._hops[1:], places[1:], strict=True):
-            codec = ChainedDatagrams(codec, hop.datagrams(), place)
-        return codec
-
-
-def _relay(asked: Socks5Client, server: Endpoint) -> Endpoint:
-    """Where a SOCKS5 server wants datagrams. Raises BadPacket.
-
-    An address of zeros, as servers behind a translator give it, means the server's own.
-    """
-    bound = asked.bound
-    if bound is None or not bound.port:
-        raise BadPacket("the SOCKS5 server names no place for datagrams")
-    host = server.host if isinstance(bound.host, bytes) and not any(bound.host) else bound.host
-    if isinstance(host, str) and not isinstance(server.host, str):
-        raise BadPacket(f"the SOCKS5 server wants datagrams at a name, {host}")
-    return Endpoint(host, bound.port)
-
-
-def _endpoint_of(address: Address) -> Endpoint:
-    return Endpoint(socket.inet_pton(address.family, address.sockaddr[0].partition("%")[0]), address.sockaddr[1])
-
-
-Dialer = DirectDialer | BlockDialer | ProxyDialer
-
-
-Resolve = Callable[[str, int], tuple[Address, ...]]
+Find = Callable[[str, int], tuple[Address, ...]]
 """Finds the addresses of a server. Raises LocalError."""
 
 
-def make_dialer(servers: Sequence[Server], find: Resolve | None = None) -> Dialer:
-    """The dialer for `--server` links in order, first hop first. Raises LocalError.
+def make_outbound(servers: Sequence[Settings], find: Find | None = None) -> Outbound:
+    """The way out through `--server` links in order, first hop first. Raises LocalError.
 
     The first hop's name is resolved here, outside the tunnel, once: a resolver that fails later does no harm. By
     default the system's is asked; `find` is asked instead.
     """
     if not servers:
         raise LocalError("no server given: use --server URL or the environment variable TUNFLOW_SERVER")
-    # direct:// in front of other servers changes nothing; anywhere else it cannot be reached.
-    hops = [server for server in servers if not isinstance(server, DirectServer)]
-    if not hops:
-        return DirectDialer()
-    if isinstance(servers[-1], DirectServer):
-        raise LocalError("direct:// can only be the first server of a chain")
-    if any(isinstance(server, BlockServer) for server in hops):
-        return BlockDialer()
-    chain = [server for server in hops if not isinstance(server, DirectServer | BlockServer)]
-    first = chain[0]
-    return ProxyDialer(chain, (find or resolve)(first.host, first.port))
+    ground: Outbound = DirectOutbound()
+    below = ground
+    for server in servers:
+        if server.first_hop is not None and below is ground:
+            below = FirstHop((find or resolve)(*server.first_hop))
+        made = server.outbound(OutboundContext(os.urandom, time.time, _tls, address_of, below))
+        if made is below and below is not ground:  # what goes straight out cannot be reached through a server
+            raise LocalError(f"{server.label} can only be the first server of a chain")
+        below = made
+    return below
+
+
+def outbound_of(links: Sequence[str], find: Find | None = None) -> Outbound:
+    """The way out through the servers of links, as `make_outbound`. Raises LocalError."""
+    return make_outbound([parse_server(link) for link in links], find)
+
+
+def goes_direct(outbound: Outbound) -> bool:
+    """Return True if flows leave for their targets themselves, which must then be addresses."""
+    return Carries.NAMES not in outbound.carries
+
+
+def _tls() -> ssl.SSLContext:
+    from tunflow.outbound.tls_context import client_context  # noqa: PLC0415  (ssl is not for who does not use it)
+
+    return client_context()
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:

@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tunflow.endpoint import Buffer
+from tunflow.endpoint import Address, Buffer
 from tunflow.errors import BadPacket
 from tunflow.loop.reactor import READ, WRITE, Reactor, Timer
-from tunflow.loop.socket_address import Address
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.dialer import StreamRoute
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused, Refusal, StreamCodec
+from tunflow.protocols.contract import CodecRoute
 
 if TYPE_CHECKING:
     from tunflow.protocols.transport.tls import TLSClient
@@ -43,7 +42,7 @@ class StreamClient:
     def __init__(
         self,
         reactor: Reactor,
-        route: StreamRoute,
+        route: CodecRoute,
         received: Callable[[Buffer], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,

@@ -11,9 +11,9 @@ from contextlib import suppress
 from tunflow.endpoint import Buffer, endpoint
 from tunflow.loop.reactor import Reactor, Timer
 from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.chain import goes_direct
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialer import Blocked
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Blocked, Outbound
 from tunflow.rules.groups import Health
 from tunflow.urls import parse_url
 
@@ -34,7 +34,7 @@ class HealthChecks:
         self,
         reactor: Reactor,
         health: Health,
-        dialer_of: Callable[[str], Dialer | None],
+        dialer_of: Callable[[str], Outbound | None],
         url_of: Callable[[str], str | None],
         sockets: SocketOptions,
     ) -> None:
@@ -80,7 +80,7 @@ class HealthChecks:
         parts = parse_url(self._url_of(server) or URL)
         host, is_tls = parts.host, parts.scheme == "https"
         target = endpoint(host, parts.port or (443 if is_tls else 80))
-        if dialer is None or (not dialer.is_proxy and isinstance(target.host, str)):
+        if dialer is None or (goes_direct(dialer) and isinstance(target.host, str)):
             return None
         tls = None
         if is_tls:
@@ -90,7 +90,7 @@ class HealthChecks:
             tls = TLSClient(client_context(), host)
         request = f"GET {parts.target} HTTP/1.1\r\nHost: {parts.where}\r\nConnection: close\r\n\r\n"
         with suppress(Blocked, OSError):
-            client = StreamClient(self._reactor, dialer.route(target), received, lost, self._sockets, tls)
+            client = StreamClient(self._reactor, dialer.stream(target), received, lost, self._sockets, tls)
             client.send([request.encode()])
             return client
         return None

@@ -8,7 +8,7 @@ from tunflow.errors import BadPacket
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
-from tunflow.outbound.dialer import Association, DatagramRoute
+from tunflow.protocols.contract import Association, DatagramRoute
 
 
 class HeldAssociation:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.errors import LocalError
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.urls import parse_url
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlunsplit
 
 from tunflow.errors import LocalError
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.urls import NotAURL, parse_url
 
 HIDDEN = "(hidden)"

@@ -7,12 +7,25 @@ error is a LocalError of one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import IPv6Address
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tunflow.errors import LocalError
+
+YES_NO = ("yes", "no")
+
+
+class Link(NamedTuple):
+    """A link cut at its `://`: the scheme in lower case, and what stands behind.
+
+    `listening` says that it is the server's own side, whose host may be empty (every local address).
+    """
+
+    scheme: str
+    rest: str
+    listening: bool = False
 
 
 class Parts(NamedTuple):
@@ -87,10 +100,28 @@ def parse_options(scheme: str, query: str, accepted: dict[str, Collection[str]])
     return options
 
 
+def refuse_rest(link: Link) -> None:
+    """Raises LocalError for anything behind the `://` of a link that takes nothing."""
+    if link.rest not in {"", "/"}:
+        raise LocalError(f"{link.scheme}:// takes nothing after it")
+
+
 def format_where(host: str, port: int) -> str:
     """`HOST:PORT` as a link has it."""
     host = host.replace("%", "%25")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def format_user(user: str | None, password: str | None) -> str:
+    """`USER:PASSWORD@`, percent-encoded, or nothing."""
+    if user is None:
+        return ""
+    return f"{quote(user, safe='')}{':' + quote(password, safe='') if password is not None else ''}@"
+
+
+def format_options(options: Mapping[str, str]) -> str:
+    """`?KEY=VALUE&…`, percent-encoded, or nothing."""
+    return f"?{urlencode(options)}" if options else ""
 
 
 def format_tag(tag: str | None) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.protocols.shadowvpn.boxes import make_box
-from tunflow.protocols.shadowvpn.config import ShadowVPNConfig, config_of, parse_link
 from tunflow.protocols.shadowvpn.seal import Sealer, master_key
+from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig, config_of, parse_link
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings

@@ -24,7 +24,7 @@ from tunflow.hosting.session import ProviderSession, Surroundings
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers import (
     IPv4Settings,
     IPv6Settings,
@@ -69,7 +69,7 @@ class ProviderRig:
         self.driver: Driver | None = None
         """What serves a proxy's flows; None for a packet tunnel."""
         if self.session.policy is not None:
-            self.driver = Driver(reactor, self.device, DirectDialer(), log, policy=self.session.policy)
+            self.driver = Driver(reactor, self.device, DirectOutbound(), log, policy=self.session.policy)
             self.session.attach_driver(self.driver)
 
     async def start(self, options: Mapping[str, Any] | None = None) -> None:

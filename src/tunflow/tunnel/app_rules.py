@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.apps import AppSection
-from tunflow.protocols.link import TorServer, parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.providers.app_rule import AppRule
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.syntax import Line, Rule
@@ -69,17 +69,9 @@ def asks_for_processes(profile: Profile) -> bool:
     in_rules = any(kind in rule.upper() for rule in profile.rules for kind in kinds)
     in_sets = any(section.behavior == "classical" for section in profile.rule_sets.values())
     links = [*profile.server, *(link for each in profile.servers.values() for link in (each.url, *each.chain) if link)]
-    by_program = any(_is_isolated_by_program(link) for link in links)
+    by_program = any(parse_server(link).wants_programs for link in links)
     by_filter = profile.filter is not None and profile.filter.asks_for_processes
     return profile.provider is not None or bool(profile.apps) or in_rules or in_sets or by_program or by_filter
-
-
-def _is_isolated_by_program(link: str) -> bool:
-    """Whether a server's link asks for circuits of each program's own."""
-    if not link.strip().lower().startswith(f"{TorServer.scheme}://"):
-        return False
-    server = parse_server(link)
-    return isinstance(server, TorServer) and server.isolate == "program"
 
 
 def app_rule(section: AppSection) -> AppRule:

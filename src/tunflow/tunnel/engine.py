@@ -24,11 +24,11 @@ from tunflow.addresses import ip_address
 from tunflow.dataplane import network_change as moving
 from tunflow.dataplane.driver import Driver
 from tunflow.dataplane.rule_policy import RulePolicy
+from tunflow.endpoint import Address
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import AppScope, HostSettings
 from tunflow.host.network.uplinks import Uplinks
 from tunflow.loop.path import Path
-from tunflow.loop.socket_address import Address
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.app_groups import APPS, BYPASS, AppGroups

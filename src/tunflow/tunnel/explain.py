@@ -11,7 +11,7 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.profiles.profile import Profile
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.domains import normalise
 from tunflow.rules.groups import Health

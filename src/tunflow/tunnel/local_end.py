@@ -19,7 +19,7 @@ from tunflow.host.network.settings import HostSettings
 from tunflow.host.network.uplinks import PathFinder
 from tunflow.host.tun import TunDevice
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Outbound
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.plan import Plan
@@ -47,7 +47,7 @@ class Equipment:
     host: Host
     outer_nameservers: Callable[[], Sequence[str]]
     """Finds the name servers that the network outside the tunnel has."""
-    make_driver: Callable[[TunDevice, Dialer, Plan, SocketOptions], Driver]
+    make_driver: Callable[[TunDevice, Outbound, Plan, SocketOptions], Driver]
     serve_names: Callable[[Driver, Plan], None]
     """Has names answered as a plan says, also in place of what answered them. Raises LocalError."""
     say: Callable[[str], None]
@@ -80,7 +80,7 @@ class LocalEnd:
         self.state = state
         self._equipment.changed(state)
 
-    def make_driver(self, plan: Plan, dialer: Dialer) -> Driver:
+    def make_driver(self, plan: Plan, dialer: Outbound) -> Driver:
         """The driver on the device, which the host's settings have made."""
         assert self.host.device is not None
         self.driver = self._equipment.make_driver(self.host.device, dialer, plan, self.sockets)

@@ -16,7 +16,9 @@ from tunflow.errors import LocalError
 from tunflow.host.network.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.host.program.private_network import PrivateNetwork
 from tunflow.profiles.profile import Profile
-from tunflow.protocols.link import BlockServer, DirectServer, Server, parse_server
+from tunflow.protocols.contract import Settings
+from tunflow.protocols.direct.settings import DirectServer
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.cidr import IPNetwork
 from tunflow.rules.table import RuleTable
 from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY
@@ -43,7 +45,7 @@ class Plan:
     """What the engine runs."""
 
     profile: Profile
-    chains: dict[str, tuple[Server, ...]]
+    chains: dict[str, tuple[Settings, ...]]
     """Every server or chain of servers by name."""
     names: Names
     host: HostSettings
@@ -158,13 +160,9 @@ def _key(profile: Profile, name: str) -> tuple[str, ...]:
     return ("servers", name) if name in profile.servers else ("server",)
 
 
-def _first_hop(chain: tuple[Server, ...]) -> Hop | None:
-    for server in chain:
-        if isinstance(server, BlockServer):
-            return None
-        if not isinstance(server, DirectServer):
-            return server.host, server.port
-    return None
+def _first_hop(chain: tuple[Settings, ...]) -> Hop | None:
+    """What the chain's socket connects to; None when it goes to each target itself, or nowhere."""
+    return next((server.first_hop for server in chain if not isinstance(server, DirectServer)), None)
 
 
 def _host_settings(profile: Profile, network: PrivateNetwork, names: Names) -> HostSettings:

@@ -7,8 +7,8 @@ import os
 import socket
 from collections.abc import Sequence
 
+from tunflow.endpoint import Address
 from tunflow.errors import RemoteError
-from tunflow.loop.socket_address import Address
 from tunflow.loop.sockets import SocketOptions
 
 PATIENCE = 5.0

@@ -25,7 +25,7 @@ from tunflow.hosting.session import ProviderSession, Surroundings
 from tunflow.hosting.watchdog import Watchdog
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.sections.provider import make_provider
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
@@ -149,8 +149,8 @@ class ProviderEngine(Tunnel):
         """A proxy: the stack on the host's device, and the provider asked about flows."""
         plan = replace(self.plan, inside=frozenset(), names=None) if answers_names else self.plan
         self._set_host(plan.host)
-        driver = self._end.make_driver(plan, DirectDialer())
-        driver.use(DirectDialer(), plan.resolver, session.policy)
+        driver = self._end.make_driver(plan, DirectOutbound())
+        driver.use(DirectOutbound(), plan.resolver, session.policy)
         session.attach_driver(driver)
         self._equipment.serve_names(driver, plan)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from tunflow.dataplane.decision import Refuse
 from tunflow.dataplane.rule_policy import Routing
 from tunflow.errors import LocalError
-from tunflow.outbound.dialers import Dialer, DirectDialer, make_dialer
+from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.contract import Outbound
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.conditions import RuleSet
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.rule_set import parse_rule_set
@@ -27,13 +29,13 @@ from tunflow.tunnel import rule_data
 from tunflow.tunnel.app_rules import app_rules
 from tunflow.tunnel.rule_data import Countries
 
-MakeDialer = Callable[[tuple[str, ...]], Dialer]
+MakeDialer = Callable[[tuple[str, ...]], Outbound]
 """Links of a chain, first hop first, to its dialer. Raises LocalError."""
 
 
-def dial(links: tuple[str, ...]) -> Dialer:
+def dial(links: tuple[str, ...]) -> Outbound:
     """The dialer for links; names of first hops are resolved, which may take seconds. Raises LocalError."""
-    return make_dialer([parse_server(link) for link in links])
+    return make_outbound([parse_server(link) for link in links])
 
 
 def make_routing(profile: Profile, health: Health, make: MakeDialer = dial, table: RuleTable | None = None) -> Routing:
@@ -45,12 +47,12 @@ def make_routing(profile: Profile, health: Health, make: MakeDialer = dial, tabl
     chains = server_chains(profile)
     groups = make_groups(profile, chains, health)
     table = make_table(profile, {*chains, *groups.all, *BUILT_IN}) if table is None else table
-    ways: dict[str, Dialer | Refuse] = {**dialers(chains, make)}
-    ways |= {DIRECT: DirectDialer(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
+    ways: dict[str, Outbound | Refuse] = {**dialers(chains, make)}
+    ways |= {DIRECT: DirectOutbound(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))
 
 
-def default_dialer(routing: Routing) -> Dialer:
+def default_dialer(routing: Routing) -> Outbound:
     """Where flows go that no special rule is about."""
     last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
     target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
@@ -119,9 +121,9 @@ def default_verdict(profile: Profile, has_proxy: bool) -> Verdict:
     return Verdict(PROXY, profile.file or profile.name, profile.line("server") or 0, "server")
 
 
-def dialers(chains: dict[str, tuple[str, ...]], make: MakeDialer) -> dict[str, Dialer]:
+def dialers(chains: dict[str, tuple[str, ...]], make: MakeDialer) -> dict[str, Outbound]:
     """A dialer for each server; names are resolved side by side. Raises LocalError when none can be."""
-    made: dict[str, Dialer] = {}
+    made: dict[str, Outbound] = {}
     failures: list[LocalError] = []
     if not chains:
         return made

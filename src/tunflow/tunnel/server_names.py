@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tunflow.addresses import ip_address
+from tunflow.endpoint import Address
 from tunflow.errors import RemoteError
-from tunflow.loop.socket_address import Address
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.dialers import resolve
+from tunflow.outbound.chain import resolve
 
 PATIENCE = 1.0
 """Seconds for one name server to answer; then the next is asked."""

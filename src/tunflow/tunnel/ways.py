@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from tunflow.dataplane.rule_policy import RulePolicy
+from tunflow.endpoint import Address
 from tunflow.errors import LocalError, RemoteError
-from tunflow.loop.socket_address import Address
-from tunflow.outbound.dialers import Dialer, make_dialer
-from tunflow.protocols.link import parse_server
+from tunflow.outbound.chain import make_outbound
+from tunflow.protocols.contract import Outbound
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.groups import Health
 from tunflow.tunnel.plan import Hop, Plan
 from tunflow.tunnel.routing import default_dialer, make_routing
@@ -24,7 +25,7 @@ Found = dict[Hop, tuple[Address, ...]]
 class Ways(NamedTuple):
     """What a driver is given."""
 
-    dialer: Dialer
+    dialer: Outbound
     """For what no policy is asked about: names, pings, and everything where there is no policy."""
     policy: RulePolicy | None
 
@@ -60,8 +61,8 @@ def make_ways(plan: Plan, found: Found) -> Ways:
         except KeyError:
             raise LocalError(f"the server's name {host!r} cannot be resolved") from None
 
-    def make(links: Sequence[str]) -> Dialer:
-        return make_dialer([parse_server(link) for link in links], find)
+    def make(links: Sequence[str]) -> Outbound:
+        return make_outbound([parse_server(link) for link in links], find)
 
     if not plan.has_rules:
         return Ways(make(plan.profile.server), None)

@@ -15,7 +15,7 @@ from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.outbound.dialers import DirectDialer
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
@@ -463,7 +463,7 @@ class ToHere:
         self.here = here
 
     def datagrams(self, flow, run):
-        return Carry(DirectDialer(), self.here)
+        return Carry(DirectOutbound(), self.here)
 
 
 @pytest.fixture
@@ -517,7 +517,7 @@ def test_a_flow_that_is_judged_and_waits_for_the_policy_loses_nothing(udp_bench)
     here, bench.driver.policy = bench.driver.policy.here, Later()
     bench.send_datagram(b"one")
     bench.send_datagram(b"two")
-    bench.driver.datagrams.decide(bench.driver.policy.run.flow, Carry(DirectDialer(), here))
+    bench.driver.datagrams.decide(bench.driver.policy.run.flow, Carry(DirectOutbound(), here))
     bench.send_datagram(b"three")
     assert bench.far_got() == [b"one", b"two", b"three"]
 

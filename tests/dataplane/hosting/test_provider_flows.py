@@ -8,7 +8,8 @@ from typing import ClassVar
 import pytest
 
 from tunflow.endpoint import endpoint
-from tunflow.outbound.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.providers import (
     AppProxyFlowError,
     AppProxyFlowErrorCode,
@@ -270,12 +271,12 @@ class Transparent(TransparentProxyProvider):
 
 
 def test_a_transparent_proxy_is_asked_only_about_what_it_wants():
-    class Nowhere(DirectDialer):
+    class Nowhere(DirectOutbound):
         """A way out that notes what is sent there."""
 
         went: ClassVar[list[str]] = []
 
-        def route(self, target):
+        def stream(self, target):
             self.went.append(target.host_text)
             raise ConnectionRefusedError(111, "refused")
 
@@ -290,14 +291,14 @@ def test_a_transparent_proxy_is_asked_only_about_what_it_wants():
     assert straight.went == ["192.0.2.1", "192.0.2.9", "198.51.100.1"]  # declined goes straight out, as Apple has it
 
 
-class To(DirectDialer):
+class To(DirectOutbound):
     """A way out that leads to one place, whatever is asked for."""
 
     def __init__(self, place):
         self.place = place
 
-    def route(self, target):
-        return super().route(self.place)
+    def stream(self, target):
+        return super().stream(self.place)
 
 
 class Late(Transparent):
@@ -327,7 +328,7 @@ def test_app_rules_keep_other_programs_out():
             await asyncio.wait_for(rig.connect(endpoint("198.51.100.1", 80)), 0.2)
         assert rig.provider.flows.empty()
 
-    play(Keep(), scene, app_rules=[AppRule("/usr/bin/curl")], straight=BlockDialer())
+    play(Keep(), scene, app_rules=[AppRule("/usr/bin/curl")], straight=BlockOutbound())
 
 
 def test_udp_both_ways():
@@ -394,4 +395,4 @@ def test_a_dns_proxy_gets_port_53_and_nothing_else():
         await asyncio.sleep(0.05)
         assert rig.provider.flows.empty()
 
-    play(Names(), scene, straight=BlockDialer())
+    play(Names(), scene, straight=BlockOutbound())

@@ -10,16 +10,15 @@ from random import Random
 import pytest
 
 from tunflow.dns.messages import HEADER, Deframer, frame, with_identifier
-from tunflow.endpoint import Endpoint, endpoint
+from tunflow.endpoint import Address, Endpoint, endpoint
 from tunflow.errors import BadPacket
 from tunflow.loop import reactor as reactor_module
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.loop.socket_address import Address
 from tunflow.loop.sockets import UNMARKED
 from tunflow.names import forwarder as dns
 from tunflow.names.forwarder import IDLE_CLOSE, MAX_IN_FLIGHT, QUERY_TIMEOUT, DNSForwarder
 from tunflow.outbound.client import NEXT_ADDRESS_AFTER
-from tunflow.outbound.dialer import Blocked, StreamRoute
+from tunflow.protocols.contract import Blocked, CodecRoute
 
 NAME = b"\x03www\x07example\x03org\x00"
 
@@ -123,18 +122,18 @@ class Toy:
         return pieces, at
 
 
-class Dialer:
+class Outbound:
     def __init__(self, *addresses: Address) -> None:
         self.addresses = addresses
         self.make_codec: Callable[[], Toy | None] = lambda: None
         self.blocked = False
         self.targets: list[Endpoint] = []
 
-    def route(self, target: Endpoint) -> StreamRoute:
+    def stream(self, target: Endpoint) -> CodecRoute:
         self.targets.append(target)
         if self.blocked:
             raise Blocked("by policy")
-        return StreamRoute(self.addresses, self.make_codec(), "toy")
+        return CodecRoute(self.addresses, self.make_codec(), "toy")
 
 
 class World:
@@ -144,7 +143,7 @@ class World:
         self.clock = clock
         self.reactor = Reactor()
         self.resolver = FakeResolver(self.reactor)
-        self.dialer = Dialer(self.resolver.address)
+        self.dialer = Outbound(self.resolver.address)
         self.failures: list[str] = []
         self.answers: list[bytes] = []
         self.forwarder = DNSForwarder(

@@ -17,8 +17,9 @@ from tunflow.names.group import BENCHED, STAGGER, ResolverGroup
 from tunflow.names.stream_resolver import IDLE_CLOSE
 from tunflow.names.udp import AGAIN, MOST_PORTS, mixed
 from tunflow.names.upstreams import make_upstream
-from tunflow.outbound.dialer import Association, DatagramRoute
-from tunflow.outbound.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
+from tunflow.protocols.contract import Association, DatagramRoute
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 def make(rig: Rig, transport: str, target: Endpoint, dialer=None, **options):
     upstream = Upstream(transport, target, target.host_text)
-    return make_upstream(rig.reactor, upstream, lambda: dialer or DirectDialer(), UNMARKED, draw, **options)
+    return make_upstream(rig.reactor, upstream, lambda: dialer or DirectOutbound(), UNMARKED, draw, **options)
 
 
 @pytest.fixture
@@ -140,13 +141,13 @@ class PlainCodec:
         return Endpoint(b"xxxx", 53), memoryview(datagram)
 
 
-class Proxy(DirectDialer):
+class Proxy(DirectOutbound):
     """A server whose UDP leads to one place, whatever is asked for."""
 
     def __init__(self, target: Endpoint) -> None:
         self.target = target
 
-    def datagram_route(self):
+    def datagrams(self):
         return DatagramRoute((address_of(self.target),), PlainCodec(), "proxy")
 
 
@@ -194,10 +195,10 @@ def test_a_truncated_reply_is_asked_for_over_tcp(rig, udp):
     server.close()
 
 
-class Associating(DirectDialer):
+class Associating(DirectOutbound):
     """Carries datagrams only by association, as SOCKS5 does."""
 
-    def datagram_route(self):
+    def datagrams(self):
         return Association((), lambda _: None, "socks5://")
 
 
@@ -227,7 +228,7 @@ def test_a_port_that_nobody_listens_on_ends_at_once(rig):
 
 def test_a_dialer_that_blocks_ends(rig, udp):
     for transport in ("udp", "tcp"):
-        rig.ask(make(rig, transport, udp.target, BlockDialer()))
+        rig.ask(make(rig, transport, udp.target, BlockOutbound()))
     rig.settle()
     assert len(rig.ended) == 2
     assert all("block" in why for why in rig.ended)

@@ -19,7 +19,8 @@ from tunflow.loop import reactor as reactor_module
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.sockets import UNMARKED
 from tunflow.names.name_server import LINGER, NameServer
-from tunflow.outbound.dialers import BlockDialer, DirectDialer
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
 
 CLIENT = endpoint("198.18.0.1", 40000)
 RESOLVER = endpoint("192.0.2.53", 53)
@@ -33,7 +34,7 @@ class World:
         self.answers: list[bytes] = []
         self.config = self.configured(self.server.target, fake_ip=FakeIP())
         log = CauseLog(self.said.append, lambda: rig.reactor.now)
-        self.names = NameServer(rig.reactor, self.config, lambda _via: DirectDialer(), UNMARKED, log)
+        self.names = NameServer(rig.reactor, self.config, lambda _via: DirectOutbound(), UNMARKED, log)
 
     @staticmethod
     def configured(target: Endpoint, **options) -> DNSConfig:
@@ -81,15 +82,15 @@ def test_names_are_known_by_the_addresses_that_clients_were_told(world):
 def test_a_flow_to_a_fake_address_goes_to_the_name_or_for_who_needs_one_to_its_address(world):
     target = Endpoint(fake_of(world, "a.test"), 443)
     later: list[Endpoint | None] = []
-    assert world.names.outside(target, BlockDialer(), later.append) == Endpoint("a.test", 443)
-    assert world.names.outside(target, DirectDialer(), later.append) is None
+    assert world.names.outside(target, BlockOutbound(), later.append) == Endpoint("a.test", 443)
+    assert world.names.outside(target, DirectOutbound(), later.append) is None
     world.rig.settle()
     world.reply("192.0.2.7")
     assert later == [endpoint("192.0.2.7", 443)]
     plain = endpoint("192.0.2.9", 443)
-    assert world.names.outside(plain, DirectDialer(), later.append) == plain
+    assert world.names.outside(plain, DirectOutbound(), later.append) == plain
     nobody = Endpoint(bytes([198, 18, 200, 200]), 443)
-    assert world.names.outside(nobody, BlockDialer(), later.append) is None
+    assert world.names.outside(nobody, BlockOutbound(), later.append) is None
     assert later[1:] == [None]
 
 
@@ -120,7 +121,7 @@ def test_a_reload_keeps_the_cache_and_the_fake_addresses_and_lets_lookups_end(wo
     world.reply("192.0.2.1")
     world.query("slow.real.test")
     other = UDPServer(world.rig)
-    world.names.reconfigure(world.configured(other.target, fake_ip=FakeIP()), lambda _via: DirectDialer())
+    world.names.reconfigure(world.configured(other.target, fake_ip=FakeIP()), lambda _via: DirectOutbound())
     assert fake_of(world, "a.test") == fake
     count = len(world.answers)
     world.query("real.test")
@@ -135,7 +136,7 @@ def test_a_reload_keeps_the_cache_and_the_fake_addresses_and_lets_lookups_end(wo
 
 def test_without_fake_addresses_those_given_out_still_mean_their_names(world):
     fake = fake_of(world, "a.test")
-    world.names.reconfigure(world.configured(world.server.target), lambda _via: DirectDialer())
+    world.names.reconfigure(world.configured(world.server.target), lambda _via: DirectOutbound())
     assert world.names.name_of(CLIENT.host, fake) == "a.test"
     count = len(world.answers)
     world.query("a.test")
@@ -147,7 +148,7 @@ def test_a_configuration_that_cannot_work_changes_nothing(world):
     broken = DNSConfig({SERVERS: Group((named,), via="direct")}, world.config.plan)
     for config in (broken, DNSConfig({SERVERS: Group(())}, world.config.plan)):
         with pytest.raises(LocalError, match="dns"):
-            world.names.reconfigure(config, lambda _via: DirectDialer())
+            world.names.reconfigure(config, lambda _via: DirectOutbound())
     assert world.names.config is world.config
     world.query("real.test")
     assert len(world.server.asked) == 1
@@ -158,7 +159,7 @@ def test_a_direct_resolver_by_name_is_found_by_the_bootstrap_group(world):
     bootstrap = Group((Upstream("udp", world.server.target, "127.0.0.1"),), via="direct")
     named = Group((Upstream("udp", Endpoint("dns.test", port), "dns.test"),), via="direct")
     config = replace(world.config, groups={SERVERS: named, BOOTSTRAP: bootstrap})
-    world.names.reconfigure(config, lambda _via: DirectDialer())
+    world.names.reconfigure(config, lambda _via: DirectOutbound())
     world.query("real.test")
     assert b"dns\4test" in world.server.asked[0][0].lower()
     world.reply("127.0.0.1")
@@ -179,7 +180,7 @@ def test_a_direct_resolver_by_name_is_found_by_the_bootstrap_group(world):
 )
 def test_encrypted_dns_is_refused_where_that_is_asked_for(world, target, hostname, blocked):
     assert not world.names.blocks(target, hostname)
-    world.names.reconfigure(replace(world.config, block_encrypted=True), lambda _via: DirectDialer())
+    world.names.reconfigure(replace(world.config, block_encrypted=True), lambda _via: DirectOutbound())
     assert world.names.blocks(target, hostname) is blocked
     world.query("dns.google")
     assert world.answers[-1][3] & 15 == 3

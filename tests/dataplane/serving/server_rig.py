@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from tunflow.endpoint import Endpoint
-from tunflow.inbound.server import ShadowsocksServer
+from tunflow.inbound.server import Server
 from tunflow.loop.reactor import Reactor
-from tunflow.outbound.hops import make_hop
-from tunflow.protocols import link
+from tunflow.outbound.chain import make_outbound
 from tunflow.protocols.codec import DatagramCodec
+from tunflow.protocols.contract import DatagramRoute
 from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 
@@ -25,7 +26,7 @@ class Client:
     """A Shadowsocks client on a non-blocking socket."""
 
     def __init__(self, rig: Rig, target: Endpoint, password: str) -> None:
-        self.codec = make_hop(replace(rig.spec, password=password)).stream(target, None)
+        self.codec = make_outbound([replace(rig.spec, password=password, port=1)]).stream(target).codec
         self.socket = socket.create_connection(("127.0.0.1", rig.port))
         self.socket.setblocking(False)
         self.received = bytearray()
@@ -71,8 +72,8 @@ class Rig:
     def __init__(self, method: str = "aes-128-gcm", **options: Any) -> None:
         self.reactor = Reactor()
         self.lines: list[str] = []
-        self.spec = link.ShadowsocksServer("127.0.0.1", 0, method, password_for(method))
-        self.server = ShadowsocksServer(self.reactor, self.spec, log=self.lines.append, **options)
+        self.spec = ShadowsocksServer("127.0.0.1", 0, method, password_for(method))
+        self.server = Server(self.reactor, self.spec, log=self.lines.append, **options)
         self.port = self.server.addresses[0].port
 
     def until(self, wanted: Callable[[], bool]) -> None:
@@ -93,7 +94,10 @@ class Rig:
 
     def datagrams(self, password: str | None = None) -> DatagramCodec:
         """The client's side of UDP."""
-        return make_hop(replace(self.spec, password=password or self.spec.password)).datagrams()
+        route = make_outbound([replace(self.spec, password=password or self.spec.password, port=1)]).datagrams()
+        assert isinstance(route, DatagramRoute)
+        assert route.codec is not None
+        return route.codec
 
     def accept(self, listening: socket.socket) -> socket.socket:
         """What the server connects to `listening`, non-blocking."""

@@ -11,7 +11,9 @@ from server_rig import Rig
 
 from tunflow.endpoint import endpoint
 from tunflow.inbound.listen import ListenServer
-from tunflow.outbound.dialers import BlockDialer, DirectDialer, make_dialer
+from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.protocols.socks.socks5 import parse_datagram_untrusted, seal_datagram
 
 
@@ -22,9 +24,9 @@ class Port:
         self.rig = Rig()  # its reactor serves all
         self.lines = []
         if kind == "ss":
-            dialer = make_dialer([self.rig.spec.__class__("127.0.0.1", self.rig.port, *self._secret())])
+            dialer = make_outbound([self.rig.spec.__class__("127.0.0.1", self.rig.port, *self._secret())])
         else:
-            dialer = DirectDialer() if kind == "direct" else BlockDialer()
+            dialer = DirectOutbound() if kind == "direct" else BlockOutbound()
         self.listen = ListenServer(
             self.rig.reactor, "127.0.0.1", 0, dialer, log=self.lines.append, credentials=credentials
         )

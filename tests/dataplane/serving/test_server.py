@@ -16,11 +16,11 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import KEPT_FREE
 from tunflow.inbound.pipe import READ_SIZE
-from tunflow.inbound.server import ShadowsocksServer
+from tunflow.inbound.server import Server
 from tunflow.loop import reactor as reactor_module
 from tunflow.loop.reactor import Reactor
-from tunflow.protocols import link
 from tunflow.protocols.shadowsocks.methods import METHODS
+from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -308,19 +308,19 @@ def test_closing_gives_everything_back() -> None:
 )
 def test_where_it_cannot_listen_is_one_clear_line(host: str, says: str) -> None:
     with pytest.raises(LocalError, match=says) as caught:
-        ShadowsocksServer(Reactor(), link.ShadowsocksServer(host, 1, "aes-128-gcm", "x"), log=print)
+        Server(Reactor(), ShadowsocksServer(host, 1, "aes-128-gcm", "x"), log=print)
     assert "\n" not in str(caught.value)
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
     with target_socket() as (_, taken):
-        spec = link.ShadowsocksServer("127.0.0.1", taken.port, "aes-128-gcm", "x")
+        spec = ShadowsocksServer("127.0.0.1", taken.port, "aes-128-gcm", "x")
         with pytest.raises(LocalError, match=f"127.0.0.1:{taken.port}: the port is in use"):
-            ShadowsocksServer(Reactor(), spec, log=print)
+            Server(Reactor(), spec, log=print)
 
 
 def test_an_empty_host_listens_on_both_families() -> None:
-    server = ShadowsocksServer(reactor := Reactor(), link.ShadowsocksServer("", 0, "aes-128-gcm", "x"), log=print)
+    server = Server(reactor := Reactor(), ShadowsocksServer("", 0, "aes-128-gcm", "x"), log=print)
     port = server.addresses[0].port
     hosts = ["127.0.0.1", "::1"] if Path("/proc/net/if_inet6").exists() else ["127.0.0.1"]
     for host in hosts:

@@ -57,7 +57,7 @@ def test_cipher_seals_and_refuses_forgeries(method):
 
 def test_naming_things_loads_no_cipher_library():
     code = (
-        "import sys; from tunflow.protocols.link import parse_server;"
+        "import sys; from tunflow.protocols.registry import parse_server;"
         "import tunflow.protocols.shadowsocks.stream, tunflow.protocols.shadowsocks.datagram;"
         "parse_server('ss://aes-256-gcm:secret@host:1');"
         "sys.exit(' '.join(name for name in sys.modules if name in {'cryptography', 'nacl'}) or 0)"

@@ -20,8 +20,8 @@ from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.loop.path import Path, path_of
 from tunflow.loop.reactor import EDGE, READ, READ_HANGUP, URGENT, WRITE, Timer
-from tunflow.outbound.dialer import StreamRoute
 from tunflow.protocols.codec import ProxyRefused, StreamCodec
+from tunflow.protocols.contract import CodecRoute
 
 MAXIMUM_PIECES = 1000
 """Under IOV_MAX, which is 1,024 on Linux."""
@@ -74,7 +74,7 @@ class FarSide:
         "_writable", "connection", "done_up",
     )  # fmt: skip
 
-    def __init__(self, context: FlowContext, connection: ClientStream, route: StreamRoute) -> None:
+    def __init__(self, context: FlowContext, connection: ClientStream, route: CodecRoute) -> None:
         self.connection: ClientStream = connection
         self._context = context
         self._budget = context.stack.budget

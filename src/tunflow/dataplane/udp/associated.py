@@ -16,8 +16,8 @@ from tunflow.dataplane.udp.relay import UDPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
 from tunflow.loop.reactor import Timer
-from tunflow.outbound.dialer import Association, DatagramRoute
 from tunflow.outbound.held_association import HeldAssociation
+from tunflow.protocols.contract import Association, DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 

@@ -11,8 +11,7 @@ from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.udp.relay import UDPRelay, Way
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
-from tunflow.outbound.dialer import DatagramRoute
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import DatagramRoute, Outbound
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import DatagramOwner, UDPMapping, UDPRun
 
@@ -39,7 +38,7 @@ class UDPSocket:
         self.owner: DatagramOwner | None = None
         """Who has the whole socket, if somebody has."""
 
-    def carried(self, dialer: Dialer, target: Endpoint, seen: Endpoint) -> CarriedFlow:
+    def carried(self, dialer: Outbound, target: Endpoint, seen: Endpoint) -> CarriedFlow:
         """The way through `dialer` to `target`, which the client knows as `seen`. Raises Blocked and OSError.
 
         Flows to addresses share a relay, so that the client's outer port is the same for all (RFC 4787 REQ-1). One to
@@ -57,14 +56,14 @@ class UDPSocket:
             relay.translate(seen, target)
         return CarriedFlow(relay, target)
 
-    def _relay(self, dialer: Dialer, seen: Endpoint | None) -> Relay:
-        route = dialer.datagram_route()
+    def _relay(self, dialer: Outbound, seen: Endpoint | None) -> Relay:
+        route = dialer.datagrams()
         if isinstance(route, DatagramRoute):
             return UDPRelay(self._context, self._mapping, route, seen)
         # Imported by the first that needs it: most servers do without.
         from tunflow.dataplane.udp.associated import AssociatedRelay  # noqa: PLC0415
 
-        return AssociatedRelay(self._context, self._mapping, dialer.datagram_route, seen)
+        return AssociatedRelay(self._context, self._mapping, dialer.datagrams, seen)
 
     def paths(self) -> set[Path | None]:
         """The paths of its relays."""

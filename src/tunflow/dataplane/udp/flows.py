@@ -9,8 +9,7 @@ from tunflow.dataplane.decision import Carry, Decision, Refuse
 from tunflow.dataplane.udp.client_socket import RefusedFlow, UDPSocket, WaitingFlow
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.flow import UDP, FlowInfo
-from tunflow.outbound.dialer import Blocked, NoDatagrams
-from tunflow.outbound.dialers import Dialer
+from tunflow.protocols.contract import Blocked, NoDatagrams, Outbound
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
 
@@ -128,7 +127,7 @@ class DatagramFlows:
     def _refused(self, how: Refuse) -> RefusedFlow:
         return RefusedFlow(self._driver.context, _TOLD[how])
 
-    def _carry(self, flow: UDPFlow, dialer: Dialer, target: Endpoint) -> DatagramOwner | None:
+    def _carry(self, flow: UDPFlow, dialer: Outbound, target: Endpoint) -> DatagramOwner | None:
         names = self._driver.name_server
         if names is not None:
             waiting = WaitingFlow()
@@ -149,7 +148,7 @@ class DatagramFlows:
             self._driver.tell_full(error)
             return None
 
-    def _resolved(self, flow: UDPFlow, waiting: WaitingFlow, dialer: Dialer, target: Endpoint | None) -> None:
+    def _resolved(self, flow: UDPFlow, waiting: WaitingFlow, dialer: Outbound, target: Endpoint | None) -> None:
         """The address of a flow's target is known now, or that there is none."""
         if flow.owner is not waiting:
             return  # somebody decided otherwise meanwhile

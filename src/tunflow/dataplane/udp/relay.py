@@ -21,14 +21,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tunflow.dataplane.context import FlowContext
-from tunflow.endpoint import Buffer, Endpoint
+from tunflow.endpoint import Buffer, Endpoint, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.datagram_batches import LARGEST, UDP_GRO, UDP_SEGMENT
 from tunflow.loop.path import Path, path_of
 from tunflow.loop.reactor import ERROR, READ
-from tunflow.loop.socket_address import SocketAddress, address_of
+from tunflow.loop.socket_address import address_of
 from tunflow.loop.socket_error import endpoint_of, let_fragment, read_errors, want_errors
-from tunflow.outbound.dialer import DatagramRoute
+from tunflow.protocols.contract import DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 

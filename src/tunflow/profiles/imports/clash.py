@@ -21,7 +21,7 @@ from tunflow.profiles.imports import clash_dns
 from tunflow.profiles.imports.clash_proxies import link_of
 from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import RuleSet
 from tunflow.rules.domains import DomainSet

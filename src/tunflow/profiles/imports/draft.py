@@ -18,7 +18,7 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.toml_lines import Key
-from tunflow.protocols.link import parse_server
+from tunflow.protocols.registry import parse_server
 from tunflow.rules.syntax import RuleText, cut_rule
 from tunflow.rules.targets import BUILT_IN, DIRECT, REJECT, REJECT_DROP
 
@@ -205,4 +205,4 @@ class Draft:
 def _is_proxy(section: dict[str, Any]) -> bool:
     """Whether a server carries flows to somewhere else than their targets themselves, or nowhere."""
     links = [section["url"]] if "url" in section else section["chain"]
-    return not any(parse_server(link).scheme in {"direct", "block"} for link in links)
+    return all(parse_server(link).first_hop is not None for link in links)

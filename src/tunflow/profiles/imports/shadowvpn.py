@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tunflow.protocols.shadowvpn.config import SCHEME, format_link, parse_file, parse_link
+from tunflow.protocols.shadowvpn.settings import SCHEME, format_link, parse_file, parse_link
 
 PROVIDER = "shadowvpn"
 

@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
-from tunflow.profiles.imports.shadowvpn import is_shadowvpn
 from tunflow.profiles.imports.told import Told
-from tunflow.protocols.link import parse_server
-from tunflow.protocols.shadowvpn.config import parse_link
+from tunflow.protocols.registry import parse_server
 
 MOST_SERVERS = 10_000
 """More than this is no list of servers."""
@@ -60,13 +58,9 @@ def server_list_untrusted(content: bytes) -> ServerList:
 
 def name_of(link: str) -> str:
     """What a server is called in a profile: its tag, or else where it is. Raises LocalError for a wrong link."""
-    if is_shadowvpn(link):
-        config = parse_link(link)
-        return name_from(f"{config.server}-{config.port}")
     server = parse_server(link)
-    tag = getattr(server, "tag", None)
-    host = getattr(server, "host", None)
-    text = tag or (f"{host}-{getattr(server, 'port', '')}" if host else server.scheme)
+    hop = server.first_hop
+    text = server.tag or (server.label if hop is None else f"{hop[0]}-{hop[1]}")
     return name_from(text)
 
 

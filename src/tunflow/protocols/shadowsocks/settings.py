@@ -14,18 +14,12 @@ from typing import ClassVar
 from urllib.parse import parse_qsl, quote
 
 from tunflow.errors import LocalError
-from tunflow.protocols.link_parts import (
-    Parts,
-    cut,
-    format_tag,
-    format_where,
-    label,
-    parse_where,
-    printable,
-    unquoted,
-)
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import Link, Parts, cut, format_tag, format_where, label, parse_where, printable, unquoted
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
+from tunflow.protocols.shadowsocks.outbound import outbound
 
 _SHAPE = "ss://METHOD:PASSWORD@HOST:PORT#TAG, METHOD:PASSWORD in base64 or percent-encoded"
 
@@ -38,7 +32,7 @@ class ShadowsocksServer:
     it. The password of a 2022 method is its key, or several with ':' between them, in base64.
     """
 
-    scheme: ClassVar[str] = "ss"
+    wants_programs: ClassVar[bool] = False
 
     host: str
     port: int
@@ -51,8 +45,40 @@ class ShadowsocksServer:
         """The server as logs name it; without the password."""
         return label("ss", self.host, self.port, self.tag, self.method)
 
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.host, self.port
 
-def parse(rest: str, listening: bool) -> ShadowsocksServer:
+    @classmethod
+    def from_link(cls, link: Link) -> ShadowsocksServer:
+        """As `Settings.from_link`."""
+        return _parse(link.rest, link.listening)
+
+    @classmethod
+    def from_clash(cls, entry: ClashEntry) -> ShadowsocksServer:
+        """As `Settings.from_clash`."""
+        method, password = entry.required("cipher", "password")
+        host, port = entry.where()
+        return _checked(host, port, _accepted_method(method, password), password, entry.name)
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`. SIP002: the userinfo of 2022 methods must not be base64."""
+        if METHODS[self.method].is_2022:
+            user = f"{self.method}:{quote(self.password, safe='')}"
+        else:
+            user = urlsafe_b64encode(f"{self.method}:{self.password}".encode()).decode().rstrip("=")
+        return f"ss://{user}@{format_where(self.host, self.port)}{format_tag(self.tag)}"
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`."""
+        return outbound(self, context)
+
+
+SETTINGS = ShadowsocksServer
+
+
+def _parse(rest: str, listening: bool) -> ShadowsocksServer:
     """The server in a link behind `ss://`. Raises LocalError."""
     parts = cut(rest)
     if parts.user is None:
@@ -67,18 +93,14 @@ def parse(rest: str, listening: bool) -> ShadowsocksServer:
         raise LocalError(f"the ss:// link has no password; it reads {_SHAPE}")
     name = _accepted_method(method, password)
     host, port = parse_where("ss", where, _SHAPE, listening=listening)
-    if METHODS[name].is_2022:
-        parse_keys(password, METHODS[name].key_size, many=METHODS[name].has_identities)
-    return ShadowsocksServer(host, port, name, password, parts.tag)
+    return _checked(host, port, name, password, parts.tag)
 
 
-def format_link(server: ShadowsocksServer) -> str:
-    """The link; it holds the password. SIP002: the userinfo of 2022 methods must not be base64."""
-    if METHODS[server.method].is_2022:
-        user = f"{server.method}:{quote(server.password, safe='')}"
-    else:
-        user = urlsafe_b64encode(f"{server.method}:{server.password}".encode()).decode().rstrip("=")
-    return f"ss://{user}@{format_where(server.host, server.port)}{format_tag(server.tag)}"
+def _checked(host: str, port: int, method: str, password: str, tag: str | None) -> ShadowsocksServer:
+    """The server. Raises LocalError for a password that is no key of its method."""
+    if METHODS[method].is_2022:
+        parse_keys(password, METHODS[method].key_size, many=METHODS[method].has_identities)
+    return ShadowsocksServer(host, port, method, password, tag)
 
 
 def _parse_user(user: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Links of proxies that are asked and answer: `socks5://`, `socks4://`, `socks4a://`, `http://`, `https://`, `tor://`.
+"""`socks5://`, `socks4://`, `socks4a://`.
 
 Curl's spelling `socks5h://` is `socks5://`, and `socks://` too: a name is always left to the server here.
 """
@@ -7,28 +7,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import quote
 
+from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
-from tunflow.protocols.http import connect as http_connect
-from tunflow.protocols.link_parts import (
+from tunflow.flow import FlowInfo
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import (
+    YES_NO,
+    Link,
     cut,
+    format_options,
     format_tag,
+    format_user,
     format_where,
     label,
     parse_options,
     parse_user,
     parse_where,
 )
+from tunflow.protocols.server_outbound import Request, ServerOutbound
 from tunflow.protocols.socks import socks5
+from tunflow.protocols.socks.client4 import Socks4Client
+from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 
 SOCKS_PORT = 1080
 """IANA's "socks"."""
-TOR_HOST, TOR_PORT = "127.0.0.1", 9050
-"""tor(1), SocksPort: where it listens by default."""
-
-_YES_NO = ("yes", "no")
-_ISOLATE = ("flow", "program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class SocksServer:
     trip, and a refusal resets the client's connection instead of refusing it.
     """
 
+    wants_programs: ClassVar[bool] = False
+
     scheme: str
     host: str
     port: int
@@ -52,92 +59,72 @@ class SocksServer:
         """The server as logs name it."""
         return label(self.scheme, self.host, self.port, self.tag)
 
-
-@dataclass(frozen=True, slots=True)
-class HTTPServer:
-    """An HTTP proxy, over TLS if its `scheme` is "https"."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tag: str | None = None
-
     @property
-    def label(self) -> str:
-        """The server as logs name it."""
-        return label(self.scheme, self.host, self.port, self.tag)
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.host, self.port
+
+    @classmethod
+    def from_link(cls, link: Link) -> SocksServer:
+        """As `Settings.from_link`."""
+        parts = cut(link.rest)
+        user, password = parse_user(link.scheme, parts.user)
+        is_version_5 = link.scheme not in {"socks4", "socks4a"}
+        scheme = "socks5" if is_version_5 else link.scheme
+        sign_in = "[USER:PASSWORD@]" if is_version_5 else "[USER@]"
+        host, port = parse_where(scheme, parts.where, f"{scheme}://{sign_in}HOST:PORT", port=SOCKS_PORT)
+        options = parse_options(scheme, parts.query, {"optimistic": YES_NO} if is_version_5 else {})
+        _check_user(scheme, user, password)
+        return cls(scheme, host, port, user, password, options.get("optimistic") == "yes", parts.tag)
+
+    @classmethod
+    def from_clash(cls, entry: ClashEntry) -> SocksServer:
+        """As `Settings.from_clash`."""
+        if entry.flag("tls"):
+            raise LocalError("tls is not supported for socks5")
+        host, port = entry.where()
+        user = entry.text("username")
+        password = (entry.text("password") or "") if user else None
+        _check_user("socks5", user, password)
+        return cls("socks5", host, port, user, password, tag=entry.name)
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`."""
+        options = {"optimistic": "yes"} if self.optimistic else {}
+        user = format_user(self.user, self.password)
+        where = format_where(self.host, self.port)
+        return f"{self.scheme}://{user}{where}{format_options(options)}{format_tag(self.tag)}"
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`."""
+        where = endpoint(self.host, self.port)
+        if self.scheme != "socks5":
+            return ServerOutbound(self.label, where, context, self._ask_version_4)
+        credentials = None if self.user is None else socks5.credentials(self.user, self.password or "")
+        optimistic = self.optimistic
+
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return Socks5Client(target, credentials, optimistic=optimistic)
+
+        def associate() -> Request:
+            asks = Socks5Client(socks5.ANYWHERE, credentials, command=socks5.UDP_ASSOCIATE)
+            return Request(asks, lambda: asks.bound)
+
+        return ServerOutbound(self.label, where, context, stream, Socks5Datagrams, associate)
+
+    def _ask_version_4(self, target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+        return Socks4Client(target, self.user or "", names=self.scheme == "socks4a")
 
 
-@dataclass(frozen=True, slots=True)
-class TorServer:
-    """Tor's SOCKS port. `isolate` is what has circuits of its own: "flow", "program", or None for this process."""
-
-    scheme: ClassVar[str] = "tor"
-
-    host: str = TOR_HOST
-    port: int = TOR_PORT
-    isolate: str | None = None
-    optimistic: bool = False
-    tag: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The server as logs name it."""
-        return label("tor", self.host, self.port, self.tag)
+SETTINGS = SocksServer
 
 
-def parse_socks(scheme: str, rest: str) -> SocksServer:
-    """The server in a link behind `socks…://`. Raises LocalError."""
-    parts = cut(rest)
-    user, password = parse_user(scheme, parts.user)
-    is_version_5 = scheme not in {"socks4", "socks4a"}
-    scheme = "socks5" if is_version_5 else scheme
-    sign_in = "[USER:PASSWORD@]" if is_version_5 else "[USER@]"
-    host, port = parse_where(scheme, parts.where, f"{scheme}://{sign_in}HOST:PORT", port=SOCKS_PORT)
-    options = parse_options(scheme, parts.query, {"optimistic": _YES_NO} if is_version_5 else {})
-    if is_version_5:
+def _check_user(scheme: str, user: str | None, password: str | None) -> None:
+    """Raises LocalError for what the version of the protocol cannot carry."""
+    if scheme == "socks5":
         if user is not None:
             socks5.credentials(user, password or "")
     elif password is not None:
         raise LocalError(f"{scheme}:// has a user name only, no password")
     elif user is not None and "\0" in user:
         raise LocalError(f"the user name of a {scheme}:// link has no NUL in it")
-    return SocksServer(scheme, host, port, user, password, options.get("optimistic") == "yes", parts.tag)
-
-
-def parse_http(scheme: str, rest: str) -> HTTPServer:
-    """The server in a link behind `http://` or `https://`. Raises LocalError."""
-    parts = cut(rest)
-    user, password = parse_user(scheme, parts.user)
-    host, port = parse_where(scheme, parts.where, f"{scheme}://[USER:PASSWORD@]HOST:PORT")
-    parse_options(scheme, parts.query, {})
-    if user is not None:
-        http_connect.basic(user, password or "")
-    return HTTPServer(scheme, host, port, user, password, parts.tag)
-
-
-def parse_tor(rest: str) -> TorServer:
-    """The server in a link behind `tor://`. Raises LocalError."""
-    parts = cut(rest)
-    if parts.user is not None:
-        raise LocalError("tor:// takes no user name or password: they are what tells circuits apart")
-    host, port = parse_where("tor", parts.where, "tor://[HOST[:PORT]]", listening=True, port=TOR_PORT)
-    options = parse_options("tor", parts.query, {"isolate": _ISOLATE, "optimistic": _YES_NO})
-    return TorServer(host or TOR_HOST, port, options.get("isolate"), options.get("optimistic") == "yes", parts.tag)
-
-
-def format_link(server: SocksServer | HTTPServer | TorServer) -> str:
-    """The link; it holds the password."""
-    options = []
-    user = ""
-    if isinstance(server, TorServer):
-        options += [f"isolate={server.isolate}"] if server.isolate else []
-    elif server.user is not None:
-        password = f":{quote(server.password, safe='')}" if server.password is not None else ""
-        user = f"{quote(server.user, safe='')}{password}@"
-    if not isinstance(server, HTTPServer) and server.optimistic:
-        options.append("optimistic=yes")
-    query = f"?{'&'.join(options)}" if options else ""
-    return f"{server.scheme}://{user}{format_where(server.host, server.port)}{query}{format_tag(server.tag)}"

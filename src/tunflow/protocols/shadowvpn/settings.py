@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
 
 from tunflow.errors import LocalError
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import Link
 from tunflow.protocols.shadowvpn.seal import MAX_MTU, MIN_MTU, TOKEN_SIZE
 
 SCHEME = "shadowvpn"
@@ -56,6 +59,34 @@ class ShadowVPNConfig:
             raise LocalError("shadowvpn: two users have the same user_token")
         if self.net.network.num_addresses - 3 < len(self.user_tokens):
             raise LocalError(f"shadowvpn: net {self.net} has no room for {len(self.user_tokens)} users")
+
+    wants_programs: ClassVar[bool] = False
+    tag: ClassVar[str | None] = None
+
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.server, self.port
+
+    @classmethod
+    def from_link(cls, link: Link) -> ShadowVPNConfig:
+        """As `Settings.from_link`."""
+        return parse_link(f"{link.scheme}://{link.rest}", serving=link.listening)
+
+    @classmethod
+    def from_clash(cls, _entry: ClashEntry) -> ShadowVPNConfig:
+        """Raises LocalError: Clash has no such type."""
+        raise LocalError("a Clash file has no ShadowVPN")
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`."""
+        return format_link(self)
+
+    def outbound(self, _context: OutboundContext) -> Outbound:
+        """Raises LocalError: packets are no flows."""
+        raise LocalError(
+            f"{SCHEME}:// carries packets and no flows: give it alone, to tunflow up, profile import or serve"
+        )
 
     @property
     def label(self) -> str:
@@ -161,3 +192,6 @@ def _host_and_port(place: str) -> tuple[str, str]:
     if not host or not port:
         raise LocalError(f"shadowvpn: host or port is missing; the link reads {SHAPE}")
     return unquote(host), port
+
+
+SETTINGS = ShadowVPNConfig

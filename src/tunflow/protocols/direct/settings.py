@@ -1,0 +1,42 @@
+"""`direct://`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import Link, refuse_rest
+
+
+@dataclass(frozen=True, slots=True)
+class DirectServer:
+    """No server: flows go straight to their targets."""
+
+    label: ClassVar[str] = "direct://"
+    tag: ClassVar[str | None] = None
+    first_hop: ClassVar[None] = None
+    wants_programs: ClassVar[bool] = False
+
+    @classmethod
+    def from_link(cls, link: Link) -> DirectServer:
+        """As `Settings.from_link`."""
+        refuse_rest(link)
+        return cls()
+
+    @classmethod
+    def from_clash(cls, _entry: ClashEntry) -> DirectServer:
+        """As `Settings.from_clash`."""
+        return cls()
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`."""
+        return self.label
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """What connects straight to targets is below every server."""
+        return context.below
+
+
+SETTINGS = DirectServer
