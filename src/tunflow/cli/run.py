@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tunflow.addresses import ip_address
 from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
@@ -31,7 +31,12 @@ def run(options: argparse.Namespace) -> int:
     if profile is not None and profile.provider is not None:
         from tunflow.cli.run_provider import run_provider  # noqa: PLC0415 (asyncio, for those who need it)
 
-        run_provider(options, profile)
+        return run_provider(options, profile)
+    return _run(options, profile)
+
+
+def _run(options: argparse.Namespace, profile: Profile | None) -> NoReturn:
+    """Run the command through servers and leave as it left. Raises LocalError for what keeps it from starting."""
     network = PrivateNetwork()
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
     routed = _routed(profile)

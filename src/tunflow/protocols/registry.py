@@ -124,7 +124,7 @@ def accepted() -> str:
 
 def link_shapes() -> str:
     """How the links of every protocol read, for help."""
-    return ", ".join(protocol.link_shape for protocol in built_in())
+    return ", ".join(protocol.link_shape for protocol in protocols())
 
 
 def _first(test: Test) -> Protocol | None:

@@ -1,12 +1,19 @@
-"""The options of `tunflow profile`, apart from the command: its imports are heavy and every command line is parsed."""
+"""`tunflow profile`."""
 
 from __future__ import annotations
 
 import argparse
 
+from tunflow.cli.commands import Help
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sub-commands and their options."""
+HELP = Help(
+    "list, add, show, remove and import saved profiles",
+    "Saved profiles: TOML files with all that makes a tunnel (docs/profiles.md).",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """As `Command.arguments`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
@@ -45,3 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     import_.add_argument("--name", metavar="NAME", dest="profile", help="what to call it; default: by its source")
     for each in (add, import_):
         each.add_argument("--replace", action="store_true", help="replace a profile of that name")
+
+
+def run(options: argparse.Namespace) -> int:
+    """As `Command.run`."""
+    from tunflow.cli.profile import profile  # noqa: PLC0415
+
+    return profile(options)

@@ -1,20 +1,19 @@
-"""The options of `tunflow filter`, apart from the command, whose imports are heavy."""
+"""`tunflow filter`."""
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+
+from tunflow.cli.commands import Help
 
 _PROFILE = "a saved profile's name, or a file; default: that of the tunnel that is up, or the only one with a filter"
 
+HELP = Help("look into the content filter: what it blocks, and why", "The content filter of a profile: docs/filter.md.")
 
-def add_command(commands: Any) -> None:
-    """`filter` and its actions."""
-    group = commands.add_parser(
-        "filter",
-        help="look into the content filter: what it blocks, and why",
-        description="The content filter of a profile: docs/filter.md.",
-    )
-    actions = group.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(group))
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """As `Command.arguments`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
 
     test = actions.add_parser(
         "test",
@@ -46,3 +45,10 @@ def add_command(commands: Any) -> None:
     log = actions.add_parser("log", help="print what the filter did", description="Print what the filter did.")
     log.add_argument("profile", metavar="PROFILE", nargs="?", help=_PROFILE)
     log.add_argument("--follow", action="store_true", help="go on until interrupted")
+
+
+def run(options: argparse.Namespace) -> int:
+    """As `Command.run`."""
+    from tunflow.cli.filter import filter_command  # noqa: PLC0415
+
+    return filter_command(options)
