@@ -6,7 +6,7 @@ provider = "examples/ask_first.py:AskFirst"
 
 import asyncio
 
-from tunflow.providers import FilterDataProvider, NewFlowVerdict
+from tunflow import FilterDataProvider, NewFlowVerdict
 
 
 class AskFirst(FilterDataProvider):

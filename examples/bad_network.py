@@ -9,7 +9,7 @@ still, as it would after a retransmission.
 import asyncio
 import random
 
-from tunflow.providers import AppProxyProvider, TCPFlow, flow_error
+from tunflow import AppProxyProvider, TCPFlow, flow_error
 
 RETRANSMISSION = 0.2
 """Seconds: the least that Linux waits before it sends a segment again."""

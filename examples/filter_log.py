@@ -2,7 +2,7 @@
 
 import sys
 
-from tunflow.providers import FilterDataProvider, NewFlowVerdict
+from tunflow import FilterDataProvider, NewFlowVerdict
 
 
 class Log(FilterDataProvider):

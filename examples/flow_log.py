@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from tunflow.providers import NetworkRule, TransparentProxyNetworkSettings, TransparentProxyProvider
+from tunflow import NetworkRule, TransparentProxyNetworkSettings, TransparentProxyProvider
 
 
 class FlowLog(TransparentProxyProvider):

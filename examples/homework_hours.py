@@ -8,7 +8,7 @@ configuration = {from = 15, to = 18, words = ["game", "play"]}
 import asyncio
 import datetime
 
-from tunflow.providers import FilterDataProvider, NewFlowVerdict
+from tunflow import FilterDataProvider, NewFlowVerdict
 
 
 class HomeworkHours(FilterDataProvider):

@@ -4,7 +4,7 @@ tunflow run --provider examples/per_app.py:PerApp --config program=/usr/bin/curl
 (with --config proxy=socks5://127.0.0.1:1080 for another proxy; the default is Tor's port)
 """
 
-from tunflow.providers import AppProxyProvider
+from tunflow import AppProxyProvider
 
 
 class PerApp(AppProxyProvider):

@@ -11,8 +11,8 @@ import ssl
 import subprocess
 import sys
 
+from tunflow import DNSSettings, IPv4Route, IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
 from tunflow.host.tun import TunDevice
-from tunflow.providers import DNSSettings, IPv4Route, IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
 from tunflow.wire.virtio_net import PLAIN
 
 MTU, NAME = 1400, "toy-vpn"  # the server's certificate is for that name

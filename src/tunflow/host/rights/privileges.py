@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import tunflow
 from tunflow.errors import LocalError
 
 CAP_DAC_READ_SEARCH = 2
@@ -53,7 +52,7 @@ def why_kept() -> str | None:
         return f"there is no user {' or '.join(USERS)}"
     if any(not effective() >> number & 1 for number in (CAP_SETUID, CAP_SETGID)):
         return "it takes CAP_SETUID and CAP_SETGID to become another user"
-    places = [Path(str(tunflow.__file__)).parent, *(Path(entry) for entry in sys.path if entry)]
+    places = [Path(__file__).parents[2], *(Path(entry) for entry in sys.path if entry)]
     closed = next((place for place in places if place.exists() and not _is_open(place)), None)
     return None if closed is None else f"{closed} can be read by root only"
 
