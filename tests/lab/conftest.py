@@ -31,7 +31,7 @@ from lab_uplinks import UplinkLab
 
 PROGRAMS = (
     "busybox", "chromium", "curl", "danted", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
-    "nsenter", "openssl", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
+    "nsenter", "openssl", "openvpn", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
     "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wget",
 )  # fmt: skip
 NAMES = {

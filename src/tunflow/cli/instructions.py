@@ -51,7 +51,7 @@ class Instructions:
             raise LocalError(
                 f"no server given: name a profile, use --server URL or the environment variable {SERVER_VARIABLE}"
             )
-        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml"))):
+        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml", ".ovpn"))):
             profile = os.path.abspath(profile)  # noqa: PTH100 - a symbolic link is not followed: errors name it
         return cls(
             profile,

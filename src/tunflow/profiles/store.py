@@ -17,6 +17,7 @@ from tunflow.profiles.profile import Profile, is_profile_name
 SYSTEM = Path("/etc/tunflow/profiles")
 SUFFIX = ".toml"
 CLASH_SUFFIXES = (".yaml", ".yml")
+OPENVPN_SUFFIX = ".ovpn"
 
 
 def directories(environment: Mapping[str, str] | None = None, uid: int | None = None) -> list[Path]:
@@ -70,6 +71,8 @@ class ProfileStore:
         """The profile that a user means by a name, or by a path (with `/` or `.toml` in it). Raises LocalError."""
         if name_or_path.endswith(CLASH_SUFFIXES):
             return _parse_clash(profile_file.read(Path(name_or_path)), name_or_path)
+        if name_or_path.endswith(OPENVPN_SUFFIX):
+            return _parse_openvpn(profile_file.read(Path(name_or_path)), name_or_path)
         is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
         return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
 
@@ -93,6 +96,8 @@ class ProfileStore:
 
 def parse_text(text: str, file: str) -> Profile:
     """The profile that a file's text holds, as its name says: TOML, or Clash YAML. Raises LocalError."""
+    if file.endswith(OPENVPN_SUFFIX):
+        return _parse_openvpn(text, file)
     return _parse_clash(text, file) if file.endswith(CLASH_SUFFIXES) else profile_file.parse(text, file)
 
 
@@ -108,6 +113,16 @@ def _parse_clash(text: str, file: str) -> Profile:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise LocalError(f"{first.place}: {first.reason}{more}; tunflow profile import --partial leaves that out")
     return profile
+
+
+def _parse_openvpn(text: str, file: str) -> Profile:
+    """The profile that an OpenVPN configuration makes, with the files beside it. Raises LocalError."""
+    from tunflow.profiles.imports.openvpn import provider_of_file, read_file  # noqa: PLC0415 (for who uses it)
+    from tunflow.profiles.imports.subscription import name_from  # noqa: PLC0415
+
+    folder = Path(file).parent
+    name = name_from(Path(file).stem)
+    return Profile(name=name, **provider_of_file(text.encode(), file, lambda each: read_file(folder / each)))
 
 
 def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:

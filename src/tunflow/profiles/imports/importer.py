@@ -1,4 +1,4 @@
-"""Makes a profile of what other programs call a configuration: links, SIP008, subscriptions, Clash YAML."""
+"""Makes a profile of what other programs call a configuration: links, SIP008, subscriptions, Clash YAML, OpenVPN."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.fetch import fetch
+from tunflow.profiles.imports.openvpn import is_openvpn_file, read_file
+from tunflow.profiles.imports.openvpn import provider_of_file as openvpn_provider
 from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
 from tunflow.profiles.imports.subscription import name_from, name_of, server_list_untrusted
 from tunflow.profiles.imports.told import Told
@@ -30,6 +32,14 @@ class Source(NamedTuple):
     content: bytes
     label: str
     name: str
+    folder: Path | None = None
+    """Where files are that it names; None when it is no file itself."""
+
+    def read(self, name: str) -> bytes:
+        """A file that it names. Raises LocalError."""
+        if self.folder is None:
+            raise LocalError(f"{name} is another file: import this from a file beside it")
+        return read_file(self.folder / name)
 
 
 class Imported(NamedTuple):
@@ -65,7 +75,8 @@ def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
         return Source(given.encode(errors="replace"), "the link", name_of(given))
     try:
         with Path(given).open("rb") as file:
-            return Source(file.read(profile_file.LARGEST + 1), given, name_from(Path(given).stem))
+            content = file.read(profile_file.LARGEST + 1)
+            return Source(content, given, name_from(Path(given).stem), Path(given).parent)
     except OSError as error:
         raise LocalError(
             f"cannot read {given}: {error.strerror} (a link, a file, - or https://… is accepted)"
@@ -81,6 +92,9 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_shadowvpn_file(source.content):
         keys = provider_of_file(source.content.decode(errors="replace").splitlines(), source.label)
+        return Imported(Profile(name=name or source.name, **keys), [], True)
+    if is_openvpn_file(source.content):
+        keys = openvpn_provider(source.content, source.label, source.read)
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_clash(source.content):
         return _whole(read_clash(source.content.decode("utf-8-sig"), source.label), name or source.name)

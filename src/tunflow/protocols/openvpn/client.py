@@ -52,8 +52,12 @@ class OpenVPNClient:
         *,
         unix_offset: float,
         random_bytes: Callable[[int], bytes],
+        patience: float = ANSWER_TIMEOUT,
     ) -> None:
-        """Begins to connect. Raises LocalError for certificates and keys that cannot be used."""
+        """Begins to connect; `patience` is how long it waits for the server's first packet, if the settings do not say.
+
+        Raises LocalError for certificates and keys that cannot be used.
+        """
         self.settings = settings
         self.remote = remote
         self.options = settings.tunnel
@@ -80,7 +84,7 @@ class OpenVPNClient:
             opcode = Opcode.RESET_CLIENT_V3
             self._packets.client_key = settings.tls_crypt_v2.wrapped
         self._agreements.begin(0, opcode, now, max(LARGEST_PAYLOAD - len(self._packets.client_key), 64))
-        self._deadline = now + (settings.connect_timeout or ANSWER_TIMEOUT)
+        self._deadline = now + (settings.connect_timeout or patience)
         self._flush(now)
 
     # What the caller does.
@@ -116,6 +120,11 @@ class OpenVPNClient:
             return []
         self._sent = self._used = now
         return self._data.seal(packets, now)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is output, or an event."""
+        return bool(self._events or self._packets.output)
 
     def take_output(self) -> list[bytes]:
         """Datagrams for the server."""

@@ -43,6 +43,35 @@ def looks_like_openvpn(content: bytes) -> bool:
     return _LOOKS.search(content) is not None and _CERTAIN.search(content) is not None
 
 
+def split_words(row: str) -> list[str]:
+    """The words of a row. Backslashes escape, single quotes do not let them. Raises ValueError."""
+    words: list[str] = []
+    word, quote, started = "", "", False
+    characters = iter(row)
+    for character in characters:
+        if character == "\\" and quote != "'":
+            escaped = next(characters, None)
+            if escaped is None:
+                raise ValueError("a backslash at the end of the line")
+            word += escaped
+            started = True
+        elif quote:
+            quote, word = ("", word) if character == quote else (quote, word + character)
+        elif character in "\"'":
+            quote, started = character, True
+        elif character in "#;" and not (started or word):
+            break
+        elif character.isspace():
+            if started or word:
+                words.append(word)
+            word, started = "", False
+        else:
+            word += character
+    if quote:
+        raise ValueError("a quotation mark that does not end")
+    return [*words, word] if started or word else words
+
+
 class ConfigFile:
     """The checked lines of a file, and what in it changes nothing."""
 
@@ -60,7 +89,8 @@ class ConfigFile:
         ignored = {word for line in lines if line.name == "ignore-unknown-option" for word in line.words[1:]}
         self.told: list[str] = []
         """Directives that change nothing, with their places, for the user."""
-        self.lines = [line for line in map(self._unwrapped, lines) if self._is_done(line, ignored)]
+        unwrapped = (each for line in lines for each in self._unwrapped(line))
+        self.lines = [line for line in unwrapped if self._is_done(line, ignored)]
 
     def wrong(self, line: Line, why: str) -> LocalError:
         """An error about a line."""
@@ -96,39 +126,21 @@ class ConfigFile:
             raise LocalError(f"{self.name}:{start}: <{inside or 'connection'}> does not end")
 
     def _words(self, row: str, number: int) -> list[str]:
-        """The words of a row. Backslashes escape, single quotes do not let them."""
-        words: list[str] = []
-        word, quote, started = "", "", False
-        characters = iter(row)
-        for character in characters:
-            if character == "\\" and quote != "'":
-                escaped = next(characters, None)
-                if escaped is None:
-                    raise LocalError(f"{self.name}:{number}: a backslash at the end of the line")
-                word += escaped
-                started = True
-            elif quote:
-                quote, word = ("", word) if character == quote else (quote, word + character)
-            elif character in "\"'":
-                quote, started = character, True
-            elif character in "#;" and not (started or word):
-                break
-            elif character.isspace():
-                if started or word:
-                    words.append(word)
-                word, started = "", False
-            else:
-                word += character
-        if quote:
-            raise LocalError(f"{self.name}:{number}: a quotation mark that does not end")
-        return [*words, word] if started or word else words
+        try:
+            return split_words(row)
+        except ValueError as error:
+            raise LocalError(f"{self.name}:{number}: {error}") from None
 
-    def _unwrapped(self, line: Line) -> Line:
-        """`--name` as `name`, and `setenv opt NAME …` as `NAME …` where that is known."""
+    def _unwrapped(self, line: Line) -> Iterator[Line]:
+        """`--name` as `name`; `setenv opt NAME …` as `NAME …` where that is known; `NAME [inline]`, which a block
+        elsewhere makes good, as nothing but its key-direction."""
         words = (line.words[0].removeprefix("--"), *line.words[1:])
         if words[:2] == ("setenv", "opt") and len(words) > 2 and words[2] in DIRECTIVES:
             words = words[2:]
-        return line._replace(words=words)
+        if words[1:2] != ("[inline]",):
+            yield line._replace(words=words)
+        elif len(words) > 2:
+            yield line._replace(words=("key-direction", words[2]))
 
     def _is_done(self, line: Line, ignored: Iterable[str]) -> bool:
         """Whether the line is to be done. Raises LocalError for a refused or unknown one."""

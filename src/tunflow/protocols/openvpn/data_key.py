@@ -26,6 +26,8 @@ WORN = 1 << 29
 and more (RFC 9001 appendix B.1 has the reasoning)."""
 LAST = 0xFF000000
 """No packet is sent under an id beyond: ids never repeat under a key."""
+LARGEST_OVERHEAD = 40 + 8 + 32
+"""Bytes that a datagram has more than the packet in it, at most, with an AEAD: IPv6, UDP, head, id and tag."""
 NO_PEER = 0xFFFFFF
 """The peer id of who was given none (openvpn-rfc: such a peer sends DATA_V1)."""
 DEFAULT_CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
