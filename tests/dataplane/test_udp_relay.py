@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
+from tunflow.rules.cidr import CIDRSet
 from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
 from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
@@ -148,6 +150,20 @@ def test_datagrams_there_and_back(make_bench, family):
     for answer in (b"answer", b"", b"more"):
         bench.far.sendto(answer, peer)
     assert bench.datagrams(3) == [(INSIDE[family], answer) for answer in (b"answer", b"", b"more")]
+
+
+def test_the_tunnels_resolver_answers_for_those_on_the_lan(make_bench):
+    bench = make_bench()
+    lan = endpoint("192.168.1.1", 53)
+    bench.driver.names = replace(bench.driver.names, neighbours=CIDRSet(["192.168.0.0/16"]))
+    bench.send(b"question", target=lan)
+    data, peer = bench.far.recvfrom(100)
+    assert data == b"question"
+    bench.far.sendto(b"answer", peer)
+    assert bench.datagrams(1) == [(lan, b"answer")]
+    assert bench.driver.answers_for(lan)
+    assert not bench.driver.answers_for(endpoint("192.168.1.1", 631))
+    assert not bench.driver.answers_for(endpoint("192.0.2.1", 53))
 
 
 def test_anybody_may_answer(make_bench):

@@ -13,15 +13,17 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from host_lab import SETTINGS, run
+from host_lab import SETTINGS, run, way
 from tun_lab import wait_readable
 from witness import Witness, witnessed
 
+from tunflow.errors import LocalError
 from tunflow.host.network import firewall, network
 from tunflow.host.network.network import HostNetwork
 from tunflow.host.network.settings import MARK, HostDNS
 
 SO_BINDTODEVICE, SO_MARK = 25, 36
+IP_UNICAST_IF = 50
 SERVER = "203.0.113.5"
 STRICT = replace(SETTINGS, kill_switch=True, servers=(ip_address(SERVER),))
 
@@ -122,6 +124,73 @@ def test_the_lan_stays_with_exclude_lan_but_not_its_resolver(witness: Witness, t
     assert witness.seen() == set()
     _send(socket.SOCK_DGRAM, 0, "192.168.1.1", 631)
     assert witness.seen() == {"192.168.1.1"}
+    host_network.undo()
+
+
+def _ask_everybody() -> None:
+    """Queries as programs and systemd-resolved send them once a DHCP client has named the LAN's resolvers."""
+    scope = socket.if_nametoindex("eth0")
+    for device in ("", "eth0"):
+        for resolver in ("192.168.1.1", "198.51.100.53", "8.8.8.8", "2001:db8:1::1", "2001:db8:e::53", "169.254.7.7"):
+            _send(socket.SOCK_DGRAM, 0, resolver, 53, device)
+            _send(socket.SOCK_STREAM, 0, resolver, 53, device)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", ("fe80::1", 53, 0, scope))  # as a router advertisement names it (RFC 8106)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_UNICAST_IF, socket.htonl(scope))
+        sock.sendto(b"x", ("192.168.1.1", 53))
+
+
+def test_no_query_leaves_whatever_is_excluded(witness: Witness, tmp_path: Path) -> None:
+    run("ip -6 neigh add fe80::1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+    run("ip route add 169.254.0.0/16 dev eth0; ip neigh add 169.254.7.7 lladdr 02:00:00:00:00:01 dev eth0")
+    host_network = HostNetwork(tmp_path / "state")
+    excluded = (ip_network("198.51.100.0/24"), ip_network("2001:db8:e::/48"))
+    open_lan = replace(SETTINGS, exclude_lan=True, excluded=excluded)
+    host_network.apply(open_lan)
+    witness.seen()
+    _ask_everybody()
+    assert witness.seen() >= {"192.168.1.1", "198.51.100.53", "2001:db8:1::1", "fe80::1", "169.254.7.7"}
+    for settings in (open_lan, replace(SETTINGS, addresses=SETTINGS.addresses[:1], excluded=excluded), SETTINGS):
+        host_network.apply(replace(settings, carry_dns=True))
+        witness.seen()
+        _ask_everybody()
+        assert witness.seen() == set()
+    host_network.apply(replace(open_lan, carry_dns=True))
+    _drain(host_network)
+    _send(socket.SOCK_DGRAM, 0, "192.168.1.1", 53)
+    _wait_for(host_network, b"x" * 8)  # carried, not only refused
+    _send(socket.SOCK_DGRAM, 0, "192.168.1.1", 631)
+    _send(socket.SOCK_DGRAM, 0, "192.168.1.1", 53, mark=MARK)
+    assert witness.seen() == {"192.168.1.1"}
+    host_network.undo()
+
+
+def test_a_host_without_nftables_still_carries_queries(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise LocalError("nft refuses the table inet tunflow: Operation not supported")
+
+    monkeypatch.setattr(firewall, "_run", refuse)
+    host_network = HostNetwork(tmp_path / "state")
+    host_network.apply(replace(SETTINGS, exclude_lan=True, carry_dns=True))
+    witness.seen()
+    _send(socket.SOCK_DGRAM, 0, "192.168.1.1", 53)
+    _send(socket.SOCK_STREAM, 0, "2001:db8:1::1", 53)
+    assert witness.seen() == set()
+    host_network.undo()
+
+
+def test_resolvers_inside_of_this_machine_are_asked_as_before(witness: Witness, tmp_path: Path) -> None:
+    host_network = HostNetwork(tmp_path / "state")
+    host_network.apply(replace(SETTINGS, carry_dns=True))
+    for address, device in (("172.17.0.9", "docker0"), ("2001:db8:d0::9", "docker0"), ("100.100.1.1", "vpn0")):
+        assert way(address, "ipproto", "udp", "dport", "53") == device
+    for address in ("192.168.1.1", "8.8.8.8", "2600::1"):
+        assert way(address, "ipproto", "tcp", "dport", "53") == "tunflow0"
+    host_network.apply(SETTINGS)
+    assert "10049" not in run("ip rule; ip -6 rule; ip route show table all")
     host_network.undo()
 
 

@@ -15,6 +15,7 @@ from tunflow.host.network.network import HostNetwork, undo_recorded
 WITH_ALL = replace(
     SETTINGS,
     kill_switch=True,
+    carry_dns=True,
     servers=(ip_address("203.0.113.5"),),
     gateways=("docker0",),
     excluded=(ip_network("198.51.100.0/24"),),

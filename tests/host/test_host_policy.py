@@ -17,11 +17,12 @@ from tunflow.host.network.policy_routes import (
     Surroundings,
     attached_networks,
     is_private,
+    plan_dns_routes,
     plan_routes,
     plan_rules,
     vpn_servers,
 )
-from tunflow.host.network.settings import HostDNS, HostSettings
+from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
 
 ETH0, ETH1, DOCKER, WG, TUN = 2, 3, 4, 5, 9
 SETTINGS = HostSettings(addresses=(ip_interface("198.18.0.1/30"), ip_interface("fd74::1/126")))
@@ -60,7 +61,7 @@ def _thrown(settings: HostSettings, around: Surroundings, version: int = 4) -> s
 
 def _captured(settings: HostSettings, around: Surroundings) -> set[str]:
     """The destinations of the rules before those that leave private networks to the main table."""
-    return {str(rule.destination) for rule in plan_rules(settings, 4, around) if rule.priority == settings.priority + 4}
+    return {str(rule.destination) for rule in plan_rules(settings, 4, around) if rule.priority == settings.priority + 7}
 
 
 def test_uplinks_are_where_default_routes_lead() -> None:
@@ -127,6 +128,45 @@ def test_marked_packets_never_meet_our_table() -> None:
         assert rules[-1].priority < SETTINGS.priority + 10
 
 
+def _dns_ways(settings: HostSettings, around: Surroundings, version: int = 4) -> list[tuple[str, int | None]]:
+    """The rules for port 53: destination, and table or the priority to go on at."""
+    rules = [rule for rule in plan_rules(settings, version, around) if rule.port == 53]
+    assert all(rule.ports is None for rule in rules)
+    return [(str(rule.destination or "all"), rule.goto or rule.table) for rule in rules]
+
+
+def test_queries_are_carried_wherever_they_are_for() -> None:
+    settings = replace(SETTINGS, carry_dns=True, exclude_lan=True, excluded=(ip_network("10.0.0.0/8"),))
+    inside = [("10.99.0.0/16", 7407), ("172.17.0.0/16", 7407), ("203.0.113.0/24", 7407)]
+    assert _dns_ways(settings, _around()) == [*inside, ("all", 10049), ("all", None)]
+    assert _dns_ways(settings, _around(), 6) == [("all", 10049), ("all", None)]
+    assert plan_dns_routes(settings, 4, _around()) == {ip_network("0.0.0.0/0"): Way(RTN_UNICAST, (TUN,))}
+    alone = replace(settings, addresses=SETTINGS.addresses[:1])
+    assert plan_dns_routes(alone, 6, _around()) == {ip_network("::/0"): UNREACHABLE}
+    # Before everything that leads outside, behind our own and the programs that go around the tunnel.
+    priorities = [rule.priority for rule in plan_rules(settings, 4, _around()) if rule.port == 53]
+    assert min(priorities) > 7403
+    assert max(priorities) < 7407
+
+
+def test_queries_are_left_alone_when_the_tunnel_serves_no_names() -> None:
+    assert _dns_ways(SETTINGS, _around()) == []
+    assert plan_dns_routes(SETTINGS, 4, _around()) == {}
+
+
+def test_the_resolvers_of_a_provider_are_reached_as_it_says() -> None:
+    dns = HostDNS(tuple(map(ip_address, ("192.168.1.53", "198.18.0.2", "fd00::53"))))
+    settings = replace(SETTINGS, carry_dns=True, exclude_lan=True, dns=dns)
+    assert ("192.168.1.53/32", 7407) in _dns_ways(settings, _around())
+    assert "198.18.0.2/32" not in dict(_dns_ways(settings, _around()))  # the tunnel's own
+    assert ("fd00::53/128", 7407) in _dns_ways(settings, _around(), 6)
+
+
+def test_only_the_queries_of_the_programs_that_it_is_for() -> None:
+    settings = replace(SETTINGS, carry_dns=True, cgroups=("/a",), scope=AppScope.ONLY)
+    assert {rule.mark for rule in plan_rules(settings, 4, _around()) if rule.port == 53} == {settings.only_mark}
+
+
 @pytest.mark.parametrize(("text", "private"), [("10.1.0.0/16", True), ("10.0.0.0/7", False), ("fd00::/8", True)])
 def test_private_networks(text: str, private: bool) -> None:
     assert is_private(ip_network(text)) == private
@@ -175,6 +215,16 @@ def test_a_lan_is_reached_only_when_excluded() -> None:
     assert "ip daddr != { 192.168.1.53 } meta l4proto { tcp, udp } th dport { 53, 853 }" in _text(
         exclude_lan=True, dns=dns
     )
+
+
+def test_queries_of_bound_sockets_are_refused_without_a_kill_switch_too() -> None:
+    text = firewall.ruleset(replace(SETTINGS, carry_dns=True), firewall.Neighbourhood(("docker0",)))
+    assert 'oifname { "lo", "tunflow0", "docker0" } accept' in text
+    assert "meta mark { 0x2740, 0x2741 } accept" in text
+    assert "meta l4proto { tcp, udp } th dport 53 counter reject" in text
+    assert "chain" not in firewall.ruleset(SETTINGS, firewall.Neighbourhood())
+    only = replace(SETTINGS, carry_dns=True, cgroups=("/a",), scope=AppScope.ONLY)
+    assert "dport 53" not in firewall.ruleset(only, firewall.Neighbourhood())
 
 
 def test_what_is_not_included_passes() -> None:

@@ -72,4 +72,4 @@ def test_a_table_becomes_what_is_wanted_and_nothing_else_is_touched() -> None:
             set_table(route, 4, 5000, wanted)
             there = {each.destination: each.way for each in list_routes(route, 4, 5000)}
             assert there == {ip_network("10.0.0.0/8"): into, **wanted}
-        assert all(each.table != 5000 for each in list_routes(route, 4, but=5000))
+        assert all(each.table != 5000 for each in list_routes(route, 4, but=(5000,)))

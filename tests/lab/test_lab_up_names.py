@@ -6,9 +6,9 @@ import os
 import signal
 
 import pytest
-from bench.netlab.namespaces import SITE4
+from bench.netlab.namespaces import SERVER4, SITE4
 from lab_system import DNS, System
-from lab_uplinks import UplinkLab
+from lab_uplinks import UplinkLab, until
 
 pytestmark = pytest.mark.lab
 
@@ -48,3 +48,44 @@ def test_a_reload_swaps_names_at_once_and_keeps_the_cache(uplinks: UplinkLab, sy
     profile.write_text(text.format("not a resolver", "192.0.2.3"))
     assert "dns.servers[0]" in system.tunflow("reload").stderr
     assert look_up(system, "h.lab") == "192.0.2.2"
+
+
+ROUTER = "10.61.0.254"
+
+
+def write_resolv_conf(system: System, text: str) -> None:
+    """As a DHCP client does when it renews its lease."""
+    done = system.run(["sh", "-c", f"printf {text!r} >/etc/resolv.conf"])
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("options", [("--exclude-lan",), ()])
+def test_no_name_leaks_when_another_program_names_its_resolvers(
+    uplinks: UplinkLab, system: System, options: tuple[str, ...]
+) -> None:
+    system.up(*options)
+    theirs = f"nameserver {ROUTER}\nnameserver fd61::fe\n"
+    with uplinks.spied() as leaks:
+        for _ in range(2):
+            write_resolv_conf(system, theirs)
+            assert system.run(["getent", "ahostsv4", "site.lab"], timeout=5).returncode == 0  # at once, and carried
+            until(lambda: "198.18.0.2" in system.run(["cat", "/etc/resolv.conf"]).stdout)
+        for resolver in (ROUTER, "10.61.0.77", "fd61::fe", "192.0.2.53", "fe80::1%eth1"):
+            for transport in ("+notcp", "+tcp"):
+                system.run(["dig", transport, "+tries=1", "+timeout=1", f"@{resolver}", "site.lab"])
+        write_resolv_conf(system, theirs)
+        assert look_up(system, "site.lab") == SITE4
+    assert leaks == []
+    assert "another program changed /etc/resolv.conf: the tunnel's resolvers are put back" in system.log()
+    until(lambda: "198.18.0.2" in system.run(["cat", "/etc/resolv.conf"]).stdout)
+    system.ok("down")
+    assert system.run(["cat", "/etc/resolv.conf"]).stdout == theirs
+    write_resolv_conf(system, f"nameserver {SERVER4}\n")
+
+
+def test_without_names_of_the_tunnels_the_lan_resolver_is_asked(uplinks: UplinkLab, system: System) -> None:
+    """`--dns off` says so; and a witness that sees nothing proves nothing."""
+    system.up("--exclude-lan", "--dns", "off")
+    with uplinks.spied() as leaks:
+        system.run(["dig", "+tries=1", "+timeout=1", f"@{ROUTER}", "site.lab"])
+    assert any(f"{ROUTER}.53" in line for line in leaks)

@@ -33,6 +33,7 @@ from tunflow.loop.sockets import UNMARKED, SocketOptions
 from tunflow.names.forwarder import QUERY_TIMEOUT, DNSForwarder
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.contract import Blocked, Outbound
+from tunflow.rules.cidr import CIDRSet
 from tunflow.stack.icmp import Reason
 from tunflow.stack.tcp.connection import TCPConnection
 
@@ -65,6 +66,8 @@ class NameService:
     resolver: Endpoint
     over_tcp: bool
     """Whether queries go to the resolver by TCP, whatever they came by."""
+    neighbours: CIDRSet | None = None
+    """Networks whose resolvers it stands for as well: they are on the LAN, and the server does not reach them."""
 
 
 class Driver:
@@ -248,6 +251,13 @@ class Driver:
         """Whether an address only stands for a name."""
         return self.name_server is not None and self.name_server.is_fake(address)
 
+    def answers_for(self, target: Endpoint) -> bool:
+        """Whether what goes to `target` ends here: at the tunnel's own addresses, or as a query for a neighbour."""
+        assert isinstance(target.host, bytes)
+        if target.port != DNS_PORT or self.names is None or self.names.neighbours is None:
+            return self.is_inside(target.host)
+        return self.is_inside(target.host) or target.host in self.names.neighbours
+
     def _open_stream(self, connection: TCPConnection) -> None:
         target = connection.target
         if connection.closed:
@@ -264,7 +274,7 @@ class Driver:
             if self.name_server.blocks(target, hostname):
                 self._refuse_stream(connection, Refuse.RESET)
                 return
-        if target.host in self.stack.own:
+        if self.answers_for(target):
             if target.port != DNS_PORT or self.names is None:
                 connection.reject(reset=True)
                 return

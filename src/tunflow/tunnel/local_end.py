@@ -15,8 +15,9 @@ from tunflow.dataplane import network_change as moving
 from tunflow.dataplane.driver import Driver
 from tunflow.host.netlink.monitor import NetworkMonitor
 from tunflow.host.netlink.route_query import RouteQuery
-from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.settings import HostDNS, HostSettings
 from tunflow.host.network.uplinks import PathFinder
+from tunflow.host.resolvers.watch import ResolverWatch
 from tunflow.host.tun import TunDevice
 from tunflow.loop.sockets import SocketOptions
 from tunflow.protocols.contract import Outbound
@@ -32,6 +33,10 @@ class Host(Protocol):
     @property
     def device(self) -> TunDevice | None:
         """The TUN device, from the first `apply` to `undo`."""
+
+    @property
+    def settings(self) -> HostSettings | None:
+        """What is in force."""
 
     def apply(self, settings: HostSettings) -> None:
         """Make the host as `settings` say. Raises LocalError, and then what was before is in force."""
@@ -69,6 +74,7 @@ class LocalEnd:
         self.finder = PathFinder(self.query, plan.host.mark, plan.host.device)
         self._equipment = equipment
         self._monitor: NetworkMonitor | None = None
+        self._resolvers: ResolverWatch | None = None
         self._since: float | None = None
 
     def enter(self, state: ConnectionStatus) -> None:
@@ -87,8 +93,24 @@ class LocalEnd:
         return self.driver
 
     def watch(self, changed: Callable[[], None], woke: Callable[[float], None]) -> None:
-        """Tell of changes of the network, and after how many seconds the machine woke, until `take_down`."""
+        """Tell of changes of the network, and after how many seconds the machine woke, until `take_down`.
+
+        Until then also keep the host's resolvers the tunnel's.
+        """
         self._monitor = NetworkMonitor(changed, woke)
+
+        def put_back() -> None:
+            self._equipment.outer_nameservers()  # now the file names the new ones of the network outside
+            settings = self.host.settings
+            if settings is not None:
+                self.host.apply(settings)
+            changed()
+
+        self._resolvers = ResolverWatch(self._dns, put_back, self._equipment.say)
+
+    def _dns(self) -> HostDNS | None:
+        settings = self.host.settings
+        return None if settings is None else settings.dns
 
     def stopping(self, reason: ProviderStopReason) -> None:
         """The tunnel begins to go down."""
@@ -103,6 +125,9 @@ class LocalEnd:
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
+        if self._resolvers is not None:
+            self._resolvers.close()
+            self._resolvers = None
         if self.driver is not None:
             moving.reset_all(self.driver)
             self.driver.close()

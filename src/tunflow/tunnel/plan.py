@@ -13,13 +13,14 @@ from tunflow.dns.config import DNSConfig
 from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER
 from tunflow.dns.upstream import Upstream
 from tunflow.errors import LocalError
+from tunflow.host.network.policy_routes import PRIVATE
 from tunflow.host.network.settings import EVERYTHING, AppScope, HostDNS, HostSettings
 from tunflow.host.program.private_network import PrivateNetwork
 from tunflow.profiles.profile import Profile
 from tunflow.protocols.contract import Settings
 from tunflow.protocols.direct.settings import DirectServer
 from tunflow.protocols.registry import parse_server
-from tunflow.rules.cidr import IPNetwork
+from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.table import RuleTable
 from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY
 from tunflow.tunnel import rule_data
@@ -144,11 +145,16 @@ def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
 
 
 def _names(profile: Profile, parse_dns: ParseDNS) -> Names:
-    """Who answers names; fake addresses are kept in a file, so that they mean the same after a restart."""
+    """Who answers names, also those asked of the LAN's resolvers.
+
+    Fake addresses are kept in a file, so that they mean the same after a restart.
+    """
     names = dns_config(profile) or _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
     if isinstance(names, DNSConfig) and names.fake_ip is not None:
         file = rule_data.directories()[0] / "fake-ip" / profile.name
         return replace(names, fake_ip=replace(names.fake_ip, file=str(file)))
+    if isinstance(names, NameService):
+        return replace(names, neighbours=CIDRSet(PRIVATE))
     return names
 
 
@@ -182,6 +188,7 @@ def _host_settings(profile: Profile, network: PrivateNetwork, names: Names) -> H
         excluded=_routes(profile, "excluded_routes", tunnel.excluded_routes),
         exclude_lan=tunnel.exclude_lan,
         dns=dns,
+        carry_dns=names is not None and not profile.dns.match_domains,
         kill_switch=tunnel.kill_switch,
         gateways=tuple(tunnel.gateway),
         cgroups=(APPS,) if tunnel.per_app else tuple(tunnel.bypass_groups),

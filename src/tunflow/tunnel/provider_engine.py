@@ -179,7 +179,7 @@ class ProviderEngine(Tunnel):
         if isinstance(settings, PacketTunnelNetworkSettings):
             self._set_host(_host_settings(self.plan.host, settings))
         elif settings is not None and settings.dns_settings is not None:
-            self._set_host(replace(self.plan.host, dns=_host_dns(settings.dns_settings)))
+            self._set_host(_with_dns(self.plan.host, settings.dns_settings))
 
     def _set_host(self, settings: HostSettings) -> None:
         self._end.host.apply(settings)
@@ -243,17 +243,23 @@ def _host_settings(profile: HostSettings, settings: PacketTunnelNetworkSettings)
     if any(not route.prefixlen for route in included):
         included = (*included, *EVERYTHING)
     return replace(
-        profile,
+        _with_dns(profile, settings.dns_settings),
         addresses=addresses,
         mtu=settings.mtu_on(PHYSICAL_MTU),
         included=tuple(dict.fromkeys((*own, *included))),
         excluded=tuple(dict.fromkeys((*profile.excluded, *routes("excluded_routes")))),
-        dns=None if settings.dns_settings is None else _host_dns(settings.dns_settings),
     )
 
 
 def _destinations(families: Sequence[Any], field: str) -> tuple[Any, ...]:
     return tuple(route.destination for family in families for route in getattr(family, field))
+
+
+def _with_dns(profile: HostSettings, settings: DNSSettings | None) -> HostSettings:
+    """The host's settings with a provider's resolvers; queries are carried where they are for all names. Raises
+    LocalError."""
+    dns = None if settings is None else _host_dns(settings)
+    return replace(profile, dns=dns, carry_dns=dns is not None and dns.match is None)
 
 
 def _host_dns(settings: DNSSettings) -> HostDNS:

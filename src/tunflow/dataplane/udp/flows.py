@@ -83,7 +83,7 @@ class DatagramFlows:
             hostname = names.name_of(client, target.host)
             if names.blocks(target, hostname):
                 return self.refuse(flow, Refuse.RESET)
-        if driver.is_inside(target.host):
+        if driver.answers_for(target):
             return self._placed(flow, self._own_inside(flow, run))
         socket = self._socket(flow)
         if socket.owner is not None:
@@ -99,7 +99,7 @@ class DatagramFlows:
         return owner
 
     def _own_inside(self, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
-        """A flow to one of the tunnel's own addresses, where only names are served."""
+        """A flow to an address that the tunnel answers for, where only names are served."""
         driver = self._driver
         names = driver.names
         if flow.target.port != DNS_PORT or names is None:

@@ -20,10 +20,12 @@ RTM_DELRULE = 33
 RTM_GETRULE = 34
 
 FR_ACT_TO_TBL = 1
+FR_ACT_GOTO = 2
 FR_ACT_UNREACHABLE = 7
 
 FRA_DST = 1
 FRA_IIFNAME = 3
+FRA_GOTO = 4
 FRA_PRIORITY = 6
 FRA_FWMARK = 10
 FRA_SUPPRESS_PREFIXLEN = 14
@@ -45,10 +47,11 @@ _GONE = frozenset((errno.ENOENT,))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: all its selectors have to match. `table` None means the destination is unreachable.
+    """One rule: all its selectors have to match. `table` None means the destination is unreachable, unless the rule
+    goes on at the rules of priority `goto`.
 
     `suppress` makes routes with a prefix of that length or shorter not count. `ports` is the UDP source and
-    destination port.
+    destination port, `port` the destination port of any protocol that has ports.
     """
 
     version: int
@@ -59,6 +62,8 @@ class Rule:
     destination: Network | None = None
     ports: tuple[int, int] | None = None
     suppress: int | None = None
+    port: int | None = None
+    goto: int | None = None
 
 
 def list_rules(route: RouteSocket, version: int) -> list[Rule]:
@@ -81,9 +86,10 @@ def list_rules(route: RouteSocket, version: int) -> list[Rule]:
 def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> Rule:
     _, length, _, _, _, _, _, action, _ = _RULE.unpack_from(body)
     suppress = _number(fields.get(FRA_SUPPRESS_PREFIXLEN))
+    source, destination = (_port(fields.get(kind)) for kind in (FRA_SPORT_RANGE, FRA_DPORT_RANGE))
     ports = None
-    if FRA_SPORT_RANGE in fields and FRA_DPORT_RANGE in fields:
-        ports = _PORTS.unpack(fields[FRA_SPORT_RANGE])[0], _PORTS.unpack(fields[FRA_DPORT_RANGE])[0]
+    if source is not None and destination is not None:
+        ports, destination = (source, destination), None
     return Rule(
         version=version,
         priority=_number(fields.get(FRA_PRIORITY)) or 0,
@@ -93,6 +99,8 @@ def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> Rule:
         destination=ip_network((fields[FRA_DST], length)) if FRA_DST in fields else None,
         ports=ports,
         suppress=None if suppress == _NO_SUPPRESSION else suppress,
+        port=destination,
+        goto=_number(fields.get(FRA_GOTO)) if action == FR_ACT_GOTO else None,
     )
 
 
@@ -110,12 +118,16 @@ def set_rules(route: RouteSocket, version: int, wanted: Sequence[Rule]) -> None:
 
 def _request(kind: int, flags: int, rule: Rule) -> Request:
     action = FR_ACT_UNREACHABLE if rule.table is None else FR_ACT_TO_TBL
+    if rule.goto is not None:
+        action = FR_ACT_GOTO
     length = 0 if rule.destination is None else rule.destination.prefixlen
     body = _RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
     body += attribute(FRA_PRIORITY, struct.pack("=I", rule.priority))
     body += attribute(FRA_PROTOCOL, bytes((PROTOCOL,)))
     if rule.table is not None:
         body += attribute(FRA_TABLE, struct.pack("=I", rule.table))
+    if rule.goto is not None:
+        body += attribute(FRA_GOTO, struct.pack("=I", rule.goto))
     if rule.mark is not None:
         body += attribute(FRA_FWMARK, struct.pack("=I", rule.mark))
         body += attribute(FRA_FWMASK, struct.pack("=I", 0xFFFFFFFF))
@@ -128,10 +140,20 @@ def _request(kind: int, flags: int, rule: Rule) -> Request:
         body += attribute(FRA_IP_PROTO, bytes((_IPPROTO_UDP,)))
         body += attribute(FRA_SPORT_RANGE, _PORTS.pack(source, source))
         body += attribute(FRA_DPORT_RANGE, _PORTS.pack(destination, destination))
+    if rule.port is not None:
+        body += attribute(FRA_DPORT_RANGE, _PORTS.pack(rule.port, rule.port))
     if rule.suppress is not None:
         body += attribute(FRA_SUPPRESS_PREFIXLEN, struct.pack("=I", rule.suppress))
     tried = "add" if kind == RTM_NEWRULE else "remove"
     return Request(kind, flags, body, f"{tried} IPv{rule.version} routing rule {rule.priority}")
+
+
+def _port(value: bytes | None) -> int | None:
+    """The first port of a range."""
+    if value is None:
+        return None
+    first, _ = _PORTS.unpack(value)
+    return int(first)
 
 
 def _number(value: bytes | None) -> int | None:

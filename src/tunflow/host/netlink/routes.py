@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,8 @@ class Route:
     is_connected: bool
 
 
-def list_routes(route: RouteSocket, version: int, table: int | None = None, *, but: int = 0) -> list[Route]:
-    """The routes of IP `version` in one table, or in all `but` one. Raises OSError."""
+def list_routes(route: RouteSocket, version: int, table: int | None = None, *, but: Sequence[int] = ()) -> list[Route]:
+    """The routes of IP `version` in one table, or in all `but` some. Raises OSError."""
     return [
         Route(
             destination=ip_network((packed, length)),
@@ -91,7 +91,7 @@ def list_routes(route: RouteSocket, version: int, table: int | None = None, *, b
             is_connected=is_direct and protocol in (RTPROT_KERNEL, RTPROT_RA),
         )
         for packed, length, way, found, protocol, is_direct in _dump(route, version, table)
-        if found != but and table in (None, found)
+        if found not in but and table in (None, found)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The kill switch and the marks of control groups: one nftables table of our own, replaced as a whole.
+"""The kill switch, control groups' marks, and queries for names: one nftables table of our own, replaced as a whole.
 
 Rules of the kill switch, for what leaves this host (`output`) and what it forwards (`forward`):
 - the loopback, the tunnel device, and our own marked packets to `servers` pass;
@@ -8,6 +8,11 @@ Rules of the kill switch, for what leaves this host (`output`) and what it forwa
 - the uplinks' networks pass with `exclude_lan`, but for resolvers there when the tunnel names others;
 - what `included` does not cover passes because it is not ours;
 - everything else is refused at once, so that programs see an error and not a time-out.
+
+Without the kill switch, too, queries for names (`carry_dns`) are refused on other interfaces than the tunnel and what
+is inside: the routes carry them, but IPv4 takes no refusal from a routing rule for a socket that is bound to an
+interface (ip_route_output_key_hash_rcu() of Linux assumes the destination on the link), and systemd-resolved binds its
+own.
 
 The table stands on its own: when this process dies it stays, and the next one replaces it in one transaction. Raw
 packets from AF_PACKET sockets, which only root has, do not meet it. The hooks run at the usual filter priority; a
@@ -74,7 +79,16 @@ class Neighbourhood:
 
 def is_needed(settings: HostSettings) -> bool:
     """Whether `settings` need a table at all."""
+    return is_required(settings) or (_guards_names(settings) and shutil.which(_NFT) is not None)
+
+
+def is_required(settings: HostSettings) -> bool:
+    """Whether a host without a table would not be what `settings` say."""
     return settings.kill_switch or bool(settings.cgroups)
+
+
+def _guards_names(settings: HostSettings) -> bool:
+    return settings.carry_dns and settings.scope is AppScope.BYPASS
 
 
 def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[ControlGroup] = ()) -> str:
@@ -85,6 +99,9 @@ def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[Contro
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
     if groups:
         lines += _marks(settings, groups)
+    if _guards_names(settings):
+        hook = "type filter hook output priority filter; policy accept;"
+        lines += _chain("names", _names_carried(settings, near), hook)
     if settings.kill_switch:
         ours = {version: covered(settings.included, settings.excluded, version) for version in (4, 6)}
         lines += _sets(ours)
@@ -234,6 +251,18 @@ def _other_resolvers(settings: HostSettings) -> list[str]:
         beside = f"{_WORD[version]} daddr != {{ {', '.join(own)} }}" if own else f"meta nfproto ipv{version}"
         rules.append(f"{beside} meta l4proto {{ tcp, udp }} th dport {{ 53, 853 }} {_REFUSE}")
     return rules
+
+
+def _names_carried(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    """Queries leave by the tunnel alone, but for our own and for those of programs that go around it."""
+    beside = ("lo", settings.device, *near.inside)
+    rules = [
+        f"oifname {_names(beside)} accept",
+        f"meta mark {{ {settings.mark:#x}, {settings.bypass_mark:#x} }} accept",
+    ]
+    if settings.dns is not None:
+        rules += _destinations(ip_network(server) for server in settings.dns.servers)
+    return [*rules, f"meta l4proto {{ tcp, udp }} th dport 53 {_REFUSE}"]
 
 
 def _gateway_services(settings: HostSettings) -> list[str]:

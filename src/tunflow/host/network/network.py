@@ -34,8 +34,15 @@ from tunflow.host.netlink.policy_rules import set_rules
 from tunflow.host.netlink.routes import has_foreign_routes, list_routes, set_table
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.network import firewall, sysctls
-from tunflow.host.network.policy_routes import Surroundings, attached_networks, plan_routes, plan_rules, vpn_servers
-from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.policy_routes import (
+    Surroundings,
+    attached_networks,
+    plan_dns_routes,
+    plan_routes,
+    plan_rules,
+    vpn_servers,
+)
+from tunflow.host.network.settings import HostSettings, tables
 from tunflow.host.network.state_file import STATE_FILE, Record, load, new_record, remove, save
 from tunflow.host.program.private_network import OFFLOAD_MTU, PLAIN_MTU
 from tunflow.host.resolvers import resolver_file, resolvers
@@ -139,7 +146,12 @@ class HostNetwork:
             firewall.check_available()
             record.has_firewall, record.kill_switch = True, settings.kill_switch or record.kill_switch
             save(record, self._state)
-            self._table = firewall.apply(settings, _neighbourhood(around), self._table)
+            try:
+                self._table = firewall.apply(settings, _neighbourhood(around), self._table)
+            except LocalError:
+                if firewall.is_required(settings):
+                    raise
+                record.has_firewall = False  # a kernel without nftables: the routes carry names all the same
         elif record.has_firewall:
             firewall.remove()
             record.has_firewall = False
@@ -177,10 +189,12 @@ class HostNetwork:
         save(record, self._state)
         for version in _versions():
             set_table(route, version, settings.table, plan_routes(settings, version, around))
+            set_table(route, version, settings.dns_table, plan_dns_routes(settings, version, around))
         for version in _versions():
             set_rules(route, version, plan_rules(settings, version, around))
-            if before != settings.table:
-                set_table(route, version, before, {})
+            for table in tables(before):
+                if table not in settings.tables:
+                    set_table(route, version, table, {})
 
     def _set_resolvers(self, settings: HostSettings, record: Record) -> None:
         if settings.dns is not None:
@@ -237,7 +251,7 @@ def _versions() -> tuple[int, ...]:
 def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
     links = list_links(route)
     tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
-    routes = [each for version in _versions() for each in list_routes(route, version, but=settings.table)]
+    routes = [each for version in _versions() for each in list_routes(route, version, but=settings.tables)]
     gateways = frozenset(link.index for link in links.values() if link.name in settings.gateways)
     return Surroundings(links, routes, tunnel, gateways)
 
@@ -256,8 +270,9 @@ def _check_table(route: RouteSocket, settings: HostSettings, record: Record) -> 
     """Refuse a table that others have routes in: ours would mix with them. Raises LocalError."""
     if record.has_routes and record.table == settings.table:
         return
-    if any(has_foreign_routes(route, version, settings.table) for version in _versions()):
-        raise LocalError(f"routing table {settings.table} has routes of something else: choose another table")
+    for table in settings.tables:
+        if any(has_foreign_routes(route, version, table) for version in _versions()):
+            raise LocalError(f"routing table {table} has routes of something else: choose another table")
 
 
 def _check_gateways(settings: HostSettings, around: Surroundings) -> None:
@@ -299,7 +314,8 @@ def _remove_routes(table: int) -> None:
         for version in _versions():
             set_rules(route, version, [])
         for version in _versions():
-            set_table(route, version, table, {})
+            for each in tables(table):
+                set_table(route, version, each, {})
 
 
 @contextmanager

@@ -6,12 +6,20 @@ The main table is never changed. For each IP version, in this order (the first r
     P+1  fwmark M (and M+1)                    -> unreachable     never back into the tunnel: that would be a loop
     P+2  from the tunnel device                -> main            what the tunnel delivers to containers and LANs
     P+3  UDP from port 68 to 67                -> main            a DHCP lease is renewed (IPv4)
-    P+4  to the tunnel's own and the uplinks' private networks -> T   (the latter unless exclude_lan)
-    P+5  to private networks                   -> main, but not by its default route
-    P+6  everything (or mark M+2 only)         -> T
+    P+4  to port 53 of what is inside of this machine, or of `dns`  -> on at P+7
+    P+5  to port 53                            -> N               whose names are the tunnel's (`carry_dns`)
+    P+6  to port 53                            -> unreachable     of a socket that is bound to another interface
+    P+7  to the tunnel's own and the uplinks' private networks -> T   (the latter unless exclude_lan)
+    P+8  to private networks                   -> main, but not by its default route
+    P+9  everything (or mark M+2 only)         -> T
 
-T holds `included` as routes into the device and `excluded` as `throw`: the search goes on behind rule P+6 with what
-the host does on its own. So the longest prefix decides between the two. P+5 keeps bridges of containers and virtual
+N has nothing but a default route into the device: whatever is excluded and whatever the host's resolvers are, a query
+for a name does not leave in the clear. systemd-resolved binds its queries to the interface of the resolver, and so does
+everybody who asks a link-local one; N has no route for those, hence P+6. A resolver in a container or behind another
+VPN is no neighbour who listens.
+
+T holds `included` as routes into the device and `excluded` as `throw`: the search goes on behind rule P+9 with what
+the host does on its own. So the longest prefix decides between the two. P+8 keeps bridges of containers and virtual
 machines working the moment they appear. It is limited to private networks because a DHCP server may hand out routes
 to any network it likes (option 121, CVE-2024-3661), and these must not win over the tunnel. Public or private, what
 is routed through a *local* interface (`links`) in any table but ours is thrown as well: other VPNs with a table
@@ -28,11 +36,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunflow.addresses import ip_network
-from tunflow.host.netlink.links import Link
+from tunflow.host.netlink.links import Link, inside_links
 from tunflow.host.netlink.policy_rules import Rule
 from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way
 from tunflow.host.netlink.socket import RTN_UNICAST
-from tunflow.host.network.settings import AppScope, HostSettings, Network
+from tunflow.host.network.settings import EVERYTHING, AppScope, HostSettings, Network
 
 TABLE_MAIN = 254
 TABLE_DEFAULT = 253
@@ -40,6 +48,7 @@ TABLE_LOCAL = 255
 RTPROT_DHCP = 16
 _VPN_KINDS = frozenset(("tun", "wireguard", "ppp"))
 DHCP_PORTS = (68, 67)
+DNS_PORT = 53
 
 PRIVATE: tuple[Network, ...] = tuple(
     map(
@@ -84,6 +93,12 @@ class Surroundings:
             if device != self.tunnel
         )
 
+    @property
+    def inside(self) -> frozenset[int]:
+        """The local interfaces (`host.links`) but the tunnel's own."""
+        names = inside_links(self.links, self.uplinks | {self.tunnel})
+        return frozenset(index for index, link in self.links.items() if link.name in names)
+
 
 def is_default(network: Network) -> bool:
     """Whether a route to `network` is a default route, or a large part of one."""
@@ -114,26 +129,66 @@ def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> li
     if version == 4:
         rules.append(Rule(version, first + 3, TABLE_MAIN, ports=DHCP_PORTS))
     only = settings.only_mark if settings.scope is AppScope.ONLY else None
+    if settings.carry_dns:
+        rules += _dns_rules(settings, version, around, only)
     captured = _tunnel_networks(settings, version)
     if not settings.exclude_lan:
         captured |= _uplink_networks(around, version)
     rules += [
-        Rule(version, first + 4, table, mark=only, destination=network) for network in sorted(captured, key=_order)
+        Rule(version, first + 7, table, mark=only, destination=network) for network in sorted(captured, key=_order)
     ]
     rules += [
-        Rule(version, first + 5, TABLE_MAIN, destination=network, suppress=0)
+        Rule(version, first + 8, TABLE_MAIN, destination=network, suppress=0)
         for network in PRIVATE
         if network.version == version
     ]
-    rules.append(Rule(version, first + 6, table, mark=only))
+    rules.append(Rule(version, first + 9, table, mark=only))
     return rules
+
+
+def _dns_rules(settings: HostSettings, version: int, around: Surroundings, only: int | None) -> list[Rule]:
+    """The rules that carry queries for names, those to excluded networks too."""
+    first = settings.priority
+    rules = [
+        Rule(version, first + 4, None, mark=only, destination=network, port=DNS_PORT, goto=first + 7)
+        for network in sorted(_elsewhere(settings, version, around), key=_order)
+    ]
+    rules.append(Rule(version, first + 5, settings.dns_table, mark=only, port=DNS_PORT))
+    rules.append(Rule(version, first + 6, None, mark=only, port=DNS_PORT))
+    return rules
+
+
+def _elsewhere(settings: HostSettings, version: int, around: Surroundings) -> set[Network]:
+    """The networks whose resolvers are reached like everything else there."""
+    inside = around.inside
+    found = {
+        route.destination
+        for route in around.routes
+        if route.destination.version == version
+        and route.way.kind == RTN_UNICAST
+        and not is_default(route.destination)
+        and not route.destination.is_link_local
+        and route.way.devices
+        and inside.issuperset(route.way.devices)
+    }
+    servers = {ip_network(server) for server in settings.dns.servers} if settings.dns is not None else set()
+    own = _tunnel_networks(settings, version)
+    return found | {
+        server for server in servers if server.version == version and not any(_is_within(server, each) for each in own)
+    }
+
+
+def plan_dns_routes(settings: HostSettings, version: int, around: Surroundings) -> dict[Network, Way]:
+    """The routes of the table for queries for names, for IP `version`."""
+    if not settings.carry_dns:
+        return {}
+    into = _into(settings, version, around)
+    return {network: into for network in EVERYTHING if network.version == version}
 
 
 def plan_routes(settings: HostSettings, version: int, around: Surroundings) -> dict[Network, Way]:
     """The routes of our own table for IP `version`."""
-    into = Way(RTN_UNICAST, (around.tunnel,))
-    if version == 6 and not settings.has_family(version):
-        into = UNREACHABLE
+    into = _into(settings, version, around)
     table: dict[Network, Way] = {}
     for network in settings.included:
         if network.version == version:
@@ -148,12 +203,18 @@ def plan_routes(settings: HostSettings, version: int, around: Surroundings) -> d
     return table
 
 
+def _into(settings: HostSettings, version: int, around: Surroundings) -> Way:
+    if version == 6 and not settings.has_family(version):
+        return UNREACHABLE
+    return Way(RTN_UNICAST, (around.tunnel,))
+
+
 def _tunnel_networks(settings: HostSettings, version: int) -> set[Network]:
     return {address.network for address in settings.addresses if address.version == version}
 
 
 def _uplink_networks(around: Surroundings, version: int) -> set[Network]:
-    """The private networks that are routed through an uplink, which P+5 would leave outside."""
+    """The private networks that are routed through an uplink, which P+8 would leave outside."""
     routed = {
         route.destination
         for route in around.routes
@@ -175,12 +236,12 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
     """What stays outside of the tunnel because it is somewhere else already."""
     uplinks = around.uplinks
     for route in around.routes:
-        if route.destination.version != version or route.table in (TABLE_LOCAL, TABLE_DEFAULT, settings.table):
+        if route.destination.version != version or route.table in (TABLE_LOCAL, TABLE_DEFAULT, *settings.tables):
             continue
         if is_default(route.destination) or route.way.kind != RTN_UNICAST or around.tunnel in route.way.devices:
             continue
         if route.table == TABLE_MAIN and is_private(route.destination):
-            continue  # P+5 leaves it to the main table
+            continue  # P+8 leaves it to the main table
         if not uplinks.intersection(route.way.devices) or _is_way_of_vpn(route, around):
             yield route.destination
     attached = attached_networks(around, around.gateways | (uplinks if settings.exclude_lan else frozenset()))

@@ -81,7 +81,9 @@ class HostSettings:
     - `exclude_lan`: whether the networks that the uplinks are attached to stay reachable directly.
     - `mark`: SO_MARK of tunflow's own sockets, which are routed by the main table. `mark + 1` and `mark + 2` are used
       for the processes of `cgroups`.
-    - `table`: routing table of our own. `priority`: first of ten rule priorities of our own.
+    - `table`: routing table of our own, and so is the next one. `priority`: first of ten rule priorities of our own.
+    - `carry_dns`: whether queries for names (port 53) go into the tunnel wherever they are for, excluded networks and
+      the LAN included; not those to `dns` and to what is inside of this machine, which go where all goes there.
     - `kill_switch`: block with nftables what would leave beside the tunnel; stays when this process dies.
     - `servers`: where marked packets may go while the kill switch is on (proxy servers, resolvers that are asked to
       find them). None: anywhere, which rules that send flows `DIRECT` need.
@@ -99,6 +101,7 @@ class HostSettings:
     table: int = TABLE
     priority: int = PRIORITY
     dns: HostDNS | None = None
+    carry_dns: bool = False
     kill_switch: bool = False
     servers: tuple[Address, ...] | None = None
     gateways: tuple[str, ...] = ()
@@ -114,7 +117,7 @@ class HostSettings:
             raise LocalError(f"gateway {self.device!r}: expected another interface than the tunnel's own")
         self._check_mtu()
         _check_range("mark", self.mark, 1, 0xFFFFFFFD)
-        _check_range("table", self.table, 256, 0xFFFFFFFF)
+        _check_range("table", self.table, 256, 0xFFFFFFFE)
         _check_range("rule priority", self.priority, 1, _MAIN_PRIORITY - RULES)
         for group in self.cgroups:
             if not group.startswith("/") or group == "/" or ".." in group.split("/") or set(group) & set('"\\\n'):
@@ -129,6 +132,16 @@ class HostSettings:
         _check_range("tunnel mtu", self.mtu, minimum, _MAXIMUM_MTU)
 
     @property
+    def dns_table(self) -> int:
+        """The routing table for queries for names."""
+        return self.table + 1
+
+    @property
+    def tables(self) -> tuple[int, int]:
+        """The routing tables of our own."""
+        return tables(self.table)
+
+    @property
     def bypass_mark(self) -> int:
         """The mark of packets of programs that go around the tunnel."""
         return self.mark + 1
@@ -141,6 +154,11 @@ class HostSettings:
     def has_family(self, version: int) -> bool:
         """Whether the tunnel has an address of IP `version` (4 or 6)."""
         return any(address.version == version for address in self.addresses)
+
+
+def tables(first: int) -> tuple[int, int]:
+    """The routing tables of a tunnel whose `table` is `first`."""
+    return first, first + 1
 
 
 def check_device_name(name: str) -> None:

@@ -71,7 +71,7 @@ def _text(value: Any) -> str:
 
 def _check_kinds(data: dict[str, Any]) -> None:
     _text(data["device"])
-    for name in ("exclude_lan", "kill_switch"):
+    for name in ("exclude_lan", "carry_dns", "kill_switch"):
         if not isinstance(data[name], bool):
             raise TypeError(f"{name}: expected true or false")
     for name in ("mtu", "mark", "table", "priority"):

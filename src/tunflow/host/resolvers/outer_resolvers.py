@@ -16,6 +16,7 @@ SOURCES = (
     Path("/run/systemd/resolve/resolv.conf"),
     Path("/run/NetworkManager/no-stub-resolv.conf"),
     Path("/etc/resolv.conf"),
+    Path("/etc/resolv.conf.before-tunflow"),
 )
 """In the order of preference: the first that names a server outside this machine counts."""
 

@@ -7,7 +7,8 @@ Rules:
 - where a rename cannot be (a container's bind mount, a read-only /etc) the file is rewritten in place, and what was
   in it is in the record alone;
 - what somebody else writes there while a tunnel is up (a DHCP client) becomes what is restored, and ours goes on top
-  again at the next `apply`. A file that is not ours any more is never overwritten by `restore`.
+  again at the next `apply` (`host.resolvers.watch`). A file that is not ours any more is never overwritten by
+  `restore`.
 
 Read first: resolv.conf(5).
 """
@@ -59,7 +60,7 @@ def write(dns: HostDNS, saved: dict[str, Any]) -> None:
     if _is_ours(path) and _read(path) == text:
         return
     with _explained(path):
-        if not _is_ours(path):
+        if not _is_ours(path) and not _is_emptied(path):
             _keep(path)
         _put(path, text, 0o644, (saved["uid"], saved["gid"]))
 
@@ -151,6 +152,12 @@ def _restore_kept(path: Path) -> bool:
 
 def _kept(path: Path) -> Path:
     return path.with_name(path.name + _SUFFIX)
+
+
+def _is_emptied(path: Path) -> bool:
+    """Whether there is nothing in a file that stands where ours was, whose predecessor is kept."""
+    kept = _kept(path)
+    return not path.is_symlink() and _read(path) == "" and (kept.is_symlink() or kept.exists())
 
 
 def _is_ours(path: Path) -> bool:

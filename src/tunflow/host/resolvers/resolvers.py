@@ -7,17 +7,21 @@ before it is used, under its method's name with what undoing it needs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.host.network.settings import HostDNS
 from tunflow.host.resolvers import resolver_file, resolver_resolvconf, resolver_resolved
+from tunflow.host.resolvers.outer_resolvers import nameservers
 
 RESOLVED = "resolved"
 RESOLVCONF = "resolvconf"
 FILE = "file"
 _RESOLVED_FOLDERS = ("/run/systemd/resolve/", "/usr/lib/systemd/")
 """Where resolv.conf leads to when programs are to ask systemd-resolved (systemd-resolved.service(8))."""
+_RESOLVED_LIST = Path("/run/systemd/resolve/resolv.conf")
+"""The servers of all links that systemd-resolved knows."""
 
 
 def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], None]) -> None:
@@ -39,12 +43,33 @@ def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], 
     saved = resolver_file.inspect(path)
     if saved is None and FILE not in record and resolver_file.restore_unrecorded(path):
         saved = resolver_file.inspect(path)
-    if saved is not None:
+    if saved is not None and not _is_half_written(saved, record):
         record[FILE] = saved
         save()
     if FILE not in record:
         raise LocalError(f"{path} is from a tunnel that left no record: write the host's own resolvers into it")
     resolver_file.write(dns, record[FILE])
+
+
+def _is_half_written(saved: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether somebody has emptied our file and not written it yet: what the host had before is better than nothing."""
+    return FILE in record and saved["text"] is not None and not saved["text"].strip()
+
+
+def is_in_force(dns: HostDNS, path: Path = resolver_file.RESOLV_CONF) -> bool:
+    """Return True if the host's programs ask none but the resolvers of `dns`, as far as files tell."""
+    own = set(map(str, dns.servers))
+    if str(path.resolve()).startswith(_RESOLVED_FOLDERS):
+        return bool(own & set(_nameservers(_RESOLVED_LIST)))
+    asked = set(_nameservers(path))
+    return bool(asked) and asked <= own
+
+
+def _nameservers(path: Path) -> list[str]:
+    try:
+        return nameservers(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []
 
 
 def undo(record: dict[str, Any]) -> None:
