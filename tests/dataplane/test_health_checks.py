@@ -17,6 +17,7 @@ from tunflow.endpoint import endpoint
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound import health as health_checks
+from tunflow.outbound.chain import outbound_of
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.outbound.health import HealthChecks
 from tunflow.protocols.block.outbound import BlockOutbound
@@ -88,6 +89,19 @@ def test_any_http_answer_counts_and_its_time_is_known(web):
 def test_what_goes_straight_out_is_asked_by_address(web):
     assert check(DirectOutbound(), f"http://{web.peer}/x").works("a")
     assert web.asked[0].startswith(f"GET /x HTTP/1.1\r\nHost: {web.peer}\r\n".encode())
+
+
+def test_the_query_is_asked_for_and_no_password_told(web):
+    assert check(DirectOutbound(), f"http://user:secret@{web.peer}/x?y=1").works("a")
+    assert web.asked[0].startswith(f"GET /x?y=1 HTTP/1.1\r\nHost: {web.peer}\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.7:99999/", "http://[::1", "http://h/\u00fc", f"http://{'a' * 300}/", "https://a..b/"]
+)
+def test_a_check_that_cannot_be_made_counts_as_failed(web, url):
+    socks = outbound_of([f"socks5://{web.peer}"])
+    assert not check(socks, url).works("a")
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"\0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,8 @@ def parse(text: str) -> Profile:
         ("[[apps]]\npath='/a'\naction='tunel'", "home.toml:3: apps[0].action must be 'tunnel', 'direct' or 'block'"),
         ("[servers.a]\nurl='direct://'\nchain=['direct://']", "home.toml:1: servers.a must have either url or chain"),
         ("[groups.a]\ntype='select'", "home.toml:1: groups.a.servers is missing"),
+        ("[groups.a]\ntype='url-test'\nservers=['b']\nurl='http://192.0.2.7:99999/'",
+         "home.toml:4: groups.a.url must be an http:// or https:// URL in ASCII, its port from 1 to 65535"),
         ("provider = 'a b'", "home.toml:1: provider must be module:Class, path/to/file.py:Class or an entry"),
         ("name = '../x'", "home.toml:1: name must be 1 to 64 letters"),
         ("[on_demand]\nrules=[{action='evaluate-connection'}]", "home.toml:2: on_demand.rules[0] must have"),
@@ -156,3 +159,19 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         profile_file.load(file)
     with pytest.raises(LocalError, match="cannot read"):
         profile_file.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h:0/", "http://h:x/", "http://[::1]x/", "http://[fe80::1%25eth0]/", "http://[1.2.3.4]/", "http://[::1/",
+     "http:///x", "ftp://h/", "http://h/a b", "http://h/\u00fc", "http://b\u00fccher.example/", "http://a..b/",
+     f"http://{'a' * 64}.example/", "http://h:\u0661/", "http://h/\u0007", "http://h:" + "9" * 5000 + "/"],
+)  # fmt: skip
+def test_a_url_that_cannot_be_asked_for_is_refused(url: str) -> None:
+    with pytest.raises(LocalError, match=r"^home\.toml:2: rule_sets\.a\.url must be an http:// or https:// URL"):
+        parse(f"[rule_sets.a]\nurl={json.dumps(url)}\nbehavior='domain'")
+
+
+@pytest.mark.parametrize("url", ["http://h:65535/", "https://user:pass@h.example./x?y#z", "http://[2001:db8::1]:80/"])
+def test_a_url_that_can_be_asked_for_is_taken(url: str) -> None:
+    assert parse(f"[rule_sets.a]\nurl={json.dumps(url)}\nbehavior='domain'").rule_sets["a"].url == url

@@ -1,6 +1,7 @@
 """Asks servers how they do, when `rules.groups.Health` says so: one small HTTP request through each.
 
 Any HTTP answer counts: it proves that the server takes the password, reaches the Internet, and how long that takes.
+A check that cannot be made counts as failed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tunflow.endpoint import Buffer, endpoint
+from tunflow.errors import LocalError, RemoteError
 from tunflow.loop.reactor import Reactor, Timer
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.chain import goes_direct
@@ -76,8 +78,16 @@ class HealthChecks:
         self, server: str, received: Callable[[Buffer], None], lost: Callable[[str, bool], None]
     ) -> StreamClient | None:
         """Open a connection through a server and ask; None when there is no way."""
+        with suppress(Blocked, OSError, ValueError, LocalError, RemoteError):
+            return self._dial(server, self._url_of(server) or URL, received, lost)
+        return None
+
+    def _dial(
+        self, server: str, url: str, received: Callable[[Buffer], None], lost: Callable[[str, bool], None]
+    ) -> StreamClient | None:
+        """Raises Blocked, OSError, LocalError, RemoteError, or ValueError for a URL that nobody can be asked for."""
         dialer = self._dialer_of(server)
-        parts = parse_url(self._url_of(server) or URL)
+        parts = parse_url(url)
         host, is_tls = parts.host, parts.scheme == "https"
         target = endpoint(host, parts.port or (443 if is_tls else 80))
         if dialer is None or (goes_direct(dialer) and isinstance(target.host, str)):
@@ -89,11 +99,10 @@ class HealthChecks:
 
             tls = TLSClient(client_context(), host)
         request = f"GET {parts.target} HTTP/1.1\r\nHost: {parts.where}\r\nConnection: close\r\n\r\n"
-        with suppress(Blocked, OSError):
-            client = StreamClient(self._reactor, dialer.stream(target), received, lost, self._sockets, tls)
-            client.send([request.encode()])
-            return client
-        return None
+        data = request.encode("ascii")
+        client = StreamClient(self._reactor, dialer.stream(target), received, lost, self._sockets, tls)
+        client.send([data])
+        return client
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         """As the reactor's."""

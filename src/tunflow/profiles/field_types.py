@@ -42,9 +42,14 @@ def _domain(text: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    parts = parse_url(text)
-    if parts.scheme not in {"http", "https"} or not parts.host or parts.port == 0:
+    """Raises ValueError for what could not be connected to, or would not be one line of a request (RFC 9112 §3.2)."""
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError
+    parts = parse_url(text)
+    if parts.scheme not in {"http", "https"} or parts.port == 0 or "%" in parts.host:
+        raise ValueError
+    if ":" not in parts.host:
+        _domain(parts.host)
     return text
 
 
@@ -60,5 +65,7 @@ Interface = Annotated[str, AfterValidator(_checked(ip_interface, "an address wit
 """An address with the length of its prefix."""
 Domain = Annotated[str, AfterValidator(_checked(_domain, "a domain like example.com, without wildcards"))]
 """A domain name, in lower case and without a dot at its ends."""
-WebAddress = Annotated[str, AfterValidator(_checked(_web_address, "an http:// or https:// URL"))]
+WebAddress = Annotated[
+    str, AfterValidator(_checked(_web_address, "an http:// or https:// URL in ASCII, its port from 1 to 65535"))
+]
 """Where to fetch something."""
