@@ -49,6 +49,23 @@ def test_our_own_packets_never_fall_back_into_the_tunnel(tmp_path: Path) -> None
 
 
 @host()
+def test_our_own_packets_take_the_way_out_that_is_in_another_table(tmp_path: Path) -> None:
+    """As mwan, multi-homed hosts and some cloud images have it."""
+    run("ip route del default; ip -6 route del default")
+    for version, gateway in (("-4", "192.168.1.1"), ("-6", "2001:db8:1::1")):
+        run(f"ip {version} route add default via {gateway} table 100; ip {version} rule add table 100 pref 20000")
+    before = snapshot()
+    network = HostNetwork(tmp_path / "state")
+    network.apply(SETTINGS)
+    for destination in ("8.8.8.8", "2600::1"):
+        assert way(destination) == "tunflow0"
+        assert way(destination, "mark", "0x2740") == way(destination, "mark", "0x2741") == "eth0"
+    assert way("192.168.1.7") == "tunflow0"  # eth0 is an uplink, whichever table says so
+    network.undo()
+    assert snapshot() == before
+
+
+@host()
 def test_undo_leaves_the_host_as_it_was(tmp_path: Path) -> None:
     before = snapshot()
     network = HostNetwork(tmp_path / "state")

@@ -72,6 +72,13 @@ def test_uplinks_are_where_default_routes_lead() -> None:
     assert _around(("0.0.0.0/0", WG, 51820, False)).uplinks == {ETH0}  # a table of its own
 
 
+def test_where_the_main_table_has_no_default_route_another_tables_counts() -> None:
+    routes = [route for route in _around(("0.0.0.0/0", WG, 51820, False)).routes if route.table != 254]
+    default = Route(ip_network("0.0.0.0/0"), Way(RTN_UNICAST, (ETH1,)), 100, 3, False)
+    assert Surroundings(LINKS, [*routes, default], TUN).uplinks == {ETH1}
+    assert Surroundings(LINKS, routes, TUN).uplinks == frozenset()
+
+
 def test_other_vpns_keep_their_networks_whatever_their_table() -> None:
     assert _thrown(SETTINGS, _around()) == {"203.0.113.0/24", "10.99.0.0/16"}
 
@@ -121,11 +128,12 @@ def test_ipv6_without_an_address_is_unreachable() -> None:
 def test_marked_packets_never_meet_our_table() -> None:
     for version in (4, 6):
         rules = plan_rules(SETTINGS, version, _around())
-        assert [rule.table for rule in rules[:4]] == [254, 254, None, None]
+        assert [(rule.table, rule.goto) for rule in rules[:4]] == [(254, None), (254, None), (None, 7410), (None, 7410)]
         assert {rule.mark for rule in rules[:4]} == {SETTINGS.mark, SETTINGS.bypass_mark}
-        assert rules[-1].table == SETTINGS.table
+        assert rules[-2].table == SETTINGS.table
+        assert rules[-1].landing
         assert [rule.priority for rule in rules] == sorted(rule.priority for rule in rules)
-        assert rules[-1].priority < SETTINGS.priority + 10
+        assert rules[-1].priority == SETTINGS.priority + 10
 
 
 def _dns_ways(settings: HostSettings, around: Surroundings, version: int = 4) -> list[tuple[str, int | None]]:
@@ -248,7 +256,7 @@ def test_what_is_not_included_passes() -> None:
         ({"mtu": 65536}, "tunnel mtu"),
         ({"mark": 0}, "mark 0: expected 1 to"),
         ({"table": 254}, "table 254: expected 256 to"),
-        ({"priority": 32757}, "rule priority 32757: expected 1 to 32756"),
+        ({"priority": 32756}, "rule priority 32756: expected 1 to 32755"),
     ],
 )
 def test_settings_that_cannot_be(changes: dict[str, Any], said: str) -> None:

@@ -165,3 +165,31 @@ def test_rules_that_somebody_removes_come_back(uplinks: UplinkLab, system: Syste
     for version in ("-4", "-6"):
         system.run(["sh", "-c", f"while ip {version} rule del proto 158 2>/dev/null; do :; done"])
     until(lambda: system.snapshot() == before)
+
+
+@pytest.fixture
+def default_elsewhere(uplinks: UplinkLab) -> Iterator[None]:
+    """No default route in the main table: it is in one of its own, behind a rule."""
+    c = uplinks.client.name
+    for version, gateway in (("-4", "10.61.0.254"), ("-6", "fd61::fe")):
+        ip("-n", c, version, "route", "del", "default")
+        ip("-n", c, version, "route", "add", "default", "via", gateway, "table", "100")
+        ip("-n", c, version, "rule", "add", "table", "100", "pref", "20000")
+    yield
+    for version in ("-4", "-6"):
+        ip("-n", c, version, "rule", "del", "table", "100", "pref", "20000")
+        ip("-n", c, version, "route", "flush", "table", "100")
+    uplinks.reset_uplinks()
+
+
+@pytest.mark.usefixtures("default_elsewhere")
+def test_a_default_route_in_another_table_is_the_way_out(uplinks: UplinkLab, system: System) -> None:
+    before = system.snapshot()
+    system.up("--kill-switch")
+    with uplinks.spied() as leaks:
+        for site in (SITE4, f"[{SITE6}]"):
+            assert system.fetch(f"http://{site}/1k") == 1024
+        assert "eth1" in system.status()["path"]
+    assert leaks == []
+    system.ok("down")
+    assert system.snapshot() == before

@@ -21,6 +21,7 @@ RTM_GETRULE = 34
 
 FR_ACT_TO_TBL = 1
 FR_ACT_GOTO = 2
+FR_ACT_NOP = 3
 FR_ACT_UNREACHABLE = 7
 
 FRA_DST = 1
@@ -48,7 +49,7 @@ _GONE = frozenset((errno.ENOENT,))
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: all its selectors have to match. `table` None means the destination is unreachable, unless the rule
-    goes on at the rules of priority `goto`.
+    goes on at the rule of priority `goto`, or is such a `landing`, which does nothing.
 
     `suppress` makes routes with a prefix of that length or shorter not count. `ports` is the UDP source and
     destination port, `port` the destination port of any protocol that has ports.
@@ -64,6 +65,7 @@ class Rule:
     suppress: int | None = None
     port: int | None = None
     goto: int | None = None
+    landing: bool = False
 
 
 def list_rules(route: RouteSocket, version: int) -> list[Rule]:
@@ -101,17 +103,19 @@ def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> Rule:
         suppress=None if suppress == _NO_SUPPRESSION else suppress,
         port=destination,
         goto=_number(fields.get(FRA_GOTO)) if action == FR_ACT_GOTO else None,
+        landing=action == FR_ACT_NOP,
     )
 
 
 def set_rules(route: RouteSocket, version: int, wanted: Sequence[Rule]) -> None:
     """Make our rules exactly `wanted`; added first to last, and old ones removed last to first. Raises OSError.
 
-    So whoever lists what keeps packets from a loop first and what catches them last never has one in a loop.
+    So whoever lists what keeps packets from a loop first and what catches them last never has one in a loop. Landings
+    are there whenever somebody may go to them.
     """
     there = list_rules(route, version)
-    new = [rule for rule in wanted if rule not in there]
-    old = [rule for rule in reversed(there) if rule not in wanted]
+    new = sorted((rule for rule in wanted if rule not in there), key=lambda rule: not rule.landing)
+    old = sorted((rule for rule in reversed(there) if rule not in wanted), key=lambda rule: rule.landing)
     route.send([_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule) for rule in new], ignored=_THERE)
     route.send([_request(RTM_DELRULE, 0, rule) for rule in old], ignored=_GONE)
 
@@ -120,6 +124,8 @@ def _request(kind: int, flags: int, rule: Rule) -> Request:
     action = FR_ACT_UNREACHABLE if rule.table is None else FR_ACT_TO_TBL
     if rule.goto is not None:
         action = FR_ACT_GOTO
+    elif rule.landing:
+        action = FR_ACT_NOP
     length = 0 if rule.destination is None else rule.destination.prefixlen
     body = _RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
     body += attribute(FRA_PRIORITY, struct.pack("=I", rule.priority))

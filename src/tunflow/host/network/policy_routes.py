@@ -3,7 +3,7 @@
 The main table is never changed. For each IP version, in this order (the first rule that finds a route decides):
 
     P    fwmark M (and M+1)                    -> main            our own sockets, and programs that go around
-    P+1  fwmark M (and M+1)                    -> unreachable     never back into the tunnel: that would be a loop
+    P+1  fwmark M (and M+1)                    -> on at P+10      never back into the tunnel: that would be a loop
     P+2  from the tunnel device                -> main            what the tunnel delivers to containers and LANs
     P+3  UDP from port 68 to 67                -> main            a DHCP lease is renewed (IPv4)
     P+4  to port 53 of what is inside of this machine, or of `dns`  -> on at P+7
@@ -12,6 +12,10 @@ The main table is never changed. For each IP version, in this order (the first r
     P+7  to the tunnel's own and the uplinks' private networks -> T   (the latter unless exclude_lan)
     P+8  to private networks                   -> main, but not by its default route
     P+9  everything (or mark M+2 only)         -> T
+    P+10 nothing                               -> on              with the host's own rules
+
+Where the main table has no way out (`ip rule add table 100`, a default route in table 100) our own packets go on past
+our tables, as they would without us, and the interfaces of that table's default route are the uplinks.
 
 N has nothing but a default route into the device: whatever is excluded and whatever the host's resolvers are, a query
 for a name does not leave in the clear. systemd-resolved binds its queries to the interface of the resolver, and so does
@@ -84,14 +88,19 @@ class Surroundings:
 
     @property
     def uplinks(self) -> frozenset[int]:
-        """The interfaces that a default route of the main table leads through."""
-        return frozenset(
-            device
-            for route in self.routes
-            if route.table == TABLE_MAIN and is_default(route.destination)
-            for device in route.way.devices
-            if device != self.tunnel
-        )
+        """The interfaces that a default route of the main table leads through; where it has none, of any table, but
+        not those of VPNs, which have tables of their own."""
+        defaults = [route for route in self.routes if is_default(route.destination)]
+        if not any(self._leads_out(route) for route in defaults if route.table == TABLE_MAIN):
+            vpns = {index for index, link in self.links.items() if link.kind in _VPN_KINDS}
+            return frozenset(device for route in defaults for device in self._leads_out(route) if device not in vpns)
+        return frozenset(device for route in defaults if route.table == TABLE_MAIN for device in self._leads_out(route))
+
+    def _leads_out(self, route: Route) -> list[int]:
+        """The interfaces of a route that may be uplinks."""
+        if route.table == TABLE_LOCAL or route.way.kind != RTN_UNICAST:
+            return []
+        return [device for device in route.way.devices if device != self.tunnel]
 
     @property
     def inside(self) -> frozenset[int]:
@@ -124,7 +133,7 @@ def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> li
     first, table = settings.priority, settings.table
     marks = (settings.mark, settings.bypass_mark)
     rules = [Rule(version, first, TABLE_MAIN, mark=mark) for mark in marks]
-    rules += [Rule(version, first + 1, None, mark=mark) for mark in marks]
+    rules += [Rule(version, first + 1, None, mark=mark, goto=first + 10) for mark in marks]
     rules.append(Rule(version, first + 2, TABLE_MAIN, device=settings.device))
     if version == 4:
         rules.append(Rule(version, first + 3, TABLE_MAIN, ports=DHCP_PORTS))
@@ -143,6 +152,7 @@ def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> li
         if network.version == version
     ]
     rules.append(Rule(version, first + 9, table, mark=only))
+    rules.append(Rule(version, first + 10, None, landing=True))
     return rules
 
 

@@ -24,7 +24,7 @@ MARK = 0x2740
 TABLE = 10048
 PRIORITY = 7400
 """Where our rules start: behind Tailscale's (5210 to 5270), before sing-box's (9000) and wg-quick's (32764)."""
-RULES = 10
+RULES = 11
 """How many priorities from the first on are ours."""
 EVERYTHING: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -81,7 +81,7 @@ class HostSettings:
     - `exclude_lan`: whether the networks that the uplinks are attached to stay reachable directly.
     - `mark`: SO_MARK of tunflow's own sockets, which are routed by the main table. `mark + 1` and `mark + 2` are used
       for the processes of `cgroups`.
-    - `table`: routing table of our own, and so is the next one. `priority`: first of ten rule priorities of our own.
+    - `table`: routing table of our own, and so is the next one. `priority`: first of eleven rule priorities of our own.
     - `carry_dns`: whether queries for names (port 53) go into the tunnel wherever they are for, excluded networks and
       the LAN included; not those to `dns` and to what is inside of this machine, which go where all goes there.
     - `kill_switch`: block with nftables what would leave beside the tunnel; stays when this process dies.
