@@ -68,6 +68,7 @@ class Requests:
         return await operation(request.arguments)
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        await self._tunnel.check()
         return self._tunnel.status()
 
     async def _groups(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ DOWN_PATIENCE = 6.0
 """Seconds for a tunnel to take itself down; then its process is killed, and what it changed is taken back here."""
 
 SETTLING = 1
-"""Exit status of `status` while a tunnel is on its way up or down, or finding its way again."""
+"""Exit status of `status` while a tunnel is on its way up or down, finding its way again, or does not work."""
 
 
 def up(options: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def down(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print what the tunnel is doing; 0 when it is connected, 1 while it changes, 3 when there is none."""
+    """Print what the tunnel is doing; 0 when it is connected and works, 1 when it changes or does not, 3 if none."""
     runtime = RuntimeDirectory.running()
     facts: dict[str, Any]
     try:
@@ -92,6 +92,8 @@ def status(options: argparse.Namespace) -> int:
         _print_json(facts)
     else:
         _print_status(facts)
+    if facts.get("troubles"):
+        return SETTLING
     return {"connected": 0, "disconnected": NOT_RUNNING}.get(facts["status"], SETTLING)
 
 
@@ -185,6 +187,7 @@ def _print_json(facts: dict[str, Any]) -> None:
 
 def _print_status(facts: dict[str, Any]) -> None:
     lines = [facts["status"]]
+    lines += [f"trouble     since {each['since']}: {each['what']}" for each in facts.get("troubles", ())]
     if facts.get("left_behind"):
         lines.append("a tunnel that was killed left changes behind: tunflow down takes them back")
     if facts["device"]:

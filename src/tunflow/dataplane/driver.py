@@ -30,6 +30,7 @@ from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessFinder
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.loop.trouble import Trouble
 from tunflow.names.forwarder import QUERY_TIMEOUT, DNSForwarder
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.contract import Blocked, Outbound
@@ -49,6 +50,9 @@ are sent on, and many small packets, which all take the same path through the co
 READS = 8
 BULK_READS = 2
 """Batches before the sockets have their turn, and batches of super-segments."""
+
+FORGIVEN_AFTER = 60.0
+"""Seconds after which a server among several is no trouble any more, unless it fails another flow."""
 
 DRAIN_QUIET = 0.05
 """Seconds without a packet after which the clients' kernel has nothing left to send."""
@@ -135,6 +139,7 @@ class Driver:
     def use(self, dialer: Outbound, names: NameService | None, policy: Policy | None = None) -> None:
         """Take new flows and queries there from now on; those that are under way go on as they began."""
         self.dialer, self.names, self.policy = dialer, names, policy
+        self.context.servers.troubles.clear()
         old, self.dns = self.dns, self._forwarder()
         if old is not None:
             self.reactor.call_later(QUERY_TIMEOUT, old.close)
@@ -250,6 +255,17 @@ class Driver:
     def _is_fake(self, address: bytes) -> bool:
         """Whether an address only stands for a name."""
         return self.name_server is not None and self.name_server.is_fake(address)
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """What does not work now: servers that fail flows, names that nobody answers.
+
+        Where there are several servers, groups lead flows away from one that fails: it counts while it fails some.
+        """
+        names = self.name_server if self.name_server is not None else self.dns
+        found = [*self.context.servers.troubles.values(), *((names.trouble,) if names is not None and names.trouble else ())]
+        begin = self.reactor.now - FORGIVEN_AFTER if self.policy is not None else -inf
+        return [trouble for trouble in found if trouble.counts and trouble.last >= begin]
 
     def answers_for(self, target: Endpoint) -> bool:
         """Whether what goes to `target` ends here: at the tunnel's own addresses, or as a query for a neighbour."""

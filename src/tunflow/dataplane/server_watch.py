@@ -12,6 +12,7 @@ from tunflow.dataplane.statistics import Statistics
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
+from tunflow.loop.trouble import Trouble, seen
 from tunflow.protocols.codec import ProxyRefused
 
 SILENCE = 10.0
@@ -30,18 +31,32 @@ class ServerWatch:
         self._watched: set[str] = set()
         self._spoken_to: set[str] = set()
         """Those that owe an answer before they carry anything."""
+        self.troubles: dict[str, Trouble] = {}
+        """By label, what failed the flows since one was last answered."""
+        self._unreached: set[str] = set()
+        """Those whose trouble is that they cannot be reached."""
         self.troubled: Callable[[str], None] | None = None
         """Told of each flow that a proxy failed."""
 
     def asked(self, label: str) -> None:
         """A flow goes through it."""
-        if label not in self._answered and label not in self._watched:
+        if label not in self._watched:
             self._watched.add(label)
-            self._reactor.call_later(SILENCE, lambda: self._check_silence(label))
+            statistics = self._statistics
+            before = statistics.tcp_bytes_up, statistics.tcp_bytes_down
+            self._reactor.call_later(SILENCE, lambda: self._check_silence(label, *before))
 
     def answered(self, label: str) -> None:
         """It sent something that decodes."""
         self._answered.add(label)
+        if self.troubles:
+            self.troubles.pop(label, None)
+            self._unreached.discard(label)
+
+    def reachable(self) -> None:
+        """A server took a connection just now: what was said of reaching it is over."""
+        self.troubles = {label: trouble for label, trouble in self.troubles.items() if label not in self._unreached}
+        self._unreached.clear()
 
     def spoken_to(self, label: str) -> None:
         """It was asked for something and will answer, if it understands."""
@@ -51,36 +66,49 @@ class ServerWatch:
         """It will not do as we ask. What it says of targets is the clients' to hear and not told here."""
         self.answered(label)
         if refused.refusal.is_servers_fault:
-            self._trouble(label)
-            self._log.tell(f"refused {label} {refused}", f"the server {label} refuses: {refused}")
+            line = f"the server {label} refuses: {refused}"
+            self._trouble(label, line)
+            self._log.tell(f"refused {label} {refused}", line)
 
     def failed(self, label: str, error: int) -> None:
         """It could not be reached."""
-        self._trouble(label)
-        self._log.tell(
-            f"proxy {label} {error}",
-            f"cannot reach the server {label}: {os.strerror(error)}; check its address and port, and that it runs",
-        )
+        line = f"cannot reach the server {label}: {os.strerror(error)}"
+        self._unreached.add(label)
+        self._trouble(label, line)
+        self._log.tell(f"proxy {label} {error}", f"{line}; check its address and port, and that it runs")
 
     def garbled(self, label: str, error: BadPacket, heard: bool) -> None:
         """It sent what does not decode."""
-        self._trouble(label)
         advice = "the flow is reset" if heard else "check the password and method"
-        self._log.tell(f"garbled {label} {error}", f"the server {label} sent what cannot be read ({error}); {advice}")
+        line = f"the server {label} sent what cannot be read ({error}); {advice}"
+        self._trouble(label, line, sure=not heard)
+        self._log.tell(f"garbled {label} {error}", line)
 
     def closed_unheard(self, label: str) -> None:
         """It closed a flow without a byte."""
-        self._trouble(label)
-        if label not in self._answered:
+        is_new = label not in self._answered
+        line = f"the server {label} closed connections without an answer: check the password and method"
+        self._trouble(label, line, sure=is_new)
+        if is_new:
             self._advise(label, "closed a connection without an answer")
 
-    def _trouble(self, label: str) -> None:
+    def _trouble(self, label: str, line: str, *, sure: bool = True) -> None:
+        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, sure=sure)
         if self.troubled is not None:
             self.troubled(label)
 
-    def _check_silence(self, label: str) -> None:
+    def _check_silence(self, label: str, up: int, down: int) -> None:
         self._watched.discard(label)
-        if label not in self._answered and (self._statistics.tcp_bytes_up or label in self._spoken_to):
+        if label in self._answered:
+            # What it could decrypt once it may not any more: its password was changed, or the way there is cut.
+            is_silent = self._statistics.tcp_bytes_up > up and self._statistics.tcp_bytes_down == down
+        else:
+            is_silent = bool(self._statistics.tcp_bytes_up or label in self._spoken_to)
+        if not is_silent:
+            return
+        line = f"the server {label} took connections but has sent nothing for {SILENCE:.0f} s"
+        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now)
+        if label not in self._answered:
             self._advise(label, f"took connections but has sent nothing for {SILENCE:.0f} s")
 
     def _advise(self, label: str, what: str) -> None:

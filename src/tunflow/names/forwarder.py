@@ -33,6 +33,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.loop.reactor import Reactor, Timer
 from tunflow.loop.sockets import SocketOptions
+from tunflow.loop.trouble import Trouble, seen
 from tunflow.names.stream import DNSStream
 from tunflow.protocols.contract import Blocked, Outbound
 
@@ -80,6 +81,8 @@ class DNSForwarder:
     ) -> None:
         self.dropped = 0
         """Messages that were no query, and messages from the resolver that answered none."""
+        self.trouble: Trouble | None = None
+        """Why nobody answers, if that is so."""
         self._reactor = reactor
         self._dialer = dialer
         self._resolver = resolver
@@ -147,11 +150,15 @@ class DNSForwarder:
         """The stream is gone: what has not been retried yet goes out on another one, once."""
         self._drop_stream()
         if not established:
-            self._failed(why)
+            self._note(why)
             self._fail_all(SERVER_FAILURE)
         elif self._retry():
-            self._failed(why)
+            self._note(why)
         self._arm()
+
+    def _note(self, why: str) -> None:
+        self.trouble = seen(self.trouble, f"names cannot be looked up: {why}", self._reactor.now)
+        self._failed(why)
 
     def _retry(self) -> bool:
         """Send what is in flight on a fresh stream; whether there was anything that had its second chance before."""
@@ -179,6 +186,7 @@ class DNSForwarder:
             return
         del self._in_flight[identifier]
         self._used_at = self._reactor.now
+        self.trouble = None
         query = asked.query
         fits = len(message) <= query.udp_size
         asked.reply(with_identifier(message, query.identifier) if fits else truncated(query))
@@ -211,7 +219,7 @@ class DNSForwarder:
             del self._in_flight[identifier]
             dead = dead or heard_at is None or heard_at <= asked.sent_at
         if dead:
-            self._failed(f"no answer for {QUERY_TIMEOUT:.0f} seconds")
+            self._note(f"no answer for {QUERY_TIMEOUT:.0f} seconds")
             self._drop_stream()
             self._retry()
         elif not self._in_flight and now >= self._used_at + IDLE_CLOSE:

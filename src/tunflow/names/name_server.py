@@ -38,6 +38,7 @@ from tunflow.flow import TCP, FlowInfo
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
+from tunflow.loop.trouble import Trouble, seen
 from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.group import ResolverGroup
@@ -60,6 +61,8 @@ class NameServer:
         self, reactor: Reactor, config: DNSConfig, dialer_for: DialerFor, sockets: SocketOptions, log: CauseLog
     ) -> None:
         self.config = config
+        self.trouble: Trouble | None = None
+        """Why names cannot be looked up, if that is so; one broken domain is not enough."""
         self._reactor = reactor
         self._sockets = sockets
         self._log = log
@@ -316,6 +319,9 @@ class NameServer:
         if lookup.selection.chosen is None:
             why = next((step.why for step in reversed(lookup.selection.steps)), outcome)
             self._log.tell(f"dns {why}", f"names cannot be looked up: {lookup.name}: {why}")
+            self.trouble = seen(self.trouble, f"names cannot be looked up: {why}", self._reactor.now, sure=False)
+        else:
+            self.trouble = None
 
 
 def _close(groups: Mapping[str, Upstreams]) -> None:

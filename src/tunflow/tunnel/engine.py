@@ -29,6 +29,7 @@ from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import AppScope, HostSettings
 from tunflow.host.network.uplinks import Uplinks
 from tunflow.loop.path import Path
+from tunflow.loop.trouble import seen
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.app_groups import APPS, BYPASS, AppGroups
@@ -41,6 +42,12 @@ from tunflow.tunnel.ways import Find, Found, Ways, find_hops, make_ways
 
 RETRY_AT_MOST = 15.0
 """Seconds between two tries to reach the server again; the first wait is half a second, each next twice as long."""
+
+CHECK_PAUSE = 5.0
+"""Seconds for which the answer of a server that was asked for a status counts."""
+
+CHECK_PATIENCE = 2.0
+"""Seconds for that answer: somebody waits."""
 
 LOST_PATIENCE = 5.0
 """Seconds without any way out until flows are reset whose address is still there: a cable may be plugged in again."""
@@ -67,6 +74,7 @@ class Engine(Tunnel):
         self._path = Uplinks()
         self._changing = asyncio.Lock()
         self._look_again = asyncio.Event()
+        self._checked_at = -CHECK_PAUSE
         self._lost_at: float | None = None
         """When the last way out was gone; None while there is one."""
         self._follower: asyncio.Task[None] | None = None
@@ -142,6 +150,22 @@ class Engine(Tunnel):
                     self._has_bypass = False
                     raise
         return {"group": BYPASS, "nameservers": list(self._equipment.outer_nameservers()) if self.plan.names else []}
+
+    async def check(self) -> None:
+        """Ask the servers, unless that was done just now, whether they take connections."""
+        driver, addresses = self._end.driver, _all(self._found)
+        if driver is None or not addresses or self._end.state is not ConnectionStatus.CONNECTED:
+            return
+        if driver.reactor.now - self._checked_at < CHECK_PAUSE:
+            return
+        self._checked_at = driver.reactor.now
+        try:
+            await probe(addresses, self._end.sockets, CHECK_PATIENCE)
+        except RemoteError as error:
+            self._end.unreachable = seen(self._end.unreachable, str(error), driver.reactor.now)
+        else:
+            self._end.unreachable = None
+            driver.context.servers.reachable()
 
     def status(self) -> dict[str, Any]:
         """The facts of `status --json`."""

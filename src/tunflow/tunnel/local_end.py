@@ -20,6 +20,7 @@ from tunflow.host.network.uplinks import PathFinder
 from tunflow.host.resolvers.watch import ResolverWatch
 from tunflow.host.tun import TunDevice
 from tunflow.loop.sockets import SocketOptions
+from tunflow.loop.trouble import Trouble
 from tunflow.protocols.contract import Outbound
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -70,6 +71,8 @@ class LocalEnd:
         self.sockets = SocketOptions(mark=plan.host.mark)
         """Of what the tunnel itself opens: past the tunnel."""
         self.driver: Driver | None = None
+        self.unreachable: Trouble | None = None
+        """That no server takes a connection, if it is so."""
         self.query = RouteQuery()
         self.finder = PathFinder(self.query, plan.host.mark, plan.host.device)
         self._equipment = equipment
@@ -140,19 +143,31 @@ class LocalEnd:
     def facts(self, plan: Plan, path: str | None) -> dict[str, Any]:
         """What is known here of the tunnel, for `status --json`."""
         bytes_in = bytes_out = flows = 0
+        troubles: list[Trouble] = []
         if self.driver is not None:
             statistics = self.driver.statistics
             bytes_in = statistics.tcp_bytes_down + statistics.udp_bytes_down
             bytes_out = statistics.tcp_bytes_up + statistics.udp_bytes_up
             flows = len(self.driver.context.slots)
-        since = None if self._since is None else datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds")
+            troubles = self.driver.troubles
+        if self.unreachable is not None:
+            troubles = [self.unreachable, *troubles]
         return facts(
             plan,
             self.state,
             device=self.host.device.name if self.host.device is not None else None,
-            since=since,
+            since=None if self._since is None else _date(self._since),
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             flows=flows,
             path=path,
+            troubles=[{"what": each.line, "since": _date(time.time() - self._age(each))} for each in troubles],
         )
+
+    def _age(self, trouble: Trouble) -> float:
+        assert self.driver is not None
+        return self.driver.reactor.now - trouble.since
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

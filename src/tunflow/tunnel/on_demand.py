@@ -123,6 +123,11 @@ class DemandedTunnel(Tunnel):
         self.plan = plan
         self._demand.use(plan.profile.on_demand.made())
 
+    async def check(self) -> None:
+        """As the tunnel that is up does."""
+        if self._tunnel is not None:
+            await self._tunnel.check()
+
     def status(self) -> dict[str, Any]:
         """The facts of `status --json`, and what the rules said last."""
         outcome = self._demand.outcome

@@ -18,11 +18,17 @@ HEAD_START = 0.25
 """Seconds that each address has before the next is tried beside it (RFC 8305 §8, Connection Attempt Delay)."""
 
 
-async def probe(addresses: Sequence[Address], sockets: SocketOptions) -> None:
-    """Return once one of the addresses took a TCP connection; at once where there are none. Raises RemoteError."""
+async def probe(addresses: Sequence[Address], sockets: SocketOptions, patience: float = PATIENCE) -> None:
+    """Return once one of the addresses took a TCP connection within `patience` seconds; at once where there are none.
+
+    Raises RemoteError.
+    """
     if not addresses:
         return
-    tries = [asyncio.create_task(_try(address, sockets, index * HEAD_START)) for index, address in enumerate(addresses)]
+    tries = [
+        asyncio.create_task(_try(address, sockets, index * HEAD_START, patience))
+        for index, address in enumerate(addresses)
+    ]
     why: list[str] = []
     try:
         for done in asyncio.as_completed(tries):
@@ -39,12 +45,12 @@ async def probe(addresses: Sequence[Address], sockets: SocketOptions) -> None:
     )
 
 
-async def _try(address: Address, sockets: SocketOptions, delay: float) -> str | None:
+async def _try(address: Address, sockets: SocketOptions, delay: float, patience: float) -> str | None:
     """Why there is no connection; None when there is one."""
     await asyncio.sleep(delay)
     try:
         with sockets.open(address.family, socket.SOCK_STREAM) as sock:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
     except TimeoutError:
         return "no answer"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunflow.errors import LocalError
@@ -41,6 +42,9 @@ class Tunnel(ABC):
     async def reload(self, plan: Plan) -> None:
         """Go on with another plan. Raises LocalError or RemoteError, after which the old one runs on."""
 
+    async def check(self) -> None:  # noqa: B027 - not all have somebody to ask
+        """Find out whether it works, for the next `status`; takes a moment."""
+
     @abstractmethod
     def status(self) -> dict[str, Any]:
         """The facts of `status --json`, those of `facts` and perhaps more; no secrets."""
@@ -69,8 +73,12 @@ def facts(
     bytes_out: int = 0,
     flows: int = 0,
     path: str | None = None,
+    troubles: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
-    """What every tunnel says of itself in `status --json`; `since` is ISO 8601, `path` for people."""
+    """What every tunnel says of itself in `status --json`; `since` is ISO 8601, `path` for people.
+
+    `troubles` are what does not work though the tunnel is up: `what`, for people, and since when.
+    """
     return {
         "status": status.word,
         "pid": os.getpid(),
@@ -83,4 +91,5 @@ def facts(
         "flows": flows,
         "kill_switch": plan.host.kill_switch and status is not ConnectionStatus.DISCONNECTED,
         "path": path,
+        "troubles": list(troubles),
     }
