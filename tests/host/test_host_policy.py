@@ -128,8 +128,8 @@ def test_ipv6_without_an_address_is_unreachable() -> None:
 def test_marked_packets_never_meet_our_table() -> None:
     for version in (4, 6):
         rules = plan_rules(SETTINGS, version, _around())
-        assert [(rule.table, rule.goto) for rule in rules[:4]] == [(254, None), (254, None), (None, 7410), (None, 7410)]
-        assert {rule.mark for rule in rules[:4]} == {SETTINGS.mark, SETTINGS.bypass_mark}
+        assert [(rule.table, rule.goto) for rule in rules[:6]] == [(254, None)] * 3 + [(None, 7410)] * 3
+        assert {rule.mark for rule in rules[:6]} == {SETTINGS.mark, SETTINGS.bypass_mark, SETTINGS.answer_mark}
         assert rules[-2].table == SETTINGS.table
         assert rules[-1].landing
         assert [rule.priority for rule in rules] == sorted(rule.priority for rule in rules)
@@ -233,6 +233,12 @@ def test_queries_of_bound_sockets_are_refused_without_a_kill_switch_too() -> Non
     assert "chain" not in firewall.ruleset(SETTINGS, firewall.Neighbourhood())
     only = replace(SETTINGS, carry_dns=True, cgroups=("/a",), scope=AppScope.ONLY)
     assert "dport 53" not in firewall.ruleset(only, firewall.Neighbourhood())
+
+
+def test_answers_to_outside_are_marked_unless_there_is_a_kill_switch() -> None:
+    near = firewall.Neighbourhood(uplinks=("eth0",))
+    assert "ct direction reply ct mark 0x2743 meta mark set 0x2743" in firewall.ruleset(SETTINGS, near)
+    assert "0x2743" not in firewall.ruleset(replace(SETTINGS, kill_switch=True), near)
 
 
 def test_what_is_not_included_passes() -> None:

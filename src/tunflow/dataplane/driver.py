@@ -263,7 +263,10 @@ class Driver:
         Where there are several servers, groups lead flows away from one that fails: it counts while it fails some.
         """
         names = self.name_server if self.name_server is not None else self.dns
-        found = [*self.context.servers.troubles.values(), *((names.trouble,) if names is not None and names.trouble else ())]
+        found = [
+            *self.context.servers.troubles.values(),
+            *((names.trouble,) if names is not None and names.trouble else ()),
+        ]
         begin = self.reactor.now - FORGIVEN_AFTER if self.policy is not None else -inf
         return [trouble for trouble in found if trouble.counts and trouble.last >= begin]
 

@@ -1,4 +1,4 @@
-"""The kill switch, control groups' marks, and queries for names: one nftables table of our own, replaced as a whole.
+"""Kill switch, marks of control groups and of answers, queries for names: one nftables table, replaced as a whole.
 
 Rules of the kill switch, for what leaves this host (`output`) and what it forwards (`forward`):
 - the loopback, the tunnel device, and our own marked packets to `servers` pass;
@@ -31,6 +31,8 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import LocalError
+from tunflow.host.network import answers
+from tunflow.host.network.answers import Session
 from tunflow.host.network.policy_routes import PRIVATE
 from tunflow.host.network.prefixes import Interval, covered
 from tunflow.host.network.settings import AppScope, HostSettings, Network
@@ -68,18 +70,20 @@ class Neighbourhood:
 
     `inside` are the interfaces that lead to something in this machine, `lan` the networks that the uplinks are
     attached to, `behind` those that we are the gateway of, `vpn_servers` the addresses that another VPN sends our
-    packets to.
+    packets to, `uplinks` the interfaces that lead out, `sessions` those that were opened to this host before.
     """
 
     inside: tuple[str, ...] = ()
     lan: tuple[Network, ...] = ()
     behind: tuple[Network, ...] = ()
     vpn_servers: tuple[Network, ...] = ()
+    uplinks: tuple[str, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
 
 def is_needed(settings: HostSettings) -> bool:
     """Whether `settings` need a table at all."""
-    return is_required(settings) or (_guards_names(settings) and shutil.which(_NFT) is not None)
+    return is_required(settings) or (settings.scope is AppScope.BYPASS and shutil.which(_NFT) is not None)
 
 
 def is_required(settings: HostSettings) -> bool:
@@ -102,6 +106,8 @@ def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[Contro
     if _guards_names(settings):
         hook = "type filter hook output priority filter; policy accept;"
         lines += _chain("names", _names_carried(settings, near), hook)
+    if settings.scope is AppScope.BYPASS and not settings.kill_switch:
+        lines += answers.chains(settings.answer_mark, near.uplinks, near.sessions)
     if settings.kill_switch:
         ours = {version: covered(settings.included, settings.excluded, version) for version in (4, 6)}
         lines += _sets(ours)

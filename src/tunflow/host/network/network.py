@@ -34,6 +34,7 @@ from tunflow.host.netlink.policy_rules import set_rules
 from tunflow.host.netlink.routes import has_foreign_routes, list_routes, set_table
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.network import firewall, sysctls
+from tunflow.host.network.answers import Session, sessions
 from tunflow.host.network.policy_routes import (
     Surroundings,
     attached_networks,
@@ -62,6 +63,8 @@ class HostNetwork:
         self._settings: HostSettings | None = None
         self._inherited_kill_switch = False
         self._table: firewall.Table | None = None
+        self._sessions: tuple[Session, ...] | None = None
+        """Those that were opened to this host before the first `apply`."""
         self.device: TunDevice | None = None
         """The TUN device, from the first `apply` to `undo`, which closes it. The driver uses it; who closes it takes
         it from the host."""
@@ -146,8 +149,10 @@ class HostNetwork:
             firewall.check_available()
             record.has_firewall, record.kill_switch = True, settings.kill_switch or record.kill_switch
             save(record, self._state)
+            if self._sessions is None:
+                self._sessions = sessions()
             try:
-                self._table = firewall.apply(settings, _neighbourhood(around), self._table)
+                self._table = firewall.apply(settings, _neighbourhood(around, self._sessions), self._table)
             except LocalError:
                 if firewall.is_required(settings):
                     raise
@@ -256,13 +261,15 @@ def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
     return Surroundings(links, routes, tunnel, gateways)
 
 
-def _neighbourhood(around: Surroundings) -> firewall.Neighbourhood:
+def _neighbourhood(around: Surroundings, standing: tuple[Session, ...]) -> firewall.Neighbourhood:
     uplinks = around.uplinks
     return firewall.Neighbourhood(
         inside=inside_links(around.links, uplinks | {around.tunnel}),
         lan=tuple(attached_networks(around, uplinks)),
         behind=tuple(attached_networks(around, around.gateways)),
         vpn_servers=tuple(vpn_servers(around)),
+        uplinks=tuple(around.links[index].name for index in sorted(uplinks) if index in around.links),
+        sessions=standing,
     )
 
 

@@ -2,8 +2,8 @@
 
 The main table is never changed. For each IP version, in this order (the first rule that finds a route decides):
 
-    P    fwmark M (and M+1)                    -> main            our own sockets, and programs that go around
-    P+1  fwmark M (and M+1)                    -> on at P+10      never back into the tunnel: that would be a loop
+    P    fwmark M (and M+1, M+3)               -> main            our own sockets, programs that go around, answers
+    P+1  fwmark M (and M+1, M+3)                   -> on at P+10      never back into the tunnel: that would be a loop
     P+2  from the tunnel device                -> main            what the tunnel delivers to containers and LANs
     P+3  UDP from port 68 to 67                -> main            a DHCP lease is renewed (IPv4)
     P+4  to port 53 of what is inside of this machine, or of `dns`  -> on at P+7
@@ -131,7 +131,7 @@ def attached_networks(around: Surroundings, devices: frozenset[int]) -> set[Netw
 def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> list[Rule]:
     """The rules of IP `version`, first to last."""
     first, table = settings.priority, settings.table
-    marks = (settings.mark, settings.bypass_mark)
+    marks = (settings.mark, settings.bypass_mark, settings.answer_mark)
     rules = [Rule(version, first, TABLE_MAIN, mark=mark) for mark in marks]
     rules += [Rule(version, first + 1, None, mark=mark, goto=first + 10) for mark in marks]
     rules.append(Rule(version, first + 2, TABLE_MAIN, device=settings.device))

@@ -80,7 +80,7 @@ class HostSettings:
       both is excluded. Destinations in neither are left alone.
     - `exclude_lan`: whether the networks that the uplinks are attached to stay reachable directly.
     - `mark`: SO_MARK of tunflow's own sockets, which are routed by the main table. `mark + 1` and `mark + 2` are used
-      for the processes of `cgroups`.
+      for the processes of `cgroups`, `mark + 3` for answers to connections from outside.
     - `table`: routing table of our own, and so is the next one. `priority`: first of eleven rule priorities of our own.
     - `carry_dns`: whether queries for names (port 53) go into the tunnel wherever they are for, excluded networks and
       the LAN included; not those to `dns` and to what is inside of this machine, which go where all goes there.
@@ -116,7 +116,7 @@ class HostSettings:
         if self.device in self.gateways:
             raise LocalError(f"gateway {self.device!r}: expected another interface than the tunnel's own")
         self._check_mtu()
-        _check_range("mark", self.mark, 1, 0xFFFFFFFD)
+        _check_range("mark", self.mark, 1, 0xFFFFFFFC)
         _check_range("table", self.table, 256, 0xFFFFFFFE)
         _check_range("rule priority", self.priority, 1, _MAIN_PRIORITY - RULES)
         for group in self.cgroups:
@@ -150,6 +150,11 @@ class HostSettings:
     def only_mark(self) -> int:
         """The mark of packets of the programs that the tunnel is for."""
         return self.mark + 2
+
+    @property
+    def answer_mark(self) -> int:
+        """The mark of answers to those who connect to this host from outside."""
+        return self.mark + 3
 
     def has_family(self, version: int) -> bool:
         """Whether the tunnel has an address of IP `version` (4 or 6)."""
