@@ -21,6 +21,7 @@ from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import Profile, is_profile_name
 from tunflow.profiles.redaction import redacted, redacted_link
 from tunflow.profiles.store import ProfileStore
+from tunflow.protocols.registry import parse_server
 
 MOST_TOLD = 20
 """Entries that were skipped, by the line."""
@@ -159,9 +160,9 @@ def _print_codes(found: Profile, as_json: bool) -> None:
         },
         **sections,
     }
-    links = {name: link for name, link in named.items() if link.startswith("ss://")}
+    links = {name: link for name, link in named.items() if parse_server(link).first_hop is not None}
     if not links:
-        raise LocalError(f"{found.file}: holds no ss:// link to make a QR code of")
+        raise LocalError(f"{found.file}: holds no server to make a QR code of")
     if as_json:
         _print_json(links)
         return

@@ -74,9 +74,9 @@ class Section(BaseModel):
             raise LocalError(explain(error.errors(), data, where, lines or {})) from None
 
 
-def wrong_at(key: Key, reason: str) -> PydanticCustomError:
+def wrong_at(key: Key, why: str) -> PydanticCustomError:
     """For a validator of a whole table to raise: what is wrong with the `key` in it."""
-    return PydanticCustomError(_AT_KEY, "{reason}", {"key": key, "reason": reason})
+    return PydanticCustomError(_AT_KEY, "{reason}", {"key": key, "reason": why})
 
 
 def explain(errors: Sequence[ErrorDetails], data: Mapping[str, Any], where: str, lines: Mapping[Key, int]) -> str:
@@ -86,12 +86,17 @@ def explain(errors: Sequence[ErrorDetails], data: Mapping[str, Any], where: str,
     key = _key_of(error["loc"], data, error["type"] == "missing")
     if error["type"] in {_UNKNOWN_KEY, _AT_KEY}:
         key = (*key, *context["key"])
-    wanted = _EXPECTED.get(error["type"])
-    said = wanted.format(**context) if wanted else error["msg"].removeprefix("Value error, ")
+    said = reason(error)
     line = next((lines[key[:size]] for size in range(len(key), 0, -1) if key[:size] in lines), None)
     place = where if line is None else f"{where}:{line}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{place}: {dotted(key)} {said}{more}" if key else f"{place}: {said}{more}"
+
+
+def reason(error: ErrorDetails) -> str:
+    """What is wrong, and what is accepted, in the words of somebody who writes TOML."""
+    wanted = _EXPECTED.get(error["type"])
+    return wanted.format(**error.get("ctx", {})) if wanted else error["msg"].removeprefix("Value error, ")
 
 
 def dotted(key: Key) -> str:

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     show = action("show", "show a profile, its passwords hidden")
     show.add_argument("profile", metavar="PROFILE", help="a saved profile's name, or a file")
     show.add_argument("--secrets", action="store_true", help="with passwords, as the file has it")
-    show.add_argument("--qr", action="store_true", help="print QR codes of its ss:// links (they hold the password)")
+    show.add_argument("--qr", action="store_true", help="print QR codes of its servers' links (with the passwords)")
     action("remove", "delete a saved profile").add_argument("profile", metavar="NAME")
     import_ = action("import", "save a profile from a link, a file, a web address, or stdin")
     import_.add_argument(

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tunflow.errors import LocalError
 from tunflow.profiles.field_types import ServerLink, WebAddress
-from tunflow.profiles.section import Many, Section
+from tunflow.profiles.section import Many, Section, wrong_at
+from tunflow.profiles.server_fields import FieldError, server_of_fields
 
 
 class ServerSection(Section):
-    """`[servers.NAME]`: one server, or a chain of servers."""
+    """`[servers.NAME]`: one server, or a chain of servers.
+
+    A server is a link (`url`), or a table of its own: `type`, the name of its protocol, and that protocol's fields.
+    """
 
     url: ServerLink | None = Field(default=None, repr=False)
     chain: Many[ServerLink] = Field(default=(), repr=False)
     """First hop first."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_fields(cls, data: Any) -> Any:
+        """The link of a server that is given by its fields."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
+            return data
+        if taken := [key for key in ("url", "chain") if key in data]:
+            raise wrong_at(("type",), f"does not go with {taken[0]}")
+        try:
+            return {"url": server_of_fields(data["type"], {**data}).to_link()}
+        except FieldError as error:
+            raise wrong_at((error.key,), str(error)) from None
+        except LocalError as error:
+            raise wrong_at(("type",), str(error)) from None
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.url is None) is not bool(self.chain):
-            raise ValueError("must have either url or chain")
+            raise ValueError("must have either url or chain, or type with the fields of a protocol")
         return self
 
 
