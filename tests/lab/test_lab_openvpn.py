@@ -188,6 +188,39 @@ def test_what_goes_wrong_is_one_line(lab: Lab, keys: Keys, server: Process, ours
     assert "Traceback" not in done.stderr
 
 
+OURS = (
+    f"server 10.8.0.0 255.255.255.0\nproto udp\nlocal {SERVER4}\nport {PORT}\nca ca.crt\n"
+    "cert server.crt\nkey server.key\ntls-crypt ta.key\nkeepalive 1 6\nremote-cert-tls client\n"
+    'push "redirect-gateway def1"\n'
+)
+
+
+@pytest.fixture
+def our_server(lab: Lab, keys: Keys) -> Iterator[Process]:
+    file = keys.directory / "server.conf"
+    file.write_text(OURS)
+    with lab.start(lab.server, [TUNFLOW, "serve", str(file)]) as running:
+        until(lambda: "serving openvpn" in running.output())
+        yield running
+
+
+def test_our_server_and_our_client(lab: Lab, contents: Contents, keys: Keys, our_server: Process) -> None:
+    profile = keys.client("ours", "tls-crypt ta.key", "reneg-sec 3", "hand-window 3")
+    get = ["sh", "-c", f"curl -sS --limit-rate 1500K http://{SITE4}/10m | sha256sum"]
+    assert ok(lab, command(profile, get)).split()[0] == contents.medium_sha256
+
+
+def test_our_server_and_openvpns_client(lab: Lab, keys: Keys, our_server: Process) -> None:
+    file = keys.client("theirs", "tls-crypt ta.key", "route-nopull", "reneg-sec 3", "hand-window 3", "verb 3")
+    with lab.start(lab.client, ["openvpn", "--cd", str(keys.directory), "--config", file]) as client:
+        until(lambda: "Initialization Sequence Completed" in client.output())
+        ping = ["ping", "-c", "60", "-i", "0.2", "-W", "2", INSIDE]
+        assert " 0% packet loss" in ok(lab, ping), client.output()
+        assert client.output().count("Control Channel: TLS") >= 3, client.output()
+        our_server.stop()
+        until(lambda: "SIGUSR1" in client.output())
+
+
 def until(condition: object, seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -10,7 +10,7 @@ from tunflow.errors import LocalError
 
 HELP = Help(
     "be the server of a protocol that has one",
-    "Serve Shadowsocks (TCP and UDP) or ShadowVPN until interrupted; for tests and small use.",
+    "Serve Shadowsocks (TCP and UDP), ShadowVPN or OpenVPN until interrupted; for tests and small use.",
 )
 
 
@@ -20,13 +20,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "url",
         metavar="URL",
         nargs="?",
-        help="ss://METHOD:PASSWORD@HOST:PORT or shadowvpn://PASSWORD@HOST:PORT?net=10.7.0.1/24 to listen on; default: "
-        "the environment variable TUNFLOW_SERVER",
+        help="ss://METHOD:PASSWORD@HOST:PORT or shadowvpn://PASSWORD@HOST:PORT?net=10.7.0.1/24 to listen on, or "
+        "the file of an OpenVPN server (server.ovpn, server.conf); default: the environment variable TUNFLOW_SERVER",
     )
     parser.add_argument(
         "--masquerade",
         action="store_true",
-        help="shadowvpn:// only: let the clients out to the network under this host's address",
+        help="ShadowVPN and OpenVPN: let the clients out to the network under this host's address",
     )
 
 
@@ -39,8 +39,12 @@ def run(options: argparse.Namespace) -> int:
         from tunflow.cli.serve_shadowvpn import serve_shadowvpn  # noqa: PLC0415
 
         return serve_shadowvpn(url, options.masquerade)
+    if url.endswith((".ovpn", ".conf")):
+        from tunflow.cli.serve_openvpn import serve_openvpn  # noqa: PLC0415
+
+        return serve_openvpn(url, options.masquerade)
     if options.masquerade:
-        raise LocalError("--masquerade goes with a shadowvpn:// link")
+        raise LocalError("--masquerade goes with a shadowvpn:// link or an OpenVPN server's file")
     from tunflow.cli.serve import serve  # noqa: PLC0415
 
     return serve(url)
