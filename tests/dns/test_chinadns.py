@@ -121,7 +121,7 @@ NG = ChinaDNSNG(
         ("wall.test", A, (FOREIGN,)),
         ("both.test", AAAA, (FOREIGN,)),  # the foreign list goes first
         ("other.test", A, (DOMESTIC, FOREIGN)),
-        ("other.test", MX, (DOMESTIC, FOREIGN)),
+        ("other.test", MX, (FOREIGN,)),
     ],
 )
 def test_the_refined_table_asks(name, kind, groups):

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from tunflow.dns.answers import HTTPS, SVCB
+from tunflow.dns.answers import HTTPS, PTR, SVCB
 from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import OneGroup
+from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.loop.cause_log import CauseLog
@@ -36,6 +37,8 @@ def dns_config(mode: str) -> DNSConfig | None:
             OneGroup(SERVERS),
             must_be_real=lambda name: not name.endswith(".onion"),
             hides=lambda _, kind: kind in {HTTPS, SVCB},  # browsers ask for them beside every address
+            # Tor itself refuses internal addresses (ClientRejectInternalAddresses), in either direction.
+            stays=lambda name, kind: kind != PTR and not name.endswith(".onion") and stays_here(name, kind),
         )
         return DNSConfig({SERVERS: Group((TOR,))}, plan, FakeIP())
     kind, comma, resolver = mode.partition(",")
@@ -47,7 +50,7 @@ def dns_config(mode: str) -> DNSConfig | None:
     elif comma and not resolver:
         raise LocalError(f"--dns {mode!r}: a resolver is missing behind the comma, such as tls://dns.google@8.8.8.8")
     upstream = parse_upstream(resolver or DEFAULT_RESOLVER, default="tcp")
-    plan = Plan(OneGroup(SERVERS), must_be_real=is_real_by_nature)
+    plan = Plan(OneGroup(SERVERS), must_be_real=is_real_by_nature, stays=stays_here)
     return DNSConfig({SERVERS: Group((upstream,))}, plan, FakeIP() if fake else None)
 
 

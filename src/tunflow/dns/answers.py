@@ -29,6 +29,10 @@ _SMALLEST_SOA = 22
 """Bytes: two root names and five numbers (RFC 1035 §3.3.13)."""
 _fixed = struct.Struct("!HHIH")
 _SIZES = {A: 4, AAAA: 16}
+_DNAME = 39
+_ALIASES = frozenset({CNAME, _DNAME})
+_HINTS = {4: 4, 6: 16}
+"""RFC 9460 §14.3.2: the parameters ipv4hint and ipv6hint, and the size of an address in them."""
 
 
 class Record(NamedTuple):
@@ -132,6 +136,43 @@ def addresses_untrusted(answer: Answer) -> list[bytes]:
         if not later or len(wanted) == aliases:
             break
         waiting = later
+    return found
+
+
+def is_about(answer: Answer, kind: int) -> bool:
+    """Return True if an answer holds a record of the type asked for, or an alias, or none at all.
+
+    An injector answers an HTTPS query with the address record that it answers everything with.
+    """
+    if kind == ANY or answer.is_empty:
+        return True
+    kinds = {record.kind for record in answer.records if record.section == ANSWER}
+    return kind in kinds or not kinds.isdisjoint(_ALIASES)
+
+
+def hints_untrusted(answer: Answer) -> list[bytes]:
+    """The packed addresses that HTTPS and SVCB records hint at (RFC 9460 §7.3), in order. Raises BadPacket."""
+    found: list[bytes] = []
+    for record in answer.records[:MOST_ADDRESSES]:
+        if record.section == ANSWER and record.klass == IN and record.kind in {SVCB, HTTPS}:
+            end = record.data_at + record.size
+            found += _hints_untrusted(answer.message, name_end_untrusted(answer.message, record.data_at + 2), end)
+    return found
+
+
+def _hints_untrusted(message: bytes, at: int, end: int) -> list[bytes]:
+    """The addresses among the parameters from `at` to `end`: key, length and value each (RFC 9460 §2.2)."""
+    found: list[bytes] = []
+    while at < end:
+        if at + 4 > end:
+            raise BadPacket("DNS service parameter is cut off")
+        key, size = int.from_bytes(message[at : at + 2], "big"), int.from_bytes(message[at + 2 : at + 4], "big")
+        at += 4
+        if at + size > end:
+            raise BadPacket("DNS service parameter is cut off")
+        if (step := _HINTS.get(key)) is not None:
+            found += [message[start : start + step] for start in range(at, at + size - step + 1, step)]
+        at += size
     return found
 
 

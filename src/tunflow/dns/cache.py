@@ -73,7 +73,8 @@ class Entry:
 
     def reply(self, query: Query, now: float) -> bytes:
         """The answer as it is for `query` at `now`."""
-        age = int(now - self.stored) if now < self.expires else -STALE_TTL
+        is_fresh = now < self.expires or now == self.stored  # a life of 0 is for those who wait now
+        age = int(now - self.stored) if is_fresh else -STALE_TTL
         return for_client(self.body, self.ttls, age, query, self.authentic)
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tunflow.dns.answers import AAAA, ANSWER, IN, PTR, A, Answer
-from tunflow.dns.selection import AddressTest, Reply, Selection
+from tunflow.dns.selection import AddressTest, FirstReply, Reply, Selection
 
 DELAY = 0.3
 """Seconds; the original's default of `-y`."""
@@ -52,8 +52,8 @@ class ChinaDNS:
     delay: float = DELAY
 
     def select(self, name: str, kind: int, now: float) -> Selection:  # noqa: ARG002
-        """As `Selector.select`."""
-        return ChinaDNSSelection(self)
+        """As `Selector.select`. Only answers with addresses can be judged: any other type is asked for abroad."""
+        return ChinaDNSSelection(self) if kind in {A, AAAA, PTR} else FirstReply((FOREIGN,))
 
 
 def judge(answer: Answer, group: str | None, options: ChinaDNS) -> tuple[Verdict, str]:

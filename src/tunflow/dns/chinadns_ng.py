@@ -7,7 +7,7 @@ The table (chinadns-ng 2025.08.09, README; written anew here):
 | of the foreign list (`gfw`) | the trusted group | its reply, untested |
 | of the domestic list (`chn`) | the domestic group | its reply, untested |
 | of neither, type A or AAAA | both | the domestic reply if its first address is inside, else the trusted one |
-| of neither, any other type | both | the first reply |
+| of neither, any other type | the trusted group | its reply: where a record is from cannot be told |
 
 A trusted reply that comes first is held until the domestic one is judged, for `HOLD` at most. A domestic reply without
 an address is not taken (unless `accept_empty`). Where the domestic group says nothing, the trusted reply is the answer,
@@ -93,7 +93,7 @@ class ChinaDNSNG:
         if tag == "chn":
             return self._one(DOMESTIC, "is in the domestic list")
         if kind not in {A, AAAA}:
-            return _Filtered((DOMESTIC, FOREIGN), self.blacklisted)
+            return self._one(FOREIGN, "is of neither list, and the type asked for holds no address to judge by")
         inside = self.verdicts.find(name, kind)
         if inside is not None:
             where = "inside" if inside else "outside"

@@ -21,6 +21,7 @@ HEADER = struct.Struct("!HHHHHH")
 MAX_QUERY = 4096
 """Bytes. A query over UDP is a name and an EDNS record; nothing that is longer than this is one."""
 
+FORMAT_ERROR = 1
 SERVER_FAILURE = 2
 NOT_IMPLEMENTED = 4
 REFUSED = 5
@@ -39,6 +40,8 @@ OPT = 41
 _DNSSEC_OK = 0x8000
 _DNSSEC_OK_AT = 7
 """The place in an EDNS record of the byte whose first bit is DO: behind root, type, size, extended code, version."""
+_BAD_VERSION = 1 << 24
+"""The extended response code 16, whose upper bits stand in the EDNS record (RFC 6891 §6.1.3)."""
 _AUTHENTIC_DATA = 0x0020
 _CHECKING_DISABLED = 0x0010
 _MAX_RECORDS = 16
@@ -60,6 +63,8 @@ class Query(NamedTuple):
     """The longest answer in bytes that the client takes over UDP."""
     edns: bytes
     """The EDNS record for an answer that is made here; empty when the query has none (RFC 6891 §7)."""
+    edns_version: int = 0
+    """Of the query's EDNS record; there is none but 0."""
 
     @property
     def name(self) -> bytes:
@@ -104,7 +109,7 @@ def parse_query_untrusted(message: Buffer) -> Query:
     end = name_end_untrusted(message, HEADER.size) + _question_tail.size
     if end > len(message):
         raise BadPacket("DNS question is cut off")
-    udp_size, edns = _MIN_UDP_SIZE, b""
+    udp_size, edns, version = _MIN_UDP_SIZE, b"", 0
     at = end
     for _ in range(min(sum(others), _MAX_RECORDS)):
         start, at = at, name_end_untrusted(message, at)
@@ -117,8 +122,9 @@ def parse_query_untrusted(message: Buffer) -> Query:
         if kind == OPT and message[start] == 0:
             udp_size = max(_MIN_UDP_SIZE, size)
             edns = b"\0" + _record.pack(OPT, udp_size, ttl & _DNSSEC_OK, 0)
+            version = ttl >> 16 & 0xFF
             break
-    return Query(identifier, flags, bytes(message[HEADER.size : end]), udp_size, edns)
+    return Query(identifier, flags, bytes(message[HEADER.size : end]), udp_size, edns, version)
 
 
 def is_answer(message: Buffer, query: Query) -> bool:
@@ -146,6 +152,12 @@ def with_identifier(message: Buffer, identifier: int) -> bytes:
 def failure(query: Query, code: int) -> bytes:
     """The answer that says why there is none: `SERVER_FAILURE` or `REFUSED`."""
     return _answer(query, _RECURSION_AVAILABLE | code)
+
+
+def bad_version(query: Query) -> bytes:
+    """The answer to a version of EDNS that nobody knows: BADVERS, and the one that we know (RFC 6891 §6.1.3)."""
+    edns = b"\0" + _record.pack(OPT, query.udp_size, _BAD_VERSION, 0)
+    return _answer(query._replace(edns=edns), _RECURSION_AVAILABLE)
 
 
 def truncated(query: Query) -> bytes:

@@ -34,16 +34,20 @@ from tunflow.dns.answers import (
     SVCB,
     A,
     addresses_untrusted,
+    hints_untrusted,
+    is_about,
     parse_answer_untrusted,
 )
 from tunflow.dns.cache import Cache, Entry, Freshness, Key, key_of
 from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.dns.messages import (
+    FORMAT_ERROR,
     HEADER,
     NOT_IMPLEMENTED,
     REFUSED,
     SERVER_FAILURE,
     Query,
+    bad_version,
     failure,
     parse_query_untrusted,
     truncated,
@@ -70,7 +74,10 @@ LONGEST_QUERY_TYPE = 251
 """IXFR and AXFR (RFC 5936) are between servers."""
 
 _edns = b"\0" + (41).to_bytes(2, "big") + EDNS_SIZE.to_bytes(2, "big") + bytes(2)
-_LOCAL_NAMES = {"localhost": (bytes([127, 0, 0, 1]), bytes(15) + b"\1")}
+_LOOPBACK = (bytes([127, 0, 0, 1]), bytes(15) + b"\1")
+"""Of localhost and all names below it (RFC 6761 §6.3)."""
+_UNREAD = {FORMAT_ERROR, NOT_IMPLEMENTED}
+"""What servers say that do not know EDNS (RFC 6891 §7)."""
 
 ReplyTo = Callable[[bytes], None]
 
@@ -98,6 +105,8 @@ class Plan:
     """Names that get no fake address."""
     hides: Callable[[str, int], bool] = lambda name, kind: False  # noqa: ARG005
     """Names and types that are answered with "no such record"."""
+    stays: Callable[[str, int], bool] = lambda name, kind: False  # noqa: ARG005
+    """Names and types that no resolver is asked for: they do not exist (`special_names.stays_here`)."""
     gives_fake: bool = True
     """Whether names get fake addresses, if there are some; those given out before go on to mean what they did."""
     hide_resolvers: bool = False
@@ -264,16 +273,20 @@ class Resolver:
 
     def _answer_here(self, query: Query, name: str) -> bytes | None:
         kind, plan = query.kind, self.plan
+        if query.edns_version:
+            return bad_version(query)
         if query.question[-2:] != b"\0\1":
             return None
         if LONGEST_QUERY_TYPE <= kind <= LONGEST_QUERY_TYPE + 1:
             return failure(query, REFUSED)
-        hosts = plan.hosts.get(name) or _LOCAL_NAMES.get(name)
+        hosts = plan.hosts.get(name) or (_LOOPBACK if name == "localhost" or name.endswith(".localhost") else None)
         if hosts is not None:
             return replies.addresses(query, hosts, HOST_TTL)
         if name.endswith("resolver.arpa"):
             return replies.nothing(query)
         if plan.hide_resolvers and is_public_resolver(name):
+            return replies.nothing(query, NO_SUCH_NAME)
+        if plan.stays(name, kind):
             return replies.nothing(query, NO_SUCH_NAME)
         if plan.hides(name, kind):
             return replies.nothing(query)
@@ -312,13 +325,22 @@ class Resolver:
             lookup.cancels.append(self._ask(lookup, group, message))
         return lookup
 
-    def _ask(self, lookup: Lookup, group: str, message: bytes) -> Callable[[], None]:
+    def _ask(self, lookup: Lookup, group: str, message: bytes, edns: bool = True) -> Callable[[], None]:
+        asked_again = False
+
         def heard(reply: bytes, server: str, now: float) -> None:
-            if not lookup.over:
-                self._heard(lookup, group, reply, server, now)
+            nonlocal asked_again
+            if lookup.over or asked_again:
+                return
+            if edns and len(reply) > 3 and reply[3] & 15 in _UNREAD:
+                asked_again = True
+                lookup.selection.note(None, "asked", f"{group} again, without EDNS, which {server} does not know")
+                lookup.cancels.append(self._ask(lookup, group, query_of(lookup.query, edns=False), edns=False))
+                return
+            self._heard(lookup, group, reply, server, now)
 
         def ended(why: str, now: float) -> None:
-            if not lookup.over:
+            if not lookup.over and not asked_again:
                 lookup.selection.note(None, "ended", f"{group}: {why}")
                 lookup.selection.ended(group, now)
                 self._judge(lookup, now)
@@ -330,7 +352,9 @@ class Resolver:
             answer = parse_answer_untrusted(message)
             if answer.truncated:
                 raise BadPacket("a truncated answer")  # who asks has had it over TCP
-            addresses = addresses_untrusted(answer) if lookup.query.kind in {A, AAAA} else []
+            addresses = addresses_untrusted(answer) if lookup.query.kind in {A, AAAA} else hints_untrusted(answer)
+            if not is_about(answer, lookup.query.kind):
+                raise BadPacket("an answer with records of another type")
         except BadPacket as error:
             self.dropped += 1
             lookup.selection.note(None, "dropped", f"{server}: {error}")
@@ -390,12 +414,14 @@ class Resolver:
             waiting.reply(failure(waiting.query, SERVER_FAILURE))
 
 
-def query_of(query: Query) -> bytes:
+def query_of(query: Query, edns: bool = True) -> bytes:
     """The query that goes out for a client's: the same question, with what changes the answer."""
     flags = 0x0100 | query.flags & 0x0010 | 0x0020  # RD; CD as the client has it; AD: we understand it (RFC 6840 §5.7)
     name = query.name.lower()
-    edns = _edns + (b"\x80\0" if query.dnssec_ok else b"\0\0") + b"\0\0"
-    return HEADER.pack(0, flags, 1, 0, 0, 1) + name + query.question[-4:] + edns
+    if not edns:
+        return HEADER.pack(0, flags, 1, 0, 0, 0) + name + query.question[-4:]
+    record = _edns + (b"\x80\0" if query.dnssec_ok else b"\0\0") + b"\0\0"
+    return HEADER.pack(0, flags, 1, 0, 0, 1) + name + query.question[-4:] + record
 
 
 def question(name: str, kind: int) -> bytes:

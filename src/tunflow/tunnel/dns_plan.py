@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tunflow.addresses import ip_address
@@ -13,6 +14,7 @@ from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver import Plan
 from tunflow.dns.selection import AddressTest, NameTest, OneGroup, Routes, Selector
+from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TUNNEL, Upstream, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.profiles.profile import Profile
@@ -43,7 +45,8 @@ def dns_config(profile: Profile, file: str | None = None) -> DNSConfig | None:
         routes.append((f"dns.routes[{number}]", DomainSet(suffixes=map(normalise, route.domains)).__contains__, name))
     if routes:
         selector = Routes(tuple(routes), selector)
-    plan = Plan(selector, _hosts(profile), _must_be_real(section, tuple(test for _, test, _ in routes)), hides)
+    routed = tuple(test for _, test, _ in routes)
+    plan = Plan(selector, _hosts(profile), _must_be_real(section, routed), hides, _stays(section, routed))
     fake = _fake(profile, file)
     return DNSConfig(groups, plan, fake, section.cache_entries, block_encrypted=section.block_encrypted)
 
@@ -119,6 +122,16 @@ class _Hides:
         if kind != AAAA:
             return False
         return self._all_aaaa or (self._refined is not None and self._refined.hides(name, kind))
+
+
+def _stays(section: DNSSection, routed: tuple[NameTest, ...]) -> Callable[[str, int], bool]:
+    """Names that no resolver is asked for, but for those with resolvers of their own and those that the user names."""
+    asked = DomainSet(suffixes=map(normalise, section.ask_anyway))
+
+    def stays(name: str, kind: int) -> bool:
+        return stays_here(name, kind) and name not in asked and not any(test(name) for test in routed)
+
+    return stays
 
 
 def _must_be_real(section: DNSSection, routed: tuple[NameTest, ...]) -> NameTest:

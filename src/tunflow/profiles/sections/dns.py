@@ -12,7 +12,7 @@ from tunflow.errors import LocalError
 from tunflow.profiles.field_types import Address, Domain, Network
 from tunflow.profiles.section import Many, Section
 
-_FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa")
+_FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa", "ask_anyway")
 """Keys that ask for the name server instead of the small forwarder."""
 
 
@@ -99,6 +99,8 @@ class DNSSection(Section):
     """Clients' DNS over TLS, QUIC and HTTPS is refused, so that they ask here."""
     hide_aaaa: bool = False
     """No name has AAAA records."""
+    ask_anyway: Many[Domain] = ()
+    """Names, and all below them, that resolvers are asked for although they are nobody's outside: a LAN's own."""
     cache_entries: Annotated[int, Field(ge=16, le=1_000_000)] = 10_000
 
     @property
