@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.protocols.wireguard.keys import format_key, parse_key

@@ -8,9 +8,9 @@ percent-encoded. No error shows a key.
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from urllib.parse import parse_qsl, quote
 
+from tunflow.addresses import ip_network
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.protocols import link_parts
