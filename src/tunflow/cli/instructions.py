@@ -51,7 +51,7 @@ class Instructions:
             raise LocalError(
                 f"no server given: name a profile, use --server URL or the environment variable {SERVER_VARIABLE}"
             )
-        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml", ".ovpn"))):
+        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml", ".ovpn", ".conf"))):
             profile = os.path.abspath(profile)  # noqa: PTH100 - a symbolic link is not followed: errors name it
         return cls(
             profile,
@@ -123,9 +123,13 @@ class Instructions:
 def _way_out(servers: tuple[str, ...]) -> dict[str, Any]:
     """What `--server` makes of a profile. Raises LocalError."""
     from tunflow.profiles.imports.shadowvpn import is_shadowvpn, provider_of  # noqa: PLC0415
+    from tunflow.profiles.imports.wireguard import provider_of_link  # noqa: PLC0415
+    from tunflow.protocols.wireguard.link import is_link  # noqa: PLC0415
 
-    if any(map(is_shadowvpn, servers)):
-        if len(servers) > 1:
-            raise LocalError("shadowvpn:// carries packets: it cannot be part of a chain of servers")
-        return provider_of(servers[0])
+    for link in servers:
+        if is_shadowvpn(link) or is_link(link):
+            if len(servers) > 1:
+                scheme = link.partition(":")[0]
+                raise LocalError(f"{scheme}:// carries packets: it cannot be part of a chain of servers")
+            return provider_of(link) if is_shadowvpn(link) else provider_of_link(link)
     return {"server": servers}

@@ -161,13 +161,16 @@ def _print_codes(found: Profile, as_json: bool) -> None:
         **sections,
     }
     links = {name: link for name, link in named.items() if parse_server(link).first_hop is not None}
+    config = found.provider_configuration.get("config") if found.provider == "wireguard" else None
+    if config:
+        links[found.name] = str(config)  # what WireGuard's own programs for phones scan
     if not links:
         raise LocalError(f"{found.file}: holds no server to make a QR code of")
     if as_json:
         _print_json(links)
         return
     for name, link in links.items():
-        _print(f"{name}  {redacted_link(link)}")
+        _print(name if config else f"{name}  {redacted_link(link)}")
         segno.make(link, micro=False).terminal(compact=True)
 
 

@@ -18,6 +18,7 @@ SYSTEM = Path("/etc/tunflow/profiles")
 SUFFIX = ".toml"
 CLASH_SUFFIXES = (".yaml", ".yml")
 OPENVPN_SUFFIX = ".ovpn"
+CONF_SUFFIX = ".conf"
 
 
 def directories(environment: Mapping[str, str] | None = None, uid: int | None = None) -> list[Path]:
@@ -73,6 +74,8 @@ class ProfileStore:
             return _parse_clash(profile_file.read(Path(name_or_path)), name_or_path)
         if name_or_path.endswith(OPENVPN_SUFFIX):
             return _parse_openvpn(profile_file.read(Path(name_or_path)), name_or_path)
+        if name_or_path.endswith(CONF_SUFFIX):
+            return _parse_conf(profile_file.read(Path(name_or_path)), name_or_path)
         is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
         return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
 
@@ -98,6 +101,8 @@ def parse_text(text: str, file: str) -> Profile:
     """The profile that a file's text holds, as its name says: TOML, or Clash YAML. Raises LocalError."""
     if file.endswith(OPENVPN_SUFFIX):
         return _parse_openvpn(text, file)
+    if file.endswith(CONF_SUFFIX):
+        return _parse_conf(text, file)
     return _parse_clash(text, file) if file.endswith(CLASH_SUFFIXES) else profile_file.parse(text, file)
 
 
@@ -123,6 +128,17 @@ def _parse_openvpn(text: str, file: str) -> Profile:
     folder = Path(file).parent
     name = name_from(Path(file).stem)
     return Profile(name=name, **provider_of_file(text.encode(), file, lambda each: read_file(folder / each)))
+
+
+def _parse_conf(text: str, file: str) -> Profile:
+    """The profile that a wg-quick file makes, or else OpenVPN's. Raises LocalError with its line."""
+    from tunflow.profiles.imports.openvpn import is_openvpn_file  # noqa: PLC0415
+    from tunflow.profiles.imports.subscription import name_from  # noqa: PLC0415
+    from tunflow.profiles.imports.wireguard import provider_of_config  # noqa: PLC0415 (for who uses it)
+
+    if is_openvpn_file(text.encode()):
+        return _parse_openvpn(text, file)
+    return Profile(name=name_from(Path(file).stem), **provider_of_config(text.encode(), file))
 
 
 def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:

@@ -260,6 +260,21 @@ def test_roaming_is_followed_from_the_first_authenticated_message():
     assert kinds(world, since) == [TRANSPORT]
 
 
+def test_who_announces_itself_is_found_without_sending_a_packet():
+    world = World()
+    client, server = pair(world)
+    client.announce(world.now)
+    world.collect(client)
+    assert world.sent == []
+    world.send(client, [to_server()])
+    world.run(1.0)
+    world.move(client, "198.51.100.3", 1234)
+    client.announce(world.now)
+    world.collect(client)
+    world.run(2.0)
+    assert server.peers[client.identity.public].endpoint == endpoint("198.51.100.3", 1234)
+
+
 def test_strangers_hear_nothing():
     world = World()
     _client, server = pair(world)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, cast
 
 COMMANDS = (
     "run", "attach", "serve", "listen", "up", "down", "status", "reload", "service", "exec", "logs", "demo", "profile",
-    "groups", "rules", "explain", "filter",
+    "groups", "rules", "explain", "filter", "genkey", "genpsk", "pubkey",
 )  # fmt: skip
 """In the order of `tunflow --help`."""
 

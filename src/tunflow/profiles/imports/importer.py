@@ -1,4 +1,4 @@
-"""Makes a profile of what other programs call a configuration: links, SIP008, subscriptions, Clash YAML, OpenVPN."""
+"""Makes a profile of what other programs call a configuration: links, SIP008, subscriptions, Clash YAML, VPN files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from tunflow.profiles.imports.openvpn import provider_of_file as openvpn_provide
 from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
 from tunflow.profiles.imports.subscription import name_from, name_of, server_list_untrusted
 from tunflow.profiles.imports.told import Told
+from tunflow.profiles.imports.wireguard import provider_of_config, provider_of_link
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.rules import GroupSection, ServerSection
+from tunflow.protocols.wireguard.config_file import is_config_file
+from tunflow.protocols.wireguard.link import is_link, parse_link
 from tunflow.urls import NotAURL, parse_url
 
 GROUP = "servers"
@@ -72,7 +75,8 @@ def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
             raise LocalError("a subscription's URL reads https://HOST/PATH")
         return Source(fetch(given), host, name_from(host))
     if scheme:
-        return Source(given.encode(errors="replace"), "the link", name_of(given))
+        name = name_from(parse_link(given).name) if is_link(given) else name_of(given)
+        return Source(given.encode(errors="replace"), "the link", name)
     try:
         with Path(given).open("rb") as file:
             content = file.read(profile_file.LARGEST + 1)
@@ -92,6 +96,12 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_shadowvpn_file(source.content):
         keys = provider_of_file(source.content.decode(errors="replace").splitlines(), source.label)
+        return Imported(Profile(name=name or source.name, **keys), [], True)
+    if is_link(source.content[:100].decode(errors="replace")):
+        keys = provider_of_link(source.content.decode(errors="replace"))
+        return Imported(Profile(name=name or source.name, **keys), [], True)
+    if is_config_file(source.content):
+        keys = provider_of_config(source.content, source.label)
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_openvpn_file(source.content):
         keys = openvpn_provider(source.content, source.label, source.read)

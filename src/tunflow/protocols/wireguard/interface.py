@@ -82,6 +82,12 @@ class Interface:
             peer.start(now)
             self._schedule(peer)
 
+    def announce(self, now: float) -> None:
+        """Our own address is another one: let the peers hear from it."""
+        for peer in self.peers.values():
+            peer.announce(now)
+            self._schedule(peer)
+
     def connect(self, peer: Peer, now: float) -> None:
         """Begin a handshake with a peer, without a packet to send."""
         peer.initiate(now)

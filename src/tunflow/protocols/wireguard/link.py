@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote
 from tunflow.addresses import ip_network
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.protocols import link_parts
+from tunflow.protocols import link as link_parts
 from tunflow.protocols.wireguard import config_file
 from tunflow.protocols.wireguard.keys import format_key, parse_key
 from tunflow.protocols.wireguard.settings import DEFAULT_MTU, SCHEME, PeerSettings, WireGuardSettings

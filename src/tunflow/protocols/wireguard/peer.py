@@ -122,11 +122,22 @@ class Peer:
         """Return True if there is a pre-shared key."""
         return self._preshared != bytes(KEY_SIZE)
 
+    @property
+    def attempts(self) -> int:
+        """Initiations that were repeated since one was answered, or since the first."""
+        return self._attempts
+
     # What the interface asks for.
 
     def start(self, now: float) -> None:
         """The interface is up: say so where a persistent keepalive is wanted."""
         if self.persistent_keepalive:
+            self._keep_alive(now)
+
+    def announce(self, now: float) -> None:
+        """We are somewhere else now: say so at once, if there is a session or one was wanted."""
+        if self._usable(now) is not None or self._pending is not None or self.persistent_keepalive:
+            self._last_sent_handshake = -inf
             self._keep_alive(now)
 
     def send(self, packets: Sequence[Buffer], now: float) -> None:

@@ -56,6 +56,12 @@ class WireGuardSettings:
         return f"{SCHEME}://{first}" if first is not None else f"{SCHEME} with {len(self.peers)} peers that call"
 
     @property
+    def name(self) -> str:
+        """What a profile may be called: the tag, or else where the first peer is."""
+        first = self.first_hop
+        return self.tag or (SCHEME if first is None else f"{first.host_text}-{first.port}")
+
+    @property
     def first_hop(self) -> Endpoint | None:
         """Where the first peer that can be called is."""
         return next((peer.endpoint for peer in self.peers if peer.endpoint is not None), None)

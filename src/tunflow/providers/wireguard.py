@@ -1,0 +1,268 @@
+"""WireGuard as a packet tunnel provider: written against the public extension point, like anybody's own.
+
+Configuration (`provider_configuration`): `config`, the text of a wg-quick file, or `file`, where one is, or `link`
+(`wireguard://…`); `excluded_routes` (networks that go around).
+
+Each peer that has an Endpoint gets a UDP session of its own. When the network's path changes the sessions are opened
+anew, from a new address, and the peers follow (roaming): the settings stay, so nothing leaves by another way meanwhile.
+A peer that does not answer gets a session from a new port as well: a middlebox may have forgotten the old one, or
+dislike it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from tunflow.endpoint import Endpoint
+from tunflow.errors import LocalError
+from tunflow.protocols.wireguard.config_file import parse_config
+from tunflow.protocols.wireguard.interface import Interface
+from tunflow.protocols.wireguard.keys import format_key
+from tunflow.protocols.wireguard.link import parse_link
+from tunflow.protocols.wireguard.peer import Event, EventKind, Peer
+from tunflow.protocols.wireguard.settings import WireGuardSettings
+from tunflow.protocols.wireguard.status import as_data, as_text
+from tunflow.providers.connections import UDPSession
+from tunflow.providers.dns_settings import DNSSettings
+from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
+from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
+from tunflow.wire.coalesce import coalesce
+
+TRIES = 2
+"""Unanswered initiations after which a new port is tried, and it is mentioned: some 10 seconds."""
+
+
+class WireGuardProvider(PacketTunnelProvider):
+    """A WireGuard client."""
+
+    _interface: Interface
+
+    async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:  # noqa: ARG002
+        """Open the sessions and route packets into them. Raises LocalError for a wrong configuration, OSError."""
+        values = dict(self.protocol_configuration.provider_configuration)
+        settings = settings_of(values)
+        for line in (*settings.told, *values.get("told", ())):
+            self.display_message(line)
+        network = _network_settings(settings, values)
+        self._interface = Interface(settings.private_key, settings.mtu, os.urandom, time.time_ns)
+        self._lines: list[Line] = []
+        for each in settings.peers:
+            peer = self._interface.add_peer(
+                each.public_key,
+                preshared=each.preshared_key,
+                allowed_ips=each.allowed_ips,
+                persistent_keepalive=each.persistent_keepalive,
+            )
+            if each.endpoint is None:
+                self.display_message(f"peer {_short(peer)} has no Endpoint: only `tunflow serve` waits for peers")
+                continue
+            line = Line(peer, each.endpoint)
+            await self._open(line)
+            self._lines.append(line)
+        if not self._lines:
+            raise LocalError("no [Peer] has an Endpoint, so none can be called; `tunflow serve` is who waits for them")
+        self._by_peer = {line.peer: line for line in self._lines}
+        self._timer = asyncio.Event()
+        self._expected = inf
+        await self.set_tunnel_network_settings(network)
+        self.create_task(self._send(), name="packets to the peers")
+        for line in self._lines:
+            self.create_task(self._receive(line), name="packets from a peer")
+        self.create_task(self._keep_time(), name="timers")
+        self.create_task(self._follow_path(), name="network changes")
+        self._interface.start(now())
+        await self._flush()
+
+    async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
+        """Close the sessions."""
+        for line in self._lines:
+            line.session.cancel()
+
+    def wake(self) -> None:
+        """Time has passed, though no timer ran."""
+        self._timer.set()
+
+    async def handle_app_message(self, data: bytes) -> bytes | None:
+        """`show` is answered in the words of `wg show`, `status` in JSON."""
+        if data == b"show":
+            port = self._lines[0].session.local_address.port
+            return as_text(self._interface, "wireguard", port, now()).encode()
+        return json.dumps(as_data(self._interface, now())).encode() if data == b"status" else None
+
+    async def _open(self, line: Line) -> None:
+        """A session with where the peer is said to be. Raises OSError."""
+        line.session = await self.create_udp_session(line.where)
+        line.source = line.peer.endpoint = line.session.resolved_endpoint
+
+    async def _renew(self, line: Line) -> None:
+        """A session from another port, or address; the old one while there is no other."""
+        old = line.session
+        try:
+            await self._open(line)
+        except OSError:
+            line.session = await self.create_udp_session(line.source)  # a name that nobody resolves now
+        old.cancel()
+
+    async def _send(self) -> None:
+        send, flow = self._interface.send_untrusted, self.packet_flow
+        while True:
+            send(await flow.read_packets(), now())
+            await self._flush()
+
+    async def _receive(self, line: Line) -> None:
+        interface, flow = self._interface, self.packet_flow
+        while True:
+            session = line.session
+            try:
+                datagrams = await session.read_datagrams()
+            except OSError:
+                if session is line.session:
+                    await asyncio.sleep(0.1)  # an ICMP error about what we sent, or the session is being renewed
+                continue
+            interface.receive_untrusted(datagrams, line.source, now())
+            packets = interface.drain_packets()
+            if packets:
+                flow.write_super_packets(coalesce(packets))
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Send what the machine wants sent, tell what it wants told, and expect its next timer."""
+        interface = self._interface
+        for outgoing in interface.drain_datagrams():
+            line = None if outgoing.peer is None else self._by_peer.get(outgoing.peer)
+            if line is not None:
+                with suppress(OSError):  # as on any wire: a packet that cannot leave now is lost
+                    await line.session.write_datagrams(outgoing.datagrams)
+        for event in interface.drain_events():
+            self._tell(event)
+        when = interface.next_timeout()
+        if when is not None and when < self._expected:
+            self._timer.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            when = self._interface.next_timeout()
+            self._expected = inf if when is None else when
+            self._timer.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if when is None else max(0.0, when - now())):
+                    await self._timer.wait()
+            self._interface.handle_timeout(now())
+            await self._flush()
+
+    async def _follow_path(self) -> None:
+        """A new path: new sessions, from a new address, in which the peers hear of us at once."""
+        async for path in self.default_path_changes():
+            if not path.is_satisfied:
+                continue
+            self.reasserting = True
+            for line in self._lines:
+                with suppress(OSError):
+                    await self._renew(line)
+            self._interface.announce(now())
+            await self._flush()
+            self.reasserting = False
+
+    def _tell(self, event: Event) -> None:
+        line = self._by_peer.get(event.peer)
+        if line is None:
+            return
+        if event.kind is EventKind.SESSION:
+            if line.is_lost:
+                line.is_lost = False
+                self.display_message(f"peer {_short(line.peer)} at {line.source} answers again")
+        elif event.kind is EventKind.NO_ANSWER and event.peer.attempts % TRIES == 0:
+            line.is_lost = True
+            self.display_message(
+                f"no answer from {line.where}: check the Endpoint, that UDP passes, PublicKey and PresharedKey, that "
+                "the server has our public key, and both clocks (a server does not answer whom it does not know); "
+                "trying again from another port"
+            )
+            self.create_task(self._try_another_port(line), name="another port")
+
+    async def _try_another_port(self, line: Line) -> None:
+        with suppress(OSError):
+            await self._renew(line)  # the next initiation leaves there
+
+
+class Line:
+    """How a peer is reached."""
+
+    session: UDPSession
+    source: Endpoint
+    """Where it was found: the far end of `session`."""
+
+    def __init__(self, peer: Peer, where: Endpoint) -> None:
+        self.peer = peer
+        self.where = where
+        """As the configuration says: an address or a name."""
+        self.is_lost = False
+
+
+def settings_of(values: Mapping[str, Any]) -> WireGuardSettings:
+    """What a provider's configuration says. Raises LocalError."""
+    given = [key for key in ("config", "file", "link") if values.get(key)]
+    if len(given) != 1:
+        raise LocalError("provider_configuration: one of config, file and link is expected")
+    if given == ["link"]:
+        return parse_link(str(values["link"]))
+    if given == ["config"]:
+        return parse_config(str(values["config"]), "provider_configuration.config")
+    try:
+        text = Path(values["file"]).read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise LocalError(f"cannot read {values['file']}: {error.strerror}") from None
+    return parse_config(text, str(values["file"]))
+
+
+def now() -> float:
+    """Seconds, counted on while the machine sleeps: keys grow old then, too."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+
+
+def _short(peer: Peer) -> str:
+    return f"{format_key(peer.public)[:8]}…"
+
+
+def _network_settings(settings: WireGuardSettings, values: Mapping[str, Any]) -> PacketTunnelNetworkSettings:
+    first = settings.first_hop
+    addresses4 = [str(each) for each in settings.addresses if isinstance(each, IPv4Interface)]
+    addresses6 = [str(each) for each in settings.addresses if isinstance(each, IPv6Interface)]
+    allowed = list(dict.fromkeys(network for peer in settings.peers for network in peer.allowed_ips))
+    excluded = list(values.get("excluded_routes", []))
+    return PacketTunnelNetworkSettings(
+        tunnel_remote_address=first.host_text if first is not None else settings.label,
+        ipv4_settings=IPv4Settings(
+            addresses4,
+            included_routes=[IPv4Route(str(network)) for network in allowed if isinstance(network, IPv4Network)],
+            excluded_routes=[IPv4Route(network) for network in excluded if ":" not in network],
+        )
+        if addresses4
+        else None,
+        ipv6_settings=IPv6Settings(
+            addresses6,
+            included_routes=[IPv6Route(str(network)) for network in allowed if isinstance(network, IPv6Network)],
+            excluded_routes=[IPv6Route(network) for network in excluded if ":" in network],
+        )
+        if addresses6
+        else None,
+        dns_settings=DNSSettings(settings.dns, search_domains=settings.search_domains, match_domains=[""])
+        if settings.dns
+        else None,
+        mtu=settings.mtu,
+    )
