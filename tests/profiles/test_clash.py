@@ -122,7 +122,7 @@ def test_what_depends_on_what_is_left_out_is_told_too():
         "proxy-groups:\n- {name: a, type: select, proxies: [v, ok]}\n- {name: b, type: select, proxies: [v]}\n"
         "- {name: c, type: fallback, proxies: [b]}\n- {name: d, type: smart, proxies: [ok]}\n"
         "- {name: e, type: select, use: [x], proxies: [ok]}\n"
-        "rules:\n- DOMAIN,x.com,v\n- GEOSITE,cn,DIRECT\n- DOMAIN,x.com,c\n- MATCH,a\n"
+        "rules:\n- DOMAIN,x.com,v\n- NONSENSE,cn,DIRECT\n- DOMAIN,x.com,c\n- MATCH,a\n"
         "script: {}\nmode: global\n"
     )
     profile, skipped = parse_clash(text, "c.yaml", "c")
@@ -136,7 +136,7 @@ def test_what_depends_on_what_is_left_out_is_told_too():
         (8, "type 'smart'"),
         (9, "use is not supported"),
         (11, "there is no server or group 'v': the rule is REJECT"),
-        (12, "'GEOSITE' is not a rule type"),
+        (12, "'NONSENSE' is not a rule type"),
         (15, "script is not supported"),
         (16, "mode global"),
     ):

@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from tunflow.errors import LocalError
+from tunflow.flow import ProcessInfo
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import (
     Addresses,
     All,
     Domain,
     DomainSuffix,
+    Facts,
     Network,
     Not,
     Ranges,
@@ -54,11 +56,24 @@ def test_a_rule_set_without_resolving_is_the_same_set() -> None:
     [
         ("DOMAIN", "a rule is DOMAIN,VALUE,TARGET"),
         ("DOMAIN,a.com", "a rule is DOMAIN,VALUE,TARGET"),
-        ("DOMAIN,a.com,X,Y", "'Y' is not an option; no-resolve is"),
+        ("DOMAIN,a.com,X,Y", "'y' is not an option; no-resolve and src are"),
         ("DOMAIN,a.com,", "ends with its target"),
         ("DOMAIN,a b,X", "a character that no name has"),
         ("DOMIAN,a.com,X", "'DOMIAN' is not a rule type; DOMAIN, DOMAIN-SUFFIX"),
-        ("URL-REGEX,a,X", "'URL-REGEX' is not a rule type"),
+        ("URL-REGEX,a,X", "URL-REGEX is about what is encrypted here"),
+        ("IN-TYPE,SOCKS,X", "IN-TYPE never holds"),
+        ("DOMAIN-SUFFIX,*.bank.example,X", "no name ends in .*write DOMAIN-SUFFIX,bank.example,"),
+        ("DOMAIN-SUFFIX,+.corp.example,X", "write DOMAIN-SUFFIX,corp.example,"),
+        ("DOMAIN-SUFFIX,a.*.example,X", "write DOMAIN-WILDCARD,a.\\*.example,"),
+        ("DOMAIN,*.lan.example,X", "write DOMAIN-SUFFIX,lan.example,"),
+        ("DOMAIN,a*.example,X", "write DOMAIN-WILDCARD,a\\*.example,"),
+        ("DOMAIN,192.0.2.1,X", "write IP-CIDR,192.0.2.1/32,"),
+        ("DOMAIN-KEYWORD,*ads*,X", "write DOMAIN-KEYWORD,ads or"),
+        ("PROCESS-NAME,/usr/bin/ssh,X", "write PROCESS-PATH,/usr/bin/ssh,"),
+        ("PROCESS-PATH,ssh,X", "write PROCESS-NAME,ssh,"),
+        ("GEOSITE,cn,X", "there are no names for GEOSITE,cn"),
+        ("IP-ASN,13335,X", "there are no addresses for IP-ASN,13335"),
+        ("IP-ASN,x,X", "is not the number of an autonomous system"),
         ("IP-CIDR,10.0.0.0/33,X", "does not appear to be an IPv4 or IPv6 network"),
         ("DST-PORT,80-,X", "'80-' is not a number or range"),
         ("DST-PORT,81-80,X", "'81-80' is not a range within 0-65535"),
@@ -91,8 +106,6 @@ def test_the_types_are_told() -> None:
 
 
 def names_in(made: RuleSet, *names: str) -> list[bool]:
-    from tunflow.rules.conditions import Facts
-
     return [made.holds(Facts("tcp", bytes(4), 1, 443, None, name, address_sought=True)) is True for name in names]
 
 
@@ -120,14 +133,109 @@ def test_a_classical_list_keeps_no_resolve() -> None:
 @pytest.mark.parametrize(
     ("text", "behavior", "why"),
     [
-        ("a.com\nb c\n", "domain", "f:2: a character that no name has, in 'b c'"),
-        ("10.0.0.0/8\nx\n", "ipcidr", "f:2: not an IPv4 or IPv6 prefix"),
-        ("DOMAIN,a.com\nDOMAIN,a.com,DIRECT\n", "classical", "f:2: 'DIRECT' is not an option"),
-        ("payload:\n  a: b\n", "domain", "f:2: what follows payload"),
-        ("payload: [a]\n", "domain", "f:1: a rule set in YAML has the key payload"),
+        ("b c\n", "domain", "f:1: a character that no name has, in 'b c'"),
+        ("x y\n", "ipcidr", "f:1: not an IPv4 or IPv6 prefix, in 'x y'"),
+        ("DOMAIN,a.com,DIRECT\n", "classical", "f:1: 'direct' is not an option"),
+        ("DOMAIN,a.com\n", "domain", 'this is a rule: behavior = "classical"'),
+        ("IP-CIDR,10.0.0.0/8\n", "ipcidr", 'this is a rule: behavior = "classical"'),
+        ("+.a.com\n", "classical", 'this is a name: behavior = "domain"'),
+        ("a.com\n", "classical", 'f:1: .*this is a name: behavior = "domain"'),
+        ("10.0.0.0/8\n", "classical", 'this is a prefix: behavior = "ipcidr"'),
+        ("payload:\n  a: b\n", "domain", "f:1: payload is a list"),
+        ("payload: x\n", "domain", "f:1: payload is a list"),
+        ("payload: [\n", "domain", "f:2: not valid YAML"),
         ("a", "domains", "'domains' is not a behavior; domain, ipcidr, classical are"),
     ],
 )
-def test_a_broken_list_is_named_with_its_line(text: str, behavior: str, why: str) -> None:
+def test_a_list_of_which_nothing_is_understood_is_named_with_its_line(text: str, behavior: str, why: str) -> None:
     with pytest.raises(LocalError, match=why):
         parse_rule_set(text, behavior, "f")
+
+
+@pytest.mark.parametrize("behavior", ["domain", "ipcidr", "classical"])
+def test_the_advice_of_a_list_is_followed_by_no_other(behavior: str) -> None:
+    """Whoever does what the error says has a list that is read."""
+    for text in ("DOMAIN,a.com\n", "+.a.com\n", "10.0.0.0/8\n", "2001:db8::/32\n", "*.a.com\n", "GEOIP,LAN\n"):
+        try:
+            parse_rule_set(text, behavior, "f")
+        except LocalError as error:
+            parse_rule_set(text, str(error).partition('behavior = "')[2].partition('"')[0], "f")
+
+
+def test_a_line_that_is_not_understood_leaves_the_others_and_is_told_once() -> None:
+    told: list[str] = []
+    text = "# media\nDOMAIN-SUFFIX,media.example\nUSER-AGENT,MediaApp*\nIP-CIDR,198.51.100.0/24,no-resolve\nNO,x\n"
+    made = parse_rule_set(text, "classical", "media.list", tell=told.append)
+    assert names_in(made, "a.media.example", "other.example") == [True, False]
+    assert made.others == (Addresses(CIDRSet(["198.51.100.0/24"]), resolve=False),)
+    (line,) = told
+    assert line.startswith("media.list:3: USER-AGENT is about what is encrypted here")
+    assert line.endswith("(and 1 more line of it): left out of the list")
+
+
+def test_a_country_without_data_is_no_line_to_be_left_out() -> None:
+    with pytest.raises(LocalError, match="f:2: there is no country data for US: run tunflow rules update"):
+        parse_rule_set("DOMAIN,a.com\nGEOIP,US\n", "classical", "f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff+.a.example\n",
+        "+.a.example\r\n",
+        "---\n+.a.example\n",
+        "+.a.example # mine\n",
+        "+.a.example // mine\n",
+        "  +.a.example  \n",
+        "+.A.Example.\n",
+        'payload: # mine\n  - "+.a.example"\n',
+        "payload:\r\n  - '+.a.example'\r\n",
+        "---\npayload:\n- +.a.example # mine\n",
+        "payload: ['+.a.example']\n",
+        "payload: [\n  '+.a.example',\n]\n",
+        "  payload:\n    - +.a.example\n",
+        "name: x\npayload:\n- +.a.example\n",
+        "payload:\n- +.a.example\nversion: 1\n",
+        "payload:\n- !!str +.a.example\n- '+.a.example'\n",
+    ],
+)
+def test_the_forms_of_real_lists(text: str) -> None:
+    told: list[str] = []
+    made = parse_rule_set(text, "domain", "f", tell=told.append)
+    assert made.domains == DomainSet(suffixes=["a.example"])
+    assert not told or "!!str" in text
+
+
+def test_surges_domain_set_means_below_by_a_dot() -> None:
+    made = parse_rule_set(".a.example\nb.example\n", "domain-set", "f")
+    assert names_in(made, "a.example", "x.a.example", "b.example", "x.b.example") == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "held", "not_held"),
+    [
+        ("DOMAIN-WILDCARD,*.a?.example,X", "x.y.ab.example", "x.abc.example"),
+        ("DOMAIN-SUFFIX,A.example.,X", "b.a.example", "ba.example"),
+    ],
+)
+def test_more_rules_on_names(text: str, held: str, not_held: str) -> None:
+    condition = parsed(text).condition
+    assert condition.holds(Facts("tcp", bytes(4), 1, 443, None, held)) is True
+    assert condition.holds(Facts("tcp", bytes(4), 1, 443, None, not_held)) is False
+
+
+def test_rules_on_programs() -> None:
+    process = ProcessInfo(executable="/opt/App/bin/tool-7", name="tool-7")
+    facts = Facts("tcp", bytes(4), 1, 443, bytes(4), find_process=lambda: process)
+    for text in ("NAME-REGEX,^tool-[0-9]$", "NAME-WILDCARD,tool-?", "PATH-REGEX,^/opt/", "PATH-WILDCARD,/opt/*/tool*"):
+        assert parsed(f"PROCESS-{text},X").condition.holds(facts) is True
+    assert parsed("PROCESS-NAME-REGEX,^opt,X").condition.holds(facts) is False
+
+
+def test_surges_and_clashs_words_behind_a_rule() -> None:
+    assert parsed("FINAL,a,dns-failed").target == "a"
+    assert parsed("DOMAIN,x.example,a,extended-matching").target == "a"
+    assert parsed("DEST-PORT,443,a").condition == parsed("DST-PORT,443,a").condition
+    source = parsed("IP-CIDR,10.0.0.0/8,a,no-resolve,src").condition
+    assert source.holds(Facts("tcp", bytes([10, 0, 0, 1]), 1, 443, bytes(4))) is True
+    assert source.holds(Facts("tcp", bytes(4), 1, 443, bytes([10, 0, 0, 1]))) is False

@@ -96,13 +96,26 @@ def test_a_profile_becomes_rules_groups_and_dialers(tmp_path, data):
             r"cannot read .*none\.txt: No such file",
         ),
         (
-            'rules = ["MATCH,DIRECT"]\n[rule_sets.l]\nbehavior = "domain"\nurl = "https://h.example/l"',
+            'rules = ["RULE-SET,l,DIRECT", "MATCH,DIRECT"]\n[rule_sets.l]\nbehavior = "domain"\nurl = "https://h.example/l"',
             r"p\.toml:2: rule set 'l' was not fetched yet: tunflow rules update",
         ),
-        ('[rule_sets.l]\nbehavior = "domain"', r"p\.toml:1: rule_sets\.l must have either file or url"),
-        ('rules = ["GEOIP,ZZ,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: ZZ has no addresses"),
+        ('[rule_sets.l]\nbehavior = "domain"', r"p\.toml:1: rule_sets\.l must have either file, url or lines"),
+        ('rules = ["GEOIP,ZZ,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: there is no country data for ZZ, .*--registry"),
+        (
+            'rules = ["GEOIP,US,DIRECT", "MATCH,DIRECT"]',
+            r"p\.toml:1: there is no country data for US, which is arin's: run tunflow rules update --registry arin",
+        ),
+        ('rules = ["GEOSITE,cn,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: there are no names for GEOSITE,cn"),
+        ('rules = ["IP-ASN,1,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: there are no addresses for IP-ASN,1"),
+        (
+            'geosite = "https://h.example/g"\nrules = ["GEOSITE,cn,DIRECT", "MATCH,DIRECT"]',
+            r"p\.toml:2: .*p\.toml:1: geosite was not fetched yet: tunflow rules update p",
+        ),
         ('rules = ["GEOIP,CHN,DIRECT", "MATCH,DIRECT"]', r"p\.toml:1: 'CHN' is not a country"),
-        ('geoip = "p.toml"\nrules = ["GEOIP,CN,DIRECT", "MATCH,DIRECT"]', r"not a country database \(MMDB\)"),
+        (
+            'geoip = "p.toml"\nrules = ["GEOIP,CN,DIRECT", "MATCH,DIRECT"]',
+            r"not a country database \(MMDB or geoip",
+        ),
         ('geoip = "none.mmdb"\nrules = ["GEOIP,CN,DIRECT", "MATCH,DIRECT"]', r"cannot read the country database"),
     ],
 )
@@ -133,7 +146,7 @@ def test_a_server_whose_name_fails_refuses_and_the_others_work():
 
 
 def test_country_data_that_is_missing_or_broken_is_told(tmp_path):
-    with pytest.raises(LocalError, match="no country data for CN: run tunflow rules update"):
+    with pytest.raises(LocalError, match="no country data for CN, which is apnic's: run tunflow rules update"):
         Countries(places=[tmp_path]).addresses("cn")
     (tmp_path / "delegated").mkdir()
     (tmp_path / "delegated" / "apnic.txt").write_text("<html>")

@@ -41,6 +41,7 @@ from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.last_end import LastEnd, LastEndFile, code_of
 from tunflow.tunnel.local_end import Equipment
 from tunflow.tunnel.plan import Plan, make_plan
+from tunflow.tunnel.rule_lists import RuleLists
 from tunflow.tunnel.tunnel import Tunnel
 from tunflow.tunnel.vpn_error import VPNConnectionErrorCode
 
@@ -76,7 +77,9 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
     require_net_admin()
     runtime = RuntimeDirectory.own()
     runtime.make()
-    plan = make_plan(instructions.make_profile(), parse_dns)
+    profile = instructions.make_profile()
+    notes: list[str] = []
+    plan = make_plan(profile, parse_dns, RuleLists(profile, notes.append))
     lock = InstanceLock(runtime.lock)
     _take_lock(lock, runtime, instructions.replace)
     log = LogFile(runtime.log)
@@ -84,6 +87,8 @@ def _serve(instructions: Instructions, report: DaemonReport | None) -> int:
         log.open()
     else:
         log.take_over()
+    for note in notes:
+        log.say(note)
     ending = LastEndFile(runtime.path)
     ending.write(LastEnd(plan.profile.file, None, ""))
     rights = Rights(runtime, plan, log.say)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunflow.cli.flows import SERVER_VARIABLE
 from tunflow.cli.saying import say
+from tunflow.cli.system_names import parse_dns
 from tunflow.errors import LocalError
 from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports import summary as import_summary
@@ -22,6 +23,7 @@ from tunflow.profiles.profile import Profile, is_profile_name
 from tunflow.profiles.redaction import redacted, redacted_link
 from tunflow.profiles.store import ProfileStore
 from tunflow.protocols.registry import parse_server
+from tunflow.tunnel.check import check
 
 MOST_TOLD = 20
 """Entries that were skipped, by the line."""
@@ -115,17 +117,21 @@ def _tell(told: list[Told], before: str = "") -> None:
 
 
 def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, told: list[Told]) -> None:
+    notes: list[str] = []
+    missing = check(made, parse_dns, notes.append)
     path = store.save(made, replace=options.replace)
     if options.json:
         lost = [{"place": each.place, "reason": each.reason} for each in told if each.is_lost]
-        notes = [{"place": each.place, "reason": each.reason} for each in told if not each.is_lost]
+        harmless = [{"place": each.place, "reason": each.reason} for each in told if not each.is_lost]
         facts = {"name": made.name, "file": str(path), "servers": _labels(made), "ends": import_summary.ends(made)}
-        _print_json({**facts, "skipped": lost, "told": notes})
+        _print_json({**facts, "skipped": lost, "told": harmless, "missing": missing})
         return
     for line in import_summary.lines(made) if made.groups or made.rules else ():
         say(line)
     _tell([each for each in told if each.is_lost], "skipped ")
     _tell([each for each in told if not each.is_lost])
+    for line in (*notes, *(f"before it can come up: {each}" for each in missing)):
+        say(line)
     count = len(_labels(made))
     what = f"provider {made.provider}" if made.provider else f"{count} server{'s' if count != 1 else ''}"
     _print(f"saved {made.name} with {what} in {path}")

@@ -56,6 +56,6 @@ def routed(name_or_path: str) -> Routed:
 
 def route(profile: Profile) -> Routed:
     """The profile's servers, rules and resolvers. Raises LocalError."""
-    routing = make_routing(profile, Health(random.random))
+    routing = make_routing(profile, Health(random.random), tell=say)
     filtering = Filtering(profile, say) if profile.filter is not None and profile.filter.enabled else None
     return Routed(profile, RulePolicy(routing), default_dialer(routing), dns_config(profile), filtering)

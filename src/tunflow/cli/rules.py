@@ -10,17 +10,28 @@ from tunflow.cli.saying import say
 from tunflow.errors import LocalError
 from tunflow.profiles.store import load_profile
 from tunflow.tunnel import rule_data
-from tunflow.tunnel.rule_update import REGISTRIES, Outcome, registry_source, rule_set_sources, update
+from tunflow.tunnel.rule_update import (
+    REGISTRIES,
+    Outcome,
+    geo_sources,
+    registries_of,
+    registry_source,
+    rule_set_sources,
+    update,
+)
 
 
 def rules(options: argparse.Namespace) -> int:
     """Fetch; 0 when every list is there and current, 1 when one failed. Raises LocalError."""
-    registries = list(REGISTRIES) if options.registry == "all" else [options.registry]
+    profile = load_profile(options.profile, say) if options.profile is not None else None
+    needed = registries_of(profile) if profile is not None else []
+    given = [options.registry] if options.registry else needed or ["apnic"]
+    registries = list(REGISTRIES) if given == ["all"] else given
     if options.url and len(registries) > 1:
         raise LocalError("--url is one registry's: name it with --registry")
     sources = [registry_source(name, options.url) for name in registries]
-    if options.profile is not None:
-        sources += rule_set_sources(load_profile(options.profile, say))
+    if profile is not None:
+        sources += rule_set_sources(profile) + geo_sources(profile)
     place = rule_data.directories()[0]
     outcomes = update(sources, place, force=options.force)
     if options.json:

@@ -72,7 +72,12 @@ class Profile(Section):
     groups: dict[str, GroupSection] = Field(default_factory=dict)
     rule_sets: dict[str, RuleSetSection] = Field(default_factory=dict)
     geoip: str | None = None
-    """A country database (MMDB) for GEOIP rules, instead of the registries' files."""
+    """A country database (MMDB, metadb or geoip.dat) for GEOIP rules, instead of the registries' files: a path, or an
+    https:// address that `tunflow rules update` fetches from."""
+    geosite: str | None = None
+    """Names by topic (geosite.dat) for GEOSITE rules: a path or an address."""
+    asn: str | None = None
+    """A database of operators (MMDB) for IP-ASN rules: a path or an address."""
     on_demand: OnDemandSection = OnDemandSection()
     apps: Many[AppSection] = ()
     filter: FilterSection | None = None

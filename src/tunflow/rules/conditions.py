@@ -151,6 +151,18 @@ class DomainWildcard(NameCondition):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainTest(NameCondition):
+    """GEOSITE: names of a set, and those in which an expression is found."""
+
+    domains: DomainSet
+    patterns: tuple[DomainRegex, ...] = ()
+
+    def names(self, name: str) -> bool:
+        """Whether it is one of them."""
+        return name in self.domains or any(pattern.names(name) for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
 class Addresses:
     """IP-CIDR, GEOIP: the target's address."""
 
@@ -243,6 +255,30 @@ class ProcessPath:
         """Whether it is this one."""
         process = facts.process
         return process is not None and process.executable == self.path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRegex:
+    """PROCESS-NAME-REGEX, PROCESS-PATH-REGEX and the wildcards: programs in whose name, or path, it is found.
+
+    Raises ValueError for what is no expression, or cannot be kept.
+    """
+
+    pattern: str
+    by_path: bool
+    _automaton: Automaton = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_automaton", expression(self.pattern))
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether it is found."""
+        process = facts.process
+        if process is None:
+            return False
+        path = process.executable or ""
+        text = path if self.by_path else path.rpartition("/")[2] or process.name or ""
+        return self._automaton.found_in(text, Allowance(20 * STEPS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ Read first: RFC 1035 §2.3.1 and §2.3.4, RFC 2181 §11 (any octets are legal in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 LONGEST_NAME = 253
@@ -72,13 +72,16 @@ class Match(NamedTuple):
 
 
 class DomainSet:
-    """Names, suffixes and keywords, all as `normalise` makes them; immutable."""
+    """Names, suffixes and keywords, all as `normalise` makes them; immutable.
+
+    Sets that are given are kept and not copied: a copy of a long list costs as much as the list.
+    """
 
     __slots__ = ("exact", "keywords", "suffixes")
 
     def __init__(self, exact: Iterable[str] = (), suffixes: Iterable[str] = (), keywords: Iterable[str] = ()) -> None:
-        self.exact = frozenset(exact)
-        self.suffixes = frozenset(suffixes)
+        self.exact: Set[str] = exact if isinstance(exact, Set) else frozenset(exact)
+        self.suffixes: Set[str] = suffixes if isinstance(suffixes, Set) else frozenset(suffixes)
         self.keywords = tuple(dict.fromkeys(keywords))
 
     def __len__(self) -> int:
@@ -91,7 +94,7 @@ class DomainSet:
         return hash(self._parts())
 
     def _parts(self) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
-        return self.exact, self.suffixes, self.keywords
+        return frozenset(self.exact), frozenset(self.suffixes), self.keywords
 
     def __contains__(self, name: str) -> bool:
         if name in self.exact:

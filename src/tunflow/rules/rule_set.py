@@ -1,21 +1,22 @@
-"""Rule sets: lists that a rule refers to by name, in the three forms ("behaviors") that Clash gave them.
+"""Rule sets: lists that a rule refers to by name, in the three forms ("behaviors") that Clash gave them, and Surge's.
 
     domain      names: `example.com` (itself), `+.example.com` (and below), `.example.com` (only below), `*.example.com`
+    domain-set  Surge's DOMAIN-SET: `example.com` (itself), `.example.com` (and below)
     ipcidr      prefixes: `10.0.0.0/8`, `2001:db8::/32`
     classical   rules without a target: `DOMAIN-SUFFIX,example.com`, `IP-CIDR,10.0.0.0/8,no-resolve`
 
-Each as text, one a line, or as Clash's YAML, which is a line `payload:` and then one `- item` a line; both are told
-apart by that line. That is all the YAML such lists use, and a general reader would need a minute for a long one.
+Each as text, one a line, or as Clash's YAML (`list_lines`).
+
+Rule: a line that is not understood does not take the others with it: such lines are counted, and the first is told. A
+list in which nothing is understood is an error: it is another thing than it is said to be.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
-from tunflow.rules.cidr import CIDRSet, IPNetwork
+from tunflow.rules.cidr import CIDRSet, Span, span_of
 from tunflow.rules.conditions import (
     Addresses,
     Condition,
@@ -26,24 +27,143 @@ from tunflow.rules.conditions import (
     RuleSet,
 )
 from tunflow.rules.domains import DomainSet, normalise
-from tunflow.rules.syntax import EMPTY, Context, Line, is_comment, parse_condition
+from tunflow.rules.list_lines import Entry, entries
+from tunflow.rules.syntax import EMPTY, NO_RESOLVE, TYPES, Context, Line, MissingData, parse_condition
 
 BEHAVIORS = ("domain", "ipcidr", "classical")
-_ITEM = re.compile(
-    r"""\s*-\s+(?:'(?P<single>[^']*)'|"(?P<double>[^"\\]*)"|(?P<plain>[^'"#\s](?:[^#]|(?<!\s)\#)*))\s*(?:\#.*)?"""
-)
+DOMAIN_SET = "domain-set"
+
+Tell = Callable[[str], None]
 
 
-def parse_rule_set(text: str, behavior: str, file: str, context: Context = EMPTY) -> RuleSet:
-    """The rule set that a file holds. Raises LocalError, which names the file and the line."""
-    items = _yaml_items(text, file) if _is_yaml(text) else _text_items(text, file)
-    if behavior == "domain":
-        return _domains(items)
+def silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def parse_rule_set(
+    text: str, behavior: str, file: str, context: Context = EMPTY, tell: Tell = silent, *, resolve: bool = True
+) -> RuleSet:
+    """The rule set that a file holds; without `resolve` its addresses are not looked up for names.
+
+    `tell` gets one line about the lines that are not understood. Raises LocalError that names the file and the line
+    when none is, and MissingData for a country whose addresses are not here.
+    """
+    if behavior not in {*BEHAVIORS, DOMAIN_SET}:
+        raise LocalError(f"rule set {file}: {behavior!r} is not a behavior; {', '.join(BEHAVIORS)} are")
+    reader = _Reader(file, behavior)
     if behavior == "ipcidr":
-        return RuleSet(DomainSet(), CIDRSet(_networks(items)))
-    if behavior == "classical":
-        return collect(parse_condition(line, context) for line in items)
-    raise LocalError(f"rule set {file}: {behavior!r} is not a behavior; {', '.join(BEHAVIORS)} are")
+        made = reader.networks(entries(text, file, names=False))
+    elif behavior == "classical":
+        made = reader.conditions(entries(text, file, names=False), context)
+    else:
+        made = reader.domains(entries(text, file, names=True))
+    reader.report(tell)
+    return made if resolve else made.without_resolving()
+
+
+class _Reader:
+    """One list on its way; keeps what was not understood."""
+
+    def __init__(self, file: str, behavior: str) -> None:
+        self._file = file
+        self._behavior = behavior
+        self._taken = 0
+        self._lost = 0
+        self._first: LocalError | None = None
+
+    def report(self, tell: Tell) -> None:
+        """Say what was not understood. Raises LocalError when nothing was."""
+        if self._first is None:
+            return
+        if not self._taken:
+            raise self._first
+        others = self._lost - 1
+        more = f" (and {others} more line{'s' if others > 1 else ''} of it)" if others else ""
+        tell(f"{self._first}{more}: left out of the list")
+
+    def _lose(self, entry: Entry, why: str) -> None:
+        self._lost += 1
+        if self._first is None:
+            hint = _other_behavior(entry.text, self._behavior)
+            self._first = Line(entry.text, self._file, entry.number).error(f"{why}{hint}")
+
+    def domains(self, items: Iterator[Entry]) -> RuleSet:
+        exact: set[str] = set()
+        below: set[str] = set()
+        others: list[Condition] = []
+        dot_means_below = self._behavior == DOMAIN_SET
+        for entry in items:
+            if entry.is_plain:  # nearly all of a long list
+                (below if entry.is_suffix else exact).add(entry.text)
+                continue
+            text = entry.text
+            try:
+                if dot_means_below and text[0] == ".":
+                    below.add(normalise(text[1:]))
+                elif text.startswith("+."):
+                    below.add(normalise(text[2:]))
+                elif "*" in text or text[0] == ".":
+                    others.append(_wildcard(text))
+                else:
+                    exact.add(normalise(text))
+                self._taken += 1
+            except ValueError as error:
+                self._lose(entry, str(error))
+        self._taken += len(exact) + len(below)
+        return RuleSet(DomainSet(exact, below), CIDRSet(), tuple(others))
+
+    def networks(self, items: Iterator[Entry]) -> RuleSet:
+        spans: dict[int, list[Span]] = {4: [], 6: []}
+        for entry in items:
+            text, _, option = entry.text.partition(",")
+            try:
+                if option and option.strip().lower() != NO_RESOLVE:
+                    raise ValueError
+                version, first, end = span_of(text.strip())
+            except ValueError:
+                self._lose(entry, "not an IPv4 or IPv6 prefix")
+            else:
+                spans[version].append((first, end))
+                self._taken += 1
+        return RuleSet(DomainSet(), CIDRSet.from_spans(spans[4], spans[6]))
+
+    def conditions(self, items: Iterator[Entry], context: Context) -> RuleSet:
+        return collect(self._conditions(items, context))
+
+    def _conditions(self, items: Iterator[Entry], context: Context) -> Iterator[Condition]:
+        for entry in items:
+            try:
+                condition = parse_condition(Line(entry.text, self._file, entry.number), context)
+            except MissingData:
+                raise
+            except LocalError as error:
+                why = str(error).partition(": ")[2].rpartition(", in ")[0]
+                self._lose(entry, why)
+            else:
+                self._taken += 1
+                yield condition
+
+
+def _other_behavior(text: str, behavior: str) -> str:
+    """The behavior that a line would have a meaning in, as a hint behind what is wrong with it."""
+    kind = text.partition(",")[0].strip().upper()
+    if "," in text and kind in TYPES:
+        found, what = "classical", "rule"
+    elif _is(span_of, text):
+        found, what = "ipcidr", "prefix"
+    elif _is(_wildcard, text.removeprefix("+.")):
+        found, what = "domain", "name"
+    else:
+        return ""
+    return f'; this is a {what}: behavior = "{found}"' if found != behavior else ""
+
+
+def _is(read: Callable[[str], object], text: str) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
 
 
 def collect(conditions: Iterator[Condition]) -> RuleSet:
@@ -51,7 +171,7 @@ def collect(conditions: Iterator[Condition]) -> RuleSet:
     exact: list[str] = []
     below: list[str] = []
     keywords: list[str] = []
-    prefixes: dict[bool, list[IPNetwork]] = {True: [], False: []}
+    prefixes: dict[bool, tuple[list[Span], list[Span]]] = {True: ([], []), False: ([], [])}
     others: list[Condition] = []
     for condition in conditions:
         if isinstance(condition, Domain):
@@ -61,72 +181,19 @@ def collect(conditions: Iterator[Condition]) -> RuleSet:
         elif isinstance(condition, DomainKeyword):
             keywords.append(condition.keyword)
         elif isinstance(condition, Addresses) and isinstance(condition.addresses, CIDRSet):
-            prefixes[condition.resolve].extend(condition.addresses.networks())
+            spans = prefixes[condition.resolve]
+            for version, first, end in condition.addresses.spans():
+                spans[0 if version == 4 else 1].append((first, end))
         else:
             others.append(condition)
-    found = {resolve: CIDRSet(networks) for resolve, networks in prefixes.items()}
+    found = {resolve: CIDRSet.from_spans(*spans) for resolve, spans in prefixes.items()}
     if found[False]:
         others.append(Addresses(found[False], resolve=False))
     return RuleSet(DomainSet(exact, below, keywords), found[True], tuple(others))
 
 
-def _is_yaml(text: str) -> bool:
-    first = next((line for line in text.splitlines() if not is_comment(line)), "")
-    return first.rstrip().startswith("payload:")
-
-
-def _text_items(text: str, file: str) -> Iterator[Line]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not is_comment(line):
-            yield Line(line.strip(), file, number)
-
-
-def _yaml_items(text: str, file: str) -> Iterator[Line]:
-    begun = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if is_comment(line):
-            continue
-        if not begun:
-            if line.rstrip() not in {"payload:", "payload: []"}:
-                raise Line(line.strip(), file, number).error("a rule set in YAML has the key payload and no other")
-            begun = True
-            continue
-        item = _ITEM.fullmatch(line)
-        if item is None:
-            raise Line(line.strip(), file, number).error("what follows payload: is one '- item' a line")
-        found = next(value for value in item.groups() if value is not None).strip()
-        if found:
-            yield Line(found, file, number)
-
-
-def _networks(items: Iterator[Line]) -> Iterator[IPNetwork]:
-    for line in items:
-        try:
-            yield ip_network(line.text, strict=False)
-        except ValueError as error:
-            raise line.error("not an IPv4 or IPv6 prefix") from error
-
-
-def _domains(items: Iterator[Line]) -> RuleSet:
-    exact: list[str] = []
-    below: list[str] = []
-    others: list[Condition] = []
-    for line in items:
-        text = line.text
-        try:
-            if text.startswith("+."):
-                below.append(normalise(text[2:]))
-            elif "*" in text or text[0] == ".":
-                others.append(_wildcard(text))
-            else:
-                exact.append(normalise(text))
-        except ValueError as error:
-            raise line.error(str(error)) from error
-    return RuleSet(DomainSet(exact, below), CIDRSet(), tuple(others))
-
-
 def _wildcard(text: str) -> DomainWildcard:
-    """`*` stands for one label, a dot in front for one or more."""
-    below = text[0] == "."
+    """`*` stands for one label, a dot in front for one or more. Raises ValueError."""
+    below = text[:1] == "."
     labels = text[below:].split(".")
     return DomainWildcard(tuple(label if label == "*" else normalise(label) for label in labels), below)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tunflow.errors import LocalError
-from tunflow.numbers import NotANumber, whole_number
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import (
     Addresses,
@@ -23,31 +22,22 @@ from tunflow.rules.conditions import (
     All,
     Always,
     Condition,
-    Domain,
-    DomainKeyword,
-    DomainRegex,
-    DomainSuffix,
-    Network,
+    DomainTest,
     Not,
-    ProcessName,
-    ProcessPath,
-    Ranges,
     RuleSet,
     Some,
     SourceAddresses,
-    SourcePort,
-    TargetPort,
-    Uid,
 )
-from tunflow.rules.domains import normalise
-from tunflow.rules.expression_syntax import NotKept
+from tunflow.rules.values import SIMPLE
 
 NO_RESOLVE = "no-resolve"
+SOURCE = "src"
+"""Behind a rule on addresses: the client's is meant."""
+_WITHOUT_EFFECT = frozenset({"extended-matching", "pre-matching", "dns-failed"})
+"""Surge's words for what is done anyway: names are taken out of first bytes, no rule waits for a connection, and what
+has no address comes to the last rule."""
 _DEEPEST = 16
 """Conditions within conditions: more is a mistake."""
-
-_PORTS = 65535
-_UIDS = 2**32 - 1
 
 PRIVATE = CIDRSet(
     (
@@ -82,16 +72,34 @@ class Rule(NamedTuple):
     line: Line
 
 
+class MissingData(LocalError):
+    """Data that rules are about is not on this machine; the error names the command that fetches it."""
+
+
+def no_countries(code: str) -> AddressTest:
+    """A context without country data. Raises MissingData."""
+    raise MissingData(f"there is no country data for {code}: run tunflow rules update")
+
+
+def no_sites(topic: str) -> DomainTest:
+    """A context without names by topic. Raises MissingData."""
+    raise MissingData(f'there are no names for GEOSITE,{topic}: give the file as geosite = "geosite.dat"')
+
+
+def no_operators(number: str) -> AddressTest:
+    """A context without operators' addresses. Raises MissingData."""
+    raise MissingData(f'there are no addresses for IP-ASN,{number}: give the database as asn = "asn.mmdb"')
+
+
 class Context(NamedTuple):
     """What rules may refer to."""
 
     rule_sets: Mapping[str, RuleSet]
     countries: CountryAddresses
-
-
-def no_countries(code: str) -> AddressTest:
-    """A context without country data. Raises LocalError."""
-    raise LocalError(f"there is no country data for {code}: run tunflow rules update")
+    sites: Callable[[str], DomainTest] = no_sites
+    """A topic of names (GEOSITE) -> its names. Raises LocalError."""
+    operators: Callable[[str], AddressTest] = no_operators
+    """A number of an autonomous system (IP-ASN) -> its addresses. Raises LocalError."""
 
 
 EMPTY = Context({}, no_countries)
@@ -160,44 +168,45 @@ def parse_rule(line: Line, context: Context = EMPTY) -> Rule:
     """One rule. Raises LocalError."""
     try:
         kind, _, rest = line.text.partition(",")
-        simple = _SIMPLE.get(kind)
+        simple = SIMPLE.get(kind)
         if simple is not None and rest.count(",") == 1 and kind not in _HOLDS_COMMAS:  # most of a long list
             value, _, target = rest.partition(",")
             return Rule(simple(value.strip()), _target(target.strip()), line)
         parts = cut_rule(line.text)
-        resolve = _check_options(parts)
+        options = _check_options(parts.options)
         if parts.kind in {"MATCH", "FINAL"}:
             return Rule(Always(), _target(parts.target), line)
-        return Rule(_condition(parts.kind, parts.value, resolve, context, 0), _target(parts.target), line)
+        return Rule(_condition(parts.kind, parts.value, options, context, 0), _target(parts.target), line)
+    except MissingData as error:
+        raise MissingData(str(line.error(str(error)))) from error
     except (ValueError, LocalError) as error:
         raise line.error(str(error)) from error
 
 
-def _check_options(parts: RuleText) -> bool:
-    """Whether addresses may be looked up for a rule. Raises ValueError for an option that we do not have."""
-    for option in parts.options:
-        if option.lower() != NO_RESOLVE:
-            raise ValueError(f"{option!r} is not an option; {NO_RESOLVE} is")
-    return not parts.options
+def _check_options(options: Iterable[str]) -> frozenset[str]:
+    """The options that change what a rule is about. Raises ValueError for one that we do not have."""
+    given = frozenset(option.lower() for option in options)
+    for option in given - {NO_RESOLVE, SOURCE} - _WITHOUT_EFFECT:
+        raise ValueError(f"{option!r} is not an option; {NO_RESOLVE} and {SOURCE} are")
+    return given - _WITHOUT_EFFECT
 
 
 def parse_condition(line: Line, context: Context = EMPTY) -> Condition:
     """A rule without a target, as rule sets of the behavior `classical` hold them. Raises LocalError."""
     try:
         return _bare_condition(line.text, context, 0)
+    except MissingData as error:
+        raise MissingData(str(line.error(str(error)))) from error
     except (ValueError, LocalError) as error:
         raise line.error(str(error)) from error
 
 
 def _bare_condition(text: str, context: Context, depth: int) -> Condition:
     kind, _, value = text.partition(",")
-    kind, resolve = kind.strip().upper(), True
-    if kind not in _LOGIC and kind != "DOMAIN-REGEX":
-        value, _, option = value.partition(",")
-        if option and option.strip().lower() != NO_RESOLVE:
-            raise ValueError(f"{option.strip()!r} is not an option; {NO_RESOLVE} is")
-        resolve = not option
-    return _condition(kind, value.strip(), resolve, context, depth)
+    kind, options = kind.strip().upper(), []
+    if kind not in _LOGIC and kind not in _HOLDS_COMMAS:
+        value, *options = [field.strip() for field in value.split(",")]
+    return _condition(kind, value.strip(), _check_options(options), context, depth)
 
 
 def _target(text: str) -> str:
@@ -206,30 +215,49 @@ def _target(text: str) -> str:
     return text
 
 
-def _condition(kind: str, value: str, resolve: bool, context: Context, depth: int) -> Condition:
-    simple = _SIMPLE.get(kind)
+def _condition(kind: str, value: str, options: frozenset[str], context: Context, depth: int) -> Condition:
+    simple = SIMPLE.get(kind)
     if simple is not None:
         return simple(value)
-    if kind in {"IP-CIDR", "IP-CIDR6"}:
-        return Addresses(CIDRSet([value]), resolve)
-    if kind == "GEOIP":
-        return Addresses(PRIVATE if value.upper() == "LAN" else context.countries(value.upper()), resolve)
+    if (addresses := _addresses(kind, value, context)) is not None:
+        return SourceAddresses(addresses) if SOURCE in options else Addresses(addresses, NO_RESOLVE not in options)
+    if kind == "GEOSITE":
+        return context.sites(value.lower())
     if kind == "RULE-SET":
         found = context.rule_sets.get(value)
         if found is None:
             known = ", ".join(context.rule_sets) or "none"
             raise ValueError(f"there is no rule set {value!r}; there are: {known}")
-        return found if resolve else found.without_resolving()
+        return found.without_resolving() if NO_RESOLVE in options else found
     if kind in _LOGIC:
-        if depth >= _DEEPEST:
-            raise ValueError(f"conditions are nested deeper than {_DEEPEST}")
-        inner = tuple(_bare_condition(text, context, depth + 1) for text in _groups(value))
-        if kind == "NOT":
-            if len(inner) != 1:
-                raise ValueError("NOT takes one condition, as NOT,((DOMAIN,example.com)),TARGET")
-            return Not(inner[0])
-        return All(inner) if kind == "AND" else Some(inner)
+        return _combined(kind, value, context, depth)
+    if kind in ELSEWHERE:
+        raise ValueError(f"{kind} {ELSEWHERE[kind]}")
     raise ValueError(f"{kind!r} is not a rule type; {', '.join(TYPES)} are")
+
+
+def _addresses(kind: str, value: str, context: Context) -> AddressTest | None:
+    """The addresses that a rule is about; None for a rule that is not about addresses."""
+    if kind in {"IP-CIDR", "IP-CIDR6"}:
+        return CIDRSet([value])
+    if kind == "GEOIP":
+        return PRIVATE if value.upper() in {"LAN", "PRIVATE"} else context.countries(value.upper())
+    if kind == "IP-ASN":
+        if not value.removeprefix("AS").isdecimal():
+            raise ValueError(f"{value!r} is not the number of an autonomous system; 13335 is")
+        return context.operators(value.removeprefix("AS"))
+    return None
+
+
+def _combined(kind: str, value: str, context: Context, depth: int) -> Condition:
+    if depth >= _DEEPEST:
+        raise ValueError(f"conditions are nested deeper than {_DEEPEST}")
+    inner = tuple(_bare_condition(text, context, depth + 1) for text in _groups(value))
+    if kind == "NOT":
+        if len(inner) != 1:
+            raise ValueError("NOT takes one condition, as NOT,((DOMAIN,example.com)),TARGET")
+        return Not(inner[0])
+    return All(inner) if kind == "AND" else Some(inner)
 
 
 def _groups(text: str) -> Iterator[str]:
@@ -255,65 +283,27 @@ def _groups(text: str) -> Iterator[str]:
         raise ValueError("the brackets do not match" if depth else "there is no condition in the brackets")
 
 
-def _ranges(value: str, largest: int) -> Ranges:
-    spans: list[tuple[int, int]] = []
-    for part in value.split("/"):
-        first, separator, last = part.partition("-")
-        if not first.isdecimal() or (separator and not last.isdecimal()):
-            raise ValueError(f"{part!r} is not a number or range; 80, 8000-8100 and 80/443 are")
-        try:
-            spans.append((whole_number(first, largest), whole_number(last or first, largest)))
-        except NotANumber:
-            raise ValueError(f"{part!r} is not a range within 0-{largest}") from None
-        if spans[-1][0] > spans[-1][1]:
-            raise ValueError(f"{part!r} is not a range within 0-{largest}")
-    return Ranges(tuple(spans))
-
-
-def _network(value: str) -> Network:
-    if value.lower() not in {"tcp", "udp"}:
-        raise ValueError(f"{value!r} is not a network; tcp and udp are")
-    return Network(value.lower())
-
-
-def _regex(value: str) -> DomainRegex:
-    try:
-        return DomainRegex(value)
-    except NotKept as error:
-        raise ValueError(f"a regular expression cannot be kept with {error}: it could take for ever") from error
-    except ValueError as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-
-
-def _keyword(value: str) -> DomainKeyword:
-    if not value or not value.isascii():
-        raise ValueError("a keyword is at least one ASCII character")
-    return DomainKeyword(value.lower())
-
-
-def _program(value: str) -> str:
-    if not value:
-        raise ValueError("no program is named")
-    return value
-
-
 _LOGIC = frozenset({"AND", "OR", "NOT"})
-_HOLDS_COMMAS = frozenset({"DOMAIN-REGEX"})
+_HOLDS_COMMAS = frozenset({"DOMAIN-REGEX", "PROCESS-NAME-REGEX", "PROCESS-PATH-REGEX"})
 """Kinds whose value may have commas."""
 
-_SIMPLE: dict[str, Callable[[str], Condition]] = {
-    "DOMAIN": lambda value: Domain(normalise(value)),
-    "DOMAIN-SUFFIX": lambda value: DomainSuffix(normalise(value.removeprefix("."))),
-    "DOMAIN-KEYWORD": _keyword,
-    "DOMAIN-REGEX": _regex,
-    "SRC-IP-CIDR": lambda value: SourceAddresses(CIDRSet([value])),
-    "DST-PORT": lambda value: TargetPort(_ranges(value, _PORTS)),
-    "SRC-PORT": lambda value: SourcePort(_ranges(value, _PORTS)),
-    "NETWORK": _network,
-    "PROCESS-NAME": lambda value: ProcessName(_program(value)),
-    "PROCESS-PATH": lambda value: ProcessPath(_program(value)),
-    "UID": lambda value: Uid(_ranges(value, _UIDS)),
-}
-
-TYPES = (*_SIMPLE, "IP-CIDR", "IP-CIDR6", "GEOIP", "RULE-SET", *sorted(_LOGIC), "MATCH")
+TYPES = (*SIMPLE, "IP-CIDR", "IP-CIDR6", "IP-ASN", "GEOIP", "GEOSITE", "RULE-SET", *sorted(_LOGIC), "MATCH")
 """What a rule may begin with."""
+
+ELSEWHERE = {
+    "USER-AGENT": "is about what is encrypted here: a filter list or the program's name (PROCESS-NAME) may do",
+    "URL-REGEX": "is about what is encrypted here: DOMAIN-REGEX is about the name",
+    "SUBNET": "is about the network that the machine is in: on_demand in the profile is",
+    "DEVICE-NAME": "is about devices behind a router that has names for them: SRC-IP-CIDR is about their addresses",
+    "SRC-MAC": "is about devices in the same network: SRC-IP-CIDR is about their addresses",
+    "IN-TYPE": "never holds: all flows come out of a TUN device",
+    "IN-PORT": "never holds: all flows come out of a TUN device, by no port of ours",
+    "IN-USER": "never holds: all flows come out of a TUN device, without a user's name",
+    "IN-NAME": "never holds: all flows come out of a TUN device, by no listener",
+    "DSCP": "is about a mark that flows here do not keep",
+    "IP-SUFFIX": "is not there: IP-CIDR is about the beginning of an address",
+    "SRC-GEOIP": "is about a client's country: SRC-IP-CIDR is about its address",
+    "SRC-IP-ASN": "is about a client's operator: SRC-IP-CIDR is about its address",
+    "HOSTNAME-TYPE": "is not there: IP-CIDR and DOMAIN-REGEX tell names and addresses apart",
+}
+"""Types of other programs that there are not here, and why, or what does the same."""

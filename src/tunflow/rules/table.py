@@ -27,7 +27,11 @@ from tunflow.rules.conditions import (
     RuleSet,
     Some,
 )
+from tunflow.rules.domains import DomainSet
 from tunflow.rules.syntax import Rule
+
+FEW_NAMES = 20_000
+"""A rule set with more names is asked as it is; those of smaller ones are found in one index, whatever their number."""
 
 
 class Verdict(NamedTuple):
@@ -49,6 +53,8 @@ class RuleTable:
         self._texts: list[str] = []
         self._exact: dict[str, int] = {}
         self._below: dict[str, int] = {}
+        self._long: list[tuple[int, DomainSet]] = []
+        """Rule sets with many names, in order."""
         self._others: list[tuple[int, Condition]] = []
         self._first_by_name: int | None = None
         self._first_resolving: int | None = None
@@ -110,6 +116,7 @@ class RuleTable:
         return self.verdict(best) if best < end else None
 
     def _lookup_name(self, name: str, best: int) -> int:
+        whole = name
         found = self._exact.get(name, best)
         best = min(best, found)
         below = self._below
@@ -122,6 +129,11 @@ class RuleTable:
                 if at < 0:
                     break
                 name = name[at + 1 :]
+        for number, names in self._long:
+            if number >= best:
+                break
+            if whole in names:
+                return number
         return best
 
     def _add(self, number: int, condition: Condition, spans: dict[int, list[tuple[Span, int]]]) -> None:
@@ -135,10 +147,13 @@ class RuleTable:
             self._add_addresses(number, condition.addresses, condition.resolve, spans)
         elif isinstance(condition, RuleSet):
             domains = condition.domains
-            for name in domains.exact:
-                self._exact.setdefault(name, number)
-            for suffix in domains.suffixes:
-                self._below.setdefault(suffix, number)
+            if len(domains) > FEW_NAMES:
+                self._long.append((number, domains))
+            else:
+                for name in domains.exact:
+                    self._exact.setdefault(name, number)
+                for suffix in domains.suffixes:
+                    self._below.setdefault(suffix, number)
             if domains:
                 self._by_name(number)
             if condition.addresses:

@@ -147,7 +147,8 @@ def _country(profile: Profile, options: ChinaDNSSection) -> AddressTest:
     try:
         return Countries(database).test(options.country).__contains__
     except LocalError as error:
-        raise LocalError(f"{profile.at('dns', 'chinadns', 'country')}: {error}") from None
+        # What is missing may be fetched, and is told apart for that.
+        raise type(error)(f"{profile.at('dns', 'chinadns', 'country')}: {error}") from None
 
 
 def _networks(profile: Profile, file: str) -> CIDRSet:

@@ -28,6 +28,7 @@ from tunflow.tunnel.app_groups import APPS
 from tunflow.tunnel.app_rules import asks_for_processes
 from tunflow.tunnel.dns_plan import dns_config
 from tunflow.tunnel.routing import make_table, server_chains
+from tunflow.tunnel.rule_lists import RuleLists
 
 T = TypeVar("T")
 
@@ -125,8 +126,11 @@ class Plan:
         return DIRECT in map(str.strip, targets) or bool(profile.apps)
 
 
-def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
-    """The plan that a profile makes. Raises LocalError that names the file, the line and the key."""
+def make_plan(profile: Profile, parse_dns: ParseDNS, lists: RuleLists | None = None) -> Plan:
+    """The plan that a profile makes; `lists` are those of its rules.
+
+    Raises LocalError that names the file, the line and the key.
+    """
     network = PrivateNetwork()
     names = _names(profile, parse_dns)
     chains = {
@@ -140,7 +144,7 @@ def make_plan(profile: Profile, parse_dns: ParseDNS) -> Plan:
     if not chains and not profile.rules and profile.provider is None:
         raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
     inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    table = make_table(profile, {*chains, *profile.groups, *BUILT_IN})
+    table = make_table(profile, {*chains, *profile.groups, *BUILT_IN}, lists)
     return Plan(profile, chains, names, _host_settings(profile, network, names), inside, table)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
 
 from tunflow.dataplane.decision import Refuse
 from tunflow.dataplane.rule_policy import Routing
@@ -19,15 +18,13 @@ from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
 from tunflow.protocols.contract import Outbound
 from tunflow.protocols.registry import parse_server
-from tunflow.rules.conditions import RuleSet
 from tunflow.rules.groups import Group, Groups, Health
-from tunflow.rules.rule_set import parse_rule_set
-from tunflow.rules.syntax import Context, Line, Rule, parse_rule
+from tunflow.rules.rule_set import silent
+from tunflow.rules.syntax import Line, Rule, parse_rule
 from tunflow.rules.table import RuleTable, Verdict
 from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY, REJECT, REJECT_DROP
-from tunflow.tunnel import rule_data
 from tunflow.tunnel.app_rules import app_rules
-from tunflow.tunnel.rule_data import Countries
+from tunflow.tunnel.rule_lists import RuleLists
 
 MakeDialer = Callable[[tuple[str, ...]], Outbound]
 """Links of a chain, first hop first, to its dialer. Raises LocalError."""
@@ -38,15 +35,23 @@ def dial(links: tuple[str, ...]) -> Outbound:
     return make_outbound([parse_server(link) for link in links])
 
 
-def make_routing(profile: Profile, health: Health, make: MakeDialer = dial, table: RuleTable | None = None) -> Routing:
+def make_routing(
+    profile: Profile,
+    health: Health,
+    make: MakeDialer = dial,
+    table: RuleTable | None = None,
+    tell: Callable[[str], None] = silent,
+) -> Routing:
     """What the profile says about flows. Raises LocalError that names file and line.
 
-    `table` are the profile's rules if they were read already. A server whose name cannot be resolved refuses its
-    flows; only when none can be, that is an error.
+    `table` are the profile's rules if they were read already; else `tell` gets a line about each list with lines that
+    are not understood. A server whose name cannot be resolved refuses its flows; only when none can be, that is an
+    error.
     """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, health)
-    table = make_table(profile, {*chains, *groups.all, *BUILT_IN}) if table is None else table
+    if table is None:
+        table = make_table(profile, {*chains, *groups.all, *BUILT_IN}, RuleLists(profile, tell))
     ways: dict[str, Outbound | Refuse] = {**dialers(chains, make)}
     ways |= {DIRECT: DirectOutbound(), REJECT: Refuse.RESET, REJECT_DROP: Refuse.DROP}
     return Routing(table, groups, ways, default_verdict(profile, PROXY in chains or PROXY in groups))
@@ -89,18 +94,15 @@ def make_groups(profile: Profile, servers: Iterable[str], health: Health) -> Gro
         raise LocalError(f"{profile.at('groups')}: {error}") from None
 
 
-def make_table(profile: Profile, targets: set[str]) -> RuleTable:
+def make_table(profile: Profile, targets: set[str], lists: RuleLists | None = None) -> RuleTable:
     """The profile's app rules and rules. Raises LocalError that names the rule's line."""
     apps = app_rules(profile, {"direct": DIRECT, "block": REJECT})
-    return RuleTable(chain(apps, rules_of(profile, targets)))
+    return RuleTable(chain(apps, rules_of(profile, targets, lists or RuleLists(profile))))
 
 
-def rules_of(profile: Profile, targets: set[str]) -> Iterable[Rule]:
+def rules_of(profile: Profile, targets: set[str], lists: RuleLists) -> Iterable[Rule]:
     """The profile's rules, one by one. Raises LocalError that names the rule's line."""
-    database = _path(profile, profile.geoip) if profile.geoip else None
-    countries = Countries(database)
-    context = Context({}, countries.test)
-    context = Context({name: _rule_set(profile, name, context) for name in profile.rule_sets}, countries.test)
+    context = lists.context
     for number, text in enumerate(profile.rules):
         line = Line(text, profile.file or profile.name, profile.line("rules", number) or number + 1)
         rule = parse_rule(line, context)
@@ -138,25 +140,3 @@ def dialers(chains: dict[str, tuple[str, ...]], make: MakeDialer) -> dict[str, O
     if len(failures) == len(chains):
         raise failures[0]
     return made
-
-
-def _rule_set(profile: Profile, name: str, context: Context) -> RuleSet:
-    section = profile.rule_sets[name]
-    if section.file is not None:
-        path: Path | None = _path(profile, section.file)
-    else:
-        assert section.url is not None
-        path = rule_data.find(rule_data.rule_set_path(section.url))
-    if path is None:
-        raise LocalError(
-            f"{profile.at('rule_sets', name)}: rule set {name!r} was not fetched yet: tunflow rules update PROFILE"
-        )
-    content = rule_data.read(path)
-    try:
-        return parse_rule_set(content.decode(), section.behavior, str(path), context)
-    except UnicodeDecodeError as error:
-        raise LocalError(f"{path}: not UTF-8 text (byte {error.start})") from None
-
-
-def _path(profile: Profile, text: str) -> Path:
-    return Path(profile.file).parent / Path(text).expanduser()

@@ -5,6 +5,7 @@ everybody else, who then also sees root's. `TUNFLOW_DATA_DIR` names another plac
 
     delegated/REGISTRY.txt         registries' files, as they come
     rule-sets/DIGEST.list          rule sets by the SHA-256 of their URL
+    geo/DIGEST.dat                 files of countries, names and operators that a profile names by URL
     *.json                         beside each: its URL, ETag, SHA-256, and when it was fetched
 
 Reading a list is checking it: what was fetched is parsed before it replaces what was there (`rule_update`).
@@ -14,15 +15,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.rights.open_file import OpenFile, open_file
+from tunflow.rules import mrs
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import AddressTest
 from tunflow.rules.delegated import parse_delegated_untrusted
+from tunflow.rules.geo_data import addresses_untrusted
+from tunflow.rules.registries import registry_of
+from tunflow.rules.syntax import MissingData
 
 SYSTEM = Path("/var/lib/tunflow")
 DATA_VARIABLE = "TUNFLOW_DATA_DIR"
@@ -45,6 +51,24 @@ def directories(environment: Mapping[str, str] | None = None, uid: int | None = 
 def rule_set_path(url: str) -> Path:
     """Where a fetched rule set is, below a data directory."""
     return Path("rule-sets", hashlib.sha256(url.encode()).hexdigest()[:24] + ".list")
+
+
+def geo_path(url: str) -> Path:
+    """Where a fetched file of countries, names or operators is, below a data directory."""
+    return Path("geo", hashlib.sha256(url.encode()).hexdigest()[:24] + ".dat")
+
+
+def list_text(content: bytes, file: str, behavior: str) -> str:
+    """A rule set's text, also of one that Clash packed (MRS). Raises LocalError."""
+    if content.startswith(mrs.MAGIC):
+        try:
+            return "\n".join(mrs.entries_untrusted(content, behavior))
+        except BadPacket as error:
+            raise LocalError(f"{file}: {error}") from None
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise LocalError(f"{file}: not UTF-8 text (byte {error.start})") from None
 
 
 def find(relative: Path, places: list[Path] | None = None) -> Path | None:
@@ -73,18 +97,21 @@ class Countries:
         self._database = database
         self._places = directories() if places is None else places
         self._known: dict[str, CIDRSet] = {}
-        self._reader: _Database | None = None
+        self._reader: _CountryReader | None = None
 
     def test(self, code: str) -> AddressTest:
-        """Whether an address is a country's: what a GEOIP rule needs. Raises LocalError."""
+        """Whether an address is a country's: what a GEOIP rule needs.
+
+        Raises LocalError, and MissingData when the data for it is not here.
+        """
         if self._database is None:
             return self.addresses(code)
         if self._reader is None:
-            self._reader = _Database(self._database)
-        return _Country(self._reader, _checked(code))
+            self._reader = _open(self._database)
+        return self._reader.test(code)
 
     def addresses(self, code: str) -> CIDRSet:
-        """All addresses of a country: what routes need. Raises LocalError."""
+        """All addresses of a country: what routes need. Raises LocalError, MissingData when they are not here."""
         code = _checked(code)
         found = self._known.get(code)
         if found is None:
@@ -92,9 +119,11 @@ class Countries:
         return found
 
     def _read(self, code: str) -> CIDRSet:
+        registry = registry_of(code)
+        if find(Path("delegated", f"{registry}.txt"), self._places) is None:
+            command = "tunflow rules update" + ("" if registry == "apnic" else f" --registry {registry}")
+            raise MissingData(f"there is no country data for {code}, which is {registry}'s: run {command}")
         names = {path.name for place in self._places for path in place.glob("delegated/*.txt")}
-        if not names:
-            raise LocalError(f"there is no country data for {code}: run tunflow rules update")
         found = CIDRSet()
         for name in sorted(names):
             path = find(Path("delegated", name), self._places)
@@ -104,10 +133,7 @@ class Countries:
             except BadPacket as error:
                 raise LocalError(f"{path}: {error}; tunflow rules update fetches it again") from None
         if not found:
-            raise LocalError(
-                f"{code} has no addresses in the registries' files that are here; "
-                "tunflow rules update --registry all fetches those of all registries"
-            )
+            raise LocalError(f"{code} has no addresses in the registries' files: is it a country?")
         return found
 
 
@@ -132,40 +158,115 @@ def _checked(code: str) -> str:
     return code.upper()
 
 
+class _CountryReader(Protocol):
+    """A file of countries."""
+
+    def test(self, code: str) -> AddressTest:
+        """A country's addresses. Raises LocalError for one that the file has not."""
+
+
+def _open(path: Path) -> _CountryReader:
+    """A MaxMind database (also Clash's metadb), or V2Ray's geoip.dat. Raises LocalError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LocalError(f"cannot read the country database {path}: {error.strerror}") from None
+    return _Database(path) if _MMDB in content[-MMDB_END:] else _Dat(path, content)
+
+
+_MMDB = b"\xab\xcd\xefMaxMind.com"
+MMDB_END = 128 * 1024
+"""Bytes at the end of a MaxMind database in which its metadata begins (MaxMind DB file format, "Metadata")."""
+
+
+class _Dat:
+    """V2Ray's geoip.dat."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path = path
+        self._content = content
+
+    def test(self, code: str) -> AddressTest:
+        try:
+            found = addresses_untrusted(self._content, code)
+        except BadPacket as error:
+            raise LocalError(f"{self._path}: not a country database (MMDB or geoip.dat): {error}") from None
+        if found is None:
+            raise LocalError(f"{self._path} has no country {code}")
+        return found
+
+
 class _Database:
     """A MaxMind database of countries."""
 
     def __init__(self, path: Path) -> None:
-        import maxminddb  # noqa: PLC0415 (few need it)
+        self._path = path
+        self._reader = _reader(path, "country")
 
+    def test(self, code: str) -> AddressTest:
+        code = code.upper()
         try:
-            self._reader = maxminddb.open_database(str(path), maxminddb.MODE_MEMORY)
-        except OSError as error:
-            raise LocalError(f"cannot read the country database {path}: {error.strerror or error}") from None
+            is_there = any(code in _codes(record) for _, record in self._reader)
         except Exception as error:  # whatever a broken file makes of the reader
-            raise LocalError(f"{path}: not a country database (MMDB): {' '.join(str(error).split())}") from None
-
-    def country(self, packed: bytes) -> str | None:
-        """The code of the country that an address is in."""
-        try:
-            found = self._reader.get(ip_address(packed))
-        except Exception:  # no IPv6 in it; or it is broken there, and the reader stumbles in many ways
-            return None
-        if not isinstance(found, dict):
-            return None
-        country = found.get("country") or found.get("registered_country")
-        code = country.get("iso_code") if isinstance(country, dict) else None
-        return code if isinstance(code, str) else None
+            raise LocalError(f"{self._path}: not a country database (MMDB): {' '.join(str(error).split())}") from None
+        if not is_there:
+            raise LocalError(f"{self._path} has no country {code}")
+        return _Records(self._reader, lambda record: code in _codes(record))
 
 
-class _Country:
-    """The addresses of a country of a database."""
+class Operators:
+    """The addresses of operators, by the numbers of their autonomous systems, in a MaxMind database."""
 
-    __slots__ = ("_code", "_database")
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: Any = None
 
-    def __init__(self, database: _Database, code: str) -> None:
-        self._database = database
-        self._code = code
+    def test(self, number: str) -> AddressTest:
+        """An operator's addresses. Raises LocalError."""
+        if self._reader is None:
+            self._reader = _reader(self._path, "operator")
+        wanted = int(number)
+        return _Records(
+            self._reader,
+            lambda record: isinstance(record, dict) and record.get("autonomous_system_number") == wanted,
+        )
+
+
+def _reader(path: Path, what: str) -> Any:
+    import maxminddb  # noqa: PLC0415 (few need it)
+
+    try:
+        return maxminddb.open_database(str(path), maxminddb.MODE_MEMORY)
+    except OSError as error:
+        raise LocalError(f"cannot read the {what} database {path}: {error.strerror or error}") from None
+    except Exception as error:  # whatever a broken file makes of the reader
+        raise LocalError(f"{path}: not a {what} database (MMDB): {' '.join(str(error).split())}") from None
+
+
+def _codes(record: object) -> tuple[str, ...]:
+    """The countries and topics of a record: MaxMind's table, or the text or list of Clash's metadb and sing-geoip."""
+    if isinstance(record, str):
+        return (record.upper(),)
+    if isinstance(record, list):
+        return tuple(each.upper() for each in record if isinstance(each, str))
+    if not isinstance(record, dict):
+        return ()
+    country = record.get("country") or record.get("registered_country")
+    code = country.get("iso_code") if isinstance(country, dict) else None
+    return (code.upper(),) if isinstance(code, str) else ()
+
+
+class _Records:
+    """The addresses of a database whose record is a certain one."""
+
+    __slots__ = ("_is_meant", "_reader")
+
+    def __init__(self, reader: Any, is_meant: Callable[[object], bool]) -> None:
+        self._reader = reader
+        self._is_meant = is_meant
 
     def __contains__(self, packed: bytes) -> bool:
-        return self._database.country(packed) == self._code
+        try:
+            return self._is_meant(self._reader.get(ip_address(packed)))
+        except Exception:  # no IPv6 in it; or it is broken there, and the reader stumbles in many ways
+            return False

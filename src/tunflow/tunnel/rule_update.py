@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ from tunflow.errors import BadPacket, LocalError, RemoteError
 from tunflow.profiles.imports.fetch import Answer, fetch_changed
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.whole_file import write_whole
+from tunflow.rules.cidr import CIDRSet
+from tunflow.rules.conditions import DomainTest
 from tunflow.rules.delegated import parse_delegated_untrusted
+from tunflow.rules.domains import DomainSet
+from tunflow.rules.registries import registry_of
 from tunflow.rules.rule_set import parse_rule_set
+from tunflow.rules.syntax import Context
 from tunflow.tunnel import rule_data
 
 REGISTRIES = {
@@ -90,6 +96,25 @@ def rule_set_sources(profile: Profile) -> list[Source]:
     ]
 
 
+def geo_sources(profile: Profile) -> list[Source]:
+    """The profile's files of countries, names and operators that are fetched."""
+    given = {"geoip": profile.geoip, "geosite": profile.geosite, "asn": profile.asn}
+    return [
+        Source(name, url, rule_data.geo_path(url), _count_geo) for name, url in given.items() if url and "://" in url
+    ]
+
+
+def registries_of(profile: Profile) -> list[str]:
+    """The registries whose files the profile's rules on countries need."""
+    if profile.geoip:
+        return []
+    codes = {match[1].upper() for rule in profile.rules for match in _GEOIP.finditer(rule)} - {"LAN", "PRIVATE"}
+    return sorted({registry_of(code) for code in codes})
+
+
+_GEOIP = re.compile(r"(?:^|\()\s*GEOIP\s*,\s*(\w+)", re.IGNORECASE)
+
+
 def update(sources: Iterable[Source], place: Path, *, force: bool = False, fetch: Fetch | None = None) -> list[Outcome]:
     """Fetch every list into `place`. Raises LocalError when nothing can be written there."""
     fetch = fetch or (lambda url, etag: fetch_changed(url, etag, largest=rule_data.LARGEST, patience=PATIENCE))
@@ -142,15 +167,23 @@ def _count_delegated(data: bytes) -> int:
 
 
 def _count_rules(data: bytes, behavior: str) -> int:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise BadPacket(f"not UTF-8 text (byte {error.start})") from None
-    made = parse_rule_set(text, behavior, "the fetched list")
+    def nothing(_: str) -> CIDRSet:
+        return CIDRSet()
+
+    text = rule_data.list_text(data, "the fetched list", behavior)
+    context = Context({}, nothing, lambda _: DomainTest(DomainSet()), nothing)
+    made = parse_rule_set(text, behavior, "the fetched list", context)
     count = len(made.domains) + sum(1 for _ in made.addresses.spans()) + len(made.others)
     if not count:
         raise BadPacket("the fetched list is empty")
     return count
+
+
+def _count_geo(data: bytes) -> int:
+    """The bytes of a file of countries, names or operators."""
+    if data[:1].strip() in {b"<", b"{"} or len(data) < 16:
+        raise BadPacket("neither a MaxMind database nor a file of names or addresses (Protocol Buffers)")
+    return len(data)
 
 
 def _record_path(path: Path) -> Path:

@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     update.add_argument("profile", metavar="PROFILE", nargs="?", help="a saved profile's name, or a file")
     update.add_argument(
-        "--registry", metavar="NAME", default="apnic", help="apnic (default), ripencc, arin, lacnic, afrinic or all"
+        "--registry",
+        metavar="NAME",
+        help="apnic, ripencc, arin, lacnic, afrinic or all; by default what the profile's rules need, else apnic",
     )
     update.add_argument("--url", metavar="URL", help="where the registry's file is fetched from instead")
     update.add_argument("--force", action="store_true", help="take a list that has shrunk by more than half")

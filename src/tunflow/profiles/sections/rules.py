@@ -60,14 +60,16 @@ class GroupSection(Section):
 class RuleSetSection(Section):
     """`[rule_sets.NAME]`: a list that `RULE-SET,NAME,…` refers to, in a file or fetched by `tunflow rules update`."""
 
-    behavior: Literal["domain", "ipcidr", "classical"]
-    """What its lines are: names, prefixes, or rules without a target."""
+    behavior: Literal["domain", "ipcidr", "classical", "domain-set"]
+    """What its lines are: names, prefixes, rules without a target, or names as in Surge's DOMAIN-SET."""
     file: str | None = None
     """Its path; a relative one begins at the profile's directory."""
     url: WebAddress | None = None
+    lines: Many[str] = ()
+    """The list itself."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.file is None) is (self.url is None):
-            raise ValueError("must have either file or url")
+        if (self.file is not None) + (self.url is not None) + bool(self.lines) != 1:
+            raise ValueError("must have either file, url or lines")
         return self
