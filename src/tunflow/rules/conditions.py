@@ -379,6 +379,12 @@ class RuleSet:
             return need or answer
         return answer or need or False
 
+    def is_about(self, name: str) -> bool:
+        """Whether a name is one of its names."""
+        return name in self.domains or any(
+            isinstance(other, NameCondition) and other.names(name) for other in self.others
+        )
+
     def without_resolving(self) -> RuleSet:
         """The same for a rule that says `no-resolve`."""
         others = (replace(c, resolve=False) if isinstance(c, Addresses) else c for c in self.others)

@@ -2,8 +2,9 @@
 
 Rules:
 - `select` is what the user chose, whether it works or not. `fallback` is the first that works. `url-test` is the one
-  that answers fastest, and stays until another is faster by `TOLERANCE` (else flows would hop at every measurement).
-  `load-balance` gives each destination one server, and keeps it as servers come and go (rendezvous hashing).
+  that answers fastest, and stays until another is faster by its tolerance (else flows would hop at every measurement).
+  `load-balance` gives each destination one server, and keeps it as servers come and go (rendezvous hashing), or takes
+  one server after the other (`round-robin`).
 - A server that nobody has asked yet counts as working. When none works, the first is tried: something that may have
   come back is better than nothing.
 - A member may be a group. It works if what it would choose works.
@@ -23,6 +24,9 @@ from typing import Any
 from tunflow.errors import LocalError
 
 KINDS = ("select", "url-test", "fallback", "load-balance")
+STRATEGIES = ("consistent-hashing", "round-robin", "sticky-sessions")
+"""How `load-balance` chooses: one server for each destination, for as long as it works (the first and the last do the
+same here), or one after the other."""
 
 INTERVAL = 300.0
 """Seconds between two checks of a server."""
@@ -165,7 +169,11 @@ class Group:
     """What its members are asked for; None for the usual."""
     interval: float = INTERVAL
     """Seconds between two checks of a member."""
+    tolerance: float = TOLERANCE
+    strategy: str = STRATEGIES[0]
     chosen: str | None = None
+    turns: int = 0
+    """How often `round-robin` has chosen."""
 
 
 class Groups:
@@ -262,11 +270,14 @@ class Groups:
         if group.kind == "fallback":
             return working[0]
         if group.kind == "load-balance":
+            if group.strategy == "round-robin":
+                group.turns += 1
+                return working[(group.turns - 1) % len(working)]
             return max(working, key=lambda member: weight(member, destination))
         delays = {member: self._delay(member, destination) for member in working}
         measured = {member: delay for member, delay in delays.items() if delay is not None}
         fastest = min(measured, key=measured.__getitem__) if measured else working[0]
-        if group.chosen in measured and measured[group.chosen] <= measured[fastest] + TOLERANCE:
+        if group.chosen in measured and measured[group.chosen] <= measured[fastest] + group.tolerance:
             return group.chosen
         group.chosen = fastest
         return fastest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunflow.addresses import ip_address
@@ -18,35 +18,42 @@ from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TUNNEL, Upstream, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.profiles.profile import Profile
-from tunflow.profiles.sections.dns import ChinaDNSSection, DNSSection
+from tunflow.profiles.sections.dns import RULE_SET, ChinaDNSSection, DNSSection
 from tunflow.rules.cidr import CIDRSet
+from tunflow.rules.conditions import RuleSet
 from tunflow.rules.domains import DomainSet, normalise
+from tunflow.rules.name_patterns import NamePatterns
 from tunflow.tunnel import rule_data
 from tunflow.tunnel.rule_data import Countries
+from tunflow.tunnel.rule_lists import RuleLists
+
+Sets = Mapping[str, RuleSet]
 
 DEFAULT_SERVERS = ("tcp://1.1.1.1", "tcp://8.8.8.8")
 """Public resolvers, over what every server carries."""
 
 
-def dns_config(profile: Profile, file: str | None = None) -> DNSConfig | None:
+def dns_config(profile: Profile, file: str | None = None, lists: RuleLists | None = None) -> DNSConfig | None:
     """What the profile's name server runs by; None where `mode` alone says it. Raises LocalError.
 
-    `file` is where the map of fake addresses is kept.
+    `file` is where the map of fake addresses is kept; `lists` are those of the profile's rules.
     """
     section = profile.dns
     if not section.is_full:
         return None
+    sets = (lists or RuleLists(profile)).context.rule_sets
     groups = _groups(section)
     selector, hides = _selector(profile)
     routes: list[tuple[str, NameTest, str]] = []
     for number, route in enumerate(section.routes):
         name = f"routes[{number}]"
         groups[name] = Group(_parse(route.servers), section.race, TUNNEL)
-        routes.append((f"dns.routes[{number}]", DomainSet(suffixes=map(normalise, route.domains)).__contains__, name))
+        routes.append((f"dns.routes[{number}]", _test(profile, route.domains, sets), name))
     if routes:
         selector = Routes(tuple(routes), selector)
     routed = tuple(test for _, test, _ in routes)
-    plan = Plan(selector, _hosts(profile), _must_be_real(section, routed), hides, _stays(section, routed))
+    real = _must_be_real(profile, sets, routed)
+    plan = Plan(selector, _hosts(profile), real, hides, _stays(section, routed))
     fake = _fake(profile, file)
     return DNSConfig(groups, plan, fake, section.cache_entries, block_encrypted=section.block_encrypted)
 
@@ -95,7 +102,7 @@ def _selector(profile: Profile) -> tuple[Selector, _Hides]:
     if not section.domestic:
         return OneGroup(SERVERS), _Hides(section.hide_aaaa)
     options = section.chinadns
-    inside = _country(profile, options)
+    inside = _but(_country(profile, options), CIDRSet(options.distrusted))
     blacklist = _networks(profile, options.blacklist).__contains__ if options.blacklist else None
     if options.table == "original":
         original = ChinaDNS(inside, blacklist, options.bidirectional, options.mutation, options.delay)
@@ -103,12 +110,26 @@ def _selector(profile: Profile) -> tuple[Selector, _Hides]:
     refined = ChinaDNSNG(
         inside,
         _names(profile, options.domestic_names).__contains__ if options.domestic_names else None,
-        _names(profile, options.foreign_names).__contains__ if options.foreign_names else None,
+        _foreign(profile, options),
         blacklist,
         options.accept_empty,
         frozenset(options.no_aaaa),
     )
     return refined, _Hides(section.hide_aaaa, refined)
+
+
+def _but(inside: AddressTest, distrusted: CIDRSet) -> AddressTest:
+    """The addresses of a country that may be believed to be in it."""
+    return (lambda address: inside(address) and address not in distrusted) if distrusted else inside
+
+
+def _foreign(profile: Profile, options: ChinaDNSSection) -> NameTest | None:
+    """The names that only foreign resolvers are asked for; None for none."""
+    listed = _names(profile, options.foreign_names) if options.foreign_names else DomainSet()
+    own = NamePatterns(options.foreign_domains)
+    if not listed and not own:
+        return None
+    return lambda name: name in listed or name in own
 
 
 class _Hides:
@@ -134,10 +155,27 @@ def _stays(section: DNSSection, routed: tuple[NameTest, ...]) -> Callable[[str, 
     return stays
 
 
-def _must_be_real(section: DNSSection, routed: tuple[NameTest, ...]) -> NameTest:
-    own = DomainSet(suffixes=map(normalise, section.fake_ip.real)) if section.fake_ip is not None else DomainSet()
+def _must_be_real(profile: Profile, sets: Sets, routed: tuple[NameTest, ...]) -> NameTest:
+    fake_ip = profile.dns.fake_ip
+    own = _test(profile, fake_ip.real if fake_ip is not None else (), sets)
+    if fake_ip is not None and fake_ip.only:
+        only = _test(profile, fake_ip.only, sets)
+        return lambda name: not only(name) or own(name)
     # Names with resolvers of their own are names of another network: the server does not know them.
-    return lambda name: is_real_by_nature(name) or name in own or any(test(name) for test in routed)
+    return lambda name: is_real_by_nature(name) or own(name) or any(test(name) for test in routed)
+
+
+def _test(profile: Profile, patterns: tuple[str, ...], sets: Sets) -> NameTest:
+    """Whether a name is one of a list of patterns and rule sets. Raises LocalError."""
+    names = NamePatterns(each for each in patterns if not each.startswith(RULE_SET))
+    found = [each.removeprefix(RULE_SET) for each in patterns if each.startswith(RULE_SET)]
+    for name in found:
+        if name not in sets:
+            raise LocalError(f"{profile.at('dns')}: dns: there is no rule set {name!r}")
+    if not found:
+        return names.__contains__
+    tests = [sets[name].is_about for name in found]
+    return lambda name: name in names or any(test(name) for test in tests)
 
 
 def _country(profile: Profile, options: ChinaDNSSection) -> AddressTest:

@@ -132,7 +132,8 @@ def make_plan(profile: Profile, parse_dns: ParseDNS, lists: RuleLists | None = N
     Raises LocalError that names the file, the line and the key.
     """
     network = PrivateNetwork()
-    names = _names(profile, parse_dns)
+    lists = lists or RuleLists(profile)
+    names = _names(profile, parse_dns, lists)
     chains = {
         name: tuple(_at(profile, _key(profile, name), parse_server, link) for link in links)
         for name, links in server_chains(profile).items()
@@ -148,12 +149,12 @@ def make_plan(profile: Profile, parse_dns: ParseDNS, lists: RuleLists | None = N
     return Plan(profile, chains, names, _host_settings(profile, network, names), inside, table)
 
 
-def _names(profile: Profile, parse_dns: ParseDNS) -> Names:
+def _names(profile: Profile, parse_dns: ParseDNS, lists: RuleLists) -> Names:
     """Who answers names, also those asked of the LAN's resolvers.
 
     Fake addresses are kept in a file, so that they mean the same after a restart.
     """
-    names = dns_config(profile) or _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
+    names = dns_config(profile, lists=lists) or _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
     if isinstance(names, DNSConfig) and names.fake_ip is not None:
         file = rule_data.directories()[0] / "fake-ip" / profile.name
         return replace(names, fake_ip=replace(names.fake_ip, file=str(file)))

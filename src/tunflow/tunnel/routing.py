@@ -85,7 +85,15 @@ def server_chains(profile: Profile) -> dict[str, tuple[str, ...]]:
 def make_groups(profile: Profile, servers: Iterable[str], health: Health) -> Groups:
     """The profile's groups. Raises LocalError."""
     made = [
-        Group(name, section.type, section.servers, section.url, section.interval)
+        Group(
+            name,
+            section.type,
+            section.servers,
+            section.url,
+            section.interval,
+            section.tolerance,
+            section.strategy,
+        )
         for name, section in profile.groups.items()
     ]
     try:

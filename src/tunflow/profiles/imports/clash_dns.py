@@ -2,110 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from tunflow.addresses import ip_address, ip_network
 from typing import Any
 
-from tunflow.addresses import ip_address, ip_network
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
+from tunflow.profiles.imports.clash_source import ClashSource, is_true, texts
+from tunflow.rules.name_patterns import NamePatterns
+from tunflow.rules.syntax import cut_rule
+from tunflow.rules.targets import BUILT_IN
 
-Skip = Callable[..., None]
-"""Told why something is left out, and its key."""
-
-_KEYS = """
-enable listen ipv6 use-hosts use-system-hosts prefer-h3 cache-algorithm respect-rules fake-ip-filter-mode
-enhanced-mode fake-ip-range fake-ip-filter default-nameserver nameserver fallback fallback-filter
-proxy-server-nameserver nameserver-policy
-"""
-_UNDERSTOOD = frozenset(_KEYS.split())
-_TRUE = {"true", "yes", "on"}
+_BELIEVED_BY_NOBODY = "240.0.0.0/4"
+"""What Clash does not believe a domestic resolver if the configuration says nothing."""
+_HARMLESS = {
+    "h3": "asked by HTTP/2",
+    "ecs": "no client's network is told",
+    "ecs-override": "no client's network is told",
+}
+"""Parameters of a resolver that are told; all others would make it another one."""
 
 
-def section(dns: dict[str, Any], skip: Skip) -> dict[str, Any]:
-    """What `dns` says; nothing where it is off."""
-    if str(dns.get("enable", "false")).lower() not in _TRUE:
-        return {}
-    for key in dns:
-        if key not in _UNDERSTOOD:
-            skip(f"dns.{key} is not supported", key)
-    made: dict[str, Any] = {}
-    servers, fallback = _resolvers(dns, "nameserver", skip), _resolvers(dns, "fallback", skip)
-    if servers and fallback:
+class ClashDNS:
+    """`dns` of one file; `section` becomes the profile's."""
+
+    def __init__(self, source: ClashSource, dns: dict[str, Any]) -> None:
+        self._source = source
+        self._dns = dns
+        self.section: dict[str, Any] = {}
+
+    def read(self) -> None:
+        """All of it; nothing where it is off."""
+        if not is_true(self._dns.get("enable", "false")):
+            return
+        self._source.tell_keys("dns", self._dns, "dns.", "dns")
+        self._servers()
+        if bootstrap := self._resolvers("default-nameserver"):
+            self.section["bootstrap"] = bootstrap
+        if self._dns.get("enhanced-mode") == "fake-ip":
+            self.section["fake_ip"] = self._fake_ip()
+        if str(self._dns.get("ipv6", "true")).lower() == "false":
+            self.section["hide_aaaa"] = True
+        if routes := self._routes():
+            self.section["routes"] = routes
+
+    def _tell(self, why: str, *key: str | int, is_lost: bool = True) -> None:
+        self._source.tell(f"dns.{why}", "dns", *key, is_lost=is_lost)
+
+    def _servers(self) -> None:
+        servers, fallback = self._resolvers("nameserver"), self._resolvers("fallback")
+        if not servers or not fallback:
+            if servers or fallback:
+                self.section["servers"] = servers or fallback
+            return
+        given = self._dns.get("fallback-filter")
+        filters = given if isinstance(given, dict) else {}
+        self._source.tell_keys("fallback-filter", filters, "dns.fallback-filter.", "dns", "fallback-filter")
+        if str(filters.get("geoip", "true")).lower() == "false":
+            self._tell("fallback-filter.geoip: without it only the fallback is asked", "fallback-filter", "geoip")
+            self.section["servers"] = fallback
+            return
         # Clash asks both and believes `nameserver` when its address is at home: that is ChinaDNS.
-        made |= {"domestic": servers, "foreign": fallback}
-    elif servers:
-        made["servers"] = servers
-    bootstrap = _resolvers(dns, "default-nameserver", skip)
-    if bootstrap and (servers or fallback):
-        made["bootstrap"] = bootstrap
-    if dns.get("enhanced-mode") == "fake-ip":
-        made["fake_ip"] = _fake_ip(dns, skip)
-    routes = _routes(dns.get("nameserver-policy"), skip)
-    if routes:
-        made["routes"] = routes
-    return made
+        self.section |= {"domestic": servers, "foreign": fallback}
+        chinadns: dict[str, Any] = {"country": str(filters.get("geoip-code") or "CN").upper()}
+        chinadns["distrusted"] = self._networks(filters) or [_BELIEVED_BY_NOBODY]
+        if names := self._names(filters.get("domain"), "fallback-filter", "domain"):
+            chinadns["foreign_domains"] = names
+        self.section["chinadns"] = chinadns
+
+    def _networks(self, filters: dict[str, Any]) -> list[str]:
+        found = []
+        for number, text in enumerate(texts(filters.get("ipcidr"))):
+            try:
+                found.append(str(ip_network(text, strict=False)))
+            except ValueError:
+                self._tell(f"fallback-filter.ipcidr: {text} is not a network", "fallback-filter", "ipcidr", number)
+        return found
+
+    def _resolvers(self, key: str) -> list[str]:
+        found = []
+        for number, text in enumerate(texts(self._dns.get(key))):
+            try:
+                found.append(self._resolver(text, key, number))
+            except LocalError as error:
+                self._tell(f"{key}: {error}", key, number)
+        return found
+
+    def _resolver(self, text: str, *key: str | int) -> str:
+        """A resolver as we write it. Raises LocalError for one that we do not have."""
+        if text in {"system", "system://"} or text.startswith(("dhcp://", "rcode://", "quic://", "h3://")):
+            raise LocalError(f"{text}: resolvers have an address, and are asked over UDP, TCP, TLS or HTTPS")
+        link, _, parameters = text.partition("#")
+        via = ""
+        for parameter in parameters.split("&") if parameters else ():
+            name, equals, value = parameter.partition("=")
+            if not equals:
+                via = self._via(name)
+            elif value.lower() in {"false", ""}:
+                continue
+            elif name in _HARMLESS:
+                self._tell(f"{key[0]}: {name}: {_HARMLESS[name]}", *key, is_lost=False)
+            else:
+                raise LocalError(f"{link}: {name} is not supported")
+        resolver = f"{link}#{via}" if via else link
+        parse_upstream(resolver)
+        return resolver
+
+    def _via(self, name: str) -> str:
+        """The server that a resolver is asked through. Raises LocalError for one that was lost."""
+        if name.upper() == "RULES":
+            return ""  # through the tunnel, as all are here
+        if name.upper() == "DIRECT":
+            return "direct"
+        draft = self._source.draft
+        if (name not in draft.servers and name not in draft.groups) or name in BUILT_IN:
+            raise LocalError(f"there is no server or group {name!r} to ask through")
+        if name.isdigit() or "." in name:
+            raise LocalError(f"a server called {name!r} cannot be asked through: it reads as a port or a name")
+        return name
+
+    def _fake_ip(self) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, pool in (("fake-ip-range", "pool4"), ("fake-ip-range6", "pool6")):
+            if text := self._dns.get(key):
+                try:
+                    made[pool] = str(ip_network(text, strict=False))
+                except ValueError:
+                    self._tell(f"{key}: {text} is not a network", key)
+        mode = str(self._dns.get("fake-ip-filter-mode") or "blacklist").lower()
+        if mode == "rule":
+            made |= self._fake_ip_rules()
+        elif mode in {"blacklist", "whitelist"}:
+            if names := self._names(self._dns.get("fake-ip-filter"), "fake-ip-filter"):
+                made["real" if mode == "blacklist" else "only"] = names
+            elif mode == "whitelist":
+                made["only"] = ["invalid"]  # of no name that anybody looks up
+        else:
+            self._tell(f"fake-ip-filter-mode: {mode} is not supported", "fake-ip-filter-mode")
+        return made
+
+    def _fake_ip_rules(self) -> dict[str, Any]:
+        """`fake-ip-filter-mode: rule`, where all rules but the last say the same."""
+        found: dict[str, list[str]] = {"real-ip": [], "fake-ip": []}
+        last = "fake-ip"
+        for number, text in enumerate(texts(self._dns.get("fake-ip-filter"))):
+            try:
+                rule = cut_rule(text)
+                if rule.kind in {"MATCH", "FINAL"}:
+                    last = rule.target
+                    break
+                found[rule.target].append(_pattern(rule.kind, rule.value))
+            except (ValueError, KeyError):
+                self._tell(f"fake-ip-filter: {text} is not supported", "fake-ip-filter", number)
+        other = "real-ip" if last == "fake-ip" else "fake-ip"
+        if found[last] and found[other]:
+            self._tell("fake-ip-filter: fake-ip and real-ip in turns are not supported", "fake-ip-filter")
+        names = found[other]
+        return {"real" if last == "fake-ip" else "only": names} if names else {}
+
+    def _names(self, given: Any, *key: str) -> list[str]:
+        """Patterns of names as we write them: in Clash a plain name is that name alone."""
+        found = []
+        for number, text in enumerate(texts(given)):
+            try:
+                pattern = text if "*" in text or text[:1] in {"+", "."} else f"full:{text}"
+                if text.startswith(("geosite:", "rule-set:")):
+                    pattern = self._list(text)
+                NamePatterns([] if ":" in text else [pattern])
+                found.append(pattern)
+            except (ValueError, LocalError) as error:
+                self._tell(f"{key[-1]}: {text}: {error}", *key, number)
+        return found
+
+    def _list(self, text: str) -> str:
+        """A list that stands for names. Raises LocalError for one that was lost."""
+        kind, _, name = text.partition(":")
+        if kind == "rule-set" and name not in self._source.draft.rule_sets:
+            raise LocalError(f"there is no rule set {name!r}")
+        if kind == "geosite":
+            raise LocalError("names by topic are for rules")
+        return text
+
+    def _routes(self) -> list[dict[str, Any]]:
+        made = []
+        policy = self._dns.get("nameserver-policy")
+        for name, value in policy.items() if isinstance(policy, dict) else ():
+            key = ("nameserver-policy", name)
+            kind, colon, rest = name.partition(":")
+            given = [f"{kind}:{each}" for each in rest.split(",")] if colon else name.split(",")
+            names = self._names([each.strip() for each in given], *key)
+            servers = []
+            for text in texts(value):
+                try:
+                    servers.append(self._resolver(text, *key))
+                except LocalError as error:
+                    self._tell(f"nameserver-policy: {name}: {error}", *key)
+            if names and servers:
+                made.append({"domains": names, "servers": servers})
+        return made
 
 
-def hosts(given: Any, skip: Skip) -> dict[str, list[str]]:
-    """What `hosts` says."""
+def _pattern(kind: str, value: str) -> str:
+    """A rule's names as a pattern. Raises ValueError for rules that are about something else."""
+    if kind == "DOMAIN":
+        return f"full:{value}"
+    if kind == "DOMAIN-SUFFIX":
+        return value.removeprefix("+.").removeprefix(".")
+    if kind == "RULE-SET":
+        return f"rule-set:{value}"
+    raise ValueError
+
+
+def hosts(source: ClashSource, given: dict[str, Any]) -> dict[str, list[str]]:
+    """What `hosts` says: names and patterns of names, each with addresses or with the name that it stands for."""
     made: dict[str, list[str]] = {}
-    for name, value in given.items() if isinstance(given, dict) else ():
-        addresses = [value] if isinstance(value, str) else value
+    for name, value in given.items():
         try:
-            if "*" in name or name.startswith(("+", ".")):
-                raise ValueError
-            made[name.lower()] = [str(ip_address(each)) for each in addresses]
-        except (ValueError, TypeError):
-            skip(f"hosts: {name} is not a name with addresses", name)
+            NamePatterns([name])
+            pattern = name.lower()
+            values = texts(value)
+            if not values or (len(values) > 1 and not all(_is_address(each) for each in values)):
+                raise ValueError("it has addresses, or one name that it stands for")
+            made[pattern] = [str(ip_address(each)) if _is_address(each) else each.lower() for each in values]
+        except ValueError as error:
+            source.tell(f"hosts: {name}: {error}", "hosts", name)
     return made
 
 
-def _resolvers(dns: dict[str, Any], key: str, skip: Skip) -> list[str]:
-    given = dns.get(key)
-    found = []
-    for number, text in enumerate(given if isinstance(given, list) else ()):
-        resolver = _resolver(str(text))
-        if resolver is None:
-            skip(f"dns.{key}: {text} is not a resolver that is supported", key, number)
-        else:
-            found.append(resolver)
-    return found
-
-
-def _resolver(text: str) -> str | None:
-    """A resolver as we write it; None for one that we do not have."""
+def _is_address(text: str) -> bool:
     try:
-        parse_upstream(text)
-    except LocalError:
-        return None
-    return text
-
-
-def _fake_ip(dns: dict[str, Any], skip: Skip) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if pool := dns.get("fake-ip-range"):
-        try:
-            made["pool4"] = str(ip_network(pool, strict=False))
-        except ValueError:
-            skip(f"dns.fake-ip-range: {pool} is not a network", "fake-ip-range")
-    real = []
-    names = dns.get("fake-ip-filter")
-    for number, name in enumerate(names if isinstance(names, list) else ()):
-        plain = str(name).removeprefix("+.").removeprefix("*.").removeprefix(".")
-        if "*" in plain or ":" in plain or not plain:
-            skip(f"dns.fake-ip-filter: {name} is not supported", "fake-ip-filter", number)
-        else:
-            real.append(plain)
-    return made | ({"real": real} if real else {})
-
-
-def _routes(policy: Any, skip: Skip) -> list[dict[str, Any]]:
-    made = []
-    for name, value in policy.items() if isinstance(policy, dict) else ():
-        domains = [each.strip().removeprefix("+.").removeprefix("*.") for each in name.split(",")]
-        servers = [_resolver(str(each)) for each in ([value] if isinstance(value, str) else value or ())]
-        if any("*" in each or ":" in each for each in domains) or not servers or None in servers:
-            skip(f"dns.nameserver-policy: {name} is not supported", "nameserver-policy", name)
-        else:
-            made.append({"domains": domains, "servers": servers})
-    return made
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

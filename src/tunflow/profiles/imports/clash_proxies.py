@@ -1,51 +1,89 @@
-"""Clash's `proxies`: the link of each, and the chains that `dialer-proxy` makes of them."""
+"""Clash's `proxies`, own and of providers: the link of each, and the chains that `dialer-proxy` makes of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
 from tunflow.errors import LocalError
-
-_PROXY_KEYS = {
-    "ss": frozenset({"cipher", "password"}),
-    "socks5": frozenset({"username", "password"}),
-    "http": frozenset({"username", "password", "tls"}),
-    "direct": frozenset(),
-    "reject": frozenset(),
-}
-_COMMON_KEYS = frozenset({"name", "type", "server", "port", "udp", "tfo", "mptcp", "ip-version"})
-TRUE = {"true", "yes", "on"}
+from tunflow.profiles.imports import keys
+from tunflow.profiles.imports.clash_source import ClashSource
+from tunflow.protocols.registry import clash_server
 
 
-def link_of(proxy: dict[str, Any]) -> str:
-    """The link of one entry of `proxies`. Raises LocalError for what we do not have."""
-    kind = proxy.get("type")
-    if kind is None or isinstance(kind, dict | list):
-        raise LocalError("type is missing" if kind is None else "type is not supported")
-    if kind not in _PROXY_KEYS:
-        raise LocalError(f"type {kind} is not supported; {', '.join(_PROXY_KEYS)} are")
-    if odd := [key for key, value in proxy.items() if not isinstance(value, str | None)]:
-        raise LocalError(f"{', '.join(odd)} is not supported")
-    if kind in {"direct", "reject"}:
-        return "direct://" if kind == "direct" else "block://"
-    unknown = [
-        key
-        for key, value in proxy.items()
-        if key not in _COMMON_KEYS | _PROXY_KEYS[kind] and str(value).lower() not in {"false", "none", ""}
-    ]
-    if unknown:
-        raise LocalError(f"{', '.join(unknown)} is not supported for {kind}")
-    server, port = proxy.get("server"), proxy.get("port")
-    if not isinstance(server, str) or not isinstance(port, str):
-        raise LocalError("server and port are missing")
-    where = f"[{server}]:{port}" if ":" in server else f"{quote(server, safe='')}:{port}"
-    tag = f"#{quote(str(proxy['name']), safe='')}"
-    if kind == "ss":
-        if not proxy.get("cipher") or not proxy.get("password"):
-            raise LocalError("cipher and password are missing")
-        return f"ss://{quote(proxy['cipher'], safe='')}:{quote(proxy['password'], safe='')}@{where}{tag}"
-    scheme = "https" if kind == "http" and str(proxy.get("tls", "")).lower() in TRUE else kind
-    user = proxy.get("username")
-    sign_in = f"{quote(user, safe='')}:{quote(proxy.get('password') or '', safe='')}@" if user else ""
-    return f"{scheme}://{sign_in}{where}{tag}"
+class ClashProxies:
+    """The servers of one file. `dialer-proxy` may name one that comes later, so chains are made last."""
+
+    def __init__(self, source: ClashSource) -> None:
+        self._source = source
+        self._links: dict[str, str] = {}
+        self._before: dict[str, str] = {}
+        self._lines: dict[str, int | None] = {}
+        self._places: dict[str, str] = {}
+        self.own: list[str] = []
+        """All that the file itself names, taken or not, in order."""
+        self.kinds: dict[str, str] = {}
+        """The type of each."""
+
+    def read(self, entries: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """The file's own proxies."""
+        for number, proxy in entries:
+            self.own.append(proxy["name"])
+            place = ("proxies", number)
+            self.take(proxy, self._source.at(*place), self._source.line(*place))
+
+    def take(self, proxy: dict[str, Any], place: str, line: int | None, link: str | None = None) -> None:
+        """One entry, which may be known by its `link`, or a line why it is not taken."""
+        name, draft = proxy["name"], self._source.draft
+        self.kinds[name] = str(proxy.get("type", "")).lower()
+        self._places[name] = place
+        try:
+            if name in self._links:
+                raise LocalError("the name is taken")
+            draft.claim(name)
+            if link is None:
+                link, unread = server_of(proxy)
+                self._check_keys(name, {key: proxy[key] for key in unread}, place)
+        except LocalError as error:
+            draft.lose(name, place, f"proxy {name!r}: {error}")
+            return
+        self._links[name], self._lines[name] = link, line
+        if isinstance(before := proxy.get("dialer-proxy"), str) and before:
+            self._before[name] = before
+
+    def finish(self) -> None:
+        """Hand the servers over, those behind others as chains."""
+        for name, link in self._links.items():
+            try:
+                chain = [*self._way(name, ()), link]
+                section = {"url": link} if len(chain) == 1 else {"chain": chain}
+                self._source.draft.server(name, section, self._lines[name])
+            except LocalError as error:
+                self._source.draft.lose(name, self._places[name], f"proxy {name!r}: {error}")
+
+    def _way(self, name: str, behind: tuple[str, ...]) -> list[str]:
+        """The links in front of a server. Raises LocalError unless all are there."""
+        before = self._before.get(name)
+        if before is None or before == "DIRECT":
+            return []
+        if before in behind or before == name:
+            raise LocalError(f"dialer-proxy goes in a circle: {' -> '.join((*behind, name, before))}")
+        if before not in self._links:
+            raise LocalError(f"dialer-proxy {before!r} is not a server that was taken: without it this is another one")
+        return [*self._way(before, (*behind, name)), self._links[before]]
+
+    def _check_keys(self, name: str, unread: dict[str, Any], place: str) -> None:
+        """Say what is not done of an entry. Raises LocalError for what would make it another server."""
+        known = keys.fates("clash", "proxies")
+        for key, words, is_refused in keys.unspoken("clash", "proxies", unread):
+            if key not in known and str(unread[key]).lower() in {"false", "none", ""}:
+                continue
+            if is_refused:
+                raise LocalError(f"{key} is not supported" + (f": {words}" if key in known else ""))
+            self._source.draft.tell(place, f"proxy {name!r}: {key}: {words}", is_lost=False)
+
+
+def server_of(proxy: dict[str, Any]) -> tuple[str, list[str]]:
+    """The link of one entry of `proxies`, and its keys that are not in it. Raises LocalError."""
+    server, unread = clash_server(proxy)
+    return server.to_link(), unread

@@ -107,7 +107,7 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         keys = openvpn_provider(source.content, source.label, source.read)
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_clash(source.content):
-        return _whole(read_clash(source.content.decode("utf-8-sig"), source.label), name or source.name)
+        return _whole(read_clash(source.content.decode("utf-8-sig"), source.label, fetch), name or source.name)
     try:
         links, skipped = server_list_untrusted(source.content)
     except BadPacket as error:

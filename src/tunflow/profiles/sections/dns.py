@@ -11,6 +11,7 @@ from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
 from tunflow.profiles.field_types import Address, Domain, Network
 from tunflow.profiles.section import Many, Section
+from tunflow.rules.name_patterns import NamePatterns
 
 _FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa", "ask_anyway")
 """Keys that ask for the name server instead of the small forwarder."""
@@ -28,6 +29,20 @@ Resolver = Annotated[str, AfterValidator(_resolver)]
 """A resolver as `tunflow.dns.upstream` reads it."""
 
 
+def _pattern(text: str) -> str:
+    try:
+        NamePatterns([] if text.startswith(RULE_SET) else [text])
+    except ValueError as error:
+        raise ValueError(f"must be names like example.com, *.example.com or full:example.com: {error}") from None
+    return text.lower() if not text.startswith(RULE_SET) else text
+
+
+RULE_SET = "rule-set:"
+"""In front of the name of one of the profile's rule sets, whose names are meant."""
+NamePattern = Annotated[str, AfterValidator(_pattern)]
+"""Names as `tunflow.rules.name_patterns` reads them, or a rule set."""
+
+
 class ChinaDNSSection(Section):
     """`[dns.chinadns]`: whose answer is believed when `domestic` and `foreign` resolvers are there."""
 
@@ -41,6 +56,10 @@ class ChinaDNSSection(Section):
     """A file of domains that only domestic resolvers are asked for: one a line, or dnsmasq's `server=/DOMAIN/…`."""
     foreign_names: str | None = None
     """A file of domains that only foreign resolvers are asked for."""
+    foreign_domains: Many[NamePattern] = ()
+    """The same as a list in the profile."""
+    distrusted: Many[Network] = ()
+    """Networks that are never taken for domestic ones."""
     blacklist: str | None = None
     """A file of addresses or networks that no answer may hold."""
     accept_empty: bool = False
@@ -62,14 +81,16 @@ class FakeIPSection(Section):
     pool6: Network = POOL6
     names: Annotated[int, Field(ge=16, le=1_000_000)] = 65_536
     """How many names have one at a time, if the pools have as many."""
-    real: Many[Domain] = ()
-    """Domains that get real addresses, besides those that tunflow knows to need them."""
+    real: Many[NamePattern] = ()
+    """Names that get real addresses, besides those that tunflow knows to need them."""
+    only: Many[NamePattern] = ()
+    """The only names that get fake ones; empty for all."""
 
 
 class RouteSection(Section):
     """`[[dns.routes]]`: domains with resolvers of their own."""
 
-    domains: Many[Domain] = Field(min_length=1)
+    domains: Many[NamePattern] = Field(min_length=1)
     servers: Many[Resolver] = Field(min_length=1)
 
 

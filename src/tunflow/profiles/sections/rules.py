@@ -55,6 +55,10 @@ class GroupSection(Section):
     """What its servers are asked for, to see which work; any answer counts. None for the usual."""
     interval: Annotated[float, Field(ge=5, le=86400, strict=False)] = 300.0
     """Seconds between two such questions."""
+    tolerance: Annotated[float, Field(ge=0, le=60)] = 0.05
+    """url-test: seconds by which another server must be faster."""
+    strategy: Literal["consistent-hashing", "round-robin", "sticky-sessions"] = "consistent-hashing"
+    """load-balance: how a server is chosen."""
 
 
 class RuleSetSection(Section):
