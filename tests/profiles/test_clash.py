@@ -7,7 +7,7 @@ import pytest
 from tunflow.cli import main
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.clash import read_clash
-from tunflow.profiles.imports.clash_proxies import link_of
+from tunflow.profiles.imports.clash_proxies import server_of
 from tunflow.profiles.imports.importer import is_clash
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
 from tunflow.profiles.store import load_profile
@@ -68,7 +68,16 @@ def line_of(*parts: str) -> int:
 
 def test_a_configuration_becomes_a_profile_that_names_its_lines():
     profile, skipped = parse_clash(CLASH, "c.yaml", "c")
-    assert [(each.place, each.reason) for each in skipped] == [("c.yaml:5", "common is not supported")]
+    assert [(each.place, each.reason, each.is_lost) for each in skipped] == [
+        (
+            f"c.yaml:{line_of('ads:')}",
+            "rule set 'ads': interval: tunflow rules update fetches lists when it is told to",
+            False,
+        ),
+        ("c.yaml:1", "mixed-port: Clash's own ports: tunflow listen opens one", False),
+        ("c.yaml:4", "log-level: how Clash itself logs, keeps and fetches: group choices are kept anyway", False),
+        ("c.yaml:5", "common is not a key of Clash: it is passed over", False),
+    ]
     assert list(profile.servers) == ["Tōkyō 1", "two", "home", "office", "hops"]
     tokyo = parse_server(profile.servers["Tōkyō 1"].url)
     assert (tokyo.host, tokyo.port, tokyo.password, tokyo.tag) == ("192.0.2.1", 8388, "p@ss:word", "Tōkyō 1")
@@ -94,16 +103,16 @@ def told(text):
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        ("{name: v, type: vmess, server: a, port: 1, uuid: x}", "proxy 'v': type vmess is not supported; ss, socks5"),
+        ("{name: v, type: vmess, server: a, port: 1, uuid: x}", "proxy 'v': type vmess is not supported; "),
         ("{name: v, type: ss, server: a, port: 1, cipher: rc4-md5, password: x}", "proxy 'v': "),
         (
             "{name: v, type: ss, server: a, port: 1, cipher: aes-256-gcm, password: x, plugin: obfs}",
-            "proxy 'v': plugin is not supported for ss",
+            "proxy 'v': plugin is not supported",
         ),
-        ("{name: v, type: ss, server: a, cipher: aes-256-gcm, password: x}", "proxy 'v': server and port are missing"),
+        ("{name: v, type: ss, server: a, cipher: aes-256-gcm, password: x}", "proxy 'v': port is missing"),
         ("{name: v, type: ss, server: a, port: 99999, cipher: aes-256-gcm, password: x}", "proxy 'v': "),
-        ("{name: v, type: ss, server: [a], port: 1, cipher: x, password: x}", "proxy 'v': server is not supported"),
-        ("{name: v, type: {a: b}}", "proxy 'v': type is not supported"),
+        ("{name: v, type: ss, server: [a], port: 1, cipher: x, password: x}", "proxy 'v': server must be text"),
+        ("{name: v, type: {a: b}}", "proxy 'v': type {"),
         ("{name: DIRECT, type: direct}", "proxy 'DIRECT': the name is taken"),
         ("{name: 'a,b', type: direct}", "an entry of proxies is a mapping with a name that has no comma"),
         ("[a]", "an entry of proxies is a mapping"),
@@ -123,7 +132,7 @@ def test_what_depends_on_what_is_left_out_is_told_too():
         "- {name: c, type: fallback, proxies: [b]}\n- {name: d, type: smart, proxies: [ok]}\n"
         "- {name: e, type: select, use: [x], proxies: [ok]}\n"
         "rules:\n- DOMAIN,x.com,v\n- NONSENSE,cn,DIRECT\n- DOMAIN,x.com,c\n- MATCH,a\n"
-        "script: {}\nmode: global\n"
+        "script: {a: b}\nmode: global\n"
     )
     profile, skipped = parse_clash(text, "c.yaml", "c")
     said = [f"{each.place} {each.reason}" for each in skipped]
@@ -134,10 +143,10 @@ def test_what_depends_on_what_is_left_out_is_told_too():
         (6, "group 'b' has no server left: it is REJECT"),
         (7, "group 'c' has no server left: it is REJECT"),
         (8, "type 'smart'"),
-        (9, "use is not supported"),
+        (9, "group 'e' lost members: provider x"),
         (11, "there is no server or group 'v': the rule is REJECT"),
         (12, "'NONSENSE' is not a rule type"),
-        (15, "script is not supported"),
+        (15, "script: ports and programs beside the rules"),
         (16, "mode global"),
     ):
         assert any(each.startswith(f"c.yaml:{line} ") and part in each for each in said), (line, said)
@@ -184,10 +193,11 @@ def test_aliases_cannot_blow_a_document_up():
 
 
 def test_links_hide_nothing_and_quote_everything():
-    link = link_of(
+    link, unread = server_of(
         {"name": "a/b", "type": "ss", "server": "h", "port": "1", "cipher": "aes-256-gcm", "password": "#@:/"}
     )
     assert parse_server(link).password == "#@:/"
+    assert not unread
 
 
 def test_the_command_refuses_the_whole_unless_told(tmp_path, monkeypatch, capsys):

@@ -69,7 +69,7 @@ def test_a_chain_that_loses_a_hop_is_dropped():
     profile, told = taken(text)
     assert set(profile.servers) == {"entry"}
     assert profile.rules == ("MATCH,REJECT",)
-    assert "c.yaml:5: group 'chain': a chain without its hop 'exit' would be another one: it is left out" in told
+    assert "c.yaml:5: group 'chain': a chain without its hop 'exit' would be another one, and that is not there" in told
 
 
 @pytest.mark.parametrize(

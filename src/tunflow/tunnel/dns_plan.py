@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tunflow.addresses import ip_address
 from tunflow.dns.answers import AAAA
@@ -58,14 +59,35 @@ def dns_config(profile: Profile, file: str | None = None, lists: RuleLists | Non
     return DNSConfig(groups, plan, fake, section.cache_entries, block_encrypted=section.block_encrypted)
 
 
-def _hosts(profile: Profile) -> dict[str, tuple[bytes, ...]]:
-    made = {}
+def _hosts(profile: Profile) -> Mapping[str, tuple[bytes, ...]]:
+    exact: dict[str, tuple[bytes, ...]] = {}
+    others: list[tuple[NamePatterns, tuple[bytes, ...]]] = []
     for name, found in profile.dns.hosts.items():
+        addresses = tuple(ip_address(each).packed for each in found)
         try:
-            made[normalise(name)] = tuple(ip_address(each).packed for each in found)
+            if "*" in name or name[:1] in {"+", "."}:
+                others.append((NamePatterns([name]), addresses))
+            else:
+                exact[normalise(name)] = addresses
         except ValueError as error:
             raise LocalError(f"{profile.at('dns', 'hosts', name)}: dns.hosts: {name!r} is no name: {error}") from None
-    return made
+    return _Hosts(exact, others) if others else exact
+
+
+class _Hosts(dict[str, tuple[bytes, ...]]):
+    """Names with their addresses, and patterns of names."""
+
+    def __init__(
+        self, exact: Mapping[str, tuple[bytes, ...]], others: list[tuple[NamePatterns, tuple[bytes, ...]]]
+    ) -> None:
+        super().__init__(exact)
+        self._others = others
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = super().get(name)
+        if found is not None:
+            return found
+        return next((addresses for patterns, addresses in self._others if name in patterns), default)
 
 
 def _fake(profile: Profile, file: str | None) -> FakeIP | None:

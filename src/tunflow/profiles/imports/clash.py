@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from tunflow.addresses import ip_network
 from typing import Any
 
+from tunflow.addresses import ip_network
 from tunflow.errors import LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports import keys

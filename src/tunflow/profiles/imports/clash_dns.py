@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunflow.addresses import ip_address, ip_network
 from typing import Any
 
+from tunflow.addresses import ip_address, ip_network
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.clash_source import ClashSource, is_true, texts
@@ -213,16 +213,18 @@ def _pattern(kind: str, value: str) -> str:
 
 
 def hosts(source: ClashSource, given: dict[str, Any]) -> dict[str, list[str]]:
-    """What `hosts` says: names and patterns of names, each with addresses or with the name that it stands for."""
+    """What `hosts` says: names and patterns of names with their addresses. A name that stands for another has those of
+    that one, if they are given; else it is told."""
     made: dict[str, list[str]] = {}
     for name, value in given.items():
         try:
             NamePatterns([name])
-            pattern = name.lower()
             values = texts(value)
-            if not values or (len(values) > 1 and not all(_is_address(each) for each in values)):
-                raise ValueError("it has addresses, or one name that it stands for")
-            made[pattern] = [str(ip_address(each)) if _is_address(each) else each.lower() for each in values]
+            if len(values) == 1 and not _is_address(values[0]):
+                values = texts(given.get(values[0]))
+                if not all(map(_is_address, values)) or not values:
+                    raise ValueError("names that stand for others are not there: nobody looks the other one up")
+            made[name.lower()] = [str(ip_address(each)) for each in values]
         except ValueError as error:
             source.tell(f"hosts: {name}: {error}", "hosts", name)
     return made

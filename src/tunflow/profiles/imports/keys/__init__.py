@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-FORMATS = ("clash", "surge")
+FORMATS = ("clash",)
 STATES = ("done", "told", "refused")
 _NOTHING = {"", "none"}
 
