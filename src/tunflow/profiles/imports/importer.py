@@ -13,6 +13,7 @@ from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.fetch import fetch
+from tunflow.profiles.imports.kinds import kind_of
 from tunflow.profiles.imports.openvpn import is_openvpn_file, read_file
 from tunflow.profiles.imports.openvpn import provider_of_file as openvpn_provider
 from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
@@ -108,6 +109,8 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_clash(source.content):
         return _whole(read_clash(source.content.decode("utf-8-sig"), source.label, fetch), name or source.name)
+    if (kind := kind_of(source.content)) is not None:
+        raise LocalError(f"{source.label} is {kind}")
     try:
         links, skipped = server_list_untrusted(source.content)
     except BadPacket as error:

@@ -6,14 +6,15 @@ is an error. Read first: SIP002, SIP008 (shadowsocks.org/doc/sip008.html).
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from contextlib import suppress
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.profiles.imports import foreign_json
 from tunflow.profiles.imports.told import Told
 from tunflow.protocols.registry import parse_server
 
@@ -78,7 +79,7 @@ Entry = tuple[str, Callable[[], str]]
 def _line_entries(text: str) -> Iterator[Entry]:
     for number, line in enumerate(text.splitlines(), 1):
         if (link := line.strip()) and not link.startswith(("#", "//")):
-            yield f"line {number}", lambda link=link: link  # type: ignore[misc]
+            yield f"line {number}", lambda link=link: _line_link(link)  # type: ignore[misc]
 
 
 def _from_base64(text: str) -> str:
@@ -90,39 +91,37 @@ def _from_base64(text: str) -> str:
 
 
 def _json_entries(text: str) -> Iterator[Entry]:
-    """SIP008, a list of its servers alone, or one server as shadowsocks-libev's configuration has it."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadPacket("looks like JSON and is not valid") from None
-    servers = data.get("servers", data.get("configs", [data])) if isinstance(data, dict) else data
-    if not isinstance(servers, list):
-        raise BadPacket("has servers that are not a list (SIP008)")
-    for number, entry in enumerate(servers):
-        yield f"servers[{number}]", lambda entry=entry: _from_sip008(entry)  # type: ignore[misc]
+    """The servers of a JSON text. Raises BadPacket."""
+    for place, entry in foreign_json.entries_untrusted(text):
+        yield place, lambda entry=entry: foreign_json.link_of(entry)  # type: ignore[misc]
 
 
-def _from_sip008(entry: Any) -> str:
-    """The link of one SIP008 server. Raises LocalError."""
-    if not isinstance(entry, dict):
-        raise LocalError("is not an object with server, server_port, method and password")
-    text: dict[str, str] = {}
-    for key in ("server", "method", "password"):
-        if not isinstance(entry.get(key), str) or not entry[key]:
-            raise LocalError(f"{key} must be a string")
-        text[key] = entry[key]
-    port = entry.get("server_port")
-    if isinstance(port, str) and port.isascii() and port.isdigit():
-        port = int(port[:6])
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-        raise LocalError("server_port must be a number from 1 to 65535")
-    host = f"[{text['server']}]" if ":" in text["server"] else quote(text["server"], safe="")
-    link = f"ss://{quote(text['method'], safe='')}:{_quoted(text['password'])}@{host}:{port}"
-    if plugin := entry.get("plugin"):
-        options = entry.get("plugin_opts")
-        link += "/?plugin=" + _quoted(f"{plugin};{options}" if options else str(plugin))
-    remarks = entry.get("remarks") or entry.get("name")
-    return f"{link}#{_quoted(remarks)}" if isinstance(remarks, str) and remarks else link
+def _line_link(link: str) -> str:
+    """A link of a list as we write it. Raises LocalError for one that would be another server here.
+
+    v2rayN writes a SOCKS server's user and password in base64; some panels put into `ss://` that the server speaks
+    through WebSocket or ShadowTLS, which plain Shadowsocks would not reach.
+    """
+    scheme, _, rest = link.partition("://")
+    if scheme.lower() == "socks":
+        user, at, where = rest.rpartition("@")
+        if at and ":" not in user:
+            with suppress(BadPacket):
+                name, _, password = _from_base64(unquote(user)).partition(":")
+                sign_in = f"{_quoted(name)}:{_quoted(password)}@" if name else ""
+                return f"{scheme}://{sign_in}{where}"
+    if scheme.lower() == "ss":
+        query = rest.partition("#")[0].partition("?")[2]
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        kind = options.get("type", "tcp").lower()
+        if kind not in {"tcp", "raw", ""}:
+            over = " over TLS" if options.get("security", "").lower() == "tls" else ""
+            raise LocalError(f"Shadowsocks through {kind}{over} is not supported")
+        if options.get("security", "none").lower() not in {"none", ""}:
+            raise LocalError(f"Shadowsocks through {options['security'].upper()} is not supported")
+        if "shadow-tls" in options:
+            raise LocalError("Shadowsocks through ShadowTLS is not supported")
+    return link
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,131 @@
+"""Servers in other programs' JSON: SIP008, shadowsocks-libev's and -rust's files, sing-box's outbounds, Outline's keys.
+
+shadowsocks-rust reads JSON5: comments, and commas behind the last value, are taken here too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from tunflow.errors import BadPacket, LocalError
+from tunflow.numbers import NotANumber, whole_number
+
+_LOOSE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+_NO_SERVER = frozenset({"direct", "block", "dns", "selector", "urltest"})
+"""Outbounds of sing-box that are no servers."""
+_SCHEMES = {"socks": "socks5", "http": "http"}
+_PLAIN = frozenset({"type", "tag", "server", "server_port", "method", "password", "username", "version", "network"})
+"""What a link says of an outbound of sing-box; any other key makes another server of it."""
+
+Entry = tuple[str, Any]
+
+
+def entries_untrusted(text: str) -> list[Entry]:
+    """The servers of a JSON text with their places; which a file says are disabled are not among them.
+
+    Raises BadPacket.
+    """
+    data = _loads_untrusted(text)
+    if isinstance(data, dict) and isinstance(data.get("outbounds"), list):
+        return list(_outbounds(data["outbounds"]))
+    servers = data.get("servers", data.get("configs", [data])) if isinstance(data, dict) else data
+    if not isinstance(servers, list):
+        raise BadPacket("has servers that are not a list (SIP008)")
+    return [
+        (f"servers[{number}]", entry)
+        for number, entry in enumerate(servers)
+        if not (isinstance(entry, dict) and entry.get("disabled") is True)
+    ]
+
+
+def _loads_untrusted(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(_LOOSE.sub(lambda match: match[1] or "", _LOOSE.sub(lambda match: match[1] or "", text)))
+    except (ValueError, RecursionError):
+        raise BadPacket("looks like JSON and is not valid") from None
+
+
+def _outbounds(outbounds: list[Any]) -> Iterator[Entry]:
+    for number, entry in enumerate(outbounds):
+        if not (isinstance(entry, dict) and entry.get("type") in _NO_SERVER):
+            yield f"outbounds[{number}]", entry
+
+
+def link_of(entry: Any) -> str:
+    """The link of one server. Raises LocalError for what is none, or one that we do not have."""
+    if not isinstance(entry, dict):
+        raise LocalError("is not an object with server, server_port, method and password")
+    if "type" in entry:
+        return _outbound(entry)
+    for key in ("transport", "prefix", "plugin"):
+        if key != "plugin" and entry.get(key):
+            raise LocalError(f"{key} is not supported: without it this is another server")
+    server = _text(entry, "server" if "server" in entry or "address" not in entry else "address", "server")
+    port = _port(entry.get("server_port", entry.get("port")))
+    link = _shadowsocks(entry, server, port)
+    if plugin := entry.get("plugin"):
+        options = entry.get("plugin_opts")
+        link += "/?plugin=" + _quoted(f"{plugin};{options}" if options else str(plugin))
+    return link + _tag(entry.get("remarks") or entry.get("name"))
+
+
+def _outbound(entry: dict[str, Any]) -> str:
+    """The link of an outbound of sing-box. Raises LocalError."""
+    kind = entry["type"]
+    if kind != "shadowsocks" and kind not in _SCHEMES:
+        raise LocalError(f"type {str(kind)[:40]} is not supported; shadowsocks, socks and http are")
+    more = [key for key, value in entry.items() if key not in _PLAIN and value not in (None, False, "", {}, [])]
+    if more:
+        raise LocalError(f"{', '.join(map(str, more))[:80]} is not supported: without it this is another server")
+    server, port = _text(entry, "server", "server"), _port(entry.get("server_port"))
+    if kind == "shadowsocks":
+        return _shadowsocks(entry, server, port) + _tag(entry.get("tag"))
+    user, password = entry.get("username"), entry.get("password")
+    sign_in = f"{_quoted(str(user))}:{_quoted(str(password or ''))}@" if user else ""
+    version = str(entry.get("version") or "5") if kind == "socks" else ""
+    scheme = {"4": "socks4", "4a": "socks4a"}.get(version, _SCHEMES[kind])
+    return f"{scheme}://{sign_in}{_host(server)}:{port}" + _tag(entry.get("tag"))
+
+
+def _shadowsocks(entry: dict[str, Any], server: str, port: int) -> str:
+    method, password = _text(entry, "method", "method"), _text(entry, "password", "password")
+    return f"ss://{quote(method, safe='')}:{_quoted(password)}@{_host(server)}:{port}"
+
+
+def _text(entry: dict[str, Any], key: str, name: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value:
+        raise LocalError(f"{name} must be a string")
+    return value
+
+
+def _port(value: Any) -> int:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise NotANumber
+        port = whole_number(str(value), 65535)
+    except NotANumber:
+        port = 0
+    if not port:
+        raise LocalError("server_port must be a number from 1 to 65535")
+    return port
+
+
+def _host(server: str) -> str:
+    return f"[{server}]" if ":" in server else quote(server, safe="")
+
+
+def _tag(name: Any) -> str:
+    return f"#{_quoted(name)}" if isinstance(name, str) and name else ""
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")
