@@ -93,7 +93,6 @@ def test_a_server_behind_a_transport_is_never_taken_as_a_plain_one(query: str, w
         (b"<!DOCTYPE html><html><head><title>Just a moment</title></head></html>", "a web page, not a list of servers"),
         (b"\n <html>", "a web page"),
         (b"<?xml version='1.0'?>", "an XML file"),
-        (b"[Interface]\nPrivateKey = x\n", "a WireGuard configuration"),
         (
             b"[General]\nloglevel = notify\n[Proxy]\na = ss, h.example, 8388\n",
             "a Surge configuration, which is not read",

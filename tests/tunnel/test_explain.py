@@ -105,6 +105,32 @@ def test_what_is_no_destination_is_one_line(text):
         parse_destination(text)
 
 
+def test_without_a_profile_it_is_about_the_tunnel_that_is_up(tmp_path, monkeypatch, capsys):
+    from tunflow.cli import explain as command
+    from tunflow.control.client import NotRunning
+
+    servers = "".join(
+        f'[servers.{name}]\nurl = "ss://YWVzLTI1Ni1nY206cA@192.0.2.1:8388#{name}"\n' for name in ("one", "two")
+    )
+    (tmp_path / "p.toml").write_text(
+        f'rules = ["MATCH,g"]\n{servers}[groups.g]\ntype = "select"\nservers = ["one", "two"]\n'
+    )
+    answers = {
+        "status": {"profile": str(tmp_path / "p.toml")},
+        "groups": {"groups": [{"name": "g", "type": "select", "now": "two"}]},
+    }
+    monkeypatch.setattr(command, "ask", lambda _control, operation: answers[operation])
+    assert main(["explain", "x.example", "--no-lookup"]) == 0
+    assert "group    g (select of one, two): two" in capsys.readouterr().out
+
+    def nobody(*_):
+        raise NotRunning("nobody")
+
+    monkeypatch.setattr(command, "ask", nobody)
+    assert main(["explain", "x.example"]) == 2
+    assert "no tunnel is up" in capsys.readouterr().err
+
+
 def test_the_command_prints_lines_and_json_without_passwords(tmp_path, capsys):
     file = tmp_path / "home.toml"
     file.write_text(PROFILE)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from typing import NamedTuple
 
 from tunflow.addresses import ip_address
 from tunflow.cli.name_lookup import look_up
 from tunflow.cli.saying import say
+from tunflow.control.client import NotRunning, Refused, ask
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
+from tunflow.host.runtime import RuntimeDirectory
 from tunflow.profiles.store import load_profile
 from tunflow.tunnel.explain import Explanation, parse_destination
 from tunflow.tunnel.explain import explain as explain_flow
@@ -30,7 +33,8 @@ def explain(options: argparse.Namespace) -> int:
             name=options.process and options.process.rpartition("/")[2],
             uid=options.uid,
         )
-    profile = load_profile(options.profile, say)
+    running = _running() if options.profile is None else None
+    profile = load_profile(options.profile if running is None else running.profile, say)
     told = explain_flow(
         profile,
         parse_destination(options.destination),
@@ -39,9 +43,32 @@ def explain(options: argparse.Namespace) -> int:
         source=options.source,
         process=process,
         look_up_always=not options.no_lookup,
+        chosen={} if running is None else running.chosen,
     )
     print(json.dumps(_facts(told), indent=2, ensure_ascii=False) if options.json else "\n".join(_lines(told)))  # noqa: T201
     return 0
+
+
+class _Running(NamedTuple):
+    """The tunnel that is up: its profile, and what was chosen in each group of the type select."""
+
+    profile: str
+    chosen: dict[str, str]
+
+
+def _running() -> _Running:
+    """What the tunnel that is up goes by. Raises LocalError where there is none, or it has no profile."""
+    control = RuntimeDirectory.running().control
+    try:
+        profile = ask(control, "status").get("profile")
+        if not profile:
+            raise LocalError("the tunnel that is up has no profile, so one server has everything; or name a --profile")
+        groups = ask(control, "groups")["groups"]
+    except NotRunning:
+        raise LocalError("no tunnel is up: tunflow up PROFILE, or explain DESTINATION --profile PROFILE") from None
+    except Refused:
+        groups = []  # a profile without rules
+    return _Running(str(profile), {group["name"]: group["now"] for group in groups if group["type"] == "select"})
 
 
 def _facts(told: Explanation) -> dict[str, object]:

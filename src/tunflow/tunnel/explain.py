@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,13 +95,19 @@ def explain(
     source: str = "198.18.0.1",
     process: ProcessInfo | None = None,
     look_up_always: bool = False,
+    chosen: Mapping[str, str] | None = None,
 ) -> Explanation:
     """What would happen to such a flow now; by default names are looked up only where the flow itself would do so.
+
+    `chosen` is what users chose in groups.
 
     Raises LocalError for what is wrong with the profile.
     """
     chains = server_chains(profile)
     groups = make_groups(profile, chains, Health(lambda: 0.0))
+    for group, member in (chosen or {}).items():
+        with suppress(LocalError):  # the file was changed since the tunnel read it
+            groups.select(group, member)
     table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
     default = default_verdict(profile, PROXY in chains or PROXY in groups)
     name = destination.host if isinstance(destination.host, str) else None

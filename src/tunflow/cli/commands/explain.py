@@ -8,14 +8,16 @@ from tunflow.cli.commands import Help
 
 HELP = Help(
     "tell which rule, group and server a flow would get, and why",
-    "Tell which rule, group and server a flow to DESTINATION would get by a profile, and why.",
+    "Tell which rule, group and server a flow to DESTINATION would get by a profile, or what is up, and why.",
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """As `Command.arguments`."""
     parser.add_argument("destination", metavar="DESTINATION", help="a name or address, with :PORT or not, or a URL")
-    parser.add_argument("--profile", metavar="PROFILE", required=True, help="a saved profile's name, or a file")
+    parser.add_argument(
+        "--profile", metavar="PROFILE", help="a saved profile's name, or a file; by default the tunnel that is up"
+    )
     parser.add_argument("--process", metavar="EXE", help="the program that asks: a path, or a name")
     parser.add_argument("--uid", metavar="N", type=int, help="whose program it is")
     parser.add_argument("--network", choices=("tcp", "udp"), default="tcp", help="default tcp")

@@ -7,7 +7,6 @@ import re
 _KINDS = (
     (re.compile(rb"\A[ \t\r\n]{0,99}<(?:!doctype|html|head|body)", re.IGNORECASE), "a web page, not a list of servers"),
     (re.compile(rb"\A[ \t\r\n]{0,99}<\?xml", re.IGNORECASE), "an XML file, not a list of servers"),
-    (re.compile(rb"^\[Interface\]", re.IGNORECASE | re.MULTILINE), "a WireGuard configuration (wg-quick)"),
     (re.compile(rb"^\[Proxy Group\]|^\[Proxy\]", re.MULTILINE), "a Surge configuration, which is not read"),
     (re.compile(rb"^\[server_local\]", re.MULTILINE), "a Quantumult X configuration, which is not read"),
     (re.compile(rb"\A(?:\x89PNG|\xff\xd8\xff|GIF8)"), "a picture"),
