@@ -21,12 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         nargs="?",
         help="ss://METHOD:PASSWORD@HOST:PORT or shadowvpn://PASSWORD@HOST:PORT?net=10.7.0.1/24 to listen on, or "
-        "the file of an OpenVPN server (server.ovpn, server.conf); default: the environment variable TUNFLOW_SERVER",
+        "the file of a server of OpenVPN (server.ovpn, server.conf) or WireGuard (wg0.conf); "
+        "default: the environment variable TUNFLOW_SERVER",
     )
     parser.add_argument(
         "--masquerade",
         action="store_true",
-        help="ShadowVPN and OpenVPN: let the clients out to the network under this host's address",
+        help="ShadowVPN, OpenVPN and WireGuard: let the clients out to the network under this host's address",
     )
 
 
@@ -39,12 +40,17 @@ def run(options: argparse.Namespace) -> int:
         from tunflow.cli.serve_shadowvpn import serve_shadowvpn  # noqa: PLC0415
 
         return serve_shadowvpn(url, options.masquerade)
+    if url.endswith(".conf"):
+        from tunflow.cli.serve_wireguard import is_wireguard_file, serve_wireguard  # noqa: PLC0415
+
+        if is_wireguard_file(url):
+            return serve_wireguard(url, options.masquerade)
     if url.endswith((".ovpn", ".conf")):
         from tunflow.cli.serve_openvpn import serve_openvpn  # noqa: PLC0415
 
         return serve_openvpn(url, options.masquerade)
     if options.masquerade:
-        raise LocalError("--masquerade goes with a shadowvpn:// link or an OpenVPN server's file")
+        raise LocalError("--masquerade goes with a shadowvpn:// link or the file of an OpenVPN or WireGuard server")
     from tunflow.cli.serve import serve  # noqa: PLC0415
 
     return serve(url)
