@@ -32,7 +32,8 @@ from lab_uplinks import UplinkLab
 PROGRAMS = (
     "busybox", "chromium", "curl", "danted", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
     "nsenter", "openssl", "openvpn", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
-    "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wget",
+    "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wg", "wget",
+    "wireguard-go",
 )  # fmt: skip
 NAMES = {
     "site.lab": (SITE4, SITE6),
