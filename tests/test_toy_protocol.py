@@ -62,9 +62,17 @@ def test_profiles_take_it_as_a_link_and_as_a_table_and_hide_its_key(environment,
     )
 
 
-def test_it_is_imported_from_a_subscription(environment):
+def test_it_is_imported_from_a_subscription_and_from_clash(environment):
     done = tunflow(environment, "profile", "import", "-", "--name", "sub", input=LINK + "\n")
     assert done.returncode == 0, done.stderr
+    clash = (
+        "proxies:\n- {name: attic, type: toy, server: 192.0.2.7, port: 9, key: 42}\n"
+        "proxy-groups:\n- {name: P, type: select, proxies: [attic]}\nrules:\n- MATCH,P\n"
+    )
+    done = tunflow(environment, "profile", "import", "-", "--name", "clash", input=clash)
+    assert done.returncode == 0, done.stderr
+    shown = tunflow(environment, "profile", "show", "--json", "--secrets", "clash")
+    assert LINK.replace("Attic", "attic") in shown.stdout
     code = tunflow(environment, "profile", "show", "--qr", "--json", "sub")
     assert LINK in code.stdout
 
