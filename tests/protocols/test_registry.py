@@ -101,3 +101,18 @@ def test_a_context_is_all_that_settings_need():
     context = OutboundContext(os.urandom, time.time, lambda: None, find, below)
     for link in ("ss://aes-128-gcm:p@192.0.2.1:8388", "socks5://192.0.2.1", "http://192.0.2.1:1", "tor://"):
         assert parse_server(link).outbound(context).stream(TARGET).addresses == (FIRST,)
+
+
+def test_a_packet_tunnel_is_a_profile_of_its_own():
+    from tunflow.profiles.way_out import is_packet_tunnel, way_out
+
+    link = "shadowvpn://p@192.0.2.1:1123?net=10.7.0.2/24&mtu=1432"
+    assert way_out([link]) == {
+        "provider": "shadowvpn",
+        "provider_configuration": {"link": parse_server(link).to_link()},
+    }
+    assert way_out(["direct://"]) == {"server": ("direct://",)}
+    assert is_packet_tunnel([link])
+    assert not is_packet_tunnel(["direct://"])
+    with pytest.raises(LocalError, match="cannot be part of a chain"):
+        way_out(["direct://", link])

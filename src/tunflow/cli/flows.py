@@ -43,8 +43,12 @@ RESERVED_DESCRIPTORS = 64
 
 def dialer_of(options: argparse.Namespace) -> Outbound:
     """The dialer for `--server`, or for TUNFLOW_SERVER. Raises LocalError."""
-    links = options.server or os.environ.get(SERVER_VARIABLE, "").split()
-    return make_outbound([parse_server(link) for link in links])
+    return make_outbound([parse_server(link) for link in server_links(options)])
+
+
+def server_links(options: argparse.Namespace) -> list[str]:
+    """The links of `--server`, or of TUNFLOW_SERVER."""
+    return options.server or os.environ.get(SERVER_VARIABLE, "").split()
 
 
 def name_service(mode: str) -> NameService | None:

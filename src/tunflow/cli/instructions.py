@@ -112,24 +112,11 @@ class Instructions:
             tunnel["gateway"] = self.gateways
         changes: dict[str, Any] = {"tunnel": profile.tunnel.model_copy(update=tunnel)} if tunnel else {}
         if self.servers:
-            changes |= _way_out(self.servers)
+            from tunflow.profiles.way_out import way_out  # noqa: PLC0415
+
+            changes |= way_out(self.servers)
         if self.on_demand is not None:
             changes["on_demand"] = profile.on_demand.model_copy(update={"enabled": self.on_demand})
         if self.dns is not None:
             changes["dns"] = profile.dns.model_copy(update={"mode": self.dns})
         return profile.model_copy(update=changes)
-
-
-def _way_out(servers: tuple[str, ...]) -> dict[str, Any]:
-    """What `--server` makes of a profile. Raises LocalError."""
-    from tunflow.profiles.imports.shadowvpn import is_shadowvpn, provider_of  # noqa: PLC0415
-    from tunflow.profiles.imports.wireguard import provider_of_link  # noqa: PLC0415
-    from tunflow.protocols.wireguard.link import is_link  # noqa: PLC0415
-
-    for link in servers:
-        if is_shadowvpn(link) or is_link(link):
-            if len(servers) > 1:
-                scheme = link.partition(":")[0]
-                raise LocalError(f"{scheme}:// carries packets: it cannot be part of a chain of servers")
-            return provider_of(link) if is_shadowvpn(link) else provider_of_link(link)
-    return {"server": servers}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from tunflow.addresses import ip_address
-from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, with_pcap
+from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, server_links, with_pcap
 from tunflow.errors import LocalError
 from tunflow.host.fd import from_fd
 from tunflow.host.program.exit_result import leave
@@ -89,13 +90,24 @@ def _find_processes(driver: Driver, socket_diag_fd: int) -> None:
 def _profile(options: argparse.Namespace) -> Profile | None:
     """What `--profile` names. Raises LocalError."""
     if options.profile is None:
-        return None
+        return _packet_tunnel(server_links(options))
     if options.server:
         raise LocalError("--profile names the servers; --server cannot be given too")
     from tunflow.cli.saying import say  # noqa: PLC0415
     from tunflow.profiles.store import load_profile  # noqa: PLC0415 (profiles need much that others do not)
 
     return load_profile(options.profile, say)
+
+
+def _packet_tunnel(links: Sequence[str]) -> Profile | None:
+    """The profile of a server that carries packets; None for servers of flows. Raises LocalError."""
+    from tunflow.profiles.way_out import is_packet_tunnel, way_out  # noqa: PLC0415
+
+    if not is_packet_tunnel(links):
+        return None
+    from tunflow.profiles.profile import Profile  # noqa: PLC0415 (profiles need much that others do not)
+
+    return Profile(name="server", **way_out(links))
 
 
 def _routed(profile: Profile | None) -> Routed | None:

@@ -109,6 +109,19 @@ class Settings(typing.Protocol):
         """The way out through this server. Raises LocalError for secrets that are none."""
 
 
+@typing.runtime_checkable
+class PacketTunnel(typing.Protocol):
+    """Settings of a protocol that carries packets: a provider serves it, for a whole program or the whole machine."""
+
+    @property
+    def provider(self) -> str:
+        """The name of its extension point's class (entry points `tunflow.providers`)."""
+
+    @property
+    def provider_configuration(self) -> dict[str, object]:
+        """What that provider is given; it holds the secrets."""
+
+
 class CodecRoute(typing.NamedTuple):
     """A stream's way: the addresses to try in order, and the codec on the stream (None: flow bytes are wire bytes)."""
 

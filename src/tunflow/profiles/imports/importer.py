@@ -16,14 +16,14 @@ from tunflow.profiles.imports.fetch import fetch
 from tunflow.profiles.imports.kinds import kind_of
 from tunflow.profiles.imports.openvpn import is_openvpn_file, read_file
 from tunflow.profiles.imports.openvpn import provider_of_file as openvpn_provider
-from tunflow.profiles.imports.shadowvpn import is_shadowvpn, is_shadowvpn_file, provider_of, provider_of_file
+from tunflow.profiles.imports.shadowvpn import is_shadowvpn_file, provider_of_file
 from tunflow.profiles.imports.subscription import name_from, name_of, server_list_untrusted
 from tunflow.profiles.imports.told import Told
-from tunflow.profiles.imports.wireguard import provider_of_config, provider_of_link
+from tunflow.profiles.imports.wireguard import provider_of_config
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.rules import GroupSection, ServerSection
+from tunflow.profiles.way_out import way_out
 from tunflow.protocols.wireguard.config_file import is_config_file
-from tunflow.protocols.wireguard.link import is_link, parse_link
 from tunflow.urls import NotAURL, parse_url
 
 GROUP = "servers"
@@ -76,8 +76,7 @@ def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
             raise LocalError("a subscription's URL reads https://HOST/PATH")
         return Source(fetch(given), host, name_from(host))
     if scheme:
-        name = name_from(parse_link(given).name) if is_link(given) else name_of(given)
-        return Source(given.encode(errors="replace"), "the link", name)
+        return Source(given.encode(errors="replace"), "the link", name_of(given))
     try:
         with Path(given).open("rb") as file:
             content = file.read(profile_file.LARGEST + 1)
@@ -92,14 +91,8 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
     """The profile that a source describes. Raises LocalError when nothing in it can be used."""
     if len(source.content) > profile_file.LARGEST:
         raise LocalError(f"{source.label}: more than {profile_file.LARGEST} bytes is no list of servers")
-    if is_shadowvpn(source.content[:100].decode(errors="replace")):
-        keys = provider_of(source.content.decode(errors="replace"))
-        return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_shadowvpn_file(source.content):
         keys = provider_of_file(source.content.decode(errors="replace").splitlines(), source.label)
-        return Imported(Profile(name=name or source.name, **keys), [], True)
-    if is_link(source.content[:100].decode(errors="replace")):
-        keys = provider_of_link(source.content.decode(errors="replace"))
         return Imported(Profile(name=name or source.name, **keys), [], True)
     if is_config_file(source.content):
         keys = provider_of_config(source.content, source.label)
@@ -117,7 +110,7 @@ def import_profile(source: Source, name: str | None = None) -> Imported:
         raise LocalError(f"{source.label} {error}") from None
     if len(links) == 1:
         ((only, link),) = links.items()
-        return Imported(Profile(name=name or only, server=(link,)), skipped)
+        return Imported(Profile(name=name or only, **way_out((link,))), skipped)
     sections = {each: ServerSection(url=link) for each, link in links.items()}
     group = _group_name(sections)
     profile = Profile(

@@ -1,23 +1,13 @@
-"""A ShadowVPN link or file as what a profile says: its provider and the provider's configuration."""
+"""A file of ShadowVPN's as what a profile says: its provider and the provider's configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from tunflow.protocols.shadowvpn.settings import SCHEME, format_link, parse_file, parse_link
+from tunflow.protocols.shadowvpn.settings import format_link, parse_file
 
 PROVIDER = "shadowvpn"
-
-
-def is_shadowvpn(link: str) -> bool:
-    """Whether a link is one of ShadowVPN's."""
-    return link.strip().lower().startswith(f"{SCHEME}://")
-
-
-def provider_of(link: str) -> dict[str, Any]:
-    """The profile's keys for a link. Raises LocalError."""
-    return {"provider": PROVIDER, "provider_configuration": {"link": format_link(parse_link(link))}}
 
 
 def is_shadowvpn_file(content: bytes) -> bool:

@@ -1,18 +1,12 @@
-"""A wg-quick file or a `wireguard://` link as what a profile says: its provider and the provider's configuration."""
+"""A wg-quick file as what a profile says: its provider and the provider's configuration."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tunflow.protocols.wireguard.config_file import format_config, parse_config
-from tunflow.protocols.wireguard.link import parse_link
 
 PROVIDER = "wireguard"
-
-
-def provider_of_link(link: str) -> dict[str, Any]:
-    """The profile's keys for a link. Raises LocalError."""
-    return {"provider": PROVIDER, "provider_configuration": {"config": format_config(parse_link(link))}}
 
 
 def provider_of_config(content: bytes, name: str) -> dict[str, Any]:

@@ -82,11 +82,19 @@ class ShadowVPNConfig:
         """As `Settings.to_link`."""
         return format_link(self)
 
+    @property
+    def provider(self) -> str:
+        """As `PacketTunnel.provider`."""
+        return SCHEME
+
+    @property
+    def provider_configuration(self) -> dict[str, object]:
+        """As `PacketTunnel.provider_configuration`."""
+        return {"link": self.to_link()}
+
     def outbound(self, _context: OutboundContext) -> Outbound:
         """Raises LocalError: packets are no flows."""
-        raise LocalError(
-            f"{SCHEME}:// carries packets and no flows: give it alone, to tunflow up, profile import or serve"
-        )
+        raise LocalError(f"{SCHEME}:// carries packets and no flows: give it alone")
 
     @property
     def label(self) -> str:

@@ -26,11 +26,6 @@ _OTHER_NAMES = {"pub": "publickey", "psk": "presharedkey", "ip": "address", "per
 _NOTHING = {"", "0", "0,0,0"}
 
 
-def is_link(text: str) -> bool:
-    """Return True if it is a link of this scheme."""
-    return text.strip().lower().startswith(f"{SCHEME}://")
-
-
 def parse_link(link: str) -> WireGuardSettings:
     """The settings that a link holds. Raises LocalError."""
     scheme, separator, rest = link.strip().partition("://")
