@@ -12,8 +12,9 @@ from tunflow.dns.chinadns import ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
 from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.dns.messages import HEADER, is_answer, parse_query_untrusted
-from tunflow.dns.resolver import MOST_LOOKUPS, Plan, Resolver, question
+from tunflow.dns.resolver import MOST_LOOKUPS, ClientQuery, Plan, Resolver, question
 from tunflow.dns.selection import OneGroup, Selector
+from tunflow.errors import BadPacket
 
 _A = b"\xc0\x0c\0\1\0\1\0\0\0\x05\0\4\xc0\0\2\1"
 _SELECTORS: tuple[Selector, ...] = (
@@ -64,7 +65,11 @@ class _World:
             assert reply[HEADER.size : HEADER.size + len(query.question)] == query.question
             assert len(reply) <= query.udp_size
 
-        self.resolver.query(message, b"\1\2\3\4", False, answered, self.now)
+        try:
+            asked = ClientQuery.of_untrusted(message)
+        except BadPacket:
+            return
+        self.resolver.query(asked, b"\1\2\3\4", False, answered, self.now)
 
     def reply(self, records: bytes) -> None:
         """The resolver that was asked last says something."""

@@ -53,10 +53,10 @@ def test_a_descriptor_is_served_until_told_to_stop(pair: tuple[socket.socket, in
 
 def test_a_policy_decides(pair: tuple[socket.socket, int]) -> None:
     class There:
-        def stream(self, flow, connection):
+        def stream(self, case):
             return Carry(DirectOutbound(), there)
 
-        def datagrams(self, flow, run):
+        def datagrams(self, case):
             return None
 
     ours, fd = pair

@@ -18,7 +18,7 @@ class StreamOwner(Protocol):
     def service(self) -> None:
         """The stream changed: bytes, room, end of file, or its end."""
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow: a content filter stepped before it, or out of the way.
 
         Nothing is lost or repeated: bytes that were not taken yet are in the new one.
@@ -68,7 +68,7 @@ class Conduit(Protocol):
         """End it at once, with a reset."""
 
 
-class ClientStream(Conduit, Protocol):
+class ClientConduit(Conduit, Protocol):
     """A client's connection: its SYN is `held` until somebody accepts or rejects it."""
 
     @property

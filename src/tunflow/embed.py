@@ -15,6 +15,8 @@ import os
 import resource
 from collections.abc import Callable
 
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.decision import Policy
 from tunflow.dataplane.driver import Driver
 from tunflow.dataplane.statistics import Statistics
@@ -81,13 +83,11 @@ def attach(
     opened = from_fd(device) if isinstance(device, int) else TunDevice.attach(device)
     reactor = Reactor()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    driver = Driver(
+    context = FlowContext.on(
         reactor,
         opened,
-        dialer,
         CauseLog(log, lambda: reactor.now),
         descriptors=max(RESERVED_DESCRIPTORS, soft - RESERVED_DESCRIPTORS),
         sockets=SocketOptions(mark, interface),
-        policy=policy,
     )
-    return Attachment(opened, driver, reactor)
+    return Attachment(opened, Driver(context, Admission(context, dialer, policy=policy)), reactor)

@@ -35,7 +35,7 @@ class FlowInfo:
     """One flow's facts. `hostname` is what the client asked for, where an answer, a fake address or the flow's own
     first bytes tell it; the process is looked up when somebody first asks."""
 
-    __slots__ = ("_find", "_process", "client", "hostname", "protocol", "target")
+    __slots__ = ("_find", "_process", "client", "hostname", "is_fake", "protocol", "target")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class FlowInfo:
         self.target = target
         """As it stands in the packets: its host is a packed address."""
         self.hostname = hostname
+        self.is_fake = False
+        """Whether the target's address only stands for `hostname`, and is nobody's out there."""
         self._find = find
         self._process: ProcessInfo | None = None
 

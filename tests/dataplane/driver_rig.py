@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import endpoint
 from tunflow.host.memory import memory_pair
@@ -16,20 +18,26 @@ from tunflow.testing.packet_script import ScriptedClient
 class LoopbackDialer(DirectOutbound):
     """Takes every target for the same port of 127.0.0.1, which no packet may name."""
 
-    def stream(self, target):
+    def stream(self, target, flow=None):
         return super().stream(endpoint("127.0.0.1", target.port))
 
 
 class DriverRig:
-    """What the driver says in its log is in `lines`; `options` are the driver's."""
+    """What is said in the log is in `lines`; `options` are the context's. `policy` and `names` may be functions of the
+    context that make one."""
 
-    def __init__(self, dialer, target_port, **options):
+    def __init__(self, dialer, target_port, policy=None, names=None, find_process=None, **options):
         self.reactor = Reactor()
         device, self.card = memory_pair(vnet=False)
         self.lines = []
         log = CauseLog(self.lines.append, lambda: self.reactor.now)
-        self.driver = Driver(self.reactor, device, dialer, log, **options)
-        self.client = ScriptedClient(self.driver.stack, target_port=target_port)
+        self.context = FlowContext.on(self.reactor, device, log, **options)
+        self.stack, self.slots = self.context.stack, self.context.slots
+        self.policy = policy(self.context) if callable(policy) else policy
+        names = names(self.context) if callable(names) else names
+        self.admission = Admission(self.context, dialer, policy=self.policy, names=names, find_process=find_process)
+        self.driver = Driver(self.context, self.admission)
+        self.client = ScriptedClient(self.stack, target_port=target_port)
 
     def send(self, flags, **fields):
         self.card.write([[bytes(10), self.client.packet(flags, **fields)]])

@@ -79,7 +79,7 @@ def test_datagrams_wait_for_the_association_and_answers_come_back(server, host):
     assert server.hears()[0] == b"\0\0\0" + TARGET + b"second"
     server.relay.sendto(b"\0\0\0" + TARGET + b"answer", back)
     assert bench.datagrams(1) == [(OUTSIDE, b"answer")]
-    assert bench.driver.context.slots.associations == 2  # one for the datagrams, one for the stream they hang on
+    assert bench.slots.associations == 2  # one for the datagrams, one for the stream they hang on
 
 
 # RFC 1928 §7: the association ends with its connection
@@ -90,7 +90,7 @@ def test_the_association_ends_with_its_stream_and_begins_anew(server):
     server.grants()
     server.hears()
     server.control.close()
-    (flow,) = bench.driver.stack.udp.flows.values()
+    (flow,) = bench.stack.udp.flows.values()
     assert isinstance(flow.user.relay, AssociatedRelay)
     server.step(lambda: None)
     server.step(lambda: None)
@@ -99,7 +99,7 @@ def test_the_association_ends_with_its_stream_and_begins_anew(server):
     server.asked()
     server.grants()
     assert server.hears()[0].endswith(b"again")
-    assert bench.driver.context.slots.associations == 2
+    assert bench.slots.associations == 2
 
 
 def test_a_refusal_is_told_at_once_and_the_server_left_in_peace(server):
@@ -134,7 +134,7 @@ def test_a_client_that_is_gone_ends_the_stream(server):
     server.asked()
     server.grants()
     server.hears()
-    (mapping,) = bench.driver.stack.udp.mappings()
+    (mapping,) = bench.stack.udp.mappings()
     mapping.user.close()
     assert server.step(lambda: server.control.recv(1)) == b""
-    assert bench.driver.context.slots.associations == 0
+    assert bench.slots.associations == 0

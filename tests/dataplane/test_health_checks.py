@@ -123,13 +123,16 @@ def test_a_server_that_refuses_has_no_dialer_or_says_nothing_fails(monkeypatch):
 
 def test_flows_move_away_from_a_server_that_fails(web):
     dead, alive = Named(endpoint("127.0.0.1", 1)), Named(web.peer)
-    policy = RulePolicy(routing(["MATCH,auto"], {"a": dead, "b": alive}, [Group("auto", "fallback", ("a", "b"))]))
-    bench = Bench(policy)
-    policy.serve(bench.driver)
+    bench = Bench(
+        lambda context: RulePolicy(
+            routing(["MATCH,auto"], {"a": dead, "b": alive}, [Group("auto", "fallback", ("a", "b"))]), context
+        )
+    )
+    policy = bench.policy
     bench.send(SYN, seq=0)
     assert dead.asked  # not asked yet counts as working
     bench.until(lambda: not policy.routing.groups.health.works("a"))
-    bench.client = ScriptedClient(bench.driver.stack, target_port=444)
+    bench.client = ScriptedClient(bench.stack, target_port=444)
     before = len(alive.asked)
     bench.send(SYN, seq=0)
     assert len(alive.asked) > before
@@ -140,16 +143,19 @@ def test_flows_move_away_from_a_server_that_fails(web):
 def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
     dying, alive = Named(web.peer), Named(web.peer)
     dying.label = "dying"
-    policy = RulePolicy(routing(["MATCH,auto"], {"a": dying, "b": alive}, [Group("auto", "fallback", ("a", "b"))]))
-    bench = Bench(policy)
-    policy.serve(bench.driver)
+    bench = Bench(
+        lambda context: RulePolicy(
+            routing(["MATCH,auto"], {"a": dying, "b": alive}, [Group("auto", "fallback", ("a", "b"))]), context
+        )
+    )
+    policy = bench.policy
     health = policy.routing.groups.health
     bench.send(SYN, seq=0)
     bench.until(lambda: health.delay("a") is not None and health.delay("b") is not None)
     dying.peer = endpoint("127.0.0.1", 1)
     for server in ("a", "b"):
         health._servers[server].answered_at -= 10  # it answered long ago
-    bench.driver.context.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
+    bench.context.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
     bench.until(lambda: not health.works("a"))
     assert health.works("b")
     policy.close()
@@ -161,7 +167,9 @@ def test_a_reload_keeps_what_was_chosen():
         ways = {"a": DirectOutbound(), "b": DirectOutbound()}
         return routing(["MATCH,g"], ways, [Group("g", "select", ("a", "b"))])
 
-    policy = RulePolicy(made())
+    bench = Bench(lambda context: RulePolicy(made(), context))
+    policy = bench.policy
     policy.routing.groups.select("g", "b")
     policy.reload(made())
     assert policy.routing.groups.way("g", "x") == ["g", "b"]
+    bench.close()

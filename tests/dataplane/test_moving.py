@@ -24,12 +24,12 @@ def test_a_flow_on_a_path_that_is_gone_is_reset(bench: Bench) -> None:
     assert path == (socket.inet_aton("127.0.0.1"),) * 2
     assert moving.leave(bench.driver, set()) == 0
     assert moving.leave(bench.driver, {path}) == 1
-    assert not bench.driver.context.slots.relays
+    assert not bench.slots.relays
     assert "R" in bench.receive()[-1].flags
 
 
 def test_after_sleep_the_far_side_is_probed_for_a_while(bench: Bench) -> None:
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     moving.doubt(bench.driver)
     sock = relay._socket
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -41,5 +41,5 @@ def test_after_sleep_the_far_side_is_probed_for_a_while(bench: Bench) -> None:
 
 def test_everything_is_reset_when_the_tunnel_goes_down(bench: Bench) -> None:
     moving.reset_all(bench.driver)
-    assert not bench.driver.context.slots.relays
+    assert not bench.slots.relays
     assert "R" in bench.receive()[-1].flags

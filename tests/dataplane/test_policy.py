@@ -34,12 +34,12 @@ class Scripted:
         self.decision = decision
         self.asked = []
 
-    def stream(self, flow, connection):
-        self.asked.append((flow, connection))
+    def stream(self, case):
+        self.asked.append(case)
         return self.decision
 
-    def datagrams(self, flow, run):
-        self.asked.append((flow, run))
+    def datagrams(self, case):
+        self.asked.append(case)
         return self.decision
 
 
@@ -47,7 +47,6 @@ class Bench(DriverRig):
     """With a policy."""
 
     def __init__(self, policy, **options):
-        self.policy = policy
         super().__init__(DirectOutbound(), 443, policy=policy, **options)
 
     def send(self, flags, **fields):
@@ -79,10 +78,11 @@ def here(sock):
 def test_a_stream_is_carried_to_another_target(listener):
     bench = Bench(Scripted(Carry(DirectOutbound(), here(listener))))
     bench.send(SYN, seq=0)
-    bench.until(lambda: bench.driver.context.slots.relays)
+    bench.until(lambda: bench.slots.relays)
     far, _ = listener.accept()
     bench.until(lambda: any(answer.flags == "SA" for answer in bench.answers()))
-    ((flow, _),) = bench.policy.asked
+    (case,) = bench.policy.asked
+    flow = case.flow
     assert (flow.protocol, flow.target.port, flow.hostname) == ("tcp", 443, None)
     far.close()
     bench.close()
@@ -93,16 +93,16 @@ def test_refused_by_reset_by_icmp_and_by_silence():
     bench.send(SYN, seq=0)
     assert [answer.flags for answer in bench.answers()] == ["RA"]
     bench.policy.decision = Refuse.DROP
-    bench.client = ScriptedClient(bench.driver.stack, target_port=444)
+    bench.client = ScriptedClient(bench.stack, target_port=444)
     bench.send(SYN, seq=0)
     assert bench.answers() == []
     bench.policy.decision = Refuse.PROHIBITED
-    bench.client = ScriptedClient(bench.driver.stack, target_port=445)
+    bench.client = ScriptedClient(bench.stack, target_port=445)
     bench.send(SYN, seq=0)
     (packet,) = bench.card.read(10)
     header = ipv4.parse_untrusted(memoryview(packet))
     assert header.protocol == protocols.ICMP
-    assert bench.driver.stack.connections == 0
+    assert bench.stack.connections == 0
     bench.close()
 
 
@@ -110,8 +110,8 @@ def test_a_syn_waits_for_a_late_decision(listener):
     bench = Bench(Scripted(None))
     bench.send(SYN, seq=0)
     assert bench.answers() == []
-    ((_, connection),) = bench.policy.asked
-    bench.driver.decide_stream(connection, Carry(DirectOutbound(), here(listener)))
+    (case,) = bench.policy.asked
+    case.give(Carry(DirectOutbound(), here(listener)))
     bench.until(lambda: any(answer.flags == "SA" for answer in bench.answers()))
     bench.close()
 
@@ -120,14 +120,14 @@ def test_an_owner_lets_the_client_in_looks_and_gives_it_back(listener):
     seen = []
 
     class Sniffer:
-        def __init__(self, driver, connection):
-            self.driver, self.connection = driver, connection
-            connection.accept(driver.reactor.now)
+        def __init__(self, case):
+            self.case, self.connection = case, case.connection
+            case.connection.accept(case.context.reactor.now)
 
         def service(self):
             if self.connection.readable:
                 seen.append(b"".join(self.connection.peek()))
-                self.driver.decide_stream(self.connection, Carry(DirectOutbound(), here(listener)))
+                self.case.give(Carry(DirectOutbound(), here(listener)))
 
     bench = Bench(Scripted(Hand(stream=Sniffer)))
     bench.send(SYN, seq=0)
@@ -153,20 +153,20 @@ def test_an_owner_lets_the_client_in_looks_and_gives_it_back(listener):
 
 def test_a_connection_that_was_let_in_can_only_be_reset():
     class Judge:
-        def __init__(self, driver, connection):
-            self.driver, self.connection = driver, connection
-            connection.accept(driver.reactor.now)
+        def __init__(self, case):
+            self.case, self.connection = case, case.connection
+            case.connection.accept(case.context.reactor.now)
 
         def service(self):
             if self.connection.readable:
-                self.driver.decide_stream(self.connection, Refuse.PROHIBITED)
+                self.case.give(Refuse.PROHIBITED)
 
     bench = Bench(Scripted(Hand(stream=Judge)))
     bench.send(SYN, seq=0)
     bench.answers()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"bad words")
     assert "R" in bench.answers()[-1].flags
-    assert bench.driver.stack.connections == 0
+    assert bench.stack.connections == 0
     bench.close()
 
 
@@ -175,13 +175,13 @@ def test_a_target_that_fails_after_the_client_was_let_in_resets_it(listener):
     listener.close()
 
     class Eager:
-        def __init__(self, driver, connection):
-            self.driver, self.connection = driver, connection
-            connection.accept(driver.reactor.now)
+        def __init__(self, case):
+            self.case, self.connection = case, case.connection
+            case.connection.accept(case.context.reactor.now)
 
         def service(self):
             if self.connection.readable:
-                self.driver.decide_stream(self.connection, Carry(DirectOutbound(), gone))
+                self.case.give(Carry(DirectOutbound(), gone))
 
     bench = Bench(Scripted(Hand(stream=Eager)))
     bench.send(SYN, seq=0)
@@ -204,9 +204,10 @@ def test_datagrams_wait_for_a_late_decision_and_answers_keep_the_clients_view():
     far = udp_socket()
     bench.send_datagram(b"one")
     bench.send_datagram(b"two")
-    ((flow, run),) = bench.policy.asked
+    (case,) = bench.policy.asked
+    flow = case.flow
     assert (flow.protocol, flow.client, flow.target) == ("udp", CLIENT, TARGET)
-    bench.driver.datagrams.decide(run.flow, Carry(DirectOutbound(), here(far)))
+    case.give(Carry(DirectOutbound(), here(far)))
     assert [far.recvfrom(10)[0] for _ in range(2)] == [b"one", b"two"]
     bench.send_datagram(b"three")
     payload, peer = far.recvfrom(10)
@@ -225,8 +226,8 @@ def test_two_targets_of_one_socket_go_two_ways():
     far, other = udp_socket(), udp_socket()
 
     class ByPort(Scripted):
-        def datagrams(self, flow, run):
-            return Carry(DirectOutbound(), here(far if flow.target.port == 9999 else other))
+        def datagrams(self, case):
+            return Carry(DirectOutbound(), here(far if case.flow.target.port == 9999 else other))
 
     bench = Bench(ByPort())
     bench.send_datagram(b"a")
@@ -265,7 +266,7 @@ def test_refused_datagrams(how, told):
     if told:
         message = icmp.parse_v4_untrusted(memoryview(packets[0])[20:])
         assert message.code == icmp.UnreachableV4.PORT
-    assert bench.driver.statistics.udp_dropped == 1
+    assert bench.context.statistics.udp_dropped == 1
     bench.close()
 
 
@@ -273,12 +274,12 @@ def test_an_owner_can_have_the_whole_socket_and_hears_of_its_end():
     got, closed = [], []
 
     class Owner:
-        def __init__(self, driver, flow):
-            self.driver, self.flow = driver, flow
+        def __init__(self, case):
+            self.case = case
 
         def send(self, run):
             got.append((run.flow.target, [bytes(payload) for payload in run.datagrams()]))
-            self.driver.context.deliver(run.flow.mapping, run.flow.target, [b"echo"])
+            self.case.context.deliver(run.flow.mapping, run.flow.target, [b"echo"])
 
         def close(self):
             closed.append(self)
@@ -289,7 +290,7 @@ def test_an_owner_can_have_the_whole_socket_and_hears_of_its_end():
     assert got == [(TARGET, [b"a"]), (endpoint("192.0.2.7", 1), [b"b"])]
     assert len(bench.policy.asked) == 1
     assert len(bench.card.read(10)) == 2
-    bench.driver.stack.udp.handle_timeout(bench.reactor.now + 1000)
+    bench.stack.udp.handle_timeout(bench.reactor.now + 1000)
     bench.reactor.call_soon(lambda: None)
     bench.reactor.run_once(1)
     assert len(closed) == 1
@@ -305,7 +306,8 @@ def test_the_process_is_looked_up_only_when_asked_for():
 
     bench = Bench(Scripted(Refuse.DROP), find_process=find)
     bench.send(SYN, seq=0)
-    ((flow, _),) = bench.policy.asked
+    (case,) = bench.policy.asked
+    flow = case.flow
     assert calls == []
     assert flow.process == flow.process == ProcessInfo(pid=7, name="curl")
     assert calls == [("tcp", flow.client.port, 443)]

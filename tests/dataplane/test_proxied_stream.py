@@ -85,7 +85,7 @@ def test_the_syn_waits_until_the_proxy_agreed_and_bytes_behind_the_answer_are_th
     proxy.peer.sendall(b"answer")
     (segment,) = bench.receive()
     assert segment.payload == b"answer"
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     assert relay._codec is None  # nothing is translated any more
     bench.send(ACK | FIN, seq=9, ack=16)
     assert proxy.hears(1) == b""
@@ -100,7 +100,7 @@ def test_the_client_hears_what_the_proxy_heard(proxies, code, expected):
     request_of(proxy)
     proxy.peer.sendall(bytes((5, code, 0, 1)) + bytes(6))
     bench = proxy.bench
-    bench.until(lambda: bench.driver.statistics.tcp_failed)
+    bench.until(lambda: bench.context.statistics.tcp_failed)
     bench.reactor.run_once(0.01)
     packets = bench.card.read(10)
     if expected is None:
@@ -112,8 +112,8 @@ def test_the_client_hears_what_the_proxy_heard(proxies, code, expected):
         (packet,) = packets
         kind, number = packet[ipv4.HEADER_SIZE], packet[ipv4.HEADER_SIZE + 1]
         assert (kind, number) == (3, {"net": 0, "host": 1, "prohibited": 13}[expected])
-    bench.until(lambda: not bench.driver.stack.connections)
-    assert not bench.driver.context.slots.relays
+    bench.until(lambda: not bench.stack.connections)
+    assert not bench.slots.relays
 
 
 def test_a_server_that_does_not_answer_as_such_is_told_of_once(proxies):
@@ -136,7 +136,7 @@ def test_refused_credentials_are_told_of_without_the_password(proxies):
     assert proxy.hears(11) == b"\x01\x02me\x06S3CRET"
     proxy.peer.sendall(b"\x01\x01")
     bench = proxy.bench
-    bench.until(lambda: bench.driver.statistics.tcp_failed)
+    bench.until(lambda: bench.context.statistics.tcp_failed)
     (line,) = bench.lines
     assert "does not accept the user name and password" in line
     assert "S3CRET" not in line
@@ -155,7 +155,7 @@ def test_a_client_that_gives_up_takes_the_request_back(proxies):
     proxy.opens()
     assert proxy.hears(8) == b"CONNECT "
     proxy.bench.send(0x04, seq=1)  # RST
-    proxy.bench.until(lambda: not proxy.bench.driver.context.slots.relays)
+    proxy.bench.until(lambda: not proxy.bench.slots.relays)
     proxy.peer.settimeout(5)
     while proxy.peer.recv(1000):
         pass
@@ -174,7 +174,7 @@ def test_optimistic_bytes_follow_the_request_and_a_refusal_resets(proxies):
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"question")
     assert proxy.hears(10 + 8)[-8:] == b"question"
     proxy.peer.sendall(b"\x05\x05\x00\x01" + bytes(6))
-    bench.until(lambda: not bench.driver.context.slots.relays)
+    bench.until(lambda: not bench.slots.relays)
     assert any("R" in bench.client._parse(packet).flags for packet in bench.card.read(10))
     assert not bench.lines  # the target refused: that is nothing to tell the user of the tunnel
 

@@ -43,7 +43,7 @@ class Named:
         self.peer = peer
         self.asked: list[Endpoint] = []
 
-    def stream(self, target: Endpoint) -> CodecRoute:
+    def stream(self, target: Endpoint, flow: object = None) -> CodecRoute:
         self.asked.append(target)
         return CodecRoute((address_of(self.peer),), None, self.label)
 
@@ -67,14 +67,21 @@ class Names:
         self.asked: list[tuple[str, object]] = []
         self.__dict__.update(fields)
 
-    def name_of(self, client: bytes, address: bytes) -> str | None:
-        return self.fake.get(address) or self.seen.get(address)
+    def admit(self, flow):
+        address = flow.target.host
+        flow.hostname, flow.is_fake = self.fake.get(address) or self.seen.get(address), self.is_fake(address)
+
+    def outside(self, target, dialer):
+        return target
 
     def is_fake(self, address: bytes) -> bool:
         return address in self.fake or address[:2] == bytes((198, 18))
 
-    def resolve(self, name, reply):
-        self.asked.append((name, reply))
+    def resolve(self, name, then, ipv6_first=False):
+        self.asked.append((name, then))
+
+    def close(self):
+        pass
 
 
 def routing(lines, ways=None, groups=()):
@@ -84,10 +91,8 @@ def routing(lines, ways=None, groups=()):
 
 
 def start(lines, ways=None, *, names=None, **options):
-    policy = RulePolicy(routing(lines, ways), names)
     told: list[str] = []
-    bench = Bench(policy, trace=told.append, **options)
-    policy.driver = bench.driver
+    bench = Bench(lambda context: RulePolicy(routing(lines, ways), context), names=names, trace=told.append, **options)
     bench.told = told
     return bench
 
@@ -110,11 +115,11 @@ def test_the_first_rule_that_holds_decides_and_is_told(listener):
     proxy = Named(here(listener))
     bench = start(["DST-PORT,80,REJECT", "IP-CIDR,192.0.2.0/24,far", "MATCH,REJECT-DROP"], {"far": proxy})
     bench.send(SYN, seq=0)
-    bench.until(lambda: bench.driver.context.slots.relays)
+    bench.until(lambda: bench.slots.relays)
     assert proxy.asked == [TARGET]
     assert bench.told[0].endswith("-> 192.0.2.80:443: far, by r:2 IP-CIDR,192.0.2.0/24,far")
-    bench.until(lambda: bench.driver.context.slots.relays and "SA" in flags(bench))
-    bench.client = ScriptedClient(bench.driver.stack, target_port=80)
+    bench.until(lambda: bench.slots.relays and "SA" in flags(bench))
+    bench.client = ScriptedClient(bench.stack, target_port=80)
     bench.send(SYN, seq=0)
     assert flags(bench) == ["RA"]  # at once, within one round
     bench.close()
@@ -174,7 +179,7 @@ def test_first_bytes_that_tell_nothing_are_not_waited_for(listener, payload):
 def test_a_port_whose_server_speaks_first_is_not_waited_for(listener):
     proxy = Named(here(listener))
     bench = start(["DOMAIN,a.example,REJECT", "MATCH,far"], {"far": proxy})
-    bench.client = ScriptedClient(bench.driver.stack, target_port=22)
+    bench.client = ScriptedClient(bench.stack, target_port=22)
     bench.send(SYN, seq=0)
     assert proxy.asked == [endpoint("192.0.2.80", 22)]
     bench.close()
@@ -186,7 +191,7 @@ def test_a_name_in_the_lan_keeps_its_address():
     bench = start(
         ["DOMAIN,nas.example,far", "MATCH,REJECT"], {"far": proxy}, names=Names(seen={b"\xc0\xa8\0\1": "nas.example"})
     )
-    bench.client = ScriptedClient(bench.driver.stack, target="192.168.0.1", target_port=445)
+    bench.client = ScriptedClient(bench.stack, target="192.168.0.1", target_port=445)
     bench.send(SYN, seq=0)
     assert proxy.asked == [endpoint("192.168.0.1", 445)]
     bench.close()
@@ -195,7 +200,7 @@ def test_a_name_in_the_lan_keeps_its_address():
 def fake_bench(lines, proxy=None):
     names = Names(fake={ip_address("198.18.128.5").packed: "fake.example"})
     bench = start(lines, {"far": proxy} if proxy else None, names=names)
-    bench.client = ScriptedClient(bench.driver.stack, target="198.18.128.5", target_port=443)
+    bench.client = ScriptedClient(bench.stack, target="198.18.128.5", target_port=443)
     return bench, names
 
 
@@ -243,7 +248,7 @@ def test_a_name_without_an_address_is_refused():
 
 def test_a_fake_address_that_means_nothing_any_more_is_refused():
     bench = start(["MATCH,DIRECT"], names=Names())
-    bench.client = ScriptedClient(bench.driver.stack, target="198.18.128.9", target_port=443)
+    bench.client = ScriptedClient(bench.stack, target="198.18.128.9", target_port=443)
     bench.send(SYN, seq=0)
     assert flags(bench) == ["RA"]
     bench.close()
@@ -254,10 +259,10 @@ def test_a_reload_changes_what_new_flows_get(listener):
     bench = start(["MATCH,one"], {"one": one, "two": other})
     bench.send(SYN, seq=0)
     bench.policy.routing = routing(["MATCH,two"], {"one": one, "two": other})
-    bench.client = ScriptedClient(bench.driver.stack, target_port=444)
+    bench.client = ScriptedClient(bench.stack, target_port=444)
     bench.send(SYN, seq=0)
     assert (len(one.asked), len(other.asked)) == (1, 1)
-    assert len(bench.driver.context.slots.relays) == 2
+    assert len(bench.slots.relays) == 2
     bench.close()
 
 

@@ -109,7 +109,7 @@ def test_bytes_both_ways_and_an_orderly_end(bench):
     bench.far.close()
     assert any("F" in segment.flags for segment in bench.receive())
     bench.send(ACK, seq=10, ack=8)
-    bench.until(lambda: not bench.driver.context.slots.relays and not bench.driver.stack.connections)
+    bench.until(lambda: not bench.slots.relays and not bench.stack.connections)
 
 
 def test_the_far_side_closes_first_and_still_gets_the_clients_last_bytes(bench):
@@ -121,7 +121,7 @@ def test_the_far_side_closes_first_and_still_gets_the_clients_last_bytes(bench):
     bench.send(ACK | FIN | PSH, seq=1, ack=2, payload=b"last words", window=512)
     assert bench.far_reads(100) == b"last words"
     assert bench.far_reads(1) == b""  # an end, not a reset
-    bench.until(lambda: not bench.driver.context.slots.relays)
+    bench.until(lambda: not bench.slots.relays)
 
 
 def test_bytes_behind_urgent_data_and_in_front_of_the_end_arrive(bench):
@@ -148,7 +148,7 @@ def test_bytes_behind_urgent_data_and_in_front_of_the_end_arrive(bench):
 def test_nagle_is_turned_off_when_a_flow_sends_a_second_time(bench):
     # RFC 9293 §3.7.4: the first small segment is never held back, the next one would be.
     bench.establish()
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
 
     def is_off():
         return relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -166,15 +166,15 @@ def test_refused_is_refused():
     bench.send(SYN, seq=0)
     (answer,) = bench.receive()
     assert answer.flags == "RA"
-    assert bench.driver.statistics.tcp_failed == 1
-    assert not bench.driver.context.slots.relays
+    assert bench.context.statistics.tcp_failed == 1
+    assert not bench.slots.relays
     bench.close()
 
 
 def test_a_reset_from_the_client_resets_the_far_side(bench):
     bench.establish()
     bench.send(RST, seq=1)
-    bench.until(lambda: not bench.driver.context.slots.relays)
+    bench.until(lambda: not bench.slots.relays)
     with pytest.raises(ConnectionResetError):
         bench.far.recv(1)
 
@@ -184,7 +184,7 @@ def test_a_reset_from_the_far_side_resets_the_client(bench):
     bench.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     bench.far.close()
     assert bench.receive()[-1].flags == "RA"
-    assert bench.driver.stack.connections == 0
+    assert bench.stack.connections == 0
 
 
 def test_a_far_side_that_does_not_read_slows_the_client(bench):
@@ -201,10 +201,7 @@ def test_a_far_side_that_does_not_read_slows_the_client(bench):
             segment = bench.client._parse(packet)
             window = (segment.window << 7) - (1 + sent - segment.ack)
     assert window <= 0
-    assert (
-        sum(relay.connection.readable for relay in bench.driver.context.slots.relays)
-        <= bench.driver.stack.receive_limit
-    )
+    assert sum(relay.connection.readable for relay in bench.slots.relays) <= bench.stack.receive_limit
 
 
 def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
@@ -246,7 +243,7 @@ def test_junk_from_a_proxy_resets_the_flow_and_only_that():
     bench.far.sendall(bytes(200))
     assert bench.receive()[-1].flags == "RA"
     assert "check the password" in bench.lines[0]
-    assert bench.driver.stack.connections == 0
+    assert bench.stack.connections == 0
     bench.close()
 
 
@@ -256,18 +253,18 @@ def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
     bench.listener = listener
     bench.establish()
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     relay._socket.shutdown(socket.SHUT_WR)  # as good as gone: the next write fails
     relay.open_without_payload()
     assert "R" in bench.receive()[-1].flags
-    assert not bench.driver.context.slots.relays
+    assert not bench.slots.relays
     bench.close()
 
 
 def test_a_flow_that_lasts_is_kept_alive(bench, monkeypatch):
     monkeypatch.setattr("tunflow.dataplane.slots.SETTLED_AFTER", 0.01)
     bench.establish()
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     bench.until(lambda: relay._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
     assert relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 

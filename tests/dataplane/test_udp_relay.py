@@ -7,14 +7,17 @@ import os
 import socket
 import struct
 import time
-from dataclasses import replace
 
 import pytest
 
-from tunflow.dataplane.driver import Driver, NameService
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.forwarded_names import ForwardedNames, NameService
 from tunflow.dataplane.udp.client_socket import CarriedFlow
 from tunflow.dataplane.udp.relay import UDP_SEGMENT, UDPRelay
 from tunflow.endpoint import Endpoint, endpoint
+from tunflow.flow import UDP, FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
@@ -57,11 +60,15 @@ class Bench:
         names = NameService(self.far_end, over_tcp=False)
         inside = frozenset(end.host for end in INSIDE.values())
         log = CauseLog(self.lines.append, lambda: self.reactor.now)
-        self.driver = Driver(self.reactor, device, dialer or DirectOutbound(), log, names, inside=inside)
+        dialer = dialer or DirectOutbound()
+        self.context = FlowContext.on(self.reactor, device, log, inside=inside)
+        self.stack, self.slots = self.context.stack, self.context.slots
+        names = None if names is None else ForwardedNames(self.context, dialer, names)
+        self.driver = Driver(self.context, Admission(self.context, dialer, names=names))
 
     @property
     def relay(self) -> UDPRelay:
-        (flow, *_) = self.driver.stack.udp.flows.values()
+        (flow, *_) = self.stack.udp.flows.values()
         return flow.user.relay
 
     def packet(self, payload, target=None):
@@ -121,7 +128,7 @@ class Bench:
 
     def close(self):
         self.far.close()
-        for flow in self.driver.stack.udp.flows.values():
+        for flow in self.stack.udp.flows.values():
             if flow.mapping.user is not None:
                 flow.mapping.user.close()
         self.driver.close()
@@ -155,15 +162,18 @@ def test_datagrams_there_and_back(make_bench, family):
 def test_the_tunnels_resolver_answers_for_those_on_the_lan(make_bench):
     bench = make_bench()
     lan = endpoint("192.168.1.1", 53)
-    bench.driver.names = replace(bench.driver.names, neighbours=CIDRSet(["192.168.0.0/16"]))
+    service = NameService(bench.far_end, over_tcp=False, neighbours=CIDRSet(["192.168.0.0/16"]))
+    names = ForwardedNames(bench.context, DirectOutbound(), service)
+    bench.driver.admission.use_names(names)
     bench.send(b"question", target=lan)
     data, peer = bench.far.recvfrom(100)
     assert data == b"question"
     bench.far.sendto(b"answer", peer)
     assert bench.datagrams(1) == [(lan, b"answer")]
-    assert bench.driver.answers_for(lan)
-    assert not bench.driver.answers_for(endpoint("192.168.1.1", 631))
-    assert not bench.driver.answers_for(endpoint("192.0.2.1", 53))
+    client = endpoint("198.18.0.1", 40000)
+    assert names.admit(FlowInfo(UDP, client, lan)) is not None
+    for other in (endpoint("192.168.1.1", 631), endpoint("192.0.2.1", 53)):
+        assert names.admit(FlowInfo(UDP, client, other)) is None
 
 
 def test_anybody_may_answer(make_bench):
@@ -244,7 +254,7 @@ def test_a_kernel_that_takes_no_runs_gets_datagrams(make_bench):
         def __getattr__(self, name):
             return getattr(self.sock, name)
 
-    (flow,) = bench.driver.stack.udp.flows.values()
+    (flow,) = bench.stack.udp.flows.values()
     flow.user.way = (OldKernel(flow.user.way[0]), flow.user.way[1])
     for _ in range(2):
         bench.send(b"abc", b"def", b"g")
@@ -308,7 +318,7 @@ def test_a_datagram_over_the_mtu_tells_the_mtu(make_bench):
     # RFC 4787 REQ-13. Loopback takes 65,536 bytes, so IPv4's largest datagram fits: a route is made to take less.
     bench = make_bench(6)
     bench.send(b"first")
-    (flow,) = bench.driver.stack.udp.flows.values()
+    (flow,) = bench.stack.udp.flows.values()
     sock, _ = flow.user.way
     sock.setsockopt(socket.IPPROTO_IPV6, 24, 1300)  # IPV6_MTU of linux/in6.h
     bench.send(bytes(1400))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
@@ -33,7 +35,8 @@ def driver():
 
     def make():
         device, _card = memory_pair(vnet=False)
-        drivers.append(Driver(reactor, device, DirectOutbound(), CauseLog(print, lambda: 0.0)))
+        context = FlowContext.on(reactor, device, CauseLog(print, lambda: 0.0))
+        drivers.append(Driver(context, Admission(context, DirectOutbound())))
         return drivers[-1]
 
     yield make
@@ -62,8 +65,8 @@ def test_a_second_driver_is_filtered_as_the_first_was(driver, profile):
     first, second = driver(), driver()
     filtering = change(first, profile(), None, print)
     assert change(second, profile(), filtering, print) is filtering
-    assert second.filter is not None
-    assert second.filter is not first.filter
+    assert second.admission.filter is not None
+    assert second.admission.filter is not first.admission.filter
 
 
 def test_a_reload_takes_everything_of_the_filter(driver, profile, tmp_path):
@@ -72,7 +75,7 @@ def test_a_reload_takes_everything_of_the_filter(driver, profile, tmp_path):
     (tmp_path / "page.html").write_text("my own page")
     assert change(one, profile('page = "page.html"\non_failure = "open"'), filtering, print) is filtering
     assert filtering._template == "my own page"
-    assert one.filter.on_failure_pass
+    assert one.admission.filter.on_failure_pass
 
 
 def test_a_reload_that_fails_changes_nothing(driver, profile):
@@ -83,7 +86,7 @@ def test_a_reload_that_fails_changes_nothing(driver, profile):
     with pytest.raises(LocalError, match=r"filter\.page"):
         change(one, bad, filtering, print)
     assert filtering.content.judge is judge
-    assert one.filter is filtering.flow_filter
+    assert one.admission.filter is filtering.flow_filter
 
 
 def test_a_list_that_became_garbage_is_not_taken(driver, profile):
@@ -115,7 +118,7 @@ def test_counts_are_written_each_minute_also_when_nothing_happens_any_more(drive
     for count in (1, 2):
         filtering.log.record(flow, Ruling(True, "why", "l", 1), "host.example")
         while len(log.read_text().splitlines()) < count:
-            one.reactor.run_once(1)
+            one.context.reactor.run_once(1)
     assert '"blocked": 1, "list l": 1' in log.read_text()
     assert "host.example" not in log.read_text()
 
@@ -150,7 +153,7 @@ def test_the_filter_can_be_taken_away(driver, profile):
     one = driver()
     filtering = change(one, profile(), None, print)
     assert change(one, profile("enabled = false"), filtering, print) is None
-    assert one.filter is None
+    assert one.admission.filter is None
 
 
 def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
@@ -161,24 +164,26 @@ def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
     filtering = change(one, profile(), None, print)
     made = change(one, profile(f'provider = "{tmp_path}/mine.py:Mine"'), filtering, print)
     assert made is not filtering
-    assert one.filter is made.flow_filter
+    assert one.admission.filter is made.flow_filter
 
 
 @pytest.mark.parametrize("close", ["ech", "quic"])
 def test_the_keys_of_encrypted_hellos_are_kept_from_answers(driver, profile, close):
     class Names:
-        refuses = instead = None
-        hides_services = False
+        def use_rules(self, rules):
+            self.rules = rules
+            return True
 
         def close(self):
             pass
 
     one = driver()
-    one.name_server = Names()
+    names = Names()
+    one.admission.use_names(names)
     filtering = change(one, profile(f'close = ["{close}"]'), None, print)
-    assert one.name_server.hides_services is (close == "ech")
+    assert names.rules.hides_services is (close == "ech")
     change(one, profile("enabled = false"), filtering, print)
-    assert not one.name_server.hides_services
+    assert not names.rules.hides_services
 
 
 def test_safe_search_needs_a_name_server(driver, profile):

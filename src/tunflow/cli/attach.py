@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from tunflow.cli.flows import dialer_of, finish, make_driver, with_pcap
+from tunflow.cli.flows import dialer_of, finish, make_context, with_pcap
 from tunflow.cli.saying import say
 from tunflow.cli.serve import stop_on_signals
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.driver import Driver
 from tunflow.device import Device
 from tunflow.host.fd import from_fd
 from tunflow.host.tun import TunDevice
@@ -19,7 +21,8 @@ def attach(options: argparse.Namespace) -> int:
     device: Device = from_fd(options.fd) if options.fd is not None else TunDevice.attach(options.device)
     device = with_pcap(device, options.pcap)
     reactor = Reactor()
-    driver = make_driver(reactor, device, dialer, options)
+    context = make_context(reactor, device, options)
+    driver = Driver(context, Admission(context, dialer))
     stop_on_signals(reactor)
     say(f"serving {device.name} through {dialer.label}")
     reactor.run()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tunflow.addresses import ip_address
-from tunflow.cli.flows import make_driver
+from tunflow.cli.flows import make_context
 from tunflow.cli.instructions import Instructions
 from tunflow.cli.requests import Ending, Requests
 from tunflow.cli.rights import Rights
@@ -22,6 +22,7 @@ from tunflow.cli.system_names import parse_dns, serve_names
 from tunflow.control.client import NotRunning, ask
 from tunflow.control.messages import Event
 from tunflow.control.server import ControlServer
+from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.driver import Driver
 from tunflow.device import Device
 from tunflow.errors import LocalError, RemoteError
@@ -251,20 +252,18 @@ class Daemon:
         return Engine(plan, equipment, self._rights.groups, takes_over=self._rights.takes_over())
 
     def _make_driver(self, device: Device, dialer: Outbound, plan: Plan, sockets: SocketOptions) -> Driver:
-        options = self._options
-        driver = make_driver(self._reactor, device, dialer, options, plan.resolver, plan.inside, sockets, self._say)
-        driver.find_process = self._rights.find_process
-        return driver
+        context = make_context(self._reactor, device, self._options, plan.inside, sockets, self._say)
+        return Driver(context, Admission(context, dialer, find_process=self._rights.find_process))
 
     def _serve_names(self, driver: Driver, plan: Plan) -> None:
         serve_names(driver, plan)
         self._neighbours.interfaces = plan.host.gateways
-        driver.find_hardware = self._neighbours.find if plan.host.gateways else None
         if plan.profile.filter is None and self._filtering is None:
             return
         from tunflow.tunnel.filtering import change  # noqa: PLC0415
 
-        self._filtering = change(driver, plan.profile, self._filtering, self._say, self._rights.open_file)
+        opens, find = self._rights.open_file, self._neighbours.find
+        self._filtering = change(driver, plan.profile, self._filtering, self._say, opens, find)
         is_own = self._filtering is not None and self._filtering.life is not None
         if is_own and plan.profile.provider is None and self._watchdog is None:  # a provider's tunnel has one
             self._watch()

@@ -10,12 +10,12 @@ tor                       Tor's own resolution, and fake addresses for .onion; t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple
 
 from tunflow.dns.answers import HTTPS, PTR, SVCB
 from tunflow.dns.config import SERVERS, DNSConfig, FakeIP, Group
 from tunflow.dns.real_names import is_real_by_nature
-from tunflow.dns.resolver import Plan
+from tunflow.dns.resolver import Finished, Plan
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TOR, TUNNEL, parse_upstream
@@ -54,29 +54,29 @@ def dns_config(mode: str) -> DNSConfig | None:
     return DNSConfig({SERVERS: Group((upstream,))}, plan, FakeIP() if fake else None)
 
 
-class Place(Protocol):
-    """What a name server asks from: mostly a driver."""
+class Place(NamedTuple):
+    """What a name server asks from."""
 
-    @property
-    def reactor(self) -> Reactor:
-        """The loop."""
-
-    @property
-    def dialer(self) -> Outbound:
-        """What a resolver is asked through, if nothing else is said: the dialer of the moment."""
-
-    @property
-    def sockets(self) -> SocketOptions:
-        """Of its own sockets."""
-
-    @property
-    def log(self) -> CauseLog:
-        """Where it says what goes wrong."""
+    reactor: Reactor
+    dialer: Outbound
+    """What a resolver is asked through, if nothing else is said."""
+    sockets: SocketOptions
+    """Of its own sockets."""
+    log: CauseLog
+    """Where it says what goes wrong."""
 
 
-def name_server(place: Place, config: DNSConfig, find: Callable[[str], Outbound | None] | None = None) -> NameServer:
-    """The name server there. `find` knows the servers and groups of a profile. Raises LocalError."""
-    return NameServer(place.reactor, config, dialers(place, find), place.sockets, place.log)
+def name_server(
+    place: Place,
+    config: DNSConfig,
+    find: Callable[[str], Outbound | None] | None = None,
+    finished: Finished | None = None,
+) -> NameServer:
+    """The name server there. `find` knows the servers and groups of a profile; `finished` is told of lookups that end.
+
+    Raises LocalError.
+    """
+    return NameServer(place.reactor, config, dialers(place, find), place.sockets, place.log, finished)
 
 
 def dialers(place: Place, find: Callable[[str], Outbound | None] | None = None) -> DialerFor:

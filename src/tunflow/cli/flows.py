@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tunflow.addresses import ip_address
 from tunflow.cli.saying import say
-from tunflow.dataplane.decision import Policy
-from tunflow.dataplane.driver import Driver, NameService
+from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.forwarded_names import NameService
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
@@ -100,21 +101,17 @@ def with_pcap(device: Device, file: str | None) -> Device:
         raise LocalError(f"--pcap: cannot write {file}: {error.strerror}") from error
 
 
-def make_driver(
+def make_context(
     reactor: Reactor,
     device: Device,
-    dialer: Outbound,
     options: argparse.Namespace,
-    names: NameService | None = None,
     inside: frozenset[bytes] = frozenset(),
     sockets: SocketOptions = UNMARKED,
     tell: Callable[[str], None] = say,
-    policy: Policy | None = None,
-) -> Driver:
-    """A driver that logs as `-v` says, with as many descriptors as this process may have.
+) -> FlowContext:
+    """What flows may touch: a log as `-v` says, and as many descriptors as this process may have.
 
-    `inside` are the tunnel's own addresses, packed; `tell` takes lines for people; a `policy` decides where each flow
-    goes.
+    `inside` are the tunnel's own addresses, packed; `tell` takes lines for people.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -122,12 +119,15 @@ def make_driver(
     # What there is now stays, and what comes holds no cycles: the collector need not look at it so often.
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    log = CauseLog(tell, lambda: reactor.now)
-    descriptors = hard - RESERVED_DESCRIPTORS
-    trace = tell if options.verbose else None
-    memory = options.memory_limit
-    return Driver(
-        reactor, device, dialer, log, names, trace, descriptors, inside, sockets, policy=policy, memory=memory
+    return FlowContext.on(
+        reactor,
+        device,
+        CauseLog(tell, lambda: reactor.now),
+        trace=tell if options.verbose else None,
+        descriptors=hard - RESERVED_DESCRIPTORS,
+        inside=inside,
+        sockets=sockets,
+        memory=options.memory_limit,
     )
 
 

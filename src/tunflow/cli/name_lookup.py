@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from tunflow.addresses import ip_address
-from tunflow.cli.dns_modes import dns_config, name_server
+from tunflow.cli.dns_modes import Place, dns_config, name_server
 from tunflow.cli.flows import name_service
 from tunflow.cli.routed import Routed, route
 from tunflow.dns.config import SERVERS, DNSConfig, Group
@@ -17,22 +16,12 @@ from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import parse_upstream
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-from tunflow.loop.sockets import UNMARKED, SocketOptions
+from tunflow.loop.sockets import UNMARKED
 from tunflow.profiles.profile import Profile
-from tunflow.protocols.contract import Outbound
 from tunflow.tunnel.explain import LookedUp
 
 PATIENCE = 12.0
 """Seconds for both kinds of addresses."""
-
-
-class _Here(NamedTuple):
-    """The `Place` of a name server without a tunnel."""
-
-    reactor: Reactor
-    dialer: Outbound
-    sockets: SocketOptions
-    log: CauseLog
 
 
 def look_up(profile: Profile, name: str) -> LookedUp:
@@ -58,14 +47,14 @@ def _config(routed: Routed) -> DNSConfig | None:
 def _ask(routed: Routed, config: DNSConfig, name: str) -> LookedUp:
     reactor = Reactor()
     log = CauseLog(lambda _: None, lambda: reactor.now)
-    names = name_server(_Here(reactor, routed.dialer, UNMARKED, log), config, routed.policy.dialer)
     steps: list[str] = []
 
     def finished(lookup: Lookup, outcome: str) -> None:
         steps.extend([str(step) for step in lookup.selection.steps] or [outcome])
 
     found: list[Sequence[bytes]] = []
-    names.resolver.finished = finished
+    place = Place(reactor, routed.dialer, UNMARKED, log)
+    names = name_server(place, config, routed.routing.dialer, finished)
     names.resolve(name, found.append)
     deadline = reactor.now + PATIENCE
     while not found and reactor.now < deadline:

@@ -6,9 +6,9 @@ import random
 from typing import NamedTuple
 
 from tunflow.cli.saying import say
-from tunflow.dataplane.driver import Driver
-from tunflow.dataplane.rule_policy import RulePolicy
+from tunflow.dataplane.rule_policy import Routing
 from tunflow.dns.config import DNSConfig
+from tunflow.flow import ProcessFinder
 from tunflow.host.netlink.socket_diag import SocketDiag
 from tunflow.host.owner.process import ProcessTable
 from tunflow.host.owner.socket_owners import open_owners
@@ -26,22 +26,18 @@ class Routed(NamedTuple):
     """A profile that decides flows."""
 
     profile: Profile
-    policy: RulePolicy
+    routing: Routing
     dialer: Outbound
-    """What carries that which is no flow of a program: names and pings."""
+    """The dialer for names and pings, which are no flows of a program."""
     dns: DNSConfig | None
     """How names are answered, where the profile says more than a mode."""
     filtering: Filtering | None
     """The content filter, where there is one."""
 
-    def serve(self, driver: Driver, socket_diag_fd: int) -> None:
-        """Decide the driver's flows; the descriptor asks about sockets in the program's network. Raises LocalError."""
-        self.policy.serve(driver)
-        driver.find_process = ProcessTable(
-            SocketDiag.from_fd(socket_diag_fd), open_owners() if asks_for_processes(self.profile) else None
-        ).find
-        if self.filtering is not None:
-            self.filtering.serve(driver)
+    def process_finder(self, socket_diag_fd: int) -> ProcessFinder:
+        """What finds the programs of flows; the descriptor asks about sockets in the program's network."""
+        owners = open_owners() if asks_for_processes(self.profile) else None
+        return ProcessTable(SocketDiag.from_fd(socket_diag_fd), owners).find
 
     def close(self) -> None:
         """The program has ended."""
@@ -58,4 +54,4 @@ def route(profile: Profile) -> Routed:
     """The profile's servers, rules and resolvers. Raises LocalError."""
     routing = make_routing(profile, Health(random.random), tell=say)
     filtering = Filtering(profile, say) if profile.filter is not None and profile.filter.enabled else None
-    return Routed(profile, RulePolicy(routing), default_dialer(routing), dns_config(profile), filtering)
+    return Routed(profile, routing, default_dialer(routing), dns_config(profile), filtering)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from tunflow.addresses import ip_address
-from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, name_service, server_links, with_pcap
+from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_context, name_service, server_links, with_pcap
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.forwarded_names import ForwardedNames, NameService
 from tunflow.errors import LocalError
 from tunflow.host.fd import from_fd
 from tunflow.host.program.exit_result import leave
@@ -17,9 +20,13 @@ from tunflow.loop.reactor import READ, Reactor
 
 if TYPE_CHECKING:
     from tunflow.cli.routed import Routed
-    from tunflow.dataplane.driver import Driver
+    from tunflow.dataplane.admission import NameStage
+    from tunflow.dataplane.context import FlowContext
+    from tunflow.dataplane.rule_policy import RulePolicy
     from tunflow.dns.config import DNSConfig
+    from tunflow.flow import ProcessFinder
     from tunflow.profiles.profile import Profile
+    from tunflow.protocols.contract import Outbound
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,18 +54,19 @@ def _run(options: argparse.Namespace, profile: Profile | None) -> NoReturn:
         raise LocalError("--dns tor: the last server is not tor://")
     dns = routed.dns if routed and not options.dns else None
     dns = dns or _configured(mode)
-    names = name_service(mode) if dns is None else None
-    nameserver = network.resolver4 if names is not None or dns is not None else None
+    service = name_service(mode) if dns is None else None
+    nameserver = network.resolver4 if service is not None or dns is not None else None
     with Program.start(options.command, network=network, nameserver=nameserver) as program:
         device = with_pcap(from_fd(program.tun_fd, program.mtu), options.pcap)
         reactor = Reactor()
-        driver = make_driver(reactor, device, dialer, options, names, inside, policy=routed and routed.policy)
-        if dns is not None:
-            _serve_names(driver, dns, routed)
-        if routed is not None:
-            routed.serve(driver, program.socket_diag_fd)
-        elif dialer.wants_flow:
-            _find_processes(driver, program.socket_diag_fd)
+        context = make_context(reactor, device, options, inside)
+        policy = _policy(routed, context)
+        names = _names(context, dialer, service, dns, policy)
+        find_process = _process_finder(routed, dialer, program.socket_diag_fd)
+        admission = Admission(context, dialer, policy=policy, names=names, find_process=find_process)
+        driver = Driver(context, admission)
+        if routed is not None and routed.filtering is not None:
+            routed.filtering.serve(driver)
         if routed is not None and routed.filtering is not None and routed.filtering.life is not None:
             from tunflow.cli.run_filter import serve_filtered  # noqa: PLC0415 (brings asyncio)
 
@@ -78,13 +86,17 @@ def _run(options: argparse.Namespace, profile: Profile | None) -> NoReturn:
     leave(result)
 
 
-def _find_processes(driver: Driver, socket_diag_fd: int) -> None:
-    """Have flows know their programs; the descriptor asks about sockets in the program's network."""
+def _process_finder(routed: Routed | None, dialer: Outbound, socket_diag_fd: int) -> ProcessFinder | None:
+    """What finds the programs of flows, where somebody asks; the descriptor asks about sockets in their network."""
+    if routed is not None:
+        return routed.process_finder(socket_diag_fd)
+    if not dialer.wants_flow:
+        return None
     from tunflow.host.netlink.socket_diag import SocketDiag  # noqa: PLC0415
     from tunflow.host.owner.process import ProcessTable  # noqa: PLC0415 (which few need)
     from tunflow.host.owner.socket_owners import open_owners  # noqa: PLC0415
 
-    driver.find_process = ProcessTable(SocketDiag.from_fd(socket_diag_fd), open_owners()).find
+    return ProcessTable(SocketDiag.from_fd(socket_diag_fd), open_owners()).find
 
 
 def _profile(options: argparse.Namespace) -> Profile | None:
@@ -128,8 +140,27 @@ def _configured(mode: str) -> DNSConfig | None:
     return dns_config(mode)
 
 
-def _serve_names(driver: Driver, dns: DNSConfig, routed: Routed | None) -> None:
-    """Have the driver's names answered as configured. Raises LocalError."""
-    from tunflow.cli.dns_modes import name_server  # noqa: PLC0415
+def _policy(routed: Routed | None, context: FlowContext) -> RulePolicy | None:
+    """What decides about flows, where a profile has rules."""
+    if routed is None:
+        return None
+    from tunflow.dataplane.rule_policy import RulePolicy  # noqa: PLC0415
 
-    driver.name_server = name_server(driver, dns, routed.policy.dialer if routed else None)
+    return RulePolicy(routed.routing, context)
+
+
+def _names(
+    context: FlowContext,
+    dialer: Outbound,
+    service: NameService | None,
+    dns: DNSConfig | None,
+    policy: RulePolicy | None,
+) -> NameStage | None:
+    """What answers names. Raises LocalError."""
+    if dns is not None:
+        from tunflow.cli.dns_modes import Place, name_server  # noqa: PLC0415
+        from tunflow.dataplane.served_names import ServedNames  # noqa: PLC0415
+
+        place = Place(context.reactor, dialer, context.sockets, context.log)
+        return ServedNames(name_server(place, dns, None if policy is None else policy.dialer))
+    return None if service is None else ForwardedNames(context, dialer, service)

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunflow.addresses import ip_address
-from tunflow.cli.dns_modes import name_server
-from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_driver, with_pcap
+from tunflow.cli.dns_modes import Place, name_server
+from tunflow.cli.flows import EVERY_QUERY, dialer_of, finish, make_context, with_pcap
 from tunflow.cli.provider_options import configuration_of, provider_class
 from tunflow.cli.saying import say
 from tunflow.cli.system_names import parse_dns
-from tunflow.dataplane.driver import Driver, NameService
+from tunflow.dataplane.admission import Admission, NameStage
+from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.forwarded_names import ForwardedNames
+from tunflow.dataplane.served_names import ServedNames
 from tunflow.dns.config import DNSConfig
 from tunflow.errors import LocalError
 from tunflow.host.fd import from_fd
@@ -129,8 +132,6 @@ class _Run:
         session = ProviderSession(self._provider, surroundings, on_end=self._tell_end)
         if session.policy is not None:
             self._driver = self._make_driver(session, surroundings.straight)
-            session.attach_driver(self._driver)
-            self._driver.find_process = ProcessTable(SocketDiag.from_fd(program.socket_diag_fd), open_owners()).find
             if self._filtering is not None:
                 self._filtering.serve(self._driver)
         watchdog = Watchdog(reactor, say)
@@ -168,12 +169,17 @@ class _Run:
         names = self._names
         if isinstance(self._provider, DNSProxyProvider):
             inside, names = frozenset(), None  # the resolver inside is the provider
-        small = names if isinstance(names, NameService) else None
-        policy = session.policy
-        driver = make_driver(self._reactor, self._device, straight, self._options, small, inside, policy=policy)
+        context = make_context(self._reactor, self._device, self._options, inside)
+        stage: NameStage | None = None
         if isinstance(names, DNSConfig):
-            driver.name_server = name_server(driver, names)
-        return driver
+            place = Place(context.reactor, straight, context.sockets, context.log)
+            stage = ServedNames(name_server(place, names))
+        elif names is not None:
+            stage = ForwardedNames(context, straight, names)
+        find_process = ProcessTable(SocketDiag.from_fd(self._program.socket_diag_fd), open_owners()).find
+        return Driver(
+            context, Admission(context, straight, policy=session.policy, names=stage, find_process=find_process)
+        )
 
     async def _apply(self, settings: TunnelNetworkSettings | None) -> None:
         """A packet tunnel's settings, in the program's network. A proxy has none that a private network could show."""

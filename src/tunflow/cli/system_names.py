@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tunflow.cli.dns_modes import dialers, dns_config, name_server
+from tunflow.cli.dns_modes import Place, dialers, dns_config, name_server
 from tunflow.cli.flows import name_service
 from tunflow.dataplane.driver import Driver
+from tunflow.dataplane.forwarded_names import ForwardedNames
 from tunflow.dataplane.rule_policy import RulePolicy
+from tunflow.dataplane.served_names import ServedNames
 from tunflow.dns.config import DNSConfig
 from tunflow.tunnel.plan import Names, Plan
 
@@ -17,13 +19,12 @@ def parse_dns(mode: str) -> Names:
 
 def serve_names(driver: Driver, plan: Plan) -> None:
     """Have a driver's names answered as a plan says, also in place of what answered them. Raises LocalError."""
-    before, config = driver.name_server, plan.names
-    find = driver.policy.dialer if isinstance(driver.policy, RulePolicy) else None
+    context, admission, config = driver.context, driver.admission, plan.names
+    find = admission.policy.dialer if isinstance(admission.policy, RulePolicy) else None
+    place = Place(context.reactor, admission.dialer, context.sockets, context.log)
     if not isinstance(config, DNSConfig):
-        driver.name_server = None
-        if before is not None:
-            before.close()
-    elif before is None:
-        driver.name_server = name_server(driver, config, find)
+        admission.use_names(None if config is None else ForwardedNames(context, admission.dialer, config))
+    elif isinstance(admission.names, ServedNames):
+        admission.names.server.reconfigure(config, dialers(place, find))
     else:
-        before.reconfigure(config, dialers(driver, find))
+        admission.use_names(ServedNames(name_server(place, config, find)))

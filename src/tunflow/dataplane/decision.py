@@ -3,25 +3,23 @@
 - `Carry`: through a dialer to a target, which may be the name behind the address that the client used;
 - `Refuse`: the way the client is told, or not;
 - `Hand`: somebody else owns the client's side from here on (a name server, a sniffer that wants to see the first bytes,
-  a provider's flow, a content filter), and may give it back with `Driver.decide_stream` or `Driver.datagrams.decide`;
-- None: not yet. The client waits (its SYN is held, its first datagrams are kept), and the policy calls one of the two
-  when it knows. It must call, however late: a client that gives up meanwhile does no harm.
+  a provider's flow), and may give it back with `case.give`;
+- None: not yet. The client waits (its SYN is held, its first datagrams are kept), and the policy calls `case.give` when
+  it knows. It must call, however late: a client that gives up meanwhile does no harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from tunflow.conduit import ClientStream, StreamOwner
+from tunflow.conduit import ClientConduit, StreamOwner
+from tunflow.dataplane.context import FlowContext
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.protocols.contract import Outbound
 from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
 
 
 class Refuse(Enum):
@@ -47,8 +45,8 @@ class Hand(NamedTuple):
     """To an owner, made by whichever of the two the flow is. Whoever takes a stream that is not `open` yet answers
     its SYN: `connection.accept(now)` or `connection.reject(…)`."""
 
-    stream: Callable[[Driver, ClientStream], StreamOwner] | None = None
-    datagrams: Callable[[Driver, UDPFlow], DatagramOwner] | None = None
+    stream: Callable[[StreamCase], StreamOwner] | None = None
+    datagrams: Callable[[DatagramCase], DatagramOwner] | None = None
     whole_socket: bool = False
     """UDP: the owner gets all that the client's socket sends, to whomever, and is not made again."""
 
@@ -56,11 +54,50 @@ class Hand(NamedTuple):
 Decision = Carry | Refuse | Hand
 
 
+class Case(Protocol):
+    """A flow that may begin, or was given to an owner who may give it back."""
+
+    @property
+    def flow(self) -> FlowInfo:
+        """Its facts."""
+
+    @property
+    def context(self) -> FlowContext:
+        """What its owner may touch."""
+
+    def give(self, decision: Decision) -> None:
+        """Say late what becomes of the flow; nothing happens to one that is over."""
+
+    def resolve(self, name: str, then: Callable[[Sequence[bytes]], None]) -> None:
+        """Find a name's packed addresses; none if it has none. `then` is called once, perhaps from within."""
+
+
+class StreamCase(Case, Protocol):
+    """A TCP connection."""
+
+    connection: ClientConduit
+    """The client's, or the content filter's that stands before it."""
+
+
+class DatagramCase(Case, Protocol):
+    """A UDP flow."""
+
+    udp: UDPFlow
+    run: UDPRun
+    """The datagrams by which it was noticed."""
+    kept: list[UDPRun]
+    """What an owner kept, in order; whoever is given the flow gets them first."""
+
+    def beside(self, run: UDPRun) -> DatagramCase:
+        """Return the case of another flow of the same client socket, which sent `run`; it goes to whoever is given
+        that flow."""
+
+
 class Policy(Protocol):
     """Decides what becomes of flows."""
 
-    def stream(self, flow: FlowInfo, connection: ClientStream) -> Decision | None:
+    def stream(self, case: StreamCase) -> Decision | None:
         """For a new TCP connection, whose SYN waits for an answer."""
 
-    def datagrams(self, flow: FlowInfo, run: UDPRun) -> Decision | None:
+    def datagrams(self, case: DatagramCase) -> Decision | None:
         """For the first datagrams from one client socket to one target, and again once the flow was forgotten."""

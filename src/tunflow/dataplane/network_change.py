@@ -29,10 +29,8 @@ def leave(driver: Driver, gone: set[Path]) -> int:
         ended += relay.path_lost()
     for udp in _udp_sockets(driver):
         udp.leave(gone)
-    if driver.dns is not None:
-        driver.dns.reconnect()
-    if driver.name_server is not None:
-        driver.name_server.reconnect()
+    if driver.admission.names is not None:
+        driver.admission.names.reconnect()
     return ended
 
 
@@ -42,10 +40,8 @@ def doubt(driver: Driver) -> None:
         relay.ask_far_side()
     for udp in _udp_sockets(driver):
         udp.leave({path for path in udp.paths() if path is not None})
-    if driver.dns is not None:
-        driver.dns.reconnect()
-    if driver.name_server is not None:
-        driver.name_server.reconnect()
+    if driver.admission.names is not None:
+        driver.admission.names.reconnect()
 
 
 def reset_all(driver: Driver) -> None:
@@ -56,4 +52,6 @@ def reset_all(driver: Driver) -> None:
 
 
 def _udp_sockets(driver: Driver) -> list[UDPSocket]:
-    return [cast(UDPSocket, mapping.user) for mapping in driver.stack.udp.mappings() if mapping.user is not None]
+    return [
+        cast(UDPSocket, mapping.user) for mapping in driver.context.stack.udp.mappings() if mapping.user is not None
+    ]

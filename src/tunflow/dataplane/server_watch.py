@@ -35,8 +35,11 @@ class ServerWatch:
         """By label, what failed the flows since one was last answered."""
         self._unreached: set[str] = set()
         """Those whose trouble is that they cannot be reached."""
-        self.troubled: Callable[[str], None] | None = None
-        """Told of each flow that a proxy failed."""
+        self._troubled: Callable[[str], None] | None = None
+
+    def on_trouble(self, troubled: Callable[[str], None] | None) -> None:
+        """Tell `troubled` of each flow that a proxy failed, from now on; None for nobody."""
+        self._troubled = troubled
 
     def asked(self, label: str) -> None:
         """A flow goes through it."""
@@ -94,8 +97,8 @@ class ServerWatch:
 
     def _trouble(self, label: str, line: str, *, sure: bool = True) -> None:
         self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, sure=sure)
-        if self.troubled is not None:
-            self.troubled(label)
+        if self._troubled is not None:
+            self._troubled(label)
 
     def _check_silence(self, label: str, up: int, down: int) -> None:
         self._watched.discard(label)

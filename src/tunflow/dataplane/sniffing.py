@@ -11,16 +11,13 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
+from tunflow.dataplane.decision import DatagramCase, StreamCase
 from tunflow.errors import BadPacket
 from tunflow.sniff.first_bytes import LARGEST, sniff_untrusted
 from tunflow.sniff.quic import SMALLEST_DATAGRAM, InitialSniffer
-from tunflow.stack.udp import UDPFlow, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
+from tunflow.stack.udp import UDPRun
 
 PATIENCE = 0.3
 """Seconds."""
@@ -35,14 +32,15 @@ SERVER_SPEAKS_FIRST = frozenset({21, 22, 23, 25, 110, 143, 587, 3306, 5900})
 class StreamSniffer:
     """Owns a TCP connection until its name is known; `found(name)` is called once, with None where there is none."""
 
-    def __init__(self, driver: Driver, connection: ClientStream, found: Callable[[str | None], None]) -> None:
-        self._connection = connection
+    def __init__(self, case: StreamCase, found: Callable[[str | None], None]) -> None:
+        reactor = case.context.reactor
+        self._connection = case.connection
         self._found: Callable[[str | None], None] | None = found
         self._seen = 0
-        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._finish(None))
-        connection.accept(driver.reactor.now)
+        self._timer = reactor.call_later(PATIENCE, lambda: self._finish(None))
+        case.connection.accept(reactor.now)
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self._connection = stream
 
@@ -75,13 +73,15 @@ class StreamSniffer:
 
 
 class DatagramSniffer:
-    """Owns a UDP flow until its name is known; `found(name, runs)` is called once, with what came until then."""
+    """Owns a UDP flow until its name is known; `found(name)` is called once, and what came until then is kept in the
+    case."""
 
-    def __init__(self, driver: Driver, _: UDPFlow, found: Callable[[str | None, list[UDPRun]], None]) -> None:
-        self._found: Callable[[str | None, list[UDPRun]], None] | None = found
+    def __init__(self, case: DatagramCase, found: Callable[[str | None], None]) -> None:
+        self._case = case
+        self._found: Callable[[str | None], None] | None = found
         self._runs: list[UDPRun] = []
         self._sniffer = InitialSniffer()
-        self._timer = driver.reactor.call_later(PATIENCE, lambda: self._finish(None))
+        self._timer = case.context.reactor.call_later(PATIENCE, lambda: self._finish(None))
 
     def send(self, run: UDPRun) -> None:
         """The client sent datagrams."""
@@ -107,8 +107,8 @@ class DatagramSniffer:
         found, self._found = self._found, None
         if found is not None:
             self._timer.cancel()
-            runs, self._runs = self._runs, []
-            found(name, runs)
+            self._case.kept, self._runs = self._runs, []
+            found(name)
 
 
 def may_be_quic(run: UDPRun) -> bool:

@@ -22,7 +22,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from tunflow.dns import replies
 from tunflow.dns.answers import (
@@ -56,6 +56,7 @@ from tunflow.dns.names import reverse_address, text_of, wire_of
 from tunflow.dns.public_resolvers import is_public_resolver
 from tunflow.dns.seen import SeenNames
 from tunflow.dns.selection import NameTest, Reply, Selection, Selector
+from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 
 LOOKUP_TIME = 5.0
@@ -80,6 +81,23 @@ _UNREAD = {FORMAT_ERROR, NOT_IMPLEMENTED}
 """What servers say that do not know EDNS (RFC 6891 §7)."""
 
 ReplyTo = Callable[[bytes], None]
+
+
+class ClientQuery(NamedTuple):
+    """A client's query, read once where it came in."""
+
+    query: Query
+    key: Key
+    """What an answer is kept under."""
+    name: str
+    """The name that is asked for, in lower case, as text."""
+
+    @classmethod
+    def of_untrusted(cls, message: Buffer) -> Self:
+        """Read a client's message. Raises BadPacket for anything but a query with one question."""
+        query = parse_query_untrusted(message)
+        key = key_of(query)
+        return cls(query, key, text_of(key[0]))
 
 
 class Asker(Protocol):
@@ -146,11 +164,21 @@ class Lookup:
         self.over = False
 
 
+Finished = Callable[[Lookup, str], None]
+
+
 class Resolver:
-    """See the module's rules. `asker` and `plan` may be replaced at any time: lookups under way end as they began."""
+    """See the module's rules. `plan` may be replaced at any time: lookups under way end as they began. `finished` is
+    told of every lookup that ends, with the outcome in words."""
 
     def __init__(
-        self, asker: Asker, plan: Plan, cache: Cache, fake: FakeIPMap | None = None, seen: SeenNames | None = None
+        self,
+        asker: Asker,
+        plan: Plan,
+        cache: Cache,
+        fake: FakeIPMap | None = None,
+        seen: SeenNames | None = None,
+        finished: Finished | None = None,
     ) -> None:
         self.asker = asker
         self.plan = plan
@@ -158,9 +186,8 @@ class Resolver:
         self.fake = fake
         self.seen = seen or SeenNames()
         self.dropped = 0
-        """Messages that were no query, and replies that could not be read."""
-        self.finished: Callable[[Lookup, str], None] | None = None
-        """Told of every lookup that ends, with the outcome in words."""
+        """Replies that could not be read."""
+        self._finished = finished
         self._lookups: dict[Key, Lookup] = {}  # oldest first, which is also the order of their time-outs
         self._times: list[tuple[float, int, Lookup]] = []
         self._order = itertools.count()
@@ -170,23 +197,15 @@ class Resolver:
 
     def query(
         self,
-        message: bytes,
+        asked: ClientQuery,
         client: bytes,
         over_tcp: bool,
         reply: ReplyTo,
         now: float,
         gone: Callable[[], None] | None = None,
     ) -> None:
-        """Answer a message of the client with the packed address `client`: at once, later or never (then `gone`)."""
-        try:
-            query = parse_query_untrusted(message)
-            key = key_of(query)
-            name = text_of(key[0])
-        except BadPacket:
-            self.dropped += 1
-            if gone is not None:
-                gone()
-            return
+        """Answer a query of the client with the packed address `client`: at once, later or never (then `gone`)."""
+        query, key, name = asked
         if query.opcode:
             reply(failure(query, NOT_IMPLEMENTED))
             return
@@ -392,8 +411,8 @@ class Resolver:
         for waiting in lookup.waiting:
             if waiting.gone is not None:
                 waiting.gone()
-        if self.finished is not None and outcome:
-            self.finished(lookup, outcome)
+        if self._finished is not None and outcome:
+            self._finished(lookup, outcome)
 
     # Answers.
 

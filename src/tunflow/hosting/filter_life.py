@@ -50,7 +50,7 @@ class FilterLife:
     ) -> None:
         self._services = [FilterServices(each, reactor, log, sockets, NetworkPath()) for each in providers]
         for service, provider in zip(self._services, providers, strict=True):
-            provider._provider_host = cast("ProviderHost", service)
+            provider.bind(cast("ProviderHost", service))
         self._log = log
         self._flow_filter: FlowFilter | None = None
         self._outcome: str | None = None

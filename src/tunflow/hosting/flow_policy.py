@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, cast
 
-from tunflow.conduit import ClientStream
-from tunflow.dataplane.decision import Carry, Decision, Hand, Policy, Refuse
+from tunflow.dataplane.decision import Carry, DatagramCase, Decision, Hand, Policy, Refuse, StreamCase
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.hosting.tcp_flow import StackTCPFlow
@@ -17,14 +16,27 @@ from tunflow.providers.app_proxy import AppProxyProvider, TransparentProxyProvid
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.errors import TunnelProviderError, TunnelProviderErrorCode
-from tunflow.providers.tunnel_settings import TransparentProxyNetworkSettings
-from tunflow.stack.udp import UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
-    from tunflow.hosting.session import ProviderSession
+from tunflow.providers.tunnel_settings import TransparentProxyNetworkSettings, TunnelNetworkSettings
 
 DNS_PORT = 53
+
+
+class AskingSession(Protocol):
+    """What asking a provider takes of its session."""
+
+    @property
+    def serves_flows(self) -> bool:
+        """Whether the provider is to be asked."""
+
+    @property
+    def settings(self) -> TunnelNetworkSettings | None:
+        """What the provider has set."""
+
+    def blame(self, what: str, error: BaseException) -> str:
+        """Log the provider's failure."""
+
+    def create_task(self, work: Coroutine[Any, Any, object], name: str) -> object:
+        """A task that ends with the provider."""
 
 
 class ProviderPolicy(Policy):
@@ -36,51 +48,50 @@ class ProviderPolicy(Policy):
 
     def __init__(
         self,
-        session: ProviderSession,
+        session: AskingSession,
         provider: AppProxyProvider | DNSProxyProvider,
         straight: Outbound,
         app_rules: Sequence[AppRule] | None = None,
     ) -> None:
-        self.driver: Driver | None = None
-        """The driver that asks; set before the first flow."""
         self._session = session
         self._provider = provider
         self._straight = straight
         self._app_rules = app_rules
 
-    def stream(self, flow: FlowInfo, connection: ClientStream) -> Decision | None:
+    def stream(self, case: StreamCase) -> Decision | None:
         """A new TCP connection."""
+        flow = case.flow
         if not self._concerns(flow):
             return self._pass(flow.target)
         if not self._session.serves_flows:
             return self._declined(flow.target)
-        driver = self._driver()
-        theirs = StackTCPFlow(driver, connection, flow, self._straight)
+        theirs = StackTCPFlow(case.context, case.connection, flow, self._straight, case.give)
         answer = self._ask("handle_new_flow", lambda: self._provider.handle_new_flow(theirs))
         if isinstance(answer, bool):
             if answer:
-                return Hand(stream=lambda *_: theirs.owner)
+                return Hand(stream=lambda _: theirs.owner)
             theirs.let_go()
             return self._declined(flow.target)
 
         def decline() -> None:
-            if not theirs.is_given_away and connection.held:
+            if not theirs.is_given_away and case.connection.held:
                 theirs.give_away(self._declined(flow.target))
 
         self._await(answer, decline)
-        return Hand(stream=lambda *_: theirs.owner)
+        return Hand(stream=lambda _: theirs.owner)
 
-    def datagrams(self, flow: FlowInfo, run: UDPRun) -> Decision | None:
+    def datagrams(self, case: DatagramCase) -> Decision | None:
         """The first datagrams of a client's socket; the provider gets all of the socket's."""
+        flow = case.flow
         if not self._concerns(flow):
             return self._pass(flow.target)
         if not self._session.serves_flows:
             return self._declined(flow.target)
-        theirs = StackUDPFlow(self._driver(), run.flow.mapping, flow, self._straight)
+        theirs = StackUDPFlow(case, self._straight)
         target = flow.target if flow.hostname is None else Endpoint(flow.hostname, flow.target.port)
         answer = self._ask("handle_new_udp_flow", lambda: self._provider.handle_new_udp_flow(theirs, target))
         owner = theirs.owner
-        hand = Hand(datagrams=lambda _driver, _flow: owner, whole_socket=True)
+        hand = Hand(datagrams=lambda _: owner, whole_socket=True)
         if isinstance(answer, bool):
             if answer:
                 return hand
@@ -93,10 +104,6 @@ class ProviderPolicy(Policy):
 
         self._await(answer, decline)
         return hand
-
-    def _driver(self) -> Driver:
-        assert self.driver is not None
-        return self.driver
 
     def _concerns(self, flow: FlowInfo) -> bool:
         """Whether a flow is the provider's business."""

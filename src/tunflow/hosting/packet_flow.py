@@ -47,8 +47,7 @@ class DevicePacketFlow(PacketTunnelFlow):
         self._waiter: asyncio.Future[None] | None = None
         self._turns = 0
         self._injected: deque[GatherList] = deque()
-        self.intercept: Callable[[bytes], bool] | None = None
-        """Takes a packet for one of our own connections; says whether it was one."""
+        self._intercept: Callable[[bytes], bool] | None = None
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = self.refused = 0
         """Read from programs and written to them; what the device did not take."""
 
@@ -67,6 +66,11 @@ class DevicePacketFlow(PacketTunnelFlow):
                 self._reactor.remove(self._device.fileno())
         self._closed = True
         self._wake()
+
+    def intercept_by(self, takes: Callable[[bytes], bool] | None) -> None:
+        """Offer every packet that the provider writes to `takes`, which says whether it is for a connection of ours;
+        None for nobody."""
+        self._intercept = takes
 
     def inject(self, packet: GatherList) -> None:
         """A packet of a connection of our own, behind its virtio-net header, for the provider to read."""
@@ -119,7 +123,7 @@ class DevicePacketFlow(PacketTunnelFlow):
     def write_packets(self, packets: Sequence[Buffer]) -> bool:
         """Plain packets."""
         plain = virtio_net.PLAIN
-        intercept = self.intercept
+        intercept = self._intercept
         if intercept is not None:
             packets = [packet for packet in packets if not intercept(bytes(packet))]
         self.bytes_out += sum(map(len, packets))
@@ -127,7 +131,7 @@ class DevicePacketFlow(PacketTunnelFlow):
 
     def write_super_packets(self, packets: Sequence[GatherList]) -> bool:
         """Packets behind virtio-net headers."""
-        if self.intercept is not None:
+        if self._intercept is not None:
             packets = [packet for packet in packets if not self._intercepted(packet)]
         self.bytes_out += sum(len(piece) for packet in packets for piece in packet) - VNET_SIZE * len(packets)
         return self._write(packets)
@@ -146,12 +150,12 @@ class DevicePacketFlow(PacketTunnelFlow):
         return not refused
 
     def _intercepted(self, packet: GatherList) -> bool:
-        assert self.intercept is not None
+        assert self._intercept is not None
         try:
             plain = _plain(packet)
         except BadPacket:
             return False
-        taken = [self.intercept(each) for each in plain]
+        taken = [self._intercept(each) for each in plain]
         return bool(taken) and all(taken)
 
     # Reading the device.

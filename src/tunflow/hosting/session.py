@@ -55,8 +55,6 @@ from tunflow.providers.tunnel_settings import (
 if TYPE_CHECKING:
     import ssl
 
-    from tunflow.dataplane.driver import Driver
-
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 SLEEP_TIMEOUT = 5.0
@@ -119,7 +117,7 @@ class ProviderSession(Services):
             self.policy = ProviderPolicy(self, provider, surroundings.straight, surroundings.app_rules)
         else:
             raise LocalError(f"{self.name} is no packet tunnel, app proxy, transparent proxy or DNS proxy provider")
-        provider._provider_host = self
+        provider.bind(self)
 
     # What whoever runs it does.
 
@@ -146,11 +144,6 @@ class ProviderSession(Services):
         """The tunnel's packets come from here; the caller closes the device after `stop`."""
         assert self._packets is not None
         self._packets.attach(device)
-
-    def attach_driver(self, driver: Driver) -> None:
-        """Flows come from here."""
-        assert self.policy is not None
-        self.policy.driver = driver
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """Stop the provider; whatever it does, it is over then."""
@@ -269,7 +262,7 @@ class ProviderSession(Services):
     def tunnel(self) -> ThroughTunnel:
         """What carries connections through the tunnel, made when it is first needed."""
         if self._through is None:
-            self._through = ThroughTunnel(self, self._surroundings.reactor)
+            self._through = ThroughTunnel(self._surroundings.reactor, self.packets, lambda: self.settings)
         return self._through
 
     async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
+from tunflow.endpoint import Buffer
 from tunflow.providers.connections import TCPConnection
 from tunflow.providers.errors import flow_error
 
-if TYPE_CHECKING:
-    from tunflow.hosting.tcp_flow import StackTCPFlow
+
+class Pieces(Protocol):
+    """A program's flow."""
+
+    async def read_pieces(self) -> Sequence[Buffer]:
+        """What the program sent; empty at the end."""
+
+    async def write(self, data: Buffer) -> None:
+        """Queue data for the program."""
+
+    def close_read(self, error: BaseException | None = None) -> None:
+        """Discard what the program sends."""
+
+    def close_write(self, error: BaseException | None = None) -> None:
+        """The end of the stream, or a failure."""
 
 
-async def splice(flow: StackTCPFlow, connection: TCPConnection) -> None:
+async def splice(flow: Pieces, connection: TCPConnection) -> None:
     """Both ways, half-close kept, until both are done; the first error ends both sides. Raises AppProxyFlowError."""
 
     async def up() -> None:

@@ -12,9 +12,10 @@ import errno
 import os
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dataplane.decision import Carry, Decision
 from tunflow.endpoint import Buffer, Endpoint, endpoint
 from tunflow.flow import FlowInfo
@@ -41,7 +42,7 @@ Code = AppProxyFlowErrorCode
 
 
 class FlowPlane(Protocol):
-    """What a flow needs of a driver."""
+    """What a flow needs of whoever carries packets."""
 
     @property
     def reactor(self) -> Reactor:
@@ -55,15 +56,20 @@ class FlowPlane(Protocol):
     def statistics(self) -> Statistics:
         """Counts bytes."""
 
-    def decide_stream(self, connection: ClientStream, decision: Decision, /) -> None:
-        """Take a connection back."""
-
 
 class StackTCPFlow(TCPFlow):
-    """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer."""
+    """See `TCPFlow`. `straight` is the way out of flows that are carried without a dialer; `give` takes one back."""
 
-    def __init__(self, driver: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Outbound) -> None:
-        self._driver = driver
+    def __init__(
+        self,
+        plane: FlowPlane,
+        connection: ClientConduit,
+        info: FlowInfo,
+        straight: Outbound,
+        give: Callable[[Decision], None],
+    ) -> None:
+        self._plane = plane
+        self._give = give
         self._connection = connection
         self._info = info
         self._straight = straight
@@ -80,10 +86,10 @@ class StackTCPFlow(TCPFlow):
 
     @classmethod
     def opened_by_us(
-        cls, plane: FlowPlane, connection: ClientStream, info: FlowInfo, straight: Outbound
+        cls, plane: FlowPlane, connection: ClientConduit, info: FlowInfo, straight: Outbound
     ) -> StackTCPFlow:
         """A flow on a connection whose SYN is ours; see `until_open`."""
-        flow = cls(plane, connection, info, straight)
+        flow = cls(plane, connection, info, straight, _not_given_back)
         flow._opened = flow._connecting = True
         connection.user = flow.owner
         return flow
@@ -127,7 +133,7 @@ class StackTCPFlow(TCPFlow):
             raise AppProxyFlowError(Code.PEER_RESET, "the program gave up before the flow was opened")
         self._opened = True
         self._connection.user = self.owner
-        self._connection.accept(self._driver.reactor.now)
+        self._connection.accept(self._plane.reactor.now)
 
     async def read(self) -> bytes:
         """What the program sent."""
@@ -143,7 +149,7 @@ class StackTCPFlow(TCPFlow):
                 raise AppProxyFlowError(Code.ABORTED if self._read_closed and self._opened else Code.NOT_CONNECTED)
             if connection.readable:
                 pieces = connection.take(READ_SIZE)
-                self._driver.statistics.tcp_bytes_up += sum(map(len, pieces))
+                self._plane.statistics.tcp_bytes_up += sum(map(len, pieces))
                 return pieces
             if connection.at_eof:
                 return []
@@ -178,8 +184,8 @@ class StackTCPFlow(TCPFlow):
         connection = self._connection
         room = min(connection.send_room, len(view))
         if room > 0:
-            connection.send([view[:room]], self._driver.reactor.now)
-            self._driver.statistics.tcp_bytes_down += room
+            connection.send([view[:room]], self._plane.reactor.now)
+            self._plane.statistics.tcp_bytes_down += room
         return view[max(0, room) :]
 
     def close_read(self, error: BaseException | None = None) -> None:
@@ -205,7 +211,7 @@ class StackTCPFlow(TCPFlow):
             self._abort()
         else:
             if not self._writers:
-                self._connection.close_write(self._driver.reactor.now)
+                self._connection.close_write(self._plane.reactor.now)
             self._end_if_done()
 
     async def carry(self, dialer: FlowDialer | None = None, target: Endpoint | None = None) -> None:
@@ -228,7 +234,7 @@ class StackTCPFlow(TCPFlow):
     def give_away(self, decision: Decision) -> None:
         """The flow is the provider's no more: the driver does with it as `decision` says."""
         self._given_away = True
-        self._driver.decide_stream(self._connection, decision)
+        self._give(decision)
 
     async def splice(self, connection: OutsideConnection) -> None:
         """Pump both ways."""
@@ -236,7 +242,7 @@ class StackTCPFlow(TCPFlow):
 
     # What the connection tells.
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self._connection = stream
 
@@ -263,7 +269,7 @@ class StackTCPFlow(TCPFlow):
             if not done.done():
                 done.set_result(None)
             if not self._writers and self._write_closed:
-                connection.close_write(self._driver.reactor.now)
+                connection.close_write(self._plane.reactor.now)
                 self._end_if_done()
 
     # Ends.
@@ -271,12 +277,12 @@ class StackTCPFlow(TCPFlow):
     def _refuse(self, error: AppProxyFlowError | None) -> None:
         """The program's SYN still waits: tell it in the network's own way."""
         self._read_closed = self._ended = True
-        connection, driver = self._connection, self._driver
+        connection, plane = self._connection, self._plane
         connection.user = None
         code = None if error is None else error.code
         if connection.held:
             if code is Code.HOST_UNREACHABLE:
-                driver.stack.unreachable(connection.syn, Reason.HOST, driver.reactor.now)
+                plane.stack.unreachable(connection.syn, Reason.HOST, plane.reactor.now)
             connection.reject(reset=code not in {Code.HOST_UNREACHABLE, Code.TIMED_OUT})
 
     def _abort(self) -> None:
@@ -289,12 +295,12 @@ class StackTCPFlow(TCPFlow):
     def _end_if_done(self) -> None:
         if self._read_closed and self._write_closed and not self._writers and not self._ended and self._opened:
             self._ended = True
-            self._connection.abandon(self._driver.reactor.now)
+            self._connection.abandon(self._plane.reactor.now)
 
     def __del__(self) -> None:
         if not self._ended and not self._given_away and not self._connection.closed:
             # Not here: whatever runs now may be in the middle of the stack.
-            self._driver.reactor.call_soon(self._connection.abort)
+            self._plane.reactor.call_soon(self._connection.abort)
 
 
 class _Owner:
@@ -311,11 +317,15 @@ class _Owner:
         if flow is not None:
             flow.service()
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Tell the flow that its connection is another object."""
         flow = self._flow()
         if flow is not None:
             flow.rebind(stream)
+
+
+def _not_given_back(decision: Decision) -> None:
+    raise AssertionError(f"no policy is there for {decision}")
 
 
 async def _resolved(target: Endpoint) -> Endpoint:

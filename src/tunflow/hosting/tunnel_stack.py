@@ -13,21 +13,21 @@ import itertools
 import os
 import socket
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tunflow.conduit import ClientStream
 from tunflow.dataplane.statistics import Statistics
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.flow import TCP, FlowInfo
 from tunflow.hosting.outside import SocketConnection
+from tunflow.hosting.packet_flow import DevicePacketFlow
 from tunflow.hosting.splice import splice
 from tunflow.hosting.tcp_flow import StackTCPFlow
 from tunflow.loop.reactor import Reactor
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.connections import UDPSession
-from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
+from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
 from tunflow.stack.stack import Stack
 from tunflow.stack.udp import UDPMapping
 from tunflow.wire import protocols
@@ -35,7 +35,6 @@ from tunflow.wire import protocols
 if TYPE_CHECKING:
     import ssl
 
-    from tunflow.hosting.session import ProviderSession
 
 FIRST_PORT = 61000
 LAST_PORT = 65535
@@ -47,27 +46,29 @@ PHYSICAL_MTU = 1500
 
 
 class ThroughTunnel:
-    """The stack, and what a driver would do for it."""
+    """The stack, and what a driver would do for it. Raises OSError while the tunnel has no settings."""
 
-    def __init__(self, session: ProviderSession, reactor: Reactor) -> None:
+    def __init__(
+        self, reactor: Reactor, packets: DevicePacketFlow, settings: Callable[[], TunnelNetworkSettings | None]
+    ) -> None:
         self.reactor = reactor
         self.statistics = Statistics()
-        self._session = session
-        settings = _settings(session)
-        self.stack = Stack(settings.mtu_on(PHYSICAL_MTU), os.urandom(32))
+        self._packets = packets
+        self._settings = settings
+        self.stack = Stack(self._known_settings().mtu_on(PHYSICAL_MTU), os.urandom(32))
         self._ports = itertools.cycle(range(FIRST_PORT, LAST_PORT + 1))
         self._taken: set[tuple[int, int]] = set()
         """Protocol and port of ours that are in use."""
         self._sessions: dict[int, ThroughUDPSession] = {}
         self._flows: weakref.WeakSet[StackTCPFlow] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
-        session.packets.intercept = self._intercept
+        packets.intercept_by(self._intercept)
         reactor.at_round_end(self._end_of_round)
         reactor.add_deadline(self.stack.next_timeout, self.stack.handle_timeout)
 
     def close(self) -> None:
         """End all of it."""
-        self._session.packets.intercept = None
+        self._packets.intercept_by(None)
         self.reactor.forget_machine(self._end_of_round, self.stack.next_timeout)
         for task in self._tasks:
             task.cancel()
@@ -127,7 +128,7 @@ class ThroughTunnel:
         """The tunnel's own address of the right family, and a free port. Raises OSError."""
         if isinstance(remote.host, str):
             raise OSError(errno.EINVAL, f"{remote}: expected an address: names are to be looked up through the tunnel")
-        settings = _settings(self._session)
+        settings = self._known_settings()
         family = settings.ipv4_settings if len(remote.host) == 4 else settings.ipv6_settings
         if family is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{remote}: the tunnel has no address of this family")
@@ -139,6 +140,13 @@ class ThroughTunnel:
             if wanted:
                 break
         raise OSError(errno.EADDRINUSE, f"no free port to reach {remote} from")
+
+    def _known_settings(self) -> PacketTunnelNetworkSettings:
+        """The tunnel's settings. Raises OSError while there are none."""
+        settings = self._settings()
+        if not isinstance(settings, PacketTunnelNetworkSettings):
+            raise OSError(errno.ENETDOWN, "the tunnel has no addresses yet: call set_tunnel_network_settings first")
+        return settings
 
     # What a driver does.
 
@@ -179,13 +187,7 @@ class ThroughTunnel:
         stack.flush()
         outgoing, stack.outgoing = stack.outgoing, []
         for packet in outgoing:
-            self._session.packets.inject(packet)
-
-    # What flows ask of a driver.
-
-    def decide_stream(self, connection: ClientStream, _: object, /) -> None:
-        """Flows of ours are not given away."""
-        raise AssertionError(f"{connection.client} has no policy")
+            self._packets.inject(packet)
 
 
 class ThroughConnection(SocketConnection):
@@ -269,10 +271,3 @@ class ThroughUDPSession(UDPSession):
             self._closed = True
             self._arrived.set()
             self._tunnel.closed(protocols.UDP, self._local.port)
-
-
-def _settings(session: ProviderSession) -> PacketTunnelNetworkSettings:
-    """The tunnel's settings. Raises OSError while there are none."""
-    if not isinstance(session.settings, PacketTunnelNetworkSettings):
-        raise OSError(errno.ENETDOWN, "the tunnel has no addresses yet: call set_tunnel_network_settings first")
-    return session.settings

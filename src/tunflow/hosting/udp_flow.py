@@ -7,19 +7,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from tunflow.dataplane.decision import Carry, Decision
+from tunflow.dataplane.decision import Carry, DatagramCase, Decision
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.flow import FlowInfo
 from tunflow.hosting.waiter import Waiter
 from tunflow.providers.dialers import FlowDialer
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
 from tunflow.providers.flow_metadata import FlowMetaData
 from tunflow.providers.flows import UDPFlow
 from tunflow.stack.icmp import Reason
-from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
+from tunflow.stack.udp import MAX_BATCH, UDPRun
 
 if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
     from tunflow.protocols.contract import Outbound
 
 WAITING = 256
@@ -39,18 +37,18 @@ Code = AppProxyFlowErrorCode
 class StackUDPFlow(UDPFlow):
     """See `UDPFlow`. `straight` is the way out of flows that are carried without a dialer."""
 
-    def __init__(self, driver: Driver, mapping: UDPMapping, info: FlowInfo, straight: Outbound) -> None:
-        self._driver = driver
-        self._mapping = mapping
-        self._info = info
+    def __init__(self, case: DatagramCase, straight: Outbound) -> None:
+        self._context = case.context
+        self._mapping = case.udp.mapping
+        self._info = case.flow
         self._straight = straight
-        self._meta_data = FlowMetaData(info)
+        self._meta_data = FlowMetaData(case.flow)
         self._opened = self._read_closed = self._write_closed = False
         self._gone = False
         self._waiting: deque[UDPRun] = deque()
         self._waiting_bytes = 0
         self._reader = Waiter()
-        self.owner = _Owner(self)
+        self.owner = _Owner(self, case)
 
     @property
     def meta_data(self) -> FlowMetaData:
@@ -110,7 +108,7 @@ class StackUDPFlow(UDPFlow):
             while end < min(count, most) and size and datagrams[end][1] == source and len(datagrams[end][0]) == size:
                 end += 1
             payloads = [bytes(payload) for payload, _ in datagrams[start:end]]
-            self._driver.context.deliver(self._mapping, source, payloads, size if end - start > 1 else 0)
+            self._context.deliver(self._mapping, source, payloads, size if end - start > 1 else 0)
             start = end
 
     def close_read(self, error: BaseException | None = None) -> None:  # noqa: ARG002
@@ -126,7 +124,7 @@ class StackUDPFlow(UDPFlow):
             return
         self._write_closed = True
         if error is not None and self._waiting:
-            self._driver.context.undelivered(self._waiting[-1], Reason.PORT)
+            self._context.undelivered(self._waiting[-1], Reason.PORT)
         self._end_if_done()
 
     async def carry(self, dialer: FlowDialer | None = None) -> None:
@@ -153,9 +151,9 @@ class StackUDPFlow(UDPFlow):
         """Datagrams of the program's."""
         size = sum(map(len, run.payloads))
         if self._read_closed or len(self._waiting) >= WAITING or self._waiting_bytes + size > WAITING_BYTES:
-            self._driver.statistics.udp_dropped += len(run.payloads)
+            self._context.statistics.udp_dropped += len(run.payloads)
             return
-        self._driver.statistics.udp_bytes_up += size
+        self._context.statistics.udp_bytes_up += size
         self._waiting.append(run)
         self._waiting_bytes += size
         self._reader.wake()
@@ -168,28 +166,27 @@ class StackUDPFlow(UDPFlow):
     def _end_if_done(self) -> None:
         if self._read_closed and self._write_closed and not self._gone:
             self._gone = True
-            self.owner.forget(self._driver, self._mapping)
+            self.owner.forget()
 
     def __del__(self) -> None:
         if not self._gone and not self.is_given_away:
-            driver, owner, mapping = self._driver, self.owner, self._mapping
-            driver.reactor.call_soon(lambda: owner.forget(driver, mapping))
+            self._context.reactor.call_soon(self.owner.forget)
 
 
 class _Owner:
     """What the stack's mapping holds: the flow, weakly, or what else becomes of its datagrams."""
 
-    __slots__ = ("_driver", "_flow", "decide")
+    __slots__ = ("_case", "_flow", "decide")
 
-    def __init__(self, flow: StackUDPFlow) -> None:
+    def __init__(self, flow: StackUDPFlow, case: DatagramCase) -> None:
         self._flow = weakref.ref(flow)
-        self._driver = flow._driver
+        self._case = case
         self.decide: Callable[[UDPRun], Decision] | None = None
 
     def send(self, run: UDPRun) -> None:
         """Datagrams of the program's."""
         if self.decide is not None:
-            self._driver.datagrams.decide(run.flow, self.decide(run), [run])
+            self._case.beside(run).give(self.decide(run))
             return
         flow = self._flow()
         if flow is not None:
@@ -201,8 +198,9 @@ class _Owner:
         if flow is not None:
             flow.ended()
 
-    def forget(self, driver: Driver, mapping: UDPMapping) -> None:
+    def forget(self) -> None:
         """The provider is done: what the program sends next is a new flow."""
-        driver.stack.udp.close(mapping)
+        mapping = self._case.udp.mapping
+        self._case.context.stack.udp.close(mapping)
         if mapping.user is not None:
             mapping.user.close()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from tunflow.dataplane.decision import Hand
 from tunflow.dns import replies
 from tunflow.dns.answers import (
     AAAA,
@@ -27,10 +26,9 @@ from tunflow.dns.answers import (
 from tunflow.dns.cache import Cache
 from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
 from tunflow.dns.fake_ip import FakeIPMap
-from tunflow.dns.messages import SERVER_FAILURE, failure, parse_query_untrusted
-from tunflow.dns.names import text_of
+from tunflow.dns.messages import SERVER_FAILURE, Query, failure
 from tunflow.dns.public_resolvers import is_encrypted_dns
-from tunflow.dns.resolver import FAKE_TTL, Lookup, Plan, Resolver, question
+from tunflow.dns.resolver import FAKE_TTL, ClientQuery, Finished, Lookup, Plan, Resolver, question
 from tunflow.dns.upstream import DIRECT
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
@@ -42,7 +40,7 @@ from tunflow.loop.trouble import Trouble, seen
 from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.group import ResolverGroup
-from tunflow.names.queries import DatagramQueries, StreamQueries
+from tunflow.names.rules import NO_RULES, NameRules, Unresolved
 from tunflow.names.upstreams import make_upstream
 from tunflow.outbound.chain import goes_direct
 from tunflow.protocols.contract import Outbound
@@ -55,10 +53,19 @@ DialerFor = Callable[[str], Outbound]
 
 
 class NameServer:
-    """See the module's rules. Raises LocalError for a configuration that cannot work."""
+    """See the module's rules. Raises LocalError for a configuration that cannot work.
+
+    `finished` is told of every lookup that ends, with the outcome in words; without it the log is told of failures.
+    """
 
     def __init__(
-        self, reactor: Reactor, config: DNSConfig, dialer_for: DialerFor, sockets: SocketOptions, log: CauseLog
+        self,
+        reactor: Reactor,
+        config: DNSConfig,
+        dialer_for: DialerFor,
+        sockets: SocketOptions,
+        log: CauseLog,
+        finished: Finished | None = None,
     ) -> None:
         self.config = config
         self.trouble: Trouble | None = None
@@ -70,91 +77,40 @@ class NameServer:
         fake = self._fake_map(config.fake_ip) if config.fake_ip is not None else None
         self._groups = self._make_groups(config, dialer_for)
         cache = Cache(config.cache_entries, config.cache_size, config.stale)
-        self.resolver = Resolver(self, self._plan(config), cache, fake)
-        self.resolver.finished = self._finished
+        self.resolver = Resolver(self, self._plan(config), cache, fake, finished=finished or self._finished)
         reactor.add_deadline(self.resolver.next_timeout, self.resolver.handle_timeout)
-        self.hand = Hand(
-            lambda driver, connection: StreamQueries(self, driver, connection),
-            lambda driver, flow: DatagramQueries(self, driver, flow),
-        )
-        """For the driver: who takes what goes to port 53."""
-        self.refuses: Callable[[str, FlowInfo], bool] | None = None
-        """Says whether a client shall hear that there is no such name: a content filter."""
-        self.instead: Callable[[str], str | None] | None = None
-        """Says whose addresses a name is answered with, if not with its own: a content filter's strict modes."""
-        self.hides_services = False
-        """Whether there are no HTTPS and SVCB records: they have the keys of encrypted hellos (RFC 9848)."""
+        self._rules = NO_RULES
 
     # For the driver.
 
+    def use_rules(self, rules: NameRules) -> None:
+        """Answer by a content filter's rules from now on; `NO_RULES` for none."""
+        self._rules = rules
+
     def query(
         self,
-        message: bytes,
+        query: ClientQuery,
         flow: FlowInfo,
         reply: Callable[[bytes], None],
         gone: Callable[[], None] | None = None,
     ) -> None:
-        """Answer a client's message: at once, later or never (then `gone` is called)."""
-        assert isinstance(flow.client.host, bytes)
-        if self.refuses is not None and self._refused(self.refuses, message, flow, reply):
-            return
-        if self.hides_services and self._hidden(message, reply):
-            return
-        if self.instead is not None:
-            message, reply = self._answered_as(self.instead, message, reply)
-            if not message:
+        """Answer a client's query: at once, later or never (then `gone` is called)."""
+        client, rules = flow.client.host, self._rules
+        assert isinstance(client, bytes)
+        if rules is not NO_RULES:
+            if rules.refuses is not None and rules.refuses(query.name, flow):
+                reply(replies.nothing(query.query, NO_SUCH_NAME))
                 return
-        self.resolver.query(message, flow.client.host, flow.protocol == TCP, reply, self._reactor.now, gone)
-
-    def _answered_as(
-        self, instead: Callable[[str], str | None], message: bytes, reply: Callable[[bytes], None]
-    ) -> tuple[bytes, Callable[[bytes], None]]:
-        """What is asked for a client's message, and who makes the answer of it; nothing when it is answered."""
-        try:
-            query = parse_query_untrusted(message)
-        except BadPacket:
-            return message, reply  # the resolver says what is wrong with it
-        other = instead(text_of(query.name))
-        if other is None:
-            return message, reply
-        if query.kind not in {A, AAAA}:
-            reply(replies.nothing(query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
-            return b"", reply
-
-        def answered(made: bytes) -> None:
-            try:
-                answer = parse_answer_untrusted(made)
-                found = addresses_untrusted(answer)
-            except BadPacket:
-                reply(failure(query, SERVER_FAILURE))
+            if rules.hides_services and query.query.kind in {HTTPS, SVCB}:
+                reply(replies.nothing(query.query))
                 return
-            reply(replies.addresses(query, found, lifetime(answer) or FAKE_TTL))
-
-        return question(other, query.kind), answered
-
-    def _hidden(self, message: bytes, reply: Callable[[bytes], None]) -> bool:
-        """Answer a query for a service's record with nothing."""
-        try:
-            query = parse_query_untrusted(message)
-        except BadPacket:
-            return False  # the resolver says what is wrong with it
-        if query.kind not in {HTTPS, SVCB}:
-            return False
-        reply(replies.nothing(query))
-        return True
-
-    def _refused(
-        self, refuses: Callable[[str, FlowInfo], bool], message: bytes, flow: FlowInfo, reply: Callable[[bytes], None]
-    ) -> bool:
-        """Tell a client that there is no such name, if that is what it is to hear."""
-        try:
-            query = parse_query_untrusted(message)
-        except BadPacket:
-            return False  # the resolver says what is wrong with it
-        if not refuses(text_of(query.name), flow):
-            return False
-        reply(replies.nothing(query, NO_SUCH_NAME))
-        return True
+            other = rules.instead(query.name) if rules.instead is not None else None
+            if other is not None:
+                if query.query.kind not in {A, AAAA}:
+                    reply(replies.nothing(query.query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
+                    return
+                query, reply = _asked_instead(query.query, other, reply)
+        self.resolver.query(query, client, flow.protocol == TCP, reply, self._reactor.now, gone)
 
     def name_of(self, client: bytes, address: bytes) -> str | None:
         """The name that a client means by an address (both packed), as far as answers tell."""
@@ -175,12 +131,9 @@ class NameServer:
             hostname is not None and is_encrypted_dns(hostname, target.port)
         )
 
-    def outside(self, target: Endpoint, dialer: Outbound, then: Callable[[Endpoint | None], None]) -> Endpoint | None:
-        """Where a flow to `target` really goes: the name behind a fake address, or its real address if `dialer` takes
-        no names.
-
-        None where that is not known yet: `then` gets it, or None when there is none. `then` may be called from within.
-        """
+    def outside(self, target: Endpoint, dialer: Outbound) -> Endpoint | Unresolved | None:
+        """Return where a flow to `target` really goes: the name behind a fake address, or what to look up where
+        `dialer` takes no names; None for a fake address whose name is forgotten."""
         host = target.host
         if isinstance(host, bytes):
             if not self.is_fake(host):
@@ -188,15 +141,11 @@ class NameServer:
             assert self.resolver.fake is not None
             name = self.resolver.fake.name_of(host)
             if name is None:  # a client kept it for longer than we remember
-                then(None)
                 return None
             is_ipv6 = len(host) == 16
         else:
             name, is_ipv6 = host, False
-        if not goes_direct(dialer):
-            return Endpoint(name, target.port)
-        self.resolve(name, lambda found: then(Endpoint(found[0], target.port) if found else None), is_ipv6)
-        return None
+        return Unresolved(name, is_ipv6) if goes_direct(dialer) else Endpoint(name, target.port)
 
     def resolve(self, name: str, then: Callable[[Sequence[bytes]], None], ipv6_first: bool = False) -> None:
         """The real addresses of a name, of the other family if it has none of the first; `then` is called once."""
@@ -322,6 +271,23 @@ class NameServer:
             self.trouble = seen(self.trouble, f"names cannot be looked up: {why}", self._reactor.now, sure=False)
         else:
             self.trouble = None
+
+
+def _asked_instead(
+    query: Query, other: str, reply: Callable[[bytes], None]
+) -> tuple[ClientQuery, Callable[[bytes], None]]:
+    """Return what is asked about another name, and who makes the client's answer of what comes."""
+
+    def answered(made: bytes) -> None:
+        try:
+            answer = parse_answer_untrusted(made)
+            found = addresses_untrusted(answer)
+        except BadPacket:
+            reply(failure(query, SERVER_FAILURE))
+            return
+        reply(replies.addresses(query, found, lifetime(answer) or FAKE_TTL))
+
+    return ClientQuery.of_untrusted(question(other, query.kind)), answered
 
 
 def _close(groups: Mapping[str, Upstreams]) -> None:

@@ -6,17 +6,18 @@ Read first: RFC 7766 §6 (pipelining, out-of-order answers, idle connections), R
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dns.messages import Deframer, frame
-from tunflow.endpoint import Buffer
-from tunflow.flow import TCP, UDP, FlowInfo
-from tunflow.stack.udp import UDPFlow, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
-    from tunflow.names.name_server import NameServer
+from tunflow.dns.resolver import ClientQuery
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import BadPacket
+from tunflow.flow import FlowInfo
+from tunflow.loop.reactor import Reactor
+from tunflow.stack.stack import Stack
+from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
 
 ONE_SHOT = 4
 """Datagrams from a socket up to which it is taken for a stub resolver's, which asks for a name (A and AAAA, perhaps
@@ -28,26 +29,64 @@ IDLE = 30.0
 _TAKE = 16 * 1024
 
 
+class QueryCounts(Protocol):
+    """What is counted."""
+
+    dns_queries: int
+
+
+class QueryPlane(Protocol):
+    """What answering clients takes of whoever has them: a `FlowContext`."""
+
+    @property
+    def reactor(self) -> Reactor:
+        """The loop."""
+
+    @property
+    def stack(self) -> Stack:
+        """The clients' stack."""
+
+    @property
+    def statistics(self) -> QueryCounts:
+        """Where queries are counted."""
+
+    def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
+        """Bring a client's socket a datagram from `source`."""
+
+
+class Answerer(Protocol):
+    """Who answers: a name server."""
+
+    def query(
+        self, query: ClientQuery, flow: FlowInfo, reply: Callable[[bytes], None], gone: Callable[[], None] | None = None
+    ) -> None:
+        """Answer a client's query: at once, later or never (then `gone` is called)."""
+
+
 class DatagramQueries:
     """One client socket's queries to one address."""
 
-    __slots__ = ("_asked", "_driver", "_flow", "_info", "_names", "_target")
+    __slots__ = ("_asked", "_info", "_mapping", "_names", "_plane", "_target")
 
-    def __init__(self, names: NameServer, driver: Driver, flow: UDPFlow) -> None:
+    def __init__(self, names: Answerer, plane: QueryPlane, udp: UDPFlow, flow: FlowInfo) -> None:
         self._names = names
-        self._driver = driver
-        self._flow = flow
-        self._target = flow.target
-        self._info = FlowInfo(UDP, flow.mapping.client, flow.target, find=driver.find_process)
+        self._plane = plane
+        self._mapping = udp.mapping
+        self._target = udp.target
+        self._info = flow
         self._asked = 0
         """Queries that wait for their answers."""
 
     def send(self, run: UDPRun) -> None:
         """Answer each."""
-        for query in run.datagrams():
-            self._driver.statistics.dns_queries += 1
+        for message in run.datagrams():
+            self._plane.statistics.dns_queries += 1
+            try:
+                query = ClientQuery.of_untrusted(message)
+            except BadPacket:
+                continue  # what is no query gets no answer
             self._asked += 1
-            self._names.query(bytes(query), self._info, self._reply, self._gone)
+            self._names.query(query, self._info, self._reply, self._gone)
 
     def close(self) -> None:
         """Nothing is held; answers that still come go to a socket that is gone, and are dropped there."""
@@ -56,33 +95,33 @@ class DatagramQueries:
         self._asked -= 1
 
     def _reply(self, message: bytes) -> None:
-        mapping = self._flow.mapping
-        self._driver.context.deliver(mapping, self._target, (message,))
+        mapping = self._mapping
+        self._plane.deliver(mapping, self._target, (message,))
         self._asked -= 1
         if not self._asked and mapping.only_target == self._target and mapping.datagrams_out <= ONE_SHOT:
-            self._driver.stack.udp.close(mapping)
+            self._plane.stack.udp.close(mapping)
 
 
 class StreamQueries:
     """One client connection to port 53."""
 
-    __slots__ = ("_asked", "_connection", "_deframer", "_driver", "_info", "_names", "_replies", "_serving", "_used_at")
+    __slots__ = ("_asked", "_connection", "_deframer", "_info", "_names", "_plane", "_replies", "_serving", "_used_at")
 
-    def __init__(self, names: NameServer, driver: Driver, connection: ClientStream) -> None:
+    def __init__(self, names: Answerer, plane: QueryPlane, connection: ClientConduit, flow: FlowInfo) -> None:
         self._names = names
-        self._driver = driver
+        self._plane = plane
         self._connection = connection
-        self._info = FlowInfo(TCP, connection.client, connection.target, find=driver.find_process)
+        self._info = flow
         self._deframer = Deframer()
         self._asked = 0
         self._replies: deque[bytes] = deque()
         self._serving = False
-        self._used_at = driver.reactor.now
+        self._used_at = plane.reactor.now
         if connection.held:
-            connection.accept(driver.reactor.now)
+            connection.accept(plane.reactor.now)
         self._watch_idle()
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self._connection = stream
 
@@ -92,7 +131,7 @@ class StreamQueries:
         if connection.closed or self._serving:
             return
         self._serving = True
-        now = self._driver.reactor.now
+        now = self._plane.reactor.now
         while connection.readable and self._asked + len(self._replies) < PIPELINED:
             for piece in connection.take(min(connection.readable, _TAKE)):
                 self._receive(piece)
@@ -104,9 +143,13 @@ class StreamQueries:
 
     def _receive(self, piece: Buffer) -> None:
         for message in self._deframer.receive(piece):
-            self._driver.statistics.dns_queries += 1
+            self._plane.statistics.dns_queries += 1
+            try:
+                query = ClientQuery.of_untrusted(message)
+            except BadPacket:
+                continue  # what is no query gets no answer
             self._asked += 1
-            self._names.query(message, self._info, self._reply, self._gone)
+            self._names.query(query, self._info, self._reply, self._gone)
 
     def _gone(self) -> None:
         self._asked -= 1
@@ -121,18 +164,18 @@ class StreamQueries:
         connection, replies = self._connection, self._replies
         while replies and (room := connection.send_room) > 0:
             whole = replies.popleft()
-            connection.send([whole[:room]], self._driver.reactor.now)
+            connection.send([whole[:room]], self._plane.reactor.now)
             if len(whole) > room:
                 replies.appendleft(whole[room:])
 
     def _watch_idle(self) -> None:
-        self._driver.reactor.call_at(self._used_at + IDLE, self._on_idle)
+        self._plane.reactor.call_at(self._used_at + IDLE, self._on_idle)
 
     def _on_idle(self) -> None:
         connection = self._connection
         if connection.closed:
             return
-        now = self._driver.reactor.now
+        now = self._plane.reactor.now
         if now >= self._used_at + IDLE:
             if connection.user is self:
                 connection.abort() if self._replies else connection.abandon(now)

@@ -54,6 +54,10 @@ class FilterProvider(Provider):
 
     _filter_host: FilterHost | None = None
 
+    def bind_filter(self, host: FilterHost) -> None:
+        """For whoever runs this: judge the flows of `host` from now on."""
+        self._filter_host = host
+
     @property
     def _filter(self) -> FilterHost:
         if self._filter_host is None:

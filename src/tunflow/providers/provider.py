@@ -29,6 +29,10 @@ class Provider:
 
     _provider_host: ProviderHost | None = None
 
+    def bind(self, host: ProviderHost) -> None:
+        """For whoever runs this: reach the system through `host` from now on."""
+        self._provider_host = host
+
     @property
     def _host(self) -> ProviderHost:
         if self._provider_host is None:

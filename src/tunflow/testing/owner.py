@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.stack.stack import Stack
 from tunflow.stack.tcp.connection import TCPConnection
 from tunflow.testing.stream import Stream
@@ -56,7 +56,7 @@ class Owner:
         """Do what it wants, at the time of the packets in hand."""
         self.serve(self.connection.host.now)
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """No filter stands before a connection of a test's."""
         raise AssertionError(f"{stream} is another connection")
 

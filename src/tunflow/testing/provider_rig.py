@@ -17,6 +17,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from tunflow.dataplane.admission import Admission
+from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import Endpoint
 from tunflow.host.memory import memory_pair
@@ -69,8 +71,8 @@ class ProviderRig:
         self.driver: Driver | None = None
         """What serves a proxy's flows; None for a packet tunnel."""
         if self.session.policy is not None:
-            self.driver = Driver(reactor, self.device, DirectOutbound(), log, policy=self.session.policy)
-            self.session.attach_driver(self.driver)
+            context = FlowContext.on(reactor, self.device, log)
+            self.driver = Driver(context, Admission(context, DirectOutbound(), policy=self.session.policy))
 
     async def start(self, options: Mapping[str, Any] | None = None) -> None:
         """Start the provider. Raises ProviderFailed."""

@@ -156,13 +156,13 @@ class Engine(Tunnel):
         driver, addresses = self._end.driver, _all(self._found)
         if driver is None or not addresses or self._end.state is not ConnectionStatus.CONNECTED:
             return
-        if driver.reactor.now - self._checked_at < CHECK_PAUSE:
+        if driver.context.reactor.now - self._checked_at < CHECK_PAUSE:
             return
-        self._checked_at = driver.reactor.now
+        self._checked_at = driver.context.reactor.now
         try:
             await probe(addresses, self._end.sockets, CHECK_PATIENCE)
         except RemoteError as error:
-            self._end.unreachable = seen(self._end.unreachable, str(error), driver.reactor.now)
+            self._end.unreachable = seen(self._end.unreachable, str(error), driver.context.reactor.now)
         else:
             self._end.unreachable = None
             driver.context.servers.reachable()
@@ -173,7 +173,7 @@ class Engine(Tunnel):
 
     def groups(self, select: tuple[str, str] | None = None) -> list[dict[str, Any]]:
         """The groups of servers and what they use, after `select` (a group and its member). Raises LocalError."""
-        policy = self._end.driver.policy if self._end.driver is not None else None
+        policy = self._end.driver.admission.policy if self._end.driver is not None else None
         if not isinstance(policy, RulePolicy):
             raise LocalError("the tunnel that is up has no groups: its profile has no rules")
         if select is not None:
@@ -217,17 +217,17 @@ class Engine(Tunnel):
         return found
 
     def _use(self, driver: Driver, ways: Ways) -> None:
-        policy, before = ways.policy, driver.policy
-        if isinstance(before, RulePolicy):
-            if policy is not None:
-                before.reload(policy.routing)  # what users chose in groups stays chosen
-                policy = before
-            else:
-                before.close()
-        driver.use(ways.dialer, self.plan.resolver, policy)
+        admission, routing = driver.admission, ways.routing
+        policy = admission.policy if isinstance(admission.policy, RulePolicy) else None
+        if routing is None and policy is not None:
+            policy.close()
+            policy = None
+        elif policy is not None and routing is not None:
+            policy.reload(routing)  # what users chose in groups stays chosen
+        elif routing is not None:
+            policy = RulePolicy(routing, driver.context)
+        admission.use(ways.dialer, policy)
         self._equipment.serve_names(driver, self.plan)
-        if policy is not None:
-            policy.serve(driver)
 
     def _apply(self, plan: Plan, addresses: Sequence[Address]) -> None:
         """Make the host as a plan says, with its servers at `addresses`. Raises LocalError."""

@@ -17,8 +17,9 @@ from tunflow.errors import LocalError
 from tunflow.filter.judge import PASSES, Door, Ruling, Subject, host_text
 from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
 from tunflow.filter.safe_search import safe_host
-from tunflow.flow import FlowInfo
+from tunflow.flow import FlowInfo, HardwareFinder
 from tunflow.host.rights.open_file import OpenFile, open_file
+from tunflow.names.rules import NO_RULES, NameRules
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.filter import FilterSection
 from tunflow.profiles.sections.provider import object_of
@@ -57,6 +58,7 @@ class Filtering:
         self._take(profile)
         self.content: ContentFilter | None = None
         self.flow_filter: FlowFilter | None = None
+        self._find_hardware: HardwareFinder | None = None
         self.life: FilterLife | None = None
         """What starts and stops a filter of the user's own."""
         self._provider: FilterDataProvider
@@ -84,36 +86,40 @@ class Filtering:
         log = FilterLog(log_path(section, base), section.privacy, self._now, self._tell, self._opens)
         self.section, self._base, self._template, self.log = section, base, template, log
 
-    def serve(self, driver: Driver) -> None:
-        """Judge the driver's flows, and its names."""
-        section = self.section
-        self.flow_filter = driver.filter = FlowFilter(
-            driver,
+    def serve(self, driver: Driver, find_hardware: HardwareFinder | None = None) -> None:
+        """Judge the driver's flows, and its names. Raises LocalError."""
+        section, context = self.section, driver.context
+        self._find_hardware = find_hardware
+        self.flow_filter = FlowFilter(
+            context,
             self._provider,
             FilterProviderConfiguration(section.configuration, section.username, section.organization),
             on_failure_pass=section.on_failure == "open",
             control=self._control,
             page=self._page,
+            find_hardware=find_hardware,
         )
+        driver.admission.use_filter(self.flow_filter)
         if self.content is None:
             if self.life is None:
                 providers = (*((self._control,) if self._control is not None else ()), self._provider)
                 # Imported for filters of users' own only: they need asyncio.
                 from tunflow.hosting.filter_life import FilterLife  # noqa: PLC0415
 
-                self.life = FilterLife(providers, driver.reactor, driver.log, driver.sockets)
+                self.life = FilterLife(providers, context.reactor, context.log, context.sockets)
             self.life.serve(self.flow_filter)
         self.serve_names(driver)
-        driver.reactor.call_later(COUNTED, partial(self._count, driver, driver.filter))
+        context.reactor.call_later(COUNTED, partial(self._count, driver, self.flow_filter))
 
     def serve_names(self, driver: Driver) -> None:
         """Have the driver's name server say that blocked names do not exist, if the profile wants that."""
-        if driver.name_server is not None:
-            wanted = self.content is not None and self.section.dns_answer == "nxdomain"
-            driver.name_server.refuses = partial(self.refuses_name, driver) if wanted else None
-            driver.name_server.instead = safe_host if self.section.safe_search else None
-            driver.name_server.hides_services = self.content is not None and Door.ECH in self.section.doors
-        elif self.section.safe_search:
+        wanted = self.content is not None and self.section.dns_answer == "nxdomain"
+        rules = NameRules(
+            self.refuses_name if wanted else None,
+            safe_host if self.section.safe_search else None,
+            self.content is not None and Door.ECH in self.section.doors,
+        )
+        if not driver.admission.use_name_rules(rules) and self.section.safe_search:
             raise LocalError(
                 "filter.safe_search answers names, so it needs a name server: set [dns] mode to fake, cache, tls://… "
                 "or https://…"
@@ -139,7 +145,7 @@ class Filtering:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
 
-    def refuses_name(self, driver: Driver, name: str, flow: FlowInfo) -> bool:
+    def refuses_name(self, name: str, flow: FlowInfo) -> bool:
         """Whether a name shall not exist for a client. Where nobody knows whose query it is, it shall: the flow that
         follows is judged for itself, and by then its device is known.
 
@@ -151,7 +157,7 @@ class Filtering:
         except ValueError:
             return False  # `_dmarc.example.com` and the like: no host
         client = flow.client.host if isinstance(flow.client.host, bytes) else None
-        judge, query = self.content.judge, FilterFlow(flow, driver.find_hardware)
+        judge, query = self.content.judge, FilterFlow(flow, self._find_hardware)
         process = flow.process if judge.needs_process else None
         hardware = query.source_hardware_address if judge.needs_hardware else None
         subject = Subject(host, 443, "tcp", process=process, client=client, hardware=hardware)
@@ -175,19 +181,17 @@ class Filtering:
         """Judge no more; what is held is let go, and open flows go on."""
         if self.flow_filter is not None:
             self.flow_filter.let_go()
-        driver.filter = None
-        if driver.name_server is not None:
-            driver.name_server.refuses = driver.name_server.instead = None
-            driver.name_server.hides_services = False
+        driver.admission.use_filter(None)
+        driver.admission.use_name_rules(NO_RULES)
         if self.life is not None:
             self.life.leave(ProviderStopReason.CONFIGURATION_DISABLED)
         self.close()
 
     def _count(self, driver: Driver, served: FlowFilter) -> None:
         """Write the counts, as long as it is on that driver."""
-        if driver.filter is served is self.flow_filter:
+        if driver.admission.filter is served is self.flow_filter:
             self.log.flush()
-            driver.reactor.call_later(COUNTED, partial(self._count, driver, served))
+            driver.context.reactor.call_later(COUNTED, partial(self._count, driver, served))
 
     def _record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         self.log.record(flow, ruling, what)
@@ -286,7 +290,12 @@ def _template(section: FilterSection, base: Path, opens: OpenFile) -> str:
 
 
 def change(
-    driver: Driver, profile: Profile, before: Filtering | None, tell: Tell, opens: OpenFile = open_file
+    driver: Driver,
+    profile: Profile,
+    before: Filtering | None,
+    tell: Tell,
+    opens: OpenFile = open_file,
+    find_hardware: HardwareFinder | None = None,
 ) -> Filtering | None:
     """Have a driver's flows judged as a profile says, whoever judged them `before`, on this driver or an earlier one.
 
@@ -295,14 +304,14 @@ def change(
     wanted = profile.filter is not None and profile.filter.enabled
     if before is not None and wanted and before.can_become(profile):
         before.reload(profile)
-        if driver.filter is before.flow_filter:
+        if driver.admission.filter is before.flow_filter:
             before.serve_names(driver)
         else:
-            before.serve(driver)
+            before.serve(driver, find_hardware)
         return before
     made = Filtering(profile, tell, opens) if wanted else None
     if before is not None:
         before.leave(driver)
     if made is not None:
-        made.serve(driver)
+        made.serve(driver, find_hardware)
     return made

@@ -145,7 +145,7 @@ class LocalEnd:
         bytes_in = bytes_out = flows = 0
         troubles: list[Trouble] = []
         if self.driver is not None:
-            statistics = self.driver.statistics
+            statistics = self.driver.context.statistics
             bytes_in = statistics.tcp_bytes_down + statistics.udp_bytes_down
             bytes_out = statistics.tcp_bytes_up + statistics.udp_bytes_up
             flows = len(self.driver.context.slots)
@@ -166,7 +166,7 @@ class LocalEnd:
 
     def _age(self, trouble: Trouble) -> float:
         assert self.driver is not None
-        return self.driver.reactor.now - trouble.since
+        return self.driver.context.reactor.now - trouble.since
 
 
 def _date(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunflow.addresses import ip_address, ip_interface, ip_network
-from tunflow.dataplane.driver import NameService
+from tunflow.dataplane.forwarded_names import NameService
 from tunflow.dns.config import DNSConfig
 from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER
 from tunflow.dns.upstream import Upstream
@@ -56,11 +56,6 @@ class Plan:
     """The tunnel's own addresses that the stack answers for, packed."""
     table: RuleTable
     """The rules; they are long to read and short to ask."""
-
-    @property
-    def resolver(self) -> NameService | None:
-        """What the small forwarder asks, where that is who answers names."""
-        return self.names if isinstance(self.names, NameService) else None
 
     @property
     def has_rules(self) -> bool:

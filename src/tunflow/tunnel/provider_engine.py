@@ -150,8 +150,7 @@ class ProviderEngine(Tunnel):
         plan = replace(self.plan, inside=frozenset(), names=None) if answers_names else self.plan
         self._set_host(plan.host)
         driver = self._end.make_driver(plan, DirectOutbound())
-        driver.use(DirectOutbound(), plan.resolver, session.policy)
-        session.attach_driver(driver)
+        driver.admission.use(DirectOutbound(), session.policy)
         self._equipment.serve_names(driver, plan)
 
     def _take_down(self, *, keep: bool = False, failed: bool = False) -> None:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tunflow.control.client import NotRunning, Refused, ask
 from tunflow.control.watching import events
@@ -25,16 +25,29 @@ from tunflow.providers.status import ConnectionStatus
 from tunflow.tunnel import last_end
 from tunflow.tunnel.vpn_error import VPNConnectionError, VPNError, VPNErrorCode
 
-if TYPE_CHECKING:
-    from tunflow.tunnel.tunnel_manager import TunnelManager
-
 SERVER_VARIABLE = "TUNFLOW_SERVER"
+
+
+class SavedTunnel(Protocol):
+    """What a connection asks of its manager: a `TunnelManager`."""
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+
+    @property
+    def file(self) -> Path | None:
+        """Where the profile is saved; None before that."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it may be started."""
 
 
 class VPNConnection:
     """The connection of `manager`, which has it as `manager.connection`."""
 
-    def __init__(self, manager: TunnelManager) -> None:
+    def __init__(self, manager: SavedTunnel) -> None:
         self.manager = manager
 
     async def start(self, options: Mapping[str, Any] | None = None) -> None:

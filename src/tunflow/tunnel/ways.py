@@ -1,4 +1,4 @@
-"""Where a plan's flows go: its servers' addresses found, a dialer for each, and the policy that its rules make."""
+"""Where a plan's flows go: its servers' addresses found, a dialer for each, and what its rules say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from tunflow.dataplane.rule_policy import RulePolicy
+from tunflow.dataplane.rule_policy import Routing
 from tunflow.endpoint import Address
 from tunflow.errors import LocalError, RemoteError
 from tunflow.outbound.chain import make_outbound
@@ -27,7 +27,8 @@ class Ways(NamedTuple):
 
     dialer: Outbound
     """For what no policy is asked about: names, pings, and everything where there is no policy."""
-    policy: RulePolicy | None
+    routing: Routing | None
+    """What the plan's rules say, where it has some."""
 
 
 async def find_hops(plan: Plan, find: Find, known: Found | None = None) -> tuple[Found, list[str]]:
@@ -53,7 +54,7 @@ async def find_hops(plan: Plan, find: Find, known: Found | None = None) -> tuple
 
 
 def make_ways(plan: Plan, found: Found) -> Ways:
-    """Dialers and policy. A server that was not found refuses its flows. Raises LocalError."""
+    """Dialers and routing. A server that was not found refuses its flows. Raises LocalError."""
 
     def find(host: str, port: int) -> tuple[Address, ...]:
         try:
@@ -67,4 +68,4 @@ def make_ways(plan: Plan, found: Found) -> Ways:
     if not plan.has_rules:
         return Ways(make(plan.profile.server), None)
     routing = make_routing(plan.profile, Health(random.random), make, plan.table)
-    return Ways(default_dialer(routing), RulePolicy(routing))
+    return Ways(default_dialer(routing), routing)

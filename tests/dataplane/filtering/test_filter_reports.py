@@ -60,7 +60,7 @@ def test_bytes_of_a_stream(make, new, outbound, reset):
         bench.far.shutdown(socket.SHUT_WR)
         bench.until(lambda: any("F" in segment.flags for segment in bench.segments))
         bench.send(ACK, seq=10, ack=1002)
-        bench.driver.stack.handle_timeout(bench.reactor.now + 1000)
+        bench.stack.handle_timeout(bench.reactor.now + 1000)
     bench.until(lambda: judge.of(ReportEvent.FLOW_CLOSED))
     assert judge.of(ReportEvent.FLOW_CLOSED) == [(ReportAction.ALLOW, 1000, 8)]
     assert not bench.filter._watched
@@ -103,11 +103,11 @@ def test_bytes_of_datagrams(make, outbound):
     for payload in (b"one", b"two", b"three"):
         bench.send_datagram(payload)
     assert len(bench.far_got()) == 3
-    (mapping,) = bench.driver.stack.udp.mappings()
+    (mapping,) = bench.stack.udp.mappings()
     mapping.bytes_in += 50
     bench.until(lambda: judge.of(ReportEvent.STATISTICS)[-1:])
     assert judge.of(ReportEvent.STATISTICS)[-1][1:] == (50, 11)
-    bench.driver.stack.udp.close(mapping)
+    bench.stack.udp.close(mapping)
     mapping.user.close()
     bench.until(lambda: judge.of(ReportEvent.FLOW_CLOSED))
     assert judge.of(ReportEvent.FLOW_CLOSED)[-1][1:] == (50, 11)

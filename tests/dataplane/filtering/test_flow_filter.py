@@ -76,9 +76,9 @@ class Bench(DriverRig):
         self.listener.settimeout(0.2)
         super().__init__(LoopbackDialer(), self.listener.getsockname()[1])
         self.filter = FlowFilter(
-            self.driver, judge, FilterProviderConfiguration(), on_failure_pass=on_failure_pass, page=page
+            self.context, judge, FilterProviderConfiguration(), on_failure_pass=on_failure_pass, page=page
         )
-        self.driver.filter = self.filter
+        self.admission.use_filter(self.filter)
         self.segments = []
         self.far = None
 
@@ -138,7 +138,7 @@ def make():
 def test_allowed_flows_never_meet_the_filter_again(make):
     bench = make(Judge(NewFlowVerdict.allow()))
     bench.establish()
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     assert not isinstance(relay.connection, FilteredConnection)
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"hello")
     assert bench.far_has() == b"hello"
@@ -148,7 +148,7 @@ def test_dropped_flows_are_refused_at_once(make):
     bench = make(Judge(NewFlowVerdict.drop()))
     bench.send(SYN, seq=0)
     assert [segment.flags for segment in bench.segments] == ["RA"]
-    assert not bench.driver.context.slots.relays
+    assert not bench.slots.relays
 
 
 def test_bytes_wait_for_the_verdict_and_then_the_filter_is_gone(make):
@@ -162,7 +162,7 @@ def test_bytes_wait_for_the_verdict_and_then_the_filter_is_gone(make):
     bench.send(ACK | PSH, seq=5, ack=1, payload=b"e")
     assert bench.far_has() == b"cde"
     assert judge.seen == [("out", 0, b"abcd"), ("out", 2, b"cde")]
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     assert not isinstance(relay.connection, FilteredConnection)
 
 
@@ -170,10 +170,10 @@ def test_a_refused_flow_is_reset_on_both_sides_and_nothing_of_it_passed(make):
     bench = make(Judge(watch(outbound=1), outbound=[DataVerdict.drop()]))
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"bad words")
-    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
+    bench.until(lambda: bench.reset and not bench.slots.relays)
     with pytest.raises(ConnectionResetError):
         bench.far.recv(100)
-    assert bench.driver.stack.connections == 0
+    assert bench.stack.connections == 0
 
 
 def test_a_refused_flow_can_be_shown_a_page(make):
@@ -182,7 +182,7 @@ def test_a_refused_flow_can_be_shown_a_page(make):
     )
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"GET /bad")
-    bench.until(lambda: bench.client_has() == b"PAGE" and not bench.driver.context.slots.relays)
+    bench.until(lambda: bench.client_has() == b"PAGE" and not bench.slots.relays)
     assert not bench.reset
     assert any("F" in segment.flags for segment in bench.segments)
 
@@ -193,7 +193,7 @@ def test_a_page_for_a_flow_that_was_refused_before_it_began(make):
     assert [segment.flags for segment in bench.segments] == ["SA"]
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"GET /")
     assert bench.client_has() == b"PAGE"
-    assert not bench.driver.context.slots.relays
+    assert not bench.slots.relays
 
 
 def test_inbound_bytes_wait_too_and_their_end_behind_them(make):
@@ -226,7 +226,7 @@ def test_what_is_held_is_bounded(make):
             quiet += 1
             bench.run(1)
     assert sent < 32 << 20  # the far side's socket is full: we stopped reading
-    (relay,) = bench.driver.context.slots.relays
+    (relay,) = bench.slots.relays
     assert relay.connection._held_size < 4 << 20
 
 
@@ -326,7 +326,7 @@ def test_open_flows_are_judged_again_when_the_rules_change(make):
     assert bench.far_has() == b"fine"
     judge.new = NewFlowVerdict.drop()
     bench.filter.rules_changed()
-    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
+    bench.until(lambda: bench.reset and not bench.slots.relays)
 
 
 def test_reports(make):
@@ -334,7 +334,7 @@ def test_reports(make):
     bench = make(judge)
     bench.establish()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"x")
-    bench.until(lambda: not bench.driver.context.slots.relays)
+    bench.until(lambda: not bench.slots.relays)
     assert judge.reports == [
         (ReportAction.FILTER_DATA, ReportEvent.NEW_FLOW),
         (ReportAction.DROP, ReportEvent.DATA_DECISION),
@@ -349,7 +349,7 @@ def test_allowed_flows_are_judged_again_too(make):
     bench.establish()
     judge.new = NewFlowVerdict.drop()
     bench.filter.rules_changed()
-    bench.until(lambda: bench.reset and not bench.driver.context.slots.relays)
+    bench.until(lambda: bench.reset and not bench.slots.relays)
     assert not bench.filter._flows
 
 
@@ -433,7 +433,7 @@ class UDPBench(Bench):
         self.sock.bind(("127.0.0.1", 0))
         self.sock.setblocking(False)
         here = endpoint(*self.sock.getsockname())
-        self.driver.policy = ToHere(here)
+        self.admission.use(self.admission.dialer, ToHere(here))
 
     def send_datagram(self, payload):
         client, target = endpoint("198.18.0.1", 4000), endpoint("192.0.2.1", 443)
@@ -462,7 +462,7 @@ class ToHere:
     def __init__(self, here):
         self.here = here
 
-    def datagrams(self, flow, run):
+    def datagrams(self, case):
         return Carry(DirectOutbound(), self.here)
 
 
@@ -510,14 +510,15 @@ def test_a_paused_datagram_flow_is_held_and_goes_on(udp_bench):
 
 def test_a_flow_that_is_judged_and_waits_for_the_policy_loses_nothing(udp_bench):
     class Later:
-        def datagrams(self, flow, run):
-            self.run = run
+        def datagrams(self, case):
+            self.case = case
 
     bench = udp_bench(Judge(watch(outbound=1), outbound=[data(100, 1)] * 3))
-    here, bench.driver.policy = bench.driver.policy.here, Later()
+    here, later = bench.admission.policy.here, Later()
+    bench.admission.use(bench.admission.dialer, later)
     bench.send_datagram(b"one")
     bench.send_datagram(b"two")
-    bench.driver.datagrams.decide(bench.driver.policy.run.flow, Carry(DirectOutbound(), here))
+    later.case.give(Carry(DirectOutbound(), here))
     bench.send_datagram(b"three")
     assert bench.far_got() == [b"one", b"two", b"three"]
 
@@ -528,8 +529,8 @@ def test_flows_that_the_stack_forgot_are_forgotten():
     try:
         bench.send_datagram(b"one")
         assert len(bench.filter._flows) == 1
-        bench.driver.stack.udp.flows.clear()
-        for mapping in bench.driver.stack.udp.mappings():
+        bench.stack.udp.flows.clear()
+        for mapping in bench.stack.udp.mappings():
             mapping.flows.clear()
         bench.filter._sweep()
         assert not bench.filter._flows
@@ -542,7 +543,7 @@ def test_flows_that_are_over_do_not_pile_up_between_two_sweeps(make, monkeypatch
     bench = make(Judge(NewFlowVerdict.allow()))
     bench.filter._look_at = 4
     for port in range(20):
-        bench.client = ScriptedClient(bench.driver.stack, target_port=bench.client.target.port, source_port=5000 + port)
+        bench.client = ScriptedClient(bench.stack, target_port=bench.client.target.port, source_port=5000 + port)
         bench.send(SYN, seq=0)
         bench.send(RST, seq=1)
         assert len(bench.filter._flows) <= 4

@@ -47,7 +47,7 @@ class Pages(Bench):
     def asks(self, *requests):
         """What a new connection gets that sends these, one after the other."""
         self.source += 1
-        self.client = ScriptedClient(self.driver.stack, target_port=self.port, source_port=self.source)
+        self.client = ScriptedClient(self.stack, target_port=self.port, source_port=self.source)
         self.segments = []
         self.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
         self.until(lambda: any(segment.flags == "SA" for segment in self.segments))

@@ -276,7 +276,7 @@ def test_a_transparent_proxy_is_asked_only_about_what_it_wants():
 
         went: ClassVar[list[str]] = []
 
-        def stream(self, target):
+        def stream(self, target, flow=None):
             self.went.append(target.host_text)
             raise ConnectionRefusedError(111, "refused")
 
@@ -297,7 +297,7 @@ class To(DirectOutbound):
     def __init__(self, place):
         self.place = place
 
-    def stream(self, target):
+    def stream(self, target, flow=None):
         return super().stream(self.place)
 
 
@@ -323,7 +323,7 @@ def test_what_a_transparent_proxy_declines_arrives(kind):
 
 def test_app_rules_keep_other_programs_out():
     async def scene(rig):
-        rig.driver.find_process = lambda *_: None
+        rig.driver.admission.find_process = lambda *_: None
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(rig.connect(endpoint("198.51.100.1", 80)), 0.2)
         assert rig.provider.flows.empty()
@@ -368,7 +368,7 @@ def test_datagrams_that_nobody_reads_are_bounded():
         for _ in range(3000):
             await udp.write_datagrams([bytes(1000)])
             await asyncio.sleep(0)
-        assert rig.driver.statistics.udp_dropped > 0
+        assert rig.driver.context.statistics.udp_dropped > 0
         assert sum(len(data) for data, _ in await flow.read_datagrams()) <= 1 << 20
 
     play(Keep(), scene)

@@ -129,7 +129,7 @@ class Outbound:
         self.blocked = False
         self.targets: list[Endpoint] = []
 
-    def stream(self, target: Endpoint) -> CodecRoute:
+    def stream(self, target: Endpoint, flow: object = None) -> CodecRoute:
         self.targets.append(target)
         if self.blocked:
             raise Blocked("by policy")

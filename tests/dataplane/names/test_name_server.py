@@ -9,7 +9,7 @@ import pytest
 from resolver_rig import Clock, Rig, UDPServer, answer
 
 from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig, FakeIP, Group
-from tunflow.dns.resolver import Plan, question
+from tunflow.dns.resolver import ClientQuery, Plan, question
 from tunflow.dns.selection import OneGroup
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Endpoint, endpoint
@@ -19,6 +19,7 @@ from tunflow.loop import reactor as reactor_module
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.sockets import UNMARKED
 from tunflow.names.name_server import LINGER, NameServer
+from tunflow.names.rules import NameRules, Unresolved
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.protocols.block.outbound import BlockOutbound
 
@@ -42,7 +43,9 @@ class World:
         return DNSConfig({SERVERS: group}, Plan(OneGroup(SERVERS), must_be_real=lambda name: "real" in name), **options)
 
     def query(self, name: str, kind: int = 1) -> None:
-        self.names.query(question(name, kind), FlowInfo(UDP, CLIENT, RESOLVER), self.answers.append)
+        self.names.query(
+            ClientQuery.of_untrusted(question(name, kind)), FlowInfo(UDP, CLIENT, RESOLVER), self.answers.append
+        )
         self.rig.settle()
 
     def reply(self, *addresses: str, number: int = -1) -> None:
@@ -81,17 +84,13 @@ def test_names_are_known_by_the_addresses_that_clients_were_told(world):
 
 def test_a_flow_to_a_fake_address_goes_to_the_name_or_for_who_needs_one_to_its_address(world):
     target = Endpoint(fake_of(world, "a.test"), 443)
-    later: list[Endpoint | None] = []
-    assert world.names.outside(target, BlockOutbound(), later.append) == Endpoint("a.test", 443)
-    assert world.names.outside(target, DirectOutbound(), later.append) is None
-    world.rig.settle()
-    world.reply("192.0.2.7")
-    assert later == [endpoint("192.0.2.7", 443)]
+    assert world.names.outside(target, BlockOutbound()) == Endpoint("a.test", 443)
+    assert world.names.outside(target, DirectOutbound()) == Unresolved("a.test", is_ipv6=False)
+    assert world.names.outside(Endpoint("b.test", 443), DirectOutbound()) == Unresolved("b.test", is_ipv6=False)
     plain = endpoint("192.0.2.9", 443)
-    assert world.names.outside(plain, DirectOutbound(), later.append) == plain
+    assert world.names.outside(plain, DirectOutbound()) == plain
     nobody = Endpoint(bytes([198, 18, 200, 200]), 443)
-    assert world.names.outside(nobody, BlockOutbound(), later.append) is None
-    assert later[1:] == [None]
+    assert world.names.outside(nobody, BlockOutbound()) is None
 
 
 def test_a_name_is_asked_for_in_both_families_before_it_has_none(world):
@@ -188,7 +187,7 @@ def test_encrypted_dns_is_refused_where_that_is_asked_for(world, target, hostnam
 
 def test_there_are_no_records_of_services_when_they_are_hidden(world):
     """They have the keys of encrypted hellos; the names go on resolving, to real addresses too."""
-    world.names.hides_services = True
+    world.names.use_rules(NameRules(hides_services=True))
     for kind in (64, 65):
         world.query("real.test", kind)
         assert world.answers[-1][6:8] == b"\0\0"
@@ -198,7 +197,7 @@ def test_there_are_no_records_of_services_when_they_are_hidden(world):
 
 def test_a_name_is_answered_with_the_addresses_of_another(world):
     """A content filter's strict modes: the client's own question, and somebody else's addresses; no other records."""
-    world.names.instead = {"search.test": "strict.real.test"}.get
+    world.names.use_rules(NameRules(instead={"search.test": "strict.real.test"}.get))
     world.query("search.test")
     assert b"strict" in world.server.asked[-1][0].lower()  # 0x20
     world.reply("192.0.2.8")
@@ -208,6 +207,6 @@ def test_a_name_is_answered_with_the_addresses_of_another(world):
     assert len(world.server.asked) == 1
     assert world.answers[-1][6:8] == b"\0\0"
     assert fake_of(world, "a.test")
-    world.names.instead = {"search.test": "strict.test"}.get
+    world.names.use_rules(NameRules(instead={"search.test": "strict.test"}.get))
     fake = fake_of(world, "search.test")
     assert world.names.name_of(CLIENT.host, fake) == "strict.test"

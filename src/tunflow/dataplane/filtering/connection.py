@@ -48,8 +48,7 @@ class FilteredConnection:
         """The sequence number of the client's first byte."""
         self._passed: tuple[int, int] | None = None
         """Bytes to the client and from it when the flow was refused; None while it is not."""
-        session.changed = self._changed
-        session.count = self._count
+        session.attach(self._changed, self._count)
 
     # What the connection is.
 

@@ -6,17 +6,13 @@ decides by what the client says).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from tunflow.dataplane.decision import Refuse
+from tunflow.dataplane.decision import DatagramCase, Refuse
 from tunflow.dataplane.filtering.session import LONG_HEADER, FilterSession
 from tunflow.endpoint import Buffer
-from tunflow.flow import FlowInfo
-from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
-    from tunflow.loop.reactor import Timer
+from tunflow.loop.reactor import Timer
+from tunflow.stack.udp import DatagramOwner, UDPRun
 
 HELD = 64
 """Datagrams held of a flow that is paused; more are dropped, as a full queue would."""
@@ -26,12 +22,13 @@ PAUSE = 10.0
 
 
 class FilteredDatagrams:
-    """Owns a flow until the filter needs to see no more of it."""
+    """Owns a flow until the filter needs to see no more of it. `go_on` has the case decided: somebody serves the flow
+    then, or it is called again."""
 
-    def __init__(self, driver: Driver, info: FlowInfo, flow: UDPFlow, session: FilterSession) -> None:
-        self._driver = driver
-        self._info = info
-        self._flow = flow
+    def __init__(self, case: DatagramCase, session: FilterSession, go_on: Callable[[], None]) -> None:
+        self._case = case
+        self._go_on = go_on
+        self._flow = flow = case.udp
         self._session = session
         self._held: list[UDPRun] = []
         self.behind: DatagramOwner | None = None
@@ -43,8 +40,7 @@ class FilteredDatagrams:
         self._opened_at: int | None = None
         """What the flow had sent when it was given away, to go on unseen; None while it passes here."""
         self._watch_pause()
-        session.changed = self._changed
-        session.count = self._count
+        session.attach(self._changed, self._count)
 
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""
@@ -99,7 +95,8 @@ class FilteredDatagrams:
         run = UDPRun(self._flow, 0, like.may_fragment)
         run.payloads += payloads
         if self.behind is None:
-            self._driver.datagrams.route(self._info, self._flow, run)
+            self._case.run = run
+            self._go_on()
         if self.behind is not None:
             self.behind.send(run)
 
@@ -148,11 +145,12 @@ class FilteredDatagrams:
 
     def _settle(self) -> None:
         if self._session.refused:
-            self._driver.datagrams.refuse(self._flow, Refuse.RESET)
+            self._flow.filter = None
+            self._case.give(Refuse.RESET)
 
     def _watch_pause(self) -> None:
         if self._session.paused and self._timer is None:
-            self._timer = self._driver.reactor.call_later(PAUSE, self._too_long)
+            self._timer = self._case.context.reactor.call_later(PAUSE, self._too_long)
 
     def _too_long(self) -> None:
         self._timer = None

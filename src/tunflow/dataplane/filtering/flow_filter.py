@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from tunflow.dataplane.decision import Refuse
+from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.decision import DatagramCase, Refuse, StreamCase
 from tunflow.dataplane.filtering.connection import FilteredConnection
 from tunflow.dataplane.filtering.datagrams import FilteredDatagrams
 from tunflow.dataplane.filtering.remediations import Remediations
 from tunflow.dataplane.filtering.session import FilterSession, Verdict
 from tunflow.errors import LocalError, RemoteError
-from tunflow.flow import FlowInfo
+from tunflow.flow import FlowInfo, HardwareFinder
 from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
@@ -19,10 +19,6 @@ from tunflow.providers.filter_settings import FilterAction, FilterProviderConfig
 from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
 from tunflow.providers.network_rule import TrafficDirection
 from tunflow.stack.tcp.connection import TCPConnection
-from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.driver import Driver
 
 SWEEP = 5.0
 """Seconds between two looks for flows that are over."""
@@ -38,28 +34,31 @@ Page = Callable[[FilterFlow, Verdict | RemediationVerdict], bytes | None]
 
 
 class FlowFilter:
-    """Runs a data provider, and a control provider if there is one, on the flows of a driver.
+    """Runs a data provider, and a control provider if there is one, on the flows of a device.
 
-    `on_failure_pass`: whether flows pass that the provider fails to judge. `page` makes block pages.
+    `on_failure_pass`: whether flows pass that the provider fails to judge. `page` makes block pages; `find_hardware`
+    tells the devices of a LAN by their hardware addresses, where there is one behind this host.
     """
 
     def __init__(
         self,
-        driver: Driver,
+        context: FlowContext,
         provider: FilterDataProvider,
         configuration: FilterProviderConfiguration,
         *,
         on_failure_pass: bool = False,
         control: FilterControlProvider | None = None,
         page: Page | None = None,
+        find_hardware: HardwareFinder | None = None,
     ) -> None:
         self.provider = provider
         self.configuration = configuration
         self.control = control
-        self._driver = driver
+        self._context = context
+        self._find_hardware = find_hardware
         self.on_failure_pass = on_failure_pass
         self._page = page
-        self.remediations = Remediations(self, lambda: driver.reactor.now)
+        self.remediations = Remediations(self, lambda: context.reactor.now)
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
         self._sweeping = False
@@ -68,46 +67,52 @@ class FlowFilter:
         self._look_at = MANY
         self._ready = True
         self._trouble: str | None = None
-        provider._filter_host = self
+        provider.bind_filter(self)
         if control is not None:
-            control._filter_host = self
+            control.bind_filter(self)
 
     # What the driver asks.
 
-    def open_stream(self, info: FlowInfo, connection: TCPConnection) -> None:
-        """A new TCP flow: refuse it, hold it, or pass it on."""
+    def open_stream(self, case: StreamCase, go_on: Callable[[], None]) -> None:
+        """A new TCP flow: refuse it, hold it, or let it go on."""
+        info, connection = case.flow, case.connection
         if self._settings is not None and self._decided(info) is FilterAction.ALLOW:
-            self._driver.route_stream(info, connection)
+            go_on()
             return
         session = self._session(info)
         if session.refused and session.page is None:
-            self._driver.decide_stream(connection, Refuse.RESET)
+            case.give(Refuse.RESET)
             session.close()
             return
         if session.open and self.remediations.awaits(session.flow):
             session.look_first()
-        filtered = FilteredConnection(self._driver.context, connection, session)
+        assert isinstance(connection, TCPConnection)  # nobody has had it before
+        filtered = FilteredConnection(self._context, connection, session)
         self._keep(session, filtered)  # also when it may pass: the rules can change
         if session.refused:
             filtered.show_page()
-        elif session.paused:
-            filtered.route = lambda: self._driver.route_stream(info, filtered)
+            return
+        if not session.open:
+            case.connection = filtered
+        if session.paused:
+            filtered.route = go_on
         else:
             session.has_begun = True
-            self._driver.route_stream(info, connection if session.open else filtered)
+            go_on()
 
-    def own_datagrams(self, info: FlowInfo, flow: UDPFlow, run: UDPRun) -> DatagramOwner | None:
-        """A new UDP flow: who serves it."""
-        if self._decided(info) is FilterAction.ALLOW:
-            return self._driver.datagrams.route(info, flow, run)
-        session = self._session(info)
+    def open_datagrams(self, case: DatagramCase, go_on: Callable[[], None]) -> None:
+        """A new UDP flow: refuse it, let it go on, or have its datagrams shown."""
+        if self._decided(case.flow) is FilterAction.ALLOW:
+            go_on()
+            return
+        session = self._session(case.flow)
         if session.refused:
             session.close()
-            return self._driver.datagrams.refuse(flow, Refuse.RESET)
-        owner = FilteredDatagrams(self._driver, info, flow, session)
+            case.give(Refuse.RESET)
+            return
+        owner = FilteredDatagrams(case, session, go_on)
         self._keep(session, owner)
-        flow.user = flow.filter = owner
-        return owner
+        case.udp.user = case.udp.filter = owner
 
     # The provider's life.
 
@@ -154,8 +159,8 @@ class FlowFilter:
         """The control provider decides, in its own time."""
         control = self.control
         if control is None:
-            self._driver.log.tell("filter rules", "the filter needs rules and has no control provider: refused")
-            self._driver.reactor.call_soon(lambda: session.resume(DataVerdict.drop()))
+            self._context.log.tell("filter rules", "the filter needs rules and has no control provider: refused")
+            self._context.reactor.call_soon(lambda: session.resume(DataVerdict.drop()))
             return
         control.create_task(self._ask_control(control, session), name="handle_new_flow")
 
@@ -177,7 +182,7 @@ class FlowFilter:
 
     def tell(self, error: BaseException, what: str) -> None:
         """A failure of a provider, once for each cause."""
-        self._driver.log.tell(f"filter {error!r:.200}", f"{what}: {describe(error)}")
+        self._context.log.tell(f"filter {error!r:.200}", f"{what}: {describe(error)}")
 
     def appended(self, key: str | None) -> str:
         """The control provider's string for a key. Raises LocalError."""
@@ -199,16 +204,16 @@ class FlowFilter:
                 try:
                     provider.handle_report(report)
                 except (Exception, ProviderHung) as error:
-                    self._driver.log.tell(f"report {error!r:.200}", f"handle_report failed: {describe(error)}")
+                    self._context.log.tell(f"report {error!r:.200}", f"handle_report failed: {describe(error)}")
 
     def watch(self, session: FilterSession) -> None:
         """Its end is looked for more often than others', and its bytes are reported."""
         if not self._watched:
-            self._driver.reactor.call_later(TICK, self._tick)
+            self._context.reactor.call_later(TICK, self._tick)
         self._watched.add(session)
 
     def _tick(self) -> None:
-        now = self._driver.reactor.now
+        now = self._context.reactor.now
         for session in list(self._watched):
             found = self._flows.get(session.flow)
             if found is not None:
@@ -216,7 +221,7 @@ class FlowFilter:
             if session in self._watched:
                 session.report_statistics(now)
         if self._watched:
-            self._driver.reactor.call_later(TICK, self._tick)
+            self._context.reactor.call_later(TICK, self._tick)
 
     def ended(self, session: FilterSession) -> None:
         """The flow is over."""
@@ -262,7 +267,7 @@ class FlowFilter:
         try:
             self.provider.handle_rules_changed()
         except (Exception, ProviderHung) as error:
-            self._driver.log.tell(f"rules {error!r:.200}", f"handle_rules_changed failed: {describe(error)}")
+            self._context.log.tell(f"rules {error!r:.200}", f"handle_rules_changed failed: {describe(error)}")
 
     # How it works.
 
@@ -277,7 +282,7 @@ class FlowFilter:
         return settings.default_action
 
     def _session(self, info: FlowInfo) -> FilterSession:
-        session = FilterSession(self, FilterFlow(info, self._driver.find_hardware))
+        session = FilterSession(self, FilterFlow(info, self._find_hardware))
         if self._settings is not None and self._decided(info) is FilterAction.DROP:
             session.conclude(NewFlowVerdict.drop())
         else:
@@ -290,14 +295,14 @@ class FlowFilter:
             self._forget_ended()
         if not self._sweeping:
             self._sweeping = True
-            self._driver.reactor.call_later(SWEEP, self._sweep)
+            self._context.reactor.call_later(SWEEP, self._sweep)
 
     def _sweep(self) -> None:
         """Flows that went on without the filter end without its hearing of it."""
         self._forget_ended()
         self._sweeping = bool(self._flows)
         if self._sweeping:
-            self._driver.reactor.call_later(SWEEP, self._sweep)
+            self._context.reactor.call_later(SWEEP, self._sweep)
 
     def _forget_ended(self) -> None:
         """So that no more than twice the open flows are remembered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.filter.page import begins_to_ask
@@ -15,7 +15,7 @@ PATIENCE = 60.0
 class PageOwner:
     """Takes a connection that is `accept`ed; whatever the client asks, the answer is the page or what a wish got."""
 
-    def __init__(self, context: FlowContext, connection: ClientStream, session: FilterSession) -> None:
+    def __init__(self, context: FlowContext, connection: ClientConduit, session: FilterSession) -> None:
         self._context = context
         self._connection = connection
         self._session = session
@@ -23,7 +23,7 @@ class PageOwner:
         self._has_answered = False
         connection.user = self
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self._connection = stream
 

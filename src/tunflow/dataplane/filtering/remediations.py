@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Endpoint
 from tunflow.filter.page import ASK_PATH, asked_token, see_other
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.filter_flow import FilterFlow
-from tunflow.providers.filter_provider import FilterDataProvider
-from tunflow.providers.filter_verdicts import Action, ControlVerdict, RemediationVerdict
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.filtering.flow_filter import FlowFilter
+from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
+from tunflow.providers.filter_verdicts import (
+    Action,
+    ControlVerdict,
+    DataVerdict,
+    NewFlowVerdict,
+    RemediationVerdict,
+)
 
 OFFERS = 256
 """Buttons that work at a time; the oldest makes room."""
@@ -36,10 +39,31 @@ class _Offer(NamedTuple):
     until: float
 
 
+class AskedFilter(Protocol):
+    """The filter that users ask."""
+
+    @property
+    def provider(self) -> FilterDataProvider:
+        """Who is asked first."""
+
+    @property
+    def control(self) -> FilterControlProvider | None:
+        """Who is asked then."""
+
+    def page(self, flow: FilterFlow, verdict: NewFlowVerdict | DataVerdict | RemediationVerdict) -> bytes | None:
+        """What a client is shown when its flow is refused."""
+
+    def tell(self, error: BaseException, what: str) -> None:
+        """A failure of a provider."""
+
+    def rules_changed(self) -> None:
+        """Judge open flows again."""
+
+
 class Remediations:
     """The open offers of one filter; `now` is the reactor's clock."""
 
-    def __init__(self, filters: FlowFilter, now: Callable[[], float]) -> None:
+    def __init__(self, filters: AskedFilter, now: Callable[[], float]) -> None:
         self._filter = filters
         self._now = now
         self._offers: dict[str, _Offer] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from socket import IPPROTO_UDP
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
@@ -28,9 +28,6 @@ from tunflow.providers.filter_verdicts import (
 from tunflow.providers.filter_window import FilterWindow
 from tunflow.sniff.http import Ambiguous, HTTPRequests
 
-if TYPE_CHECKING:
-    from tunflow.dataplane.filtering.remediations import Remediations
-
 _TLS_HANDSHAKE = 22
 LONG_HEADER = 0x80
 """The first bit of a datagram that may open a QUIC connection (RFC 9000 §17.2)."""
@@ -47,6 +44,19 @@ Verdict = NewFlowVerdict | DataVerdict
 _V = TypeVar("_V")
 
 
+class Wishes(Protocol):
+    """The buttons on a filter's pages."""
+
+    def awaits(self, flow: FilterFlow) -> bool:
+        """Whether a button may be pressed on a new flow."""
+
+    def is_asked(self, request: bytes) -> bool:
+        """Whether a request presses a button that works."""
+
+    def ask(self, request: bytes, say: Callable[[bytes], None]) -> bool:
+        """Have a request that presses a button answered; False for others. `say` is called once."""
+
+
 class Keeper(Protocol):
     """What the sessions of a filter share."""
 
@@ -61,8 +71,9 @@ class Keeper(Protocol):
     def ask_control(self, session: FilterSession) -> None:
         """The provider wants the control provider to decide; it calls `session.conclude` when it has."""
 
-    remediations: Remediations
-    """The buttons on its pages."""
+    @property
+    def remediations(self) -> Wishes:
+        """The buttons on its pages."""
 
     def appended(self, key: str | None) -> str:
         """The string to append to URLs under a key of the control provider's map. Raises LocalError."""
@@ -81,7 +92,7 @@ class Keeper(Protocol):
 
 
 class FilterSession:
-    """See the module. `changed` is called when a verdict came from outside a call of ours."""
+    """See the module."""
 
     __slots__ = (
         "_is_awaited", "_keeper", "_offset", "_outcome", "_reporting", "_statistics_period", "_verdict", "appender",
@@ -103,6 +114,7 @@ class FilterSession:
         """For a refused flow: what its client is shown first."""
         self.paused = False
         self.changed: Callable[[], None] = _nothing
+        """Called when a verdict came from outside a call of ours."""
         self.count: Callable[[], tuple[int, int]] = _none
         """Tells how many bytes have passed to the client, and from it."""
         self.statistics_due: float | None = None
@@ -120,6 +132,11 @@ class FilterSession:
         self._outcome = ReportAction.ALLOW
         self._verdict: Verdict | None = None
         """The one that refused."""
+
+    def attach(self, changed: Callable[[], None], count: Callable[[], tuple[int, int]]) -> None:
+        """Tell `changed` when a verdict came from outside a call of ours; `count` tells how many bytes have passed to
+        the client, and from it."""
+        self.changed, self.count = changed, count
 
     def begin(self) -> None:
         """Ask about the new flow."""

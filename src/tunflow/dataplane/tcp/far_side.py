@@ -13,7 +13,7 @@ import socket
 import struct
 from abc import abstractmethod
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.tcp.refusal import errno_of, give_up
 from tunflow.endpoint import Buffer
@@ -74,8 +74,8 @@ class FarSide:
         "_writable", "connection", "done_up",
     )  # fmt: skip
 
-    def __init__(self, context: FlowContext, connection: ClientStream, route: CodecRoute) -> None:
-        self.connection: ClientStream = connection
+    def __init__(self, context: FlowContext, connection: ClientConduit, route: CodecRoute) -> None:
+        self.connection: ClientConduit = connection
         self._context = context
         self._budget = context.stack.budget
         self._route = route

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dataplane.context import FlowContext
 from tunflow.protocols.codec import Refusal
 from tunflow.stack.icmp import Reason
@@ -33,7 +33,7 @@ def errno_of(refusal: Refusal) -> int:
     return _ERRNO.get(refusal, errno.ECONNREFUSED)
 
 
-def give_up(context: FlowContext, connection: ClientStream, error: int) -> None:
+def give_up(context: FlowContext, connection: ClientConduit, error: int) -> None:
     """End a connection that nobody owns any more, for the reason that `error` (an errno) is."""
     context.statistics.tcp_failed += 1
     connection.user = None

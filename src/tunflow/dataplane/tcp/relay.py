@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 
-from tunflow.conduit import ClientStream
+from tunflow.conduit import ClientConduit
 from tunflow.dataplane.standing_queue import LARGE
 from tunflow.dataplane.tcp.far_side import FarSide
 from tunflow.endpoint import Buffer
@@ -61,7 +61,7 @@ class TCPRelay(FarSide):
             except OSError:
                 self._abort()  # the proxy is gone already
 
-    def rebind(self, stream: ClientStream) -> None:
+    def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self.connection = stream
 

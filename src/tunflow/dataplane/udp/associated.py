@@ -9,10 +9,9 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.udp.relay import UDPRelay
+from tunflow.dataplane.udp.relay import CarriedFlow, UDPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
 from tunflow.loop.reactor import Timer
@@ -20,9 +19,6 @@ from tunflow.outbound.held_association import HeldAssociation
 from tunflow.protocols.contract import Association, DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 WAITING = 32
 """Runs of datagrams kept while servers are asked; more are dropped, as a full queue would."""

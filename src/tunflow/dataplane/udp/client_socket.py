@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.udp.relay import UDPRelay, Way
+from tunflow.dataplane.udp.relay import CarriedFlow, UDPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
 from tunflow.protocols.contract import DatagramRoute, Outbound
@@ -89,24 +89,6 @@ class UDPSocket:
         for owner in self.owners:
             owner.close()
         self.owners.clear()
-
-
-class CarriedFlow:
-    """Datagrams go through a relay."""
-
-    __slots__ = ("relay", "target", "way")
-
-    def __init__(self, relay: Relay, target: Endpoint) -> None:
-        self.relay = relay
-        self.target = target
-        self.way: Way | None = None
-
-    def send(self, run: UDPRun) -> None:
-        """Through the relay."""
-        self.relay.send(run, self)
-
-    def close(self) -> None:
-        """The relay is its socket's to close."""
 
 
 class RefusedFlow:

@@ -18,7 +18,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tunflow.dataplane.context import FlowContext
 from tunflow.endpoint import Buffer, Endpoint, SocketAddress
@@ -31,9 +31,6 @@ from tunflow.loop.socket_error import endpoint_of, let_fragment, read_errors, wa
 from tunflow.protocols.contract import DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
-
-if TYPE_CHECKING:
-    from tunflow.dataplane.udp.client_socket import CarriedFlow
 
 Way = tuple[socket.socket, SocketAddress]
 """How a flow's datagrams leave when there is no codec."""
@@ -66,6 +63,31 @@ _REASONS = {
     errno.EPERM: Reason.ADMIN_PROHIBITED,
 }
 """What a refusal by this host's kernel means to the client."""
+
+
+class DatagramRelay(Protocol):
+    """What carries the datagrams of flows."""
+
+    def send(self, run: UDPRun, flow: CarriedFlow) -> None:
+        """Datagrams to the flow's target."""
+
+
+class CarriedFlow:
+    """Datagrams go through a relay."""
+
+    __slots__ = ("relay", "target", "way")
+
+    def __init__(self, relay: DatagramRelay, target: Endpoint) -> None:
+        self.relay = relay
+        self.target = target
+        self.way: Way | None = None
+
+    def send(self, run: UDPRun) -> None:
+        """Through the relay."""
+        self.relay.send(run, self)
+
+    def close(self) -> None:
+        """The relay is its socket's to close."""
 
 
 class UDPRelay:

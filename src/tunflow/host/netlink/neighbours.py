@@ -35,7 +35,11 @@ class Neighbours:
         self._query.close()
 
     def find(self, address: bytes) -> bytes | None:
-        """The hardware address of the client with a packed address; b"" for this host itself, None when unknown."""
+        """The hardware address of the client with a packed address; b"" for this host itself, None when unknown.
+
+        Without interfaces there is no LAN, and nobody is known."""
+        if not self.interfaces:
+            return None
         now = time.monotonic()
         until, found = self._known.get(address, (0.0, None))
         if now < until:
