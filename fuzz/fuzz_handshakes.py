@@ -15,6 +15,8 @@ from tunflow.protocols.http.connect import HTTPConnectClient
 from tunflow.protocols.socks.client4 import Socks4Client
 from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 from tunflow.protocols.socks.socks5 import Credentials
+from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
+from tunflow.protocols.vless.stream import VLESSClient
 
 TARGET = Endpoint("example.com", 443)
 USER = Credentials(b"user", b"password")
@@ -25,6 +27,9 @@ MAKERS: tuple[Callable[[], StreamCodec], ...] = (
     lambda: Socks5Client(TARGET, optimistic=True),
     lambda: Socks4Client(TARGET, names=True),
     lambda: HTTPConnectClient(TARGET, "Basic eDp5"),
+    lambda: VLESSClient(TARGET, bytes(16)),
+    lambda: HTTPUpgradeClient("site.example", "/way"),
+    lambda: WebSocketClient("site.example", "/way"),
 )
 
 SEEDS: list[bytes] = [
@@ -35,7 +40,10 @@ SEEDS: list[bytes] = [
     b"\x04\x03\x00\x5a\x00\x50\x7f\x00\x00\x01flow",
     b"\x05\x09HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nflow",
     b"\x05\x09HTTP/1.0 407 Proxy Authentication Required\r\n\r\n",
-    b"\x06\x00\x00\x00\x00\x01\x08\x08\x08\x08\x00\x35data",
+    b"\x09\x00\x00\x00\x00\x01\x08\x08\x08\x08\x00\x35data",
+    b"\x06\x01\x00\x02abflow",
+    b"\x07\x09HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nflow",
+    b"\x08\x09HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x82\x01a",
 ]
 
 

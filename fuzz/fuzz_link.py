@@ -12,6 +12,8 @@ SEEDS: list[bytes] = [
     b"ss://cmM0LW1kNTpwYXNzd2Q@192.168.100.1:8888/?plugin=obfs-local%3Bobfs%3Dhttp#Example2",
     b"direct://",
     b"socks5://host:1",
+    b"trojan://p%40ss@host?type=ws&path=%2Fray%3Fed%3D2048&alpn=http%2F1.1",
+    b"vless://01234567-89ab-cdef-0123-456789abcdef@host:1?encryption=none&security=tls&sni=a",
 ]
 
 

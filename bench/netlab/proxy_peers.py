@@ -91,6 +91,15 @@ def start_tinyproxy(lab: Lab, port: int = TINYPROXY_PORT, *, basic: bool = False
 def start_tls(lab: Lab, port: int = HTTPS_PROXY_PORT, behind: int = TINYPROXY_PORT) -> Path:
     """socat with a certificate for S in front of a proxy there; the certificate's file."""
     both = lab.directory / "proxy.pem"
+    certificate, key = make_certificate(lab)
+    both.write_text(key.read_text() + certificate.read_text())
+    listening = f"OPENSSL-LISTEN:{port},bind={SERVER4},fork,reuseaddr,cert={both},verify=0"
+    lab.start(lab.server, ["socat", listening, f"TCP:{SERVER4}:{behind}"]).wait_listening(port)
+    return certificate
+
+
+def make_certificate(lab: Lab) -> tuple[Path, Path]:
+    """A certificate for S, which is its own authority, and its key: their files."""
     certificate, key = lab.directory / "proxy-cert.pem", lab.directory / "proxy-key.pem"
     request = [
         "openssl",
@@ -106,10 +115,7 @@ def start_tls(lab: Lab, port: int = HTTPS_PROXY_PORT, behind: int = TINYPROXY_PO
     ]
     names = ["-subj", "/CN=proxy.lab", "-addext", f"subjectAltName=IP:{SERVER4}"]
     subprocess.run([*request, *names, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    both.write_text(key.read_text() + certificate.read_text())
-    listening = f"OPENSSL-LISTEN:{port},bind={SERVER4},fork,reuseaddr,cert={both},verify=0"
-    lab.start(lab.server, ["socat", listening, f"TCP:{SERVER4}:{behind}"]).wait_listening(port)
-    return certificate
+    return certificate, key
 
 
 def xray_inbound(port: int, method: str, key: str, users: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -118,6 +124,23 @@ def xray_inbound(port: int, method: str, key: str, users: tuple[str, ...] = ()) 
     if users:
         settings["clients"] = [{"password": user, "email": f"user{index}"} for index, user in enumerate(users)]
     return {"listen": SERVER4, "port": port, "protocol": "shadowsocks", "settings": settings}
+
+
+def xray_stream_inbound(
+    port: int, protocol: str, user: str, *, network: str = "tcp", certificate: tuple[Path, Path] | None = None
+) -> dict[str, Any]:
+    """A Trojan or VLESS server for one `user` (a password or an id), in TLS with a certificate and its key."""
+    clients = [{"password": user}] if protocol == "trojan" else [{"id": user}]
+    settings: dict[str, Any] = {"clients": clients}
+    if protocol == "vless":
+        settings["decryption"] = "none"
+    stream: dict[str, Any] = {"network": network}
+    if network != "tcp":
+        stream[f"{network}Settings"] = {"path": "/way"}
+    if certificate is not None:
+        files = {"certificateFile": str(certificate[0]), "keyFile": str(certificate[1])}
+        stream |= {"security": "tls", "tlsSettings": {"certificates": [files]}}
+    return {"listen": SERVER4, "port": port, "protocol": protocol, "settings": settings, "streamSettings": stream}
 
 
 def xray_client(port: int, server_port: int, method: str, key: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ssl
 from contextlib import suppress
+from hashlib import sha256
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from talk import hear, said
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
+from tunflow.outbound.tls_context import client_context
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused, Refusal
 from tunflow.protocols.http.connect import HTTPConnectClient
@@ -146,3 +148,18 @@ def test_a_certificate_that_is_not_valid_is_refused(certificate, trusted, host):
 def test_what_does_not_speak_tls(certificate):
     with pytest.raises(BadPacket, match="TLS"):
         hear(client(certificate), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_a_pinned_certificate_needs_no_authority_and_no_other_is_taken(certificate):
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text().partition("-----END PRIVATE KEY-----\n")[2])
+    settings = client_context(verified=False)
+    for pin, is_taken in ((sha256(der).digest(), True), (bytes(32), False)):
+        codec, server = TLSClient(settings, "other.example", pin), Server(certificate)
+        server.take(said(codec))
+        if is_taken:
+            hear(codec, server.answer())
+            assert codec.established
+        else:
+            with pytest.raises(ProxyRefused, match=f"its fingerprint is {sha256(der).hexdigest()}, not the pinned"):
+                hear(codec, server.answer())
+            assert not codec.established

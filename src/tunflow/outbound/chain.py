@@ -52,10 +52,10 @@ def goes_direct(outbound: Outbound) -> bool:
     return Carries.NAMES not in outbound.carries
 
 
-def _tls() -> ssl.SSLContext:
+def _tls(*alpn: str, verified: bool = True) -> ssl.SSLContext:
     from tunflow.outbound.tls_context import client_context  # noqa: PLC0415  (ssl is not for who does not use it)
 
-    return client_context()
+    return client_context(*alpn, verified=verified)
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:

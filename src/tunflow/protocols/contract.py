@@ -200,6 +200,13 @@ class Outbound(typing.Protocol):
         """The way for one client socket's datagrams, to any target, or how to ask for it. Raises Blocked."""
 
 
+class TLSSettings(typing.Protocol):
+    """Makes a client's TLS settings."""
+
+    def __call__(self, *alpn: str, verified: bool = True) -> ssl.SSLContext:
+        """Settings that offer `alpn` and trust what the system trusts; unless `verified`, they take any certificate."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutboundContext:
     """What a protocol may use of the world outside."""
@@ -208,7 +215,7 @@ class OutboundContext:
     """Fit for keys and salts."""
     unix_time: Callable[[], float]
     """Seconds since 1970."""
-    tls: Callable[[], ssl.SSLContext]
+    tls: TLSSettings
     """Makes a client's TLS settings, which trust what the system trusts."""
     address_of: Callable[[Endpoint], Address]
     """The socket address of a packed-address endpoint."""

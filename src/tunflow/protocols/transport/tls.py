@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
@@ -19,13 +20,17 @@ _READ = 64 * 1024
 
 
 class TLSClient:
-    """The client's end of one TLS connection to `host` (a name or an address, as its certificate has it)."""
+    """The client's end of one TLS connection to `host` (a name or an address, as its certificate has it).
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "established", "over")
+    With `pinned`, the SHA-256 of a certificate, the server must have that very one.
+    """
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "_pinned", "established", "over")
 
     transparent = False
 
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str, pinned: bytes | None = None) -> None:
+        self._pinned = pinned
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=False, server_hostname=host)
@@ -51,6 +56,7 @@ class TLSClient:
         try:
             if not self.established:
                 self._object.do_handshake()
+                self._check_pin()
                 self.established = True
             while piece := self._object.read(_READ):
                 pieces.append(piece)
@@ -70,3 +76,11 @@ class TLSClient:
         with suppress(ssl.SSLError):  # it waits for the other side's, which is for `open_untrusted`
             self._object.unwrap()
         return self.seal(())
+
+    def _check_pin(self) -> None:
+        """Raises ProxyRefused unless the certificate is the pinned one."""
+        if self._pinned is None:
+            return
+        found = sha256(self._object.getpeercert(binary_form=True) or b"").digest()
+        if found != self._pinned:
+            raise ProxyRefused(Refusal.CERTIFICATE, f"its fingerprint is {found.hex()}, not the pinned one")

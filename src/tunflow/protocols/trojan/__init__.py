@@ -1,0 +1,13 @@
+"""Trojan: a stream that looks like a web site's to who has no password, inside TLS."""
+
+from tunflow.protocols.contract import Carries, Protocol
+
+PROTOCOL = Protocol(
+    name="trojan",
+    schemes=("trojan",),
+    carries=Carries.STREAMS | Carries.NAMES,
+    link_shape="trojan://PASSWORD@HOST:PORT",
+    summary="Trojan over TLS, also over WebSocket and HTTPUpgrade: TCP",
+    module="tunflow.protocols.trojan.settings",
+    clash=frozenset({"trojan"}),
+)

@@ -1,0 +1,81 @@
+"""`trojan://` links and Clash entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import quote
+
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError
+from tunflow.flow import FlowInfo
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import Link, cut, format_options, format_tag, format_where, label, parse_where, unquoted
+from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.transport import settings as transports
+from tunflow.protocols.transport.settings import Transport
+from tunflow.protocols.trojan.stream import TrojanClient
+
+_SHAPE = "trojan://PASSWORD@HOST:PORT"
+_SECURITY = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class TrojanServer:
+    """A Trojan server."""
+
+    wants_programs: ClassVar[bool] = False
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+    transport: Transport
+    tag: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The server as logs name it."""
+        return label("trojan", self.host, self.port, self.tag)
+
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.host, self.port
+
+    @classmethod
+    def from_link(cls, link: Link) -> TrojanServer:
+        """As `Settings.from_link`."""
+        parts = cut(link.rest)
+        if not parts.user:
+            raise LocalError(f"the trojan:// link has no password; it reads {_SHAPE}")
+        password = unquoted("trojan", parts.user)
+        host, port = parse_where("trojan", parts.where, _SHAPE, port=443)
+        transport, _ = transports.from_query("trojan", parts.query, (), _SECURITY)
+        return cls(host, port, password, transport, parts.tag)
+
+    @classmethod
+    def from_clash(cls, entry: ClashEntry) -> TrojanServer:
+        """As `Settings.from_clash`."""
+        (password,) = entry.required("password")
+        host, port = entry.where()
+        return cls(host, port, password, transports.from_clash(entry, tls=True, name_key="sni"), entry.name)
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`."""
+        options = format_options(transports.to_query(self.transport, _SECURITY))
+        where = format_where(self.host, self.port)
+        return f"trojan://{quote(self.password, safe='')}@{where}{options}{format_tag(self.tag)}"
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`."""
+        lay = transports.layers(self.transport, self.first_hop, context)
+
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return lay(TrojanClient(target, self.password))
+
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+
+
+SETTINGS = TrojanServer

@@ -1,0 +1,13 @@
+"""VLESS: a user's id and a target in front of the flow; what hides both is the TLS below."""
+
+from tunflow.protocols.contract import Carries, Protocol
+
+PROTOCOL = Protocol(
+    name="vless",
+    schemes=("vless",),
+    carries=Carries.STREAMS | Carries.NAMES,
+    link_shape="vless://UUID@HOST:PORT?encryption=none&security=tls",
+    summary="VLESS without flow control, in TLS or not, also over WebSocket and HTTPUpgrade: TCP",
+    module="tunflow.protocols.vless.settings",
+    clash=frozenset({"vless"}),
+)

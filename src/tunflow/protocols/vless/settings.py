@@ -1,0 +1,109 @@
+"""`vless://` links and Clash entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+from uuid import UUID
+
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError
+from tunflow.flow import FlowInfo
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import (
+    Link,
+    cut,
+    format_options,
+    format_tag,
+    format_where,
+    label,
+    parse_where,
+    printable,
+    unquoted,
+)
+from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.transport import settings as transports
+from tunflow.protocols.transport.settings import Transport
+from tunflow.protocols.vless.stream import VLESSClient
+
+_SHAPE = "vless://UUID@HOST:PORT?encryption=none&security=tls"
+_SECURITY = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class VLESSServer:
+    """A VLESS server; `user` is the id in its usual form, and a secret."""
+
+    wants_programs: ClassVar[bool] = False
+
+    host: str
+    port: int
+    user: str = field(repr=False)
+    transport: Transport
+    tag: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The server as logs name it."""
+        return label("vless", self.host, self.port, self.tag)
+
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.host, self.port
+
+    @classmethod
+    def from_link(cls, link: Link) -> VLESSServer:
+        """As `Settings.from_link`."""
+        parts = cut(link.rest)
+        if not parts.user:
+            raise LocalError(f"the vless:// link has no user id; it reads {_SHAPE}")
+        host, port = parse_where("vless", parts.where, _SHAPE)
+        transport, own = transports.from_query("vless", parts.query, ("encryption", "flow"), _SECURITY)
+        _check(own.get("encryption"), own.get("flow"))
+        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag)
+
+    @classmethod
+    def from_clash(cls, entry: ClashEntry) -> VLESSServer:
+        """As `Settings.from_clash`."""
+        (user,) = entry.required("uuid")
+        host, port = entry.where()
+        _check(entry.text("encryption"), entry.text("flow"))
+        transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
+        return cls(host, port, _user_id(user), transport, entry.name)
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`."""
+        options = {"encryption": "none", **transports.to_query(self.transport, _SECURITY)}
+        where = format_where(self.host, self.port)
+        return f"vless://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`."""
+        lay = transports.layers(self.transport, self.first_hop, context)
+        user = UUID(self.user).bytes
+
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return lay(VLESSClient(target, user))
+
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+
+
+SETTINGS = VLESSServer
+
+
+def _user_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise LocalError("the user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef") from None
+
+
+def _check(encryption: str | None, flow: str | None) -> None:
+    """Raises LocalError for what would be a weaker connection than was asked for."""
+    if encryption not in {None, "none"}:
+        raise LocalError(f"VLESS encryption={printable(encryption or '')} is not supported; none is")
+    if flow not in {None, "none"}:
+        raise LocalError(f"VLESS flow={printable(flow or '')} is not supported; a server without flow is")
