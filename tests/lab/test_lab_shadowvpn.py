@@ -19,7 +19,6 @@ pytestmark = pytest.mark.lab
 
 PORT = 1123
 TOKENS = ("7e335d67f1dc2c01", "ff593b9e6abeb2a5")
-PROVIDER = "tunflow.providers.shadowvpn:ShadowVPNProvider"
 MTU = 1432
 
 
@@ -41,7 +40,7 @@ def server(lab: Lab) -> Iterator[Process]:
 
 def client(query: str = "", password: str = "secret") -> list[str]:
     link = f"shadowvpn://{password}@{SERVER4}:{PORT}?{query}"
-    return [TUNFLOW, "run", "--provider", PROVIDER, "--config", f"link={link}", "--"]
+    return [TUNFLOW, "run", "--server", link, "--"]
 
 
 def run(lab: Lab, argv: list[str], *, timeout: float = 60.0) -> subprocess.CompletedProcess[bytes]:

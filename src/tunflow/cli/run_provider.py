@@ -102,6 +102,8 @@ class _Run:
     ) -> None:
         self._filtering = filtering
         self._options = options
+        self._beside = options.provider is not None and bool(options.server)
+        """Whether `--server` says where goes what the provider leaves."""
         self._provider = provider
         self._configuration = configuration
         self._names = names
@@ -127,7 +129,7 @@ class _Run:
             log=CauseLog(say, lambda: reactor.now),
             apply=self._apply,
             configuration=self._configuration,
-            straight=dialer_of(self._options) if self._options.server else DirectOutbound(),
+            straight=dialer_of(self._options) if self._beside else DirectOutbound(),
         )
         session = ProviderSession(self._provider, surroundings, on_end=self._tell_end)
         if session.policy is not None:
