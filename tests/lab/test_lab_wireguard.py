@@ -105,7 +105,7 @@ def test_an_imported_profile(lab: Lab, keys: Keys, contents: Contents, tmp_path:
 
 def test_another_preshared_key_is_silence_and_then_a_line(lab: Lab, keys: Keys, tmp_path: Path) -> None:
     profile = keys.profile(tmp_path, preshared=keys.client_public)
-    done = run(lab, [TUNFLOW, "run", "--profile", profile, "--", "ping", "-c", "14", "-W", "1", INSIDE])
+    done = run(lab, [TUNFLOW, "run", "--profile", profile, "--", "ping", "-c", "20", "-W", "1", INSIDE])
     assert done.returncode == 1
     assert f"no answer from {SERVER4}:{PORT}" in done.stderr
     assert keys.client not in done.stderr
