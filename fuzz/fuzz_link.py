@@ -13,6 +13,8 @@ SEEDS: list[bytes] = [
     b"direct://",
     b"socks5://host:1",
     b"trojan://p%40ss@host?type=ws&path=%2Fray%3Fed%3D2048&alpn=http%2F1.1",
+    b"vmess://01234567-89ab-cdef-0123-456789abcdef@host:1?type=ws&path=/x",
+    b"vmess://eyJhZGQiOiJoIiwicG9ydCI6MSwiaWQiOiIwMTIzNDU2Ny04OWFiLWNkZWYtMDEyMy00NTY3ODlhYmNkZWYifQ==",
     b"vless://01234567-89ab-cdef-0123-456789abcdef@host:1?encryption=none&security=tls&sni=a",
 ]
 

@@ -129,7 +129,7 @@ def xray_inbound(port: int, method: str, key: str, users: tuple[str, ...] = ()) 
 def xray_stream_inbound(
     port: int, protocol: str, user: str, *, network: str = "tcp", certificate: tuple[Path, Path] | None = None
 ) -> dict[str, Any]:
-    """A Trojan or VLESS server for one `user` (a password or an id), in TLS with a certificate and its key."""
+    """A Trojan, VLESS or VMess server for one `user` (a password or an id), in TLS with a certificate and its key."""
     clients = [{"password": user}] if protocol == "trojan" else [{"id": user}]
     settings: dict[str, Any] = {"clients": clients}
     if protocol == "vless":

@@ -1,4 +1,4 @@
-"""Trojan and VLESS against Xray's core, over each transport, with and without TLS."""
+"""Trojan, VLESS and VMess against Xray's core, over each transport, with and without TLS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.lab
 
 FIRST_PORT = 8430
 USERS = {"trojan": "lab password", "vless": "01234567-89ab-cdef-0123-456789abcdef"}
+USERS["vmess"] = USERS["vless"]
 WAYS = [
     (protocol, network, security)
     for protocol in USERS
@@ -55,6 +56,12 @@ def test_tcp(tunnel: Tunnel, contents: Contents, pin: str, way: tuple[str, str, 
     server = link(way, more=pin if "tls" in way else "")
     digest, _, size = tunnel.ok(["sh", "-c", script], server=server).split()
     assert (digest, size) == (contents.medium_sha256, "1024")
+
+
+def test_vmess_by_its_other_cipher(tunnel: Tunnel, contents: Contents, pin: str) -> None:
+    server = link(("vmess", "tcp", "none"), more="&encryption=chacha20-poly1305")
+    done = tunnel.ok(["sh", "-c", f"curl -sS --fail http://{SITE4}/10m | sha256sum"], server=server)
+    assert done.split()[0] == contents.medium_sha256
 
 
 @pytest.mark.parametrize("protocol", USERS)

@@ -103,7 +103,7 @@ def told(text):
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        ("{name: v, type: vmess, server: a, port: 1, uuid: x}", "proxy 'v': type vmess is not supported; "),
+        ("{name: v, type: snell, server: a, port: 1, uuid: x}", "proxy 'v': type snell is not supported; "),
         ("{name: v, type: ss, server: a, port: 1, cipher: rc4-md5, password: x}", "proxy 'v': "),
         (
             "{name: v, type: ss, server: a, port: 1, cipher: aes-256-gcm, password: x, plugin: obfs}",
@@ -127,7 +127,7 @@ def test_a_proxy_that_we_do_not_have_is_told_with_its_line(entry, why):
 
 def test_what_depends_on_what_is_left_out_is_told_too():
     text = (
-        f"proxies:\n- {{name: v, type: vmess}}\n- {OK}\n"
+        f"proxies:\n- {{name: v, type: snell}}\n- {OK}\n"
         "proxy-groups:\n- {name: a, type: select, proxies: [v, ok]}\n- {name: b, type: select, proxies: [v]}\n"
         "- {name: c, type: fallback, proxies: [b]}\n- {name: d, type: smart, proxies: [ok]}\n"
         "- {name: e, type: select, use: [x], proxies: [ok]}\n"
@@ -137,7 +137,7 @@ def test_what_depends_on_what_is_left_out_is_told_too():
     profile, skipped = parse_clash(text, "c.yaml", "c")
     said = [f"{each.place} {each.reason}" for each in skipped]
     for line, part in (
-        (2, "type vmess"),
+        (2, "type snell"),
         (5, "group 'a' lost members: v"),
         (6, "group 'b' lost its only server: v"),
         (6, "group 'b' has no server left: it is REJECT"),
@@ -203,10 +203,10 @@ def test_links_hide_nothing_and_quote_everything():
 def test_the_command_refuses_the_whole_unless_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     file = tmp_path / "c.yaml"
-    file.write_text(f"proxies:\n- {{name: v, type: vmess}}\n- {OK}\nrules: ['MATCH,ok']\n")
+    file.write_text(f"proxies:\n- {{name: v, type: snell}}\n- {OK}\nrules: ['MATCH,ok']\n")
     assert main(["profile", "import", str(file)]) == 2
     said = capsys.readouterr().err
-    assert f"{file}:2: proxy 'v': type vmess" in said
+    assert f"{file}:2: proxy 'v': type snell" in said
     assert "1 entries of" in said
     assert "--partial" in said
     assert main(["profile", "import", "--partial", "--json", str(file)]) == 0

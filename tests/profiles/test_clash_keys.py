@@ -61,7 +61,7 @@ def test_a_server_behind_another_is_a_chain() -> None:
 @pytest.mark.parametrize("before", ["gone", "b", "vm"])
 def test_a_chain_is_never_shortened(before: str) -> None:
     behind = SERVER.format("b", 2, f", dialer-proxy: {before}")
-    profile, lost, _ = taken(f"proxies: [{behind}, {A}, {{name: vm, type: vmess}}]\nrules: ['MATCH,b']\n")
+    profile, lost, _ = taken(f"proxies: [{behind}, {A}, {{name: vm, type: snell}}]\nrules: ['MATCH,b']\n")
     assert set(profile.servers) == {"a"}
     assert profile.rules == ("MATCH,REJECT",)
     assert any("proxy 'b': dialer-proxy" in each for each in lost)

@@ -11,7 +11,7 @@ from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.store import load_profile
 
 OURS = "{{name: {}, type: ss, server: 192.0.2.1, port: 8388, cipher: aes-256-gcm, password: p}}"
-LOST = "{{name: {}, type: vmess, server: 192.0.2.1, port: 443, uuid: 00000000-0000-0000-0000-000000000000}}"
+LOST = "{{name: {}, type: snell, server: 192.0.2.1, port: 443, uuid: 00000000-0000-0000-0000-000000000000}}"
 
 
 def configuration(proxies: list[str], groups: list[str], rules: list[str]) -> str:

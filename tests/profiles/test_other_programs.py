@@ -29,7 +29,7 @@ def test_a_sing_box_file_gives_its_servers() -> None:
         {"type": "http", "tag": "h", "server": "h.example", "server_port": 8080},
         {**OURS, "type": "shadowsocks", "tag": "plugin", "plugin": "obfs-local"},
         {"type": "http", "tag": "tls", "server": "h.example", "server_port": 443, "tls": {"enabled": True}},
-        {"type": "vmess", "tag": "v", "server": "h.example", "server_port": 443},
+        {"type": "snell", "tag": "v", "server": "h.example", "server_port": 443},
         {"type": "direct", "tag": "direct"},
         {"type": "selector", "tag": "g", "outbounds": ["a"]},
     ]
@@ -42,7 +42,7 @@ def test_a_sing_box_file_gives_its_servers() -> None:
     assert [(each.place, each.reason.split(" is not")[0]) for each in made.told] == [
         ("outbounds[3]", "plugin"),
         ("outbounds[4]", "tls"),
-        ("outbounds[5]", "type vmess"),
+        ("outbounds[5]", "type snell"),
     ]
 
 

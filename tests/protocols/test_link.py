@@ -140,7 +140,7 @@ def test_label_and_repr_hide_the_password():
         ("", "a server is a link that starts with one of ss://, socks5://, socks4://, socks4a://, http://"),
         (f"aes-256-gcm:{SECRET}@host:1", "a server is a link"),
         (f"{SECRET}%://x", "a server is a link"),
-        (f"vmess://{SECRET}@host:1", "unknown server scheme vmess://; accepted are ss://, socks5://"),
+        (f"snell://{SECRET}@host:1", "unknown server scheme snell://; accepted are ss://, socks5://"),
         ("direct://host", "direct:// takes nothing after it"),
         ("block://x", "block:// takes nothing after it"),
         ("ss://", "names no server"),

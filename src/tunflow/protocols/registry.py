@@ -18,7 +18,19 @@ from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.contract import Protocol, Settings
 from tunflow.protocols.link import Link, printable
 
-BUILT_IN = ("shadowsocks", "socks", "http", "trojan", "vless", "tor", "shadowvpn", "wireguard", "direct", "block")
+BUILT_IN = (
+    "shadowsocks",
+    "socks",
+    "http",
+    "trojan",
+    "vless",
+    "vmess",
+    "tor",
+    "shadowvpn",
+    "wireguard",
+    "direct",
+    "block",
+)
 ENTRY_POINTS = "tunflow.protocols"
 
 Test = Callable[[Protocol], bool]

@@ -1,0 +1,158 @@
+"""`vmess://` links, the older ones (base64 of JSON, as v2rayN writes them) too, and Clash entries."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from binascii import Error as Base64Error
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError
+from tunflow.flow import FlowInfo
+from tunflow.protocols.clash_entry import ClashEntry
+from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.link import (
+    Link,
+    Parts,
+    cut,
+    format_options,
+    format_tag,
+    format_where,
+    label,
+    parse_where,
+    printable,
+    unquoted,
+)
+from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.transport import settings as transports
+from tunflow.protocols.transport.settings import Transport
+
+_SHAPE = "vmess://UUID@HOST:PORT?encryption=auto&security=tls, or base64 of JSON"
+_SECURITY = "none"
+CIPHERS = ("aes-128-gcm", "chacha20-poly1305")
+_JSON_KEYS = frozenset(
+    {"v", "ps", "add", "port", "id", "aid", "scy", "net", "type", "host", "path", "tls", "sni", "alpn", "fp"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VMessServer:
+    """A VMess server; `user` is the id in its usual form, and a secret; `cipher` is one of `CIPHERS`."""
+
+    wants_programs: ClassVar[bool] = False
+
+    host: str
+    port: int
+    user: str = field(repr=False)
+    cipher: str
+    transport: Transport
+    tag: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The server as logs name it."""
+        return label("vmess", self.host, self.port, self.tag)
+
+    @property
+    def first_hop(self) -> tuple[str, int]:
+        """As `Settings.first_hop`."""
+        return self.host, self.port
+
+    @classmethod
+    def from_link(cls, link: Link) -> VMessServer:
+        """As `Settings.from_link`."""
+        parts = cut(link.rest) if "@" in link.rest.partition("#")[0] else _parts_of_json(link.rest)
+        if not parts.user:
+            raise LocalError(f"the vmess:// link has no user id; it reads {_SHAPE}")
+        host, port = parse_where("vmess", parts.where, _SHAPE)
+        transport, own = transports.from_query("vmess", parts.query, ("encryption",), _SECURITY)
+        user = _user_id(unquoted("vmess", parts.user))
+        return cls(host, port, user, _cipher(own.get("encryption")), transport, parts.tag)
+
+    @classmethod
+    def from_clash(cls, entry: ClashEntry) -> VMessServer:
+        """As `Settings.from_clash`."""
+        (user,) = entry.required("uuid")
+        host, port = entry.where()
+        _check_alter_id(entry.text("alterId"))
+        cipher = _cipher(entry.text("cipher"))
+        transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
+        return cls(host, port, _user_id(user), cipher, transport, entry.name)
+
+    def to_link(self) -> str:
+        """As `Settings.to_link`; in the newer form."""
+        options = {"encryption": self.cipher, **transports.to_query(self.transport, _SECURITY)}
+        where = format_where(self.host, self.port)
+        return f"vmess://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
+
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`."""
+        from tunflow.protocols.vmess.header import command_key  # noqa: PLC0415
+        from tunflow.protocols.vmess.stream import AES_128_GCM, CHACHA20_POLY1305, VMessClient  # noqa: PLC0415
+
+        lay = transports.layers(self.transport, self.first_hop, context)
+        key = command_key(self.user)
+        security = AES_128_GCM if self.cipher == "aes-128-gcm" else CHACHA20_POLY1305
+
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return lay(VMessClient(target, key, security, int(context.unix_time()), context.random_bytes))
+
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+
+
+SETTINGS = VMessServer
+
+
+def _parts_of_json(rest: str) -> Parts:
+    """An older link as the parts of a newer one. Raises LocalError."""
+    digits = rest.partition("#")[0].rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        values = json.loads(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+    except (Base64Error, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
+        raise LocalError(f"the vmess:// link is no JSON in base64; it reads {_SHAPE}")
+    texts = {key: str(value) for key, value in values.items() if value not in (None, "")}
+    if unknown := sorted(set(texts) - _JSON_KEYS):
+        known = ", ".join(sorted(_JSON_KEYS))
+        raise LocalError(f"the vmess:// link has an unknown key {printable(unknown[0])!r}; accepted: {known}")
+    _check_alter_id(texts.get("aid"))
+    host = texts.get("add", "")
+    query = {
+        "encryption": texts.get("scy"),
+        "type": texts.get("net"),
+        "headerType": texts.get("type"),
+        "security": texts.get("tls"),
+        "sni": texts.get("sni") or (texts.get("host") if texts.get("tls") else None),
+        **{key: texts.get(key) for key in ("host", "path", "alpn", "fp")},
+    }
+    where = f"[{host}]" if ":" in host else host.replace("%", "%25")
+    options = urlencode({key: value for key, value in query.items() if value})
+    return Parts(texts.get("id"), f"{where}:{texts.get('port', '')}", options, texts.get("ps"))
+
+
+def _user_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise LocalError("the user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef") from None
+
+
+def _cipher(text: str | None) -> str:
+    """The cipher; "auto" is the faster one. Raises LocalError."""
+    if text in {None, "auto"}:
+        return CIPHERS[0]
+    if text not in CIPHERS:
+        raise LocalError(f"VMess encryption {printable(text or '')} is not supported; auto, {', '.join(CIPHERS)} are")
+    return text
+
+
+def _check_alter_id(text: str | None) -> None:
+    """Raises LocalError for a server of the old edition, whose headers can be tampered with."""
+    if text not in {None, "0"}:
+        raise LocalError(f"VMess alterId (aid) {printable(text or '')} is not supported; 0 (AEAD headers) is")
