@@ -17,6 +17,7 @@ from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 from tunflow.protocols.socks.socks5 import Credentials
 from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
 from tunflow.protocols.vless.stream import VLESSClient
+from tunflow.protocols.vmess.stream import AES_128_GCM, VMessClient
 
 TARGET = Endpoint("example.com", 443)
 USER = Credentials(b"user", b"password")
@@ -30,6 +31,7 @@ MAKERS: tuple[Callable[[], StreamCodec], ...] = (
     lambda: VLESSClient(TARGET, bytes(16)),
     lambda: HTTPUpgradeClient("site.example", "/way"),
     lambda: WebSocketClient("site.example", "/way"),
+    lambda: VMessClient(TARGET, bytes(16), AES_128_GCM, 0, bytes),  # its "random" bytes are zeros
 )
 
 SEEDS: list[bytes] = [
@@ -40,8 +42,16 @@ SEEDS: list[bytes] = [
     b"\x04\x03\x00\x5a\x00\x50\x7f\x00\x00\x01flow",
     b"\x05\x09HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nflow",
     b"\x05\x09HTTP/1.0 407 Proxy Authentication Required\r\n\r\n",
-    b"\x09\x00\x00\x00\x00\x01\x08\x08\x08\x08\x00\x35data",
+    b"\x0a\x00\x00\x00\x00\x01\x08\x08\x08\x08\x00\x35data",
     b"\x06\x01\x00\x02abflow",
+    b"\x09\x03"
+    + bytes.fromhex(
+        "3e078c0184eec5c4e40752ee7d6acd5ae5df5c6937782c7267948816a7e9151d1855cb8634c75a76dd27e699d48ce32f"
+        "2165221ef9d7ec1cfeed9aa4000000000000000000000000000000000000000000000000000000000000002bea30cd63"
+        "63e23f92b555d45a0fe9cda0de2a0b579200000000000000000000000000000000000000000000000000000000000000"
+        "000000000000000000000000000000000000000000000000000000000000000057c81a415bcf47376180b62d2d4f35af"
+        "b1eb000000000000000000000000000000000000000000000000000000000000000000000000"
+    ),
     b"\x07\x09HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nflow",
     b"\x08\x09HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x82\x01a",
 ]
