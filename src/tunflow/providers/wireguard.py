@@ -180,10 +180,14 @@ class WireGuardProvider(PacketTunnelProvider):
         if line is None:
             return
         if event.kind is EventKind.SESSION:
+            line.unanswered = 0
             if line.is_lost:
                 line.is_lost = False
                 self.display_message(f"peer {_short(line.peer)} at {line.source} answers again")
-        elif event.kind is EventKind.NO_ANSWER and event.peer.attempts % TRIES == 0:
+        elif event.kind is EventKind.NO_ANSWER:
+            line.unanswered += 1
+            if line.unanswered % TRIES:
+                return
             line.is_lost = True
             self.display_message(
                 f"no answer from {line.where}: check the Endpoint, that UDP passes, PublicKey and PresharedKey, that "
@@ -209,6 +213,8 @@ class Line:
         self.where = where
         """As the configuration says: an address or a name."""
         self.is_lost = False
+        self.unanswered = 0
+        """Initiations since it last answered. The peer's own count begins anew with every packet that is sent."""
 
 
 def settings_of(values: Mapping[str, Any]) -> WireGuardSettings:
