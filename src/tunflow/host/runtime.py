@@ -42,7 +42,13 @@ class RuntimeDirectory:
     def running(cls) -> RuntimeDirectory:
         """The directory of the tunnel that a command means: this user's where there is one, else the system's."""
         own = cls.own()
-        return own if own.control.exists() or os.environ.get(VARIABLE) else cls(SYSTEM)
+        if os.environ.get(VARIABLE):
+            return own
+        try:
+            found = own.control.exists()
+        except PermissionError:  # another user's directory: the one who asks its socket is told so
+            found = False
+        return own if found else cls(SYSTEM)
 
     @property
     def control(self) -> Path:

@@ -52,7 +52,7 @@ class ProfileStore:
             raise LocalError(f"{name!r} is no profile name; a file is named with a / or .toml in it, as ./home.toml")
         for place in self.places:
             path = place / f"{name}{SUFFIX}"
-            if path.exists():
+            if _exists(path):
                 return path
         names = ", ".join(self.names())
         raise LocalError(
@@ -64,7 +64,7 @@ class ProfileStore:
         """Where a profile of that name is, or would be written."""
         for place in self.places:
             path = place / f"{name}{SUFFIX}"
-            if path.exists():
+            if _exists(path):
                 return path
         return self.places[0] / f"{name}{SUFFIX}"
 
@@ -144,3 +144,13 @@ def _parse_conf(text: str, file: str) -> Profile:
 def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:
     """The profile that `tunflow up home` or `up ./home.toml` means. Raises LocalError."""
     return ProfileStore(warn=warn).load(name_or_path)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a profile is there. Raises LocalError when its folder may not be looked into, as another user's HOME."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise LocalError(
+            f"cannot look into {path.parent}: {error.strerror} (HOME or XDG_CONFIG_HOME leads there)"
+        ) from None

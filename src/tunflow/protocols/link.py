@@ -76,6 +76,8 @@ def parse_where(
             raise LocalError(f"an IPv6 host in {_a(scheme)} {scheme}:// link stands in brackets, as in [::1]:8388")
         if not re.fullmatch(r"[^\s/?#@\[\]\x00-\x20\x7f]{0,255}", host):
             raise LocalError(f"the {scheme}:// link's host has characters that no host name has, or too many")
+        if host.startswith(".") or ".." in host:
+            raise LocalError(f"the {scheme}:// link's host has an empty label: {printable(host)!r} is no host name")
     if not host and not listening:
         raise LocalError(f"the {scheme}:// link names no host; it reads {shape}")
     if not port_text:

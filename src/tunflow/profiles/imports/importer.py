@@ -64,6 +64,8 @@ class Imported(NamedTuple):
 
 def read_source(given: str, fetch: Callable[[str], bytes] = fetch) -> Source:
     """What a user means by a link, a file, `-` for stdin, or a web address. Raises LocalError or RemoteError."""
+    if not given:
+        raise LocalError("nothing is named to import: a link, a file, - or https://… is accepted")
     if given == "-":
         return Source(sys.stdin.buffer.read(profile_file.LARGEST + 1), "stdin", "imported")
     scheme = given.partition("://")[0].lower() if "://" in given else ""
