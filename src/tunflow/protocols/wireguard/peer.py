@@ -251,6 +251,8 @@ class Peer:
     def _initiate(self, now: float) -> None:
         if self.endpoint is None or now - self._last_sent_handshake < times.REKEY_TIMEOUT:
             return
+        if self.timers.retransmit_handshake != inf:  # a packet was faster than the timer of the one before
+            self._common.events.append(Event(EventKind.NO_ANSWER, self))
         self._last_sent_handshake = now
         self._forget_pending()
         common = self._common
