@@ -36,6 +36,15 @@ def test_a_profile_in_the_home_of_another_user() -> None:
         ProfileStore([Path("/home/other")]).find("work")
 
 
+def test_the_profiles_in_a_folder_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iterdir(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(LocalError, match="cannot look into /home/other: Permission denied"):
+        ProfileStore([Path("/home/other")]).names()
+
+
 def test_nothing_to_import() -> None:
     with pytest.raises(LocalError, match="nothing is named to import"):
         read_source("")

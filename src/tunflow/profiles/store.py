@@ -42,8 +42,8 @@ class ProfileStore:
         self._warn = warn
 
     def names(self) -> list[str]:
-        """What profiles there are, whether they can be read or not."""
-        found = (path.name.removesuffix(SUFFIX) for place in self.places for path in place.glob(f"*{SUFFIX}"))
+        """What profiles there are, whether they can be read or not. Raises LocalError for another user's folder."""
+        found = (file.removesuffix(SUFFIX) for place in self.places for file in _files(place) if file.endswith(SUFFIX))
         return sorted({name for name in found if is_profile_name(name)})
 
     def find(self, name: str) -> Path:
@@ -146,11 +146,23 @@ def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None
     return ProfileStore(warn=warn).load(name_or_path)
 
 
+def _files(folder: Path) -> list[str]:
+    """What is in a folder; nothing where there is none. Raises LocalError when it may not be looked into."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _closed(folder, error) from None
+
+
 def _exists(path: Path) -> bool:
     """Whether a profile is there. Raises LocalError when its folder may not be looked into, as another user's HOME."""
     try:
         return path.exists()
     except OSError as error:
-        raise LocalError(
-            f"cannot look into {path.parent}: {error.strerror} (HOME or XDG_CONFIG_HOME leads there)"
-        ) from None
+        raise _closed(path.parent, error) from None
+
+
+def _closed(folder: Path, error: OSError) -> LocalError:
+    return LocalError(f"cannot look into {folder}: {error.strerror} (HOME or XDG_CONFIG_HOME leads there)")
