@@ -113,3 +113,18 @@ def test_a_filter_that_keeps_no_log_says_so(tmp_path: Path, capsys: pytest.Captu
     path = written(tmp_path, f'privacy = "none"\nlog = "{tmp_path}/log"')
     assert main(["filter", "log", str(path)]) == 2
     assert 'filter.privacy is "none"' in capsys.readouterr().err
+
+
+def test_lists_tells_what_is_not_kept_by_its_reason(tmp_path, capsys):
+    path = tmp_path / "p.toml"
+    path.write_text('server = "direct://"\n[filter]\n[[filter.lists]]\nname = "school"\nfile = "list.txt"\n')
+    path.chmod(0o600)
+    (tmp_path / "list.txt").write_text(
+        "||a.example^\n||b.example^$popup\n||c.example^$popup\n##.ad\naddress=/d.example/\n"
+    )
+    assert main(["filter", "lists", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 rules, 3 not kept here, 1 broken" in said
+    assert "2 not kept: depends on $popup" in said
+    assert "1 not kept: about what a page shows" in said
+    assert "dnsmasq's configuration: write ||d.example^" in said

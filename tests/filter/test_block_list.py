@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import PASSES, TOO_LONG, Judge, ListUse, Subject
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
-from tunflow.filter.url_rules import URLRules
+from tunflow.filter.url_rules import Filed, URLRules
 from tunflow.filter.wildcard import Text, holds
 from tunflow.rules.domains import suffixes
 from tunflow.rules.expression import Allowance
@@ -116,7 +116,7 @@ def blocked(lines, host, url=None):
         (["example.com"], "www.example.com", True),
         (["example.com"], "badexample.com", False),
         (["0.0.0.0 example.com"], "www.example.com", False),
-        (["*.example.com"], "example.com", False),
+        (["*.example.com", "a.org"], "example.com", False),
         (["*.example.com"], "a.b.example.com", True),
         (["||example.com^", "@@||good.example.com^"], "good.example.com", False),
         (["||example.com^", "@@||good.example.com^"], "bad.example.com", True),
@@ -181,7 +181,7 @@ RULES = st.lists(
 @given(RULES, NAMES)
 def test_against_a_naive_twin(rules, host):
     host += ".x"
-    lines = [shape.format(name) for name, shape in rules]
+    lines = ["a.y", *(shape.format(name) for name, shape in rules)]
     hits = []
     for name, shape in rules:
         itself, below = host == name + ".x", host.endswith(f".{name}.x")
@@ -216,7 +216,8 @@ def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
     expected = {
         where for where, rule in enumerate(rules) if naive(rule.pattern, rule.match_case).search(whole) is not None
     }
-    assert {found.where for found in filed.matching(whole, suffixes(host), Allowance(PLENTY))} == expected
+    filed.close()
+    assert {found.where for found in filed.matching(host, Text(whole), suffixes(host), Allowance(PLENTY))} == expected
 
 
 ENDS = st.tuples(st.sampled_from(["", "|", "||"]), st.text("ab/.-^*", max_size=8), st.sampled_from(["", "|"]))
@@ -227,7 +228,7 @@ def test_a_wildcard_holds_where_a_backtracking_engine_finds_it(pattern, url, mat
     whole = f"http://{url[0]}/{url[1]}"
     written = pattern if match_case else pattern.lower()
     expected = naive(pattern, match_case).search(whole) is not None
-    assert holds(written, Text(whole), match_case=match_case, allowance=Allowance(PLENTY)) is expected
+    assert holds(Filed(1, 0, written, match_case, (), ""), Text(whole), Allowance(PLENTY)) is expected
 
 
 @pytest.mark.parametrize(
@@ -260,8 +261,8 @@ def test_no_url_of_a_page_takes_a_millisecond(line, target):
 
 
 def test_many_rules_that_a_url_must_be_compared_with_have_one_allowance():
-    lines = [f"a*{number}*b" for number in range(3000)] + [f"/a{number}[ab]+c/" for number in range(300)]
-    judge = Judge((ListUse(BlockList("one", lines)), ListUse(BlockList("other", lines))))
+    lines = [f"a*{number}*z" for number in range(3000)] + [f"/a{number}[ab]+c/" for number in range(300)]
+    judge = Judge(tuple(ListUse(BlockList(name, lines)) for name in "abcdef"))
     subject = Subject("h.example", 80, "tcp", f"http://h.example/{'ab1' * 100}")
     took = []
     for _ in range(5):

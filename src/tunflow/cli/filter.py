@@ -180,6 +180,7 @@ def _lists(options: argparse.Namespace) -> int:
         if path is not None:
             made = filter_lists.read_list(each.name, path, lambda _: None)
             row |= {"file": str(path), "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
+            row["not_kept_by_reason"] = dict(made.not_kept.most_common())
             row["complaints"] = [f"{path}:{each.line}: {each.why}: {each.text!r}" for each in made.complaints]
         rows.append(row)
     if options.json:
@@ -191,6 +192,8 @@ def _lists(options: argparse.Namespace) -> int:
             continue
         told = f"{row['rules']:,} rules, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
         print(f"{row['name']}: {told}, {row['file']}")
+        for reason, count in row["not_kept_by_reason"].items():
+            print(f"    {count:>9,} not kept: {reason}")
         for line in row["complaints"]:
             print(f"    {line}")
     return 0

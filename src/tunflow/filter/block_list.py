@@ -9,11 +9,27 @@ the more special rule (the longer name) comes first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
+from tunflow.filter.directives import Directives
+from tunflow.filter.list_line import (
+    EXCEPT,
+    IMPORTANT,
+    PAGES,
+    Cancelled,
+    DomainRule,
+    Dotted,
+    Line,
+    Unsupported,
+    URLRule,
+    name_of,
+    parse_line,
+    pattern_of,
+)
 from tunflow.filter.url_rules import URLRules
+from tunflow.filter.wildcard import Text
 from tunflow.rules.domains import normalise
 from tunflow.rules.expression import Allowance
 from tunflow.rules.expression_syntax import NotKept
@@ -56,21 +72,37 @@ class BlockList:
         """Further rules for a name that has one already."""
         self._urls = URLRules()
         self.broken = 0
-        self.unsupported = 0
+        self.not_kept: Counter[str] = Counter()
+        """Rules that are understood and cannot be kept here, by the reason."""
         self.complaints: list[Complaint] = []
         """The first broken lines."""
-        self._read(lines)
+        _Reader(self._names, self._more, self._urls, self).read(lines)
         self.has_urls = len(self._urls) > 0
         """Whether it has rules about URLs."""
 
     def __len__(self) -> int:
         return sum(map(bool, self._names.values())) + sum(map(len, self._more.values())) + len(self._urls)
 
-    def find(self, host: str, url: str | None = None, allowance: Allowance | None = None) -> Finding | None:
+    @property
+    def unsupported(self) -> int:
+        """How many rules are not kept."""
+        return self.not_kept.total()
+
+    def complain(self, line: int, why: str, text: str) -> None:
+        """Count a broken line."""
+        self.broken += 1
+        if len(self.complaints) < MAX_COMPLAINTS:
+            self.complaints.append(Complaint(line, why, text.strip()[:120]))
+
+    def find(self, host: str, url: str | None = None) -> Finding | None:
         """What the list says of a host (in normal form), or of a whole URL of it, path and all; None for nothing.
 
-        Raises OutOfAllowance when an answer would cost more than `allowance` has left, or than `STEPS` without one.
+        Raises OutOfAllowance when an answer would cost more than `STEPS`.
         """
+        return self.find_text(host, Text(url or f"http://{host}/"), Allowance(STEPS))
+
+    def find_text(self, host: str, text: Text, allowance: Allowance) -> Finding | None:
+        """The same for one who asks several lists. Raises OutOfAllowance when that costs more than there is left."""
         best: Finding | None = None
         hosts = []
         name, seen = host, _ITSELF
@@ -87,45 +119,116 @@ class BlockList:
                 break
             name, seen = name[at:], _BELOW
         if self.has_urls:
-            allowance = Allowance(STEPS) if allowance is None else allowance
-            for filed in self._urls.matching(url or f"http://{host}/", hosts, allowance):
+            for filed in self._urls.matching(host, text, hosts, allowance):
                 best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
         return best
 
-    def _read(self, lines: Iterable[str]) -> None:
+
+class _Reader:
+    """Reads a list's lines. What a line means may hang on the others, so some wait for the last one."""
+
+    def __init__(
+        self, names: dict[str, int], more: dict[str, list[int]], urls: URLRules, complaints: BlockList
+    ) -> None:
+        self._names = names
+        self._more = more
+        self._urls = urls
+        self._list = complaints
+        self._directives: Directives | None = None
+        self._dotted: list[tuple[int, Dotted]] = []
+        self._cancelled: list[DomainRule | URLRule] = []
+        self._is_adblock = False
+        """Whether a line shows that the list is written for blockers in browsers."""
+        self._others = False
+        """Whether there are rules of another shape than `*.name`."""
+
+    def read(self, lines: Iterable[str]) -> None:
+        """All lines, and then what waits for the last one."""
         names = self._names
         for number, text in enumerate(lines, 1):
-            plain = _plain_domain(text)
+            plain = _plain_domain(text) if self._directives is None else None
             if plain is not None and not names.get(plain):
                 names[plain] = number << _LINE_SHIFT | _ITSELF | _BELOW
-                continue
-            for rule in parse_line(text):
-                if isinstance(rule, DomainRule):
-                    self._add(rule, number)
-                elif isinstance(rule, URLRule):
-                    self._add_url(rule, number)
-                elif isinstance(rule, Unsupported):
-                    self.unsupported += 1
-                elif isinstance(rule, Broken):
-                    self.broken += 1
-                    if len(self.complaints) < MAX_COMPLAINTS:
-                        self.complaints.append(Complaint(number, rule.why, text.strip()[:120]))
+                self._others = True
+                if text[0] == "|":
+                    self._is_adblock = True
+            elif text.startswith("!") or self._directives is not None:
+                self._directed(number, text)
+            else:
+                self._line(number, text)
+        for number, dotted in self._dotted:
+            self._rule(number, pattern_of(dotted) if self._is_adblock else name_of(dotted), dotted.text)
+        for rule in self._cancelled:
+            self._cancel(rule)
+        if not self._others and not self._is_adblock:
+            for name in names:
+                names[name] |= _ITSELF
+        self._list.not_kept += self._urls.close()
 
-    def _add_url(self, rule: URLRule, number: int) -> None:
-        try:
-            host = self._urls.add(rule, number)
-        except NotKept:
-            self.unsupported += 1
+    def _directed(self, number: int, text: str) -> None:
+        """A line of a list that has directives, or the first of them."""
+        if text.startswith(("!#", "!+")):
+            self._directives = self._directives or Directives()
+            try:
+                why = self._directives.read(text.strip())
+            except ValueError as error:
+                self._list.complain(number, str(error), text)
+            else:
+                if why is not None:
+                    self._list.not_kept[why] += 1
+        elif self._directives is not None and not text.startswith("!") and text.strip():
+            reason = self._directives.reason()
+            if reason is None:
+                self._line(number, text)
+            else:
+                self._list.not_kept[reason] += len(parse_line(text))
+
+    def _line(self, number: int, text: str) -> None:
+        if text.startswith(("||", "@@", "[Adblock")):
+            self._is_adblock = True
+        for rule in parse_line(text):
+            self._rule(number, rule, text)
+
+    def _rule(self, number: int, rule: Line, text: str) -> None:
+        if isinstance(rule, DomainRule):
+            self._others |= rule.itself
+            value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
+            if self._names.get(rule.name):
+                self._more.setdefault(rule.name, []).append(value)
+            else:
+                self._names[rule.name] = value
             return
-        if host is not None:
-            self._names.setdefault(host, 0)
-
-    def _add(self, rule: DomainRule, number: int) -> None:
-        value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
-        if self._names.get(rule.name):
-            self._more.setdefault(rule.name, []).append(value)
+        self._others = True
+        if isinstance(rule, URLRule):
+            try:
+                host = self._urls.add(rule, number)
+            except NotKept as error:
+                self._list.not_kept[f"a regular expression with {error}"] += 1
+                return
+            if host is not None:
+                self._names.setdefault(host, 0)
+        elif isinstance(rule, Dotted):
+            self._dotted.append((number, rule))
+        elif isinstance(rule, Cancelled):
+            self._cancelled.append(rule.rule)
+        elif isinstance(rule, Unsupported):
+            self._list.not_kept[rule.why] += 1
+            self._is_adblock |= rule.why == PAGES
         else:
-            self._names[rule.name] = value
+            self._list.complain(number, rule.why, text)
+
+    def _cancel(self, rule: DomainRule | URLRule) -> None:
+        """Forget what `$badfilter` names."""
+        if isinstance(rule, URLRule):
+            self._urls.remove(rule)
+            return
+        wanted = rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
+        values = [value for value in (self._names.get(rule.name, 0), *self._more.pop(rule.name, ())) if value]
+        first, *more = [value for value in values if value & (1 << _LINE_SHIFT) - 1 != wanted] or [0]
+        if rule.name in self._names:
+            self._names[rule.name] = first
+        if more:
+            self._more[rule.name] = more
 
 
 def _stronger(best: Finding | None, value: int, seen: int) -> Finding | None:

@@ -19,6 +19,7 @@ from tunflow.dns.public_resolvers import is_encrypted_dns
 from tunflow.filter.block_list import STEPS, BlockList, Finding
 from tunflow.filter.list_line import EXCEPT
 from tunflow.filter.schedule import Schedule
+from tunflow.filter.wildcard import Text
 from tunflow.flow import UDP, ProcessInfo
 from tunflow.numbers import whole_number
 from tunflow.rules.cidr import CIDRSet
@@ -216,9 +217,11 @@ class Judge:
 
     def _look_up(self, host: str, url: str | None) -> list[tuple[ListUse, Finding]]:
         found = []
+        text = Text(url or f"http://{host}/")
         allowance = Allowance(STEPS)
+        allowance.spend(len(text.raw))  # for its words
         for use in self.lists:
-            finding = use.list.find(host, url, allowance)
+            finding = use.list.find_text(host, text, allowance)
             if finding is not None:
                 if use.allows:
                     finding = Finding(False, finding.line, max(finding.strength, EXCEPT))

@@ -5,18 +5,23 @@ What a line can be:
 | line | meaning |
 |---|---|
 | `0.0.0.0 name [name…]` (hosts file) | these names, and no others |
-| `example.com`, `*.example.com` | the name and everything below it; below it only |
+| `example.com`, `*.example.com` | the name and everything below it; below it only, unless all lines are such |
+| `.example.com` | Squid's name and everything below it, or a part of URLs: which, the whole list says |
 | `192.0.2.1`, `2001:db8::1` | the address |
 | `example.com/path`, `http://example.com/path` | URLs of that host that start so |
 | `http://example.com/`, `https://example.com` | the name |
 | `\\|\\|example.com^`, `\\|example.com^` | the name and everything below it; the name |
-| `\\|\\|example.com/a*b`, `\\|http://…`, `-banner-`, `/regex/` | URLs, in Adblock's pattern syntax |
+| `\\|\\|example.`, `\\|\\|example.com/a*b`, `\\|http://…`, `-banner-`, `/regex/` | URLs, in Adblock's pattern syntax |
 | `@@…` | an exception |
 | `…$important` | stronger than an exception |
+| `…$denyallow=a.example\\|b.example` | not for these names and what is below them |
+| `…$badfilter` | the same line without it counts for nothing |
 
 A tunnel does not see which page asked, nor what for: rules that depend on that (`$third-party`, `$domain=`, `$script`
-and the like), and rules about what a page shows (`##`, `#@#`, `#?#`, `$$`), are `Unsupported`, and said to be. What is
-none of all this is `Broken`.
+and the like), and rules about what a page shows (`##`, `#@#`, `#?#`, `$$`), are `Unsupported`, and said to be: none is
+kept with a wider meaning than its own. (`$~image` and the like are kept where they block: of all but one type of
+resource a name or URL is blocked for good.) What is none of all this is `Broken`; where it is the syntax of another
+program, the reason names what works here.
 
 Read first: hosts(5); https://help.adblockplus.org/hc/en-us/articles/360062733293 (filters); AdGuard's and AdGuard
 Home's filter syntax.
@@ -59,6 +64,22 @@ class URLRule:
     pattern: str
     strength: int = BLOCK
     match_case: bool = False
+    spared: tuple[str, ...] = ()
+    """Names for which it does not hold, nor for those below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dotted:
+    """`.example.com`: what it means, the rest of the list says."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A rule that counts for nothing, wherever it stands in the list."""
+
+    rule: DomainRule | URLRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +96,43 @@ class Broken:
     why: str
 
 
-Line = DomainRule | URLRule | Unsupported | Broken
+Line = DomainRule | URLRule | Dotted | Cancelled | Unsupported | Broken
+
+PAGES = "about what a page shows"
+
+LONGEST_LINE = 65536
 
 _COSMETIC = re.compile(r"(?<!\s)#[@?$%]{0,3}#|\$@?\$")
-_ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)\^?\|?")
+_ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)(?:\^\|?|\|)")
 _SITE = re.compile(r"\|?https?://([^\s/:*|^@$?#]+|\[[0-9a-fA-F:.]+\])/?\^?\|?", re.IGNORECASE)
 _HOST_PART = re.compile(r"(\|\||\|http://)([^\s/:*|^@$?#]+)", re.IGNORECASE)
 _NO_URL = re.compile('[\\s\\x00-\\x1f\\x7f<>"`\ufffd]')
-_DNSMASQ = re.compile(r"(?:address|server|local|ipset|nftset)=/")
-_NAME = re.compile(r"(?:\*\.)?[^\s/:*|^@$#,;!]+\.?")
+_NAME = re.compile(r"(?:\*\.)?[^\W_](?:[\w.-]*[^\W_])?\.?")
+_DOTTED = re.compile(r"(?:\.[\w-]*[^\W_])+")
 _LOCAL_NAMES = frozenset(
     ("localhost", "localhost.localdomain", "local", "broadcasthost", "ip6-localhost", "ip6-loopback", "ip6-localnet",
      "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts")
 )  # fmt: skip
-_HARMLESS = frozenset(
-    ("all", "document", "doc", "popup", "important", "match-case", "first-party", "1p", "~third-party")
+_HARMLESS = frozenset(("all", "important", "match-case", "badfilter", "_", "noop"))
+"""Options that a rule keeps its meaning with; `_` is there to be longer."""
+_BUT_ONE = frozenset(
+    ("~script", "~image", "~stylesheet", "~css", "~object", "~xmlhttprequest", "~xhr", "~subdocument", "~frame",
+     "~ping", "~media", "~font", "~websocket", "~other", "~popup", "~document", "~doc")
+)  # fmt: skip
+_OPTION = re.compile(r"~?(?:[a-z][a-z0-9_-]*|_+)(?:=.*)?", re.DOTALL)
+_FOREIGN = (
+    (re.compile(r"(?:address|server|local|ipset|nftset)=/([^/]*)/.*"), "dnsmasq's configuration"),
+    (re.compile(r"(?:-\s*)?['\"]?(?:DOMAIN|DOMAIN-SUFFIX|HOST|HOST-SUFFIX),([^,'\"]+).*"), "a rule of Clash or Surge"),
+    (re.compile(r"(?:-\s*)?['\"]?\+\.([^'\"\s]+)['\"]?|-\s*['\"]([^'\"\s]+)['\"]"), "a rule set of Clash"),
+    (
+        re.compile(r"(?:payload:|(?:-\s*)?['\"]?(?:DOMAIN-KEYWORD|IP-CIDR6?|PROCESS-NAME|GEOIP),.*)()"),
+        "a rule of Clash or Surge",
+    ),
+    (re.compile(r"local-(?:zone|data):\s*\"([^\"\s]+).*"), "Unbound's configuration"),
+    (re.compile(r"zone\s+\"([^\"]+)\".*"), "BIND's configuration"),
+    (re.compile(r"(?:\*\.)?([^\s;]+)\s+(?:\d+\s+)?(?:IN\s+)?CNAME\s+\S+"), "a response policy zone"),
 )
-"""Options that a whole host's or URL's rule keeps its meaning with."""
-_OPTION = re.compile(r"~?[a-z][a-z0-9_-]*(?:=.*)?", re.DOTALL)
+_BARE_EXPRESSION = re.compile(r"\(\^\|\\\.\).*|\^.*\\\..*|.*\\\..*\$|\^\(.*|.*\[[^\]]*\][+*{].*")
 
 
 def parse_line(text: str) -> list[Line]:
@@ -103,53 +143,107 @@ def parse_line(text: str) -> list[Line]:
     if text[0] == "#" and not text.startswith(("##", "#@#", "#?#", "#$#", "#%#")):
         return []
     if _COSMETIC.search(text) and "/" not in text.split("#", 1)[0][:1]:
-        return [Unsupported("about what a page shows")]
+        return [Unsupported(PAGES)]
+    if len(text) > LONGEST_LINE:
+        return [Broken(f"longer than {LONGEST_LINE} characters")]
+    foreign = _foreign(text) if text[0] not in "|@" else None
+    if foreign is not None:
+        return [Broken(foreign)]
     words = text.split(None, 1)
     if len(words) > 1:
         return _parse_hosts(*words)
     return [_parse_rule(text)]
 
 
+def _foreign(text: str) -> str | None:
+    """Whose syntax it is, and how the same is said here; None for lines that may be ours."""
+    for syntax, whose in _FOREIGN:
+        found = syntax.fullmatch(text)
+        if found is not None:
+            name = next(filter(None, found.groups()), None)
+            return f"{whose}: write ||{name.strip('.')}^" if name else f"{whose}: a list has names and patterns"
+    if text[0] != "/" and _BARE_EXPRESSION.fullmatch(text) and " " not in text:
+        return f"a regular expression stands between slashes: write /{text}/"
+    return None
+
+
 def _parse_hosts(first: str, rest: str) -> list[Line]:
     names = rest.partition("#")[0].split()
-    if not _begins_hosts_line(first):
+    kind = _begins_hosts_line(first)
+    if kind is None:
         if not names:  # a domain with a comment behind it
             return [_parse_rule(first)]
         return [Broken("blanks inside a rule")]
-    return [_domain(name, below=False) for name in names if name not in _LOCAL_NAMES and name != first]
+    rules = [_domain(name, below=False) for name in names if name not in _LOCAL_NAMES and name != first]
+    if rules and not kind and not any(isinstance(rule, Broken) for rule in rules):
+        return [Unsupported("a name with an address of its own: that is for hosts in [dns]")]
+    return rules
 
 
 @lru_cache(maxsize=64)
-def _begins_hosts_line(word: str) -> bool:
-    """Whether it is an address; they are few, and nearly always the same."""
-    return _address(word.partition("%")[0]) is not None
+def _begins_hosts_line(word: str) -> bool | None:
+    """Whether it is an address where nobody is, as hosts files for blocking have; None for what is no address.
+
+    They are few, and nearly always the same."""
+    address = _address(word.partition("%")[0])
+    if address is None:
+        return None
+    known = ip_address(address)
+    return known.is_unspecified or known.is_loopback
 
 
 def _parse_rule(text: str) -> Line:
+    whole = text
     strength = BLOCK
     if text.startswith("@@"):
         strength, text = EXCEPT, text[2:]
     pattern, options = _split_options(text)
-    match_case = False
+    spared: tuple[str, ...] = ()
     for option in options:
         if option == "important":
             strength |= IMPORTANT
-        elif option == "match-case":
-            match_case = True
         elif not _OPTION.fullmatch(option):
             return Broken(f"option {option[:40]!r}")
-        elif option not in _HARMLESS:
+        elif option.startswith("denyallow="):
+            try:
+                spared = tuple(normalise(name) for name in option[10:].split("|"))
+            except ValueError as error:
+                return Broken(f"{option[:80]!r}: {error}")
+        elif option == "dnsrewrite=NXDOMAIN" and not strength & EXCEPT:
+            continue
+        elif option not in _HARMLESS and option.strip("_") and (strength & EXCEPT or option not in _BUT_ONE):
             return Unsupported(f"depends on ${option.partition('=')[0]}")
-    anchored = _ANCHORED.fullmatch(pattern)
-    if anchored and (anchored[1] == "||" or pattern[-1] in "^|") and "*" not in anchored[2].removeprefix("*."):
+    rule = _rule(pattern, strength, "match-case" in options, options, spared)
+    if "badfilter" in options:
+        return Cancelled(rule) if isinstance(rule, DomainRule | URLRule) else rule
+    return (
+        rule if not isinstance(rule, Dotted) or whole == pattern else _url(pattern, strength, "match-case" in options)
+    )
+
+
+def _rule(pattern: str, strength: int, match_case: bool, options: list[str], spared: tuple[str, ...]) -> Line:
+    if spared:
+        return _url(pattern, strength, match_case, spared)
+    plain = pattern[:-1] if pattern.endswith("^*") else pattern
+    anchored = _ANCHORED.fullmatch(plain)
+    if (
+        anchored
+        and not match_case
+        and "*" not in anchored[2].removeprefix("*.")
+        and anchored[2][-1] not in ".*"
+        and anchored[2][0] != "."
+    ):
         return _domain(anchored[2], strength=strength, below=anchored[1] == "||")
     site = _SITE.fullmatch(pattern)
     if site is not None:
         return _domain(site[1], strength=strength, below=False)
-    if strength == BLOCK and not options and _NAME.fullmatch(pattern) and "." in pattern.rstrip("."):
-        return _domain(pattern)
-    if ":" in pattern and _address(pattern) is not None:
-        return _domain(pattern, strength=strength)
+    if strength == BLOCK and not options:
+        if "." in pattern.rstrip(".") and _NAME.fullmatch(pattern):
+            return _domain(pattern)
+        if _DOTTED.fullmatch(pattern):
+            return Dotted(pattern)
+    if ":" in pattern and _address(pattern.removeprefix("||")) is not None:
+        return _domain(pattern.removeprefix("||"), strength=strength)
     return _url(pattern, strength, match_case)
 
 
@@ -158,7 +252,7 @@ def _split_options(text: str) -> tuple[str, list[str]]:
     if text.startswith("/") and text.endswith("/") and len(text) > 1:
         return text, []
     at = text.rfind("$")
-    if at <= 0 or not re.match(r"~?[a-z]", text[at + 1 :]):
+    if at <= 0 or not re.match(r"~?[a-z_]", text[at + 1 :]):
         return text, []
     return text[:at], text[at + 1 :].split(",")
 
@@ -176,7 +270,7 @@ def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:
         return Broken(f"{name[:80]!r} is not a host name: {error}")
 
 
-def _url(pattern: str, strength: int, match_case: bool) -> Line:
+def _url(pattern: str, strength: int, match_case: bool, spared: tuple[str, ...] = ()) -> Line:
     if len(pattern) > 2 and pattern.startswith("/") and pattern.endswith("/"):
         try:
             parse_expression(pattern[1:-1])
@@ -184,15 +278,13 @@ def _url(pattern: str, strength: int, match_case: bool) -> Line:
             return Unsupported(f"a regular expression with {error}")
         except ValueError as error:
             return Broken(f"not a regular expression: {error}")
-        return URLRule(pattern, strength, match_case)
+        return URLRule(pattern, strength, match_case, spared)
     if len(pattern) > LONGEST_PATTERN:
-        return Broken(f"a pattern of more than {LONGEST_PATTERN} characters")
+        return Unsupported(f"longer than {LONGEST_PATTERN} characters")
     if "^" * (MOST_SEPARATORS + 1) in pattern:
         return Broken(f"more than {MOST_SEPARATORS} separators behind one another")
     if _NO_URL.search(pattern):
         return Broken("a character that no URL has")
-    if _DNSMASQ.match(pattern):
-        return Broken("dnsmasq's configuration")
     if pattern.removeprefix("|").lower().startswith("https://"):
         return Unsupported("about more of an https:// URL than its host")
     if pattern.lower().startswith("http://"):
@@ -201,9 +293,19 @@ def _url(pattern: str, strength: int, match_case: bool) -> Line:
         if _is_network(pattern):
             return Broken("a network of addresses: only single ones can be listed")
         pattern = "||" + pattern
-    elif len(pattern.strip("*|^")) < 3:
+    elif len(pattern.strip("*|^")) < 3 and not spared:
         return Broken(f"the pattern {pattern[:40]!r} would match nearly everything")
-    return URLRule(pattern if pattern.isascii() else _in_ascii(pattern), strength, match_case)
+    return URLRule(pattern if pattern.isascii() else _in_ascii(pattern), strength, match_case, spared)
+
+
+def pattern_of(line: Dotted) -> Line:
+    """What a line means where a dot in front of a name is a part of URLs."""
+    return _url(line.text, BLOCK, match_case=False)
+
+
+def name_of(line: Dotted) -> Line:
+    """What it means where a dot in front of a name is the name and everything below it."""
+    return _domain(line.text[1:])
 
 
 def _in_ascii(pattern: str) -> str:

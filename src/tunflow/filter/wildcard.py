@@ -11,6 +11,9 @@ Read first: https://help.adblockplus.org/hc/en-us/articles/360062733293 (filters
 
 from __future__ import annotations
 
+import re
+from typing import Protocol
+
 from tunflow.rules.expression import Allowance
 
 LONGEST_PATTERN = 1000
@@ -19,6 +22,8 @@ MOST_SEPARATORS = 4
 
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.%")
 _MARKED = "".join(chr(code) if chr(code) in _WORD else "^" for code in range(128))
+
+_WORDS = re.compile(r"[a-z0-9%]{2,}").findall
 
 _CANDIDATE = 8
 _TRIED = 12
@@ -31,11 +36,13 @@ _COMPARED = 6
 class Text:
     """A URL, or the end of one from its path on."""
 
-    __slots__ = ("_marked", "_starts", "raw", "small")
+    __slots__ = ("_marked", "_path", "_starts", "_words", "raw", "small")
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
         self.small = raw.lower()
+        self._words: set[str] | None = None
+        self._path: Text | None = None
         self._marked = ""
         self._starts: tuple[int, ...] | None = None
 
@@ -45,6 +52,20 @@ class Text:
         if not self._marked:
             self._marked = self.small.translate(_MARKED) + "^" * MOST_SEPARATORS
         return self._marked
+
+    @property
+    def words(self) -> set[str]:
+        """Runs of letters, digits and `%`, in lower case."""
+        if self._words is None:
+            self._words = set(_WORDS(self.small))
+        return self._words
+
+    @property
+    def path(self) -> Text:
+        """The URL from its path on."""
+        if self._path is None:
+            self._path = Text(self.raw[self.raw.index("/", self.raw.index("//") + 2) :])
+        return self._path
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -60,18 +81,33 @@ class Text:
         return self._starts
 
 
-def holds(pattern: str, text: Text, *, match_case: bool, allowance: Allowance) -> bool:
-    """Whether a pattern, in lower case unless `match_case`, holds for a URL. Raises OutOfAllowance."""
-    compared = text.raw if match_case else text.small
+class Pattern(Protocol):
+    """A pattern of a list, in lower case unless `match_case`."""
+
+    @property
+    def pattern(self) -> str:
+        """As the list has it."""
+
+    @property
+    def match_case(self) -> bool:
+        """Whether upper and lower case differ."""
+
+
+def holds(rule: Pattern, text: Text, allowance: Allowance) -> bool:
+    """Whether a pattern holds for a URL. Raises OutOfAllowance."""
+    pattern = rule.pattern
+    compared = text.raw if rule.match_case else text.small
     allowance.spend(_CANDIDATE + (len(compared) * _weight(pattern, len(compared)) >> _COMPARED))
-    at_end = pattern.endswith("|") and len(pattern) > 1
+    at_end = pattern[-1:] == "|" and len(pattern) > 1
     pattern = pattern[:-1] if at_end else pattern
     starts: tuple[int, ...] | None = None
-    if pattern.startswith("||"):
+    if pattern[:2] == "||":
         pattern, starts = pattern[2:], text.starts
-    elif pattern.startswith("|"):
+    elif pattern[:1] == "|":
         pattern, starts = pattern[1:], (0,)
-    match = _Comparison(text, compared, match_case, allowance)
+    if "*" not in pattern and "^" not in pattern and starts is None and not at_end:
+        return pattern in compared
+    match = _Comparison(text, compared, allowance)
     first, *pieces = pattern.split("*")
     if not pieces:
         return match.alone(first, starts, at_end)
@@ -99,12 +135,11 @@ def _weight(pattern: str, length: int) -> int:
 class _Comparison:
     """One pattern and one URL."""
 
-    __slots__ = ("_allowance", "_compared", "_match_case", "_text")
+    __slots__ = ("_allowance", "_compared", "_text")
 
-    def __init__(self, text: Text, compared: str, match_case: bool, allowance: Allowance) -> None:
+    def __init__(self, text: Text, compared: str, allowance: Allowance) -> None:
         self._text = text
         self._compared = compared
-        self._match_case = match_case
         self._allowance = allowance
 
     def alone(self, piece: str, starts: tuple[int, ...] | None, at_end: bool) -> bool:
@@ -129,9 +164,10 @@ class _Comparison:
 
     def at_end(self, piece: str, at: int) -> bool:
         """Whether the URL ends with a piece that begins at `at` or behind."""
-        start = len(self._compared) - len(piece)
-        ends = len(piece) - len(piece.rstrip("^"))
-        return any(start + more >= at and self._stands(piece, start + more) for more in range(ends + 1))
+        behind = piece.rstrip("^")
+        past = len(piece) - len(behind) if behind else MOST_SEPARATORS
+        first = len(self._compared) - len(piece)
+        return not piece or any(self._stands(piece, start) for start in range(max(at, first), first + past + 1))
 
     def _find(self, piece: str, at: int) -> int:
         if not piece:
