@@ -1,154 +1,72 @@
-"""`python fuzz/run.py --seconds 20 [--target NAME] [--seed N]`: a time-boxed run of every fuzz target.
+"""`python fuzz/run.py --seconds 600 [--target NAME] [--seed N | --guided]`: random fuzzing, for people.
 
-A target is a file `fuzz_<name>.py` here with `SEEDS: list[bytes]` and `one_input(data: bytes) -> None`,
-which raises only when its invariant is broken. Each target is fed its seeds, then mutations of them and
-random bytes from a generator whose seed is printed, so that a run can be repeated. The first input that
-breaks a target is printed in hex, saved under `build/fuzz/`, and makes the exit status 1.
+Each target (`target.py` says what that is) is fed its seeds and its corpus, then mutations of them and random bytes
+from a generator whose seed is printed, so that a run can be repeated. With `--guided` it is fed by atheris, which must
+be installed (`pip install atheris`). What breaks a target is printed in hex and added to its corpus, and makes the exit
+status 1; a guided run also adds what reaches new code. Commit the corpus: `./test` feeds it to every target.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib
 import random
-import signal
+import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
-HERE = Path(__file__).resolve().parent
-FAILURES = HERE.parent / "build" / "fuzz"
-LONGEST_INPUT = 70_000
-"""Bytes; a super-segment with its headers is the largest thing that any parser is given."""
-PATIENCE = 10.0
-"""Seconds after which one input counts as a hang."""
-INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+from mutations import inputs
+from target import HERE, Target, names
+
+GROWN = HERE.parent / "build" / "fuzz"
+"""Where atheris keeps what it has found to reach more, for its next run."""
 
 
-def flip_bits(data: bytearray, rng: random.Random) -> None:
-    """A few bits turned over."""
-    for _ in range(rng.randint(1, 8)):
-        if data:
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-
-
-def overwrite_number(data: bytearray, rng: random.Random) -> None:
-    """A boundary value where a length or an offset may stand."""
-    width = rng.choice((1, 2, 4))
-    if len(data) >= width:
-        at = rng.randrange(len(data) - width + 1)
-        value = rng.choice(INTERESTING) & ((1 << 8 * width) - 1)
-        data[at : at + width] = value.to_bytes(width, rng.choice(("big", "little")))
-
-
-def cut(data: bytearray, rng: random.Random) -> None:
-    """The end missing."""
-    del data[rng.randint(0, len(data)) :]
-
-
-def remove(data: bytearray, rng: random.Random) -> None:
-    """A piece missing."""
-    at = rng.randint(0, len(data))
-    del data[at : at + rng.randint(1, 16)]
-
-
-def insert(data: bytearray, rng: random.Random) -> None:
-    """Random bytes in the middle."""
-    at = rng.randint(0, len(data))
-    data[at:at] = rng.randbytes(rng.randint(1, 16))
-
-
-def repeat(data: bytearray, rng: random.Random) -> None:
-    """A piece twice."""
-    at = rng.randint(0, len(data))
-    data[at:at] = data[at : at + rng.randint(1, 64)]
-
-
-MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
-    flip_bits,
-    overwrite_number,
-    cut,
-    remove,
-    insert,
-    repeat,
-)
-
-
-def inputs(seeds: list[bytes], rng: random.Random) -> Iterator[bytes]:
-    """The seeds, then their mutations and random bytes without end."""
-    yield b""
-    yield from seeds
-    while True:
-        if not seeds or rng.random() < 0.1:
-            yield rng.randbytes(rng.choice((rng.randint(0, 8), rng.randint(0, 128), rng.randint(0, 2048))))
-            continue
-        data = bytearray(rng.choice(seeds))
-        for _ in range(rng.randint(1, 4)):
-            rng.choice(MUTATIONS)(data, rng)
-        if rng.random() < 0.1:
-            data += rng.choice(seeds)
-        yield bytes(data[:LONGEST_INPUT])
-
-
-def hang(_signal: int, _frame: FrameType | None) -> None:
-    """What the timer does to an input that never ends."""
-    raise TimeoutError(f"one input took more than {PATIENCE:g} s")
-
-
-def fuzz(name: str, seconds: float, seed: int) -> bytes | None:
-    """Feed one target for `seconds`; the input that broke it, or None."""
-    module = importlib.import_module(name)
-    one_input: Callable[[bytes], None] = module.one_input
+def feed(target: Target, seconds: float, seed: int) -> bool:
+    """Random inputs for so long; return True if none broke the target."""
+    known = target.known()
     count, start = 0, time.monotonic()
-    for data in inputs(list(module.SEEDS), random.Random(f"{seed}/{name}")):
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        try:
-            one_input(data)
-        except Exception:
-            traceback.print_exc()
-            return data
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+    for data in inputs(known, random.Random(f"{seed}/{target.name}")):
+        if target.breaks(data):
+            file = target.keep(data)
+            print(f"{target.name}: BROKEN by {len(data)} bytes, kept as {file.relative_to(HERE.parent)}\n{data.hex()}")
+            return False
         count += 1
-        if count > len(module.SEEDS) and time.monotonic() - start > seconds:
+        if count > len(known) and time.monotonic() - start > seconds:
             break
-    print(f"{name}: {count:,} inputs, {len(module.SEEDS)} seeds", flush=True)
-    return None
+    print(f"{target.name}: {count:,} inputs, {len(known)} of them known", flush=True)
+    return True
 
 
-def report_failure(name: str, data: bytes) -> None:
-    """Say which input it was, and keep it."""
-    FAILURES.mkdir(parents=True, exist_ok=True)
-    file = FAILURES / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.bin"
-    file.write_bytes(data)
-    print(f"{name}: BROKEN by {len(data)} bytes, saved as {file.relative_to(HERE.parent)}\n{data.hex()}")
+def feed_guided(name: str, seconds: float) -> bool:
+    """Inputs of atheris for so long; return True if none broke the target."""
+    grown = GROWN / name
+    command = [sys.executable, str(Path(__file__).with_name("guided.py")), name, f"{seconds:.0f}", str(grown)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        print(f"{name}: BROKEN, or atheris did not start\n{done.stdout[-3000:]}{done.stderr[-3000:]}", flush=True)
+        return False
+    kept = Target(name).keep_what_reaches_more([file.read_bytes() for file in grown.iterdir()])
+    print(f"{name}: {kept} inputs reach new code and were kept", flush=True)
+    return True
 
 
 def main() -> int:
     """Every target, or the one that was named."""
-    names = sorted(file.stem for file in HERE.glob("fuzz_*.py"))
     parser = argparse.ArgumentParser(description="Feed the fuzz targets for a limited time.")
-    parser.add_argument("--seconds", type=float, default=20, help="for all targets together (default 20)")
-    parser.add_argument("--target", choices=names, help="this one only")
+    parser.add_argument("--seconds", type=float, required=True, help="for all targets together")
+    parser.add_argument("--target", choices=names(), help="this one only")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    parser.add_argument("--guided", action="store_true", help="by coverage, with atheris")
     options = parser.parse_args()
-    chosen = [options.target] if options.target else names
-    if not chosen:
-        print("no fuzz targets", file=sys.stderr)
-        return 1
-    print(f"{len(chosen)} fuzz targets, {options.seconds:g} s, --seed {options.seed}", flush=True)
-    signal.signal(signal.SIGALRM, hang)
-    broken = 0
-    for name in chosen:
-        data = fuzz(name, options.seconds / len(chosen), options.seed)
-        if data is not None:
-            report_failure(name, data)
-            broken += 1
-    return 1 if broken else 0
+    chosen = [options.target] if options.target else names()
+    each = options.seconds / len(chosen)
+    if options.guided:
+        results = [feed_guided(name, each) for name in chosen]
+    else:
+        print(f"{len(chosen)} fuzz targets, {options.seconds:g} s, --seed {options.seed}", flush=True)
+        results = [feed(Target(name), each, options.seed) for name in chosen]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

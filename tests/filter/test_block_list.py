@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
-from itertools import pairwise
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cost import lines_executed, times_slower
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import PASSES, TOO_LONG, Judge, ListUse, Subject
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
@@ -298,13 +299,25 @@ def test_no_line_raises(text):
     parse_line(text)
 
 
-def test_a_large_list_is_quick():
-    """A loose bound; the figures are the bench's."""
-    names = [f"h{number}.d{number % 977}.example" for number in range(100_000)]
-    start = time.process_time()
-    made = BlockList("large", [f"||{name}^" for name in names])
-    assert time.process_time() - start < 2
-    start = time.process_time()
-    for first, _ in pairwise(names[:10_000]):
-        assert made.find(first) is not None
-    assert time.process_time() - start < 0.5
+def many_names(count: int) -> list[str]:
+    return [f"h{number}.d{number % 977}.example" for number in range(count)]
+
+
+def test_ten_times_as_many_lines_cost_ten_times_as_much_to_load():
+    few, many = (
+        lines_executed(partial(BlockList, "large", [f"||{name}^" for name in many_names(count)]))
+        for count in (1000, 10_000)
+    )
+    assert many < 11 * few
+
+
+def test_a_name_is_found_among_a_hundred_thousand_as_fast_as_among_a_hundred():
+    names = many_names(100_000)
+    small, large = (BlockList("large", [f"||{name}^" for name in names[:count]]) for count in (100, 100_000))
+
+    def ask(made):
+        for name in names[:100]:
+            assert made.find(name) is not None
+
+    assert lines_executed(partial(ask, large)) < 2 * lines_executed(partial(ask, small))
+    assert times_slower(partial(ask, large), partial(ask, small)) < 10

@@ -244,7 +244,7 @@ def _is_specific(route: Route) -> bool:
 
 def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -> Iterable[Network]:
     """What stays outside of the tunnel because it is somewhere else already."""
-    uplinks = around.uplinks
+    uplinks, vpns = around.uplinks, _vpn_uplinks(around)
     for route in around.routes:
         if route.destination.version != version or route.table in (TABLE_LOCAL, TABLE_DEFAULT, *settings.tables):
             continue
@@ -252,7 +252,7 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
             continue
         if route.table == TABLE_MAIN and is_private(route.destination):
             continue  # P+8 leaves it to the main table
-        if not uplinks.intersection(route.way.devices) or _is_way_of_vpn(route, around):
+        if not uplinks.intersection(route.way.devices) or _is_way_of_vpn(route, vpns):
             yield route.destination
     attached = attached_networks(around, around.gateways | (uplinks if settings.exclude_lan else frozenset()))
     yield from (network for network in attached if network.version == version)
@@ -260,15 +260,20 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
 
 def vpn_servers(around: Surroundings) -> set[Network]:
     """The addresses of other VPNs' servers, where those VPNs carry our own packets."""
-    return {route.destination for route in around.routes if _is_way_of_vpn(route, around)}
+    vpns = _vpn_uplinks(around)
+    return {route.destination for route in around.routes if _is_way_of_vpn(route, vpns)}
 
 
-def _is_way_of_vpn(route: Route, around: Surroundings) -> bool:
+def _vpn_uplinks(around: Surroundings) -> set[int]:
+    """The interfaces of other VPNs that have taken the default route."""
+    return {device for device in around.uplinks if device in around.links and around.links[device].kind in _VPN_KINDS}
+
+
+def _is_way_of_vpn(route: Route, vpns: set[int]) -> bool:
     """Whether it is another VPN's way to its own server, where that VPN has taken the default route.
 
     Its packets must not come to us, whose packets it carries. What a DHCP server hands out is never taken for that.
     """
-    vpns = {device for device in around.uplinks if device in around.links and around.links[device].kind in _VPN_KINDS}
     return (
         route.table == TABLE_MAIN
         and route.destination.prefixlen == route.destination.max_prefixlen

@@ -1,0 +1,63 @@
+"""What code costs, told so that a busy machine says the same: in executed lines, or in how much longer it takes than
+other code in the same run. Seconds are the bench's matter.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from time import process_time
+from types import FrameType
+from typing import Any
+
+
+def lines_executed(run: Callable[[], object]) -> int:
+    """Python lines that `run` executes, in all that it calls too. What one line does inside C counts as one."""
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def times_slower(run: Callable[[], object], other: Callable[[], object], rounds: int = 20) -> float:
+    """How many times the CPU time of `other` one call of `run` takes.
+
+    They take turns, and the best turn of each counts, so that what else the machine does hardly matters.
+    """
+    numbers = _enough(run), _enough(other)
+    turns: list[tuple[float, float]] = []
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            turns.append((_seconds(run, numbers[0]) / numbers[0], _seconds(other, numbers[1]) / numbers[1]))
+    finally:
+        if collecting:
+            gc.enable()
+    return min(ran for ran, _ in turns) / min(ran for _, ran in turns)
+
+
+def _enough(which: Callable[[], object]) -> int:
+    """How many calls take long enough for a clock."""
+    number = 1
+    while number < 1 << 20 and _seconds(which, number) < 0.002:
+        number *= 2
+    return number
+
+
+def _seconds(which: Callable[[], object], number: int) -> float:
+    start = process_time()
+    for _ in range(number):
+        which()
+    return process_time() - start
