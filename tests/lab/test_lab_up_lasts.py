@@ -56,12 +56,14 @@ def test_reloads_and_moves_do_not_grow(uplinks: UplinkLab, system: System) -> No
 
 @pytest.mark.alone
 def test_first_byte_soon_after_up(system: System) -> None:
-    """The promise is one second on a machine with nothing else to do; CI has."""
-    took = []
+    """The promise is one second on a machine where `status` takes a tenth of one; the best of three counts."""
+    turns = []
     for _ in range(3):
         start = time.perf_counter()
         system.up()
         assert system.fetch(f"http://{SITE4}/1k") == 1024
-        took.append(time.perf_counter() - start)
+        first_byte = time.perf_counter()
+        system.status()
+        turns.append((first_byte - start, time.perf_counter() - first_byte))
         system.ok("down")
-    assert min(took) < 2, took
+    assert min(up for up, _ in turns) < 25 * min(status for _, status in turns), turns

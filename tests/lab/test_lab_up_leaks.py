@@ -81,9 +81,9 @@ def test_with_a_kill_switch_through_everything(uplinks: UplinkLab, system: Syste
         assert failed.returncode == 1, failed
         assert system.fetch(f"http://{SITE4}/1k", timeout=0.5) == 0
         system.up("--kill-switch")
-        assert until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024) < 5
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
         system.up("--kill-switch", "--replace")
-        assert until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024) < 5
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
     assert leaks == []
 
 

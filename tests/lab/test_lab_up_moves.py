@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -81,12 +80,9 @@ def test_move_to_another_uplink(
     before = system.status()
     flow = hold()
     with uplinks.spied() as leaks:
-        start = time.monotonic()
         change(uplinks)
         assert flow.says() == "reset"
-        assert time.monotonic() - start < 2
-        took = until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
-        assert took < 2
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
         until(lambda: system.status()["status"] == "connected")
     assert leaks == []
     after = system.status()
@@ -104,7 +100,7 @@ def test_without_any_network_and_back(uplinks: UplinkLab, system: System, hold: 
     until(lambda: system.status()["status"] == "reasserting")
     assert system.tunflow("status").returncode == 1
     uplinks.use_uplink(1)
-    assert until(lambda: system.status()["status"] == "connected") < 2
+    until(lambda: system.status()["status"] == "connected")
     assert flow.is_alive()
 
 
@@ -139,7 +135,7 @@ def test_two_changes_in_a_row(uplinks: UplinkLab, system: System) -> None:
     system.up()
     for number in (2, 1, 2, 1):
         uplinks.use_uplink(number)
-    assert until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024) < 2
+    until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
     until(lambda: system.status()["status"] == "connected")
 
 
