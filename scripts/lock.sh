@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes requirements/run.txt and requirements/dev.txt: the exact versions, with hashes, that ./demo and ./test install.
 # Run it after every change of the dependencies in pyproject.toml, and commit what it wrote. Versions stay as they are
-# where the ranges allow; `scripts/lock.sh --upgrade` takes the newest.
+# where the ranges allow; `scripts/lock.sh --upgrade` takes the newest. It also resolves a merge conflict in its files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/setup.sh
@@ -21,7 +21,8 @@ with open("pyproject.toml", "rb") as file:
     print(*tomllib.load(file)["build-system"]["requires"], "editables", sep="\n")' >"$work/build.in"
 mkdir -p requirements
 for set in run dev; do
-    [[ ! -e requirements/$set.txt ]] || cp "requirements/$set.txt" "$work/$set.txt"
+    # In a merge that stopped, the file has conflicts in it: the side that is merged into counts.
+    git show ":2:requirements/$set.txt" >"$work/$set.txt" 2>/dev/null || cat "requirements/$set.txt" >"$work/$set.txt"
     extra=() constraints=()
     if [[ $set == dev ]]; then
         extra=(--extra dev) constraints=(--constraints "$work/run.txt")
