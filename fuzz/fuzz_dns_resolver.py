@@ -76,12 +76,14 @@ class _World:
         if not self.asks:
             return
         query, heard, _ = self.asks[-1]
-        end = HEADER.size + len(parse_query_untrusted(query).question)
+        asked = parse_query_untrusted(query)
+        end = HEADER.size + len(asked.question)
         count = len(records) // len(_A)
         heard(
             query[:2] + b"\x81\x80\0\1" + count.to_bytes(2, "big") + bytes(4) + query[12:end] + records, "r", self.now
         )
-        heard(records, "r", self.now)
+        if is_answer(records, asked):  # an asker lets nothing else through
+            heard(records, "r", self.now)
 
     def end(self) -> None:
         """The resolver that was asked last has nothing to say."""

@@ -7,6 +7,7 @@ Read first: danted.conf(5), microsocks's README, tinyproxy.conf(5), ssh(1) "-D",
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from bench.netlab.peers import ssh_options
 from bench.netlab.processes import Process
 
 DANTE_PORT = 1081
+HAS_DANTE = platform.freedesktop_os_release().get("VERSION_ID") == "12"
+"""Debian 13 came without dante-server."""
 MICROSOCKS_PORT = 1082
 SSH_DYNAMIC_PORT = 1083
 TINYPROXY_PORT = 3128
