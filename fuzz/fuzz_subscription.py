@@ -25,6 +25,7 @@ def one_input(data: bytes) -> None:
         servers = ServerList({}, [Told("", line)])
     for name, link in servers.links.items():
         assert is_profile_name(name), name
-        parse_server(link)
+        if not link.lower().startswith("shadowvpn://"):  # carries packets: it has a parser of its own
+            parse_server(link)
     for skipped in servers.skipped:
         assert skipped.reason.isprintable()
