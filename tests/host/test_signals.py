@@ -189,13 +189,13 @@ def test_job_control_of_a_shell(launcher: Launcher, open_terminal: OpenTerminal,
 def test_a_shell_as_the_program_has_jobs_of_its_own(launcher: Launcher, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal(*launcher.command("bash", "--norc", "--noprofile", "-i"))
     terminal.wait_for("prompt> ")
-    terminal.type("sleep 60\n")
-    time.sleep(0.3)
+    terminal.type("sh -c 'echo pid=$$; exec sleep 60'\n")
+    job = int(terminal.wait_for(r"pid=(\d+)")[1])
     terminal.type("\x1a")
     terminal.wait_for("Stopped")
     terminal.wait_for("prompt> ")
     terminal.type("fg\n")
-    time.sleep(0.3)
+    _wait_until(lambda: not _is_stopped(job))  # bash gives it the terminal first
     terminal.type("\x03")
     terminal.wait_for("prompt> ")
     terminal.type("echo status=$?\n")

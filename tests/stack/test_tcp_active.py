@@ -6,7 +6,7 @@ import pytest
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.stack.stack import Stack
+from tunflow.stack.stack import HALF_OPEN_LIMIT, Stack
 from tunflow.stack.tcp.state import State
 from tunflow.testing.packet_script import ScriptedClient, Segment
 from tunflow.wire.tcp import ACK, FIN, RST, SYN, Options
@@ -154,7 +154,10 @@ def test_half_open_connections_of_ours_take_no_place_from_the_clients():
     one.receive()
     one.send(SYN, seq=0)
     connection.abort()
-    assert stack._half_open == 0
+    one.receive()
+    for number in range(HALF_OPEN_LIMIT + 1):
+        ScriptedClient(stack, source_port=5000 + number).send(SYN, seq=0)
+    assert len(stack.requests) == HALF_OPEN_LIMIT
 
 
 def exchange(one, other, now):

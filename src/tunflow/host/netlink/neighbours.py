@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tunflow.host.netlink.route_query import RouteQuery
@@ -23,10 +23,14 @@ CAPACITY = 4096
 
 
 class Neighbours:
-    """The clients behind `interfaces`, which may be changed at any time. Raises OSError."""
+    """The clients behind `interfaces`, which may be changed at any time. Raises OSError.
 
-    def __init__(self, interfaces: Sequence[str] = ()) -> None:
+    `clock` tells the seconds after which an answer is asked for again.
+    """
+
+    def __init__(self, interfaces: Sequence[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self.interfaces = interfaces
+        self._clock = clock
         self._query = RouteQuery()
         self._known: dict[bytes, tuple[float, bytes | None]] = {}
 
@@ -40,7 +44,7 @@ class Neighbours:
         Without interfaces there is no LAN, and nobody is known."""
         if not self.interfaces:
             return None
-        now = time.monotonic()
+        now = self._clock()
         until, found = self._known.get(address, (0.0, None))
         if now < until:
             return found
