@@ -98,11 +98,11 @@ class _Reader:
                 continue
             text = entry.text
             try:
-                if dot_means_below and text[0] == ".":
+                if dot_means_below and text.startswith("."):
                     below.add(normalise(text[1:]))
                 elif text.startswith("+."):
                     below.add(normalise(text[2:]))
-                elif "*" in text or text[0] == ".":
+                elif "*" in text or text.startswith("."):
                     others.append(_wildcard(text))
                 else:
                     exact.add(normalise(text))
