@@ -18,8 +18,8 @@ FILES_IN_CIRCLES = 21
 
 TWICE = """
 Answer ClientStream Command Credentials Entry Event Fate Group Host Line Link Lookup Network Outbound Outcome Pair
-Place Plan Record Request Resolver Route Rule Server Session Source Step Surroundings TCPConnection UDPFlow Verdict
-Way WireGuardServer
+Place Plan Record Request Resolver Route Rule Server Session Source Step Surroundings TCPConnection Transport UDPFlow
+Verdict Way WireGuardServer
 """
 """Each stands for two things still."""
 
