@@ -23,6 +23,7 @@ def rss(held: Held) -> float:
     return sum(map(rss_mib, held.pids()))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("server", [None, "direct://"])
 def test_the_memory_limit_holds_and_everybody_goes_on(tunnel: Tunnel, contents: Contents, server: str | None) -> None:
     """Without the limit the crowd holds some 30 MiB."""

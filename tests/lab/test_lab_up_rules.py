@@ -80,7 +80,7 @@ rules:
     with uplinks.spied() as direct:
         assert system.fetch(f"http://{SITE4}/1k") == 1024
     assert any(f"{SITE4}.80" in line for line in direct)
-    profile.write_text(text.format("DIRECT").replace("IP-CIDR", "IP-ASN"))
+    profile.write_text(text.format("DIRECT").replace("IP-CIDR", "IP-NOTHING"))
     wrong = system.tunflow("reload", "--dns", DNS)
     assert wrong.returncode == 2
-    assert f"{profile}:7: 'IP-ASN' is not a rule type" in wrong.stderr
+    assert f"{profile}:7: 'IP-NOTHING' is not a rule type" in wrong.stderr
