@@ -17,6 +17,9 @@ TO_SHADOWSOCKS = f"((tcp or udp) and dst port {SHADOWSOCKS_PORT} and (dst host {
 NEIGHBOURS = "(arp or (icmp6 and (ip6[40] >= 130 and ip6[40] <= 137 or ip6[40] == 143)) or (ip6[6] == 0))"
 LATE = f"((icmp[icmptype] == icmp-unreach and dst host {SERVER4}) or (icmp6 and ip6[40] == 1 and dst host {SERVER6}))"
 
+LEFT_BEHIND = ("fin-wait-1", "fin-wait-2", "closing", "last-ack")
+"""States of connections that no process holds any more."""
+
 
 class Spy:
     """A context manager; `packets` afterwards has a line of text for each packet that should not have left."""
@@ -28,6 +31,7 @@ class Spy:
         self.packets: list[str] = []
 
     def __enter__(self) -> Spy:
+        self._end_leftovers()
         self.file = self.lab.directory / f"spy-{time.monotonic_ns()}.pcap"
         # Each packet takes a slot of the snapshot's length in tcpdump's buffer: headers are enough, and many fit.
         argv = ["tcpdump", "-Z", "root", "-i", self.interface, "-n", "-p", "-Q", "out", "--immediate-mode", "-U"]
@@ -39,6 +43,12 @@ class Spy:
             assert self.process.popen.poll() is None, self.process.output()
             time.sleep(0.02)
         return self
+
+    def _end_leftovers(self) -> None:
+        """Reset what tunnels of tests before left behind: their kernel goes on trying to deliver it, for minutes."""
+        states = [word for state in LEFT_BEHIND for word in ("state", state)]
+        command = self.lab.client.command(["ss", "--kill", "--no-header", "--tcp", "--numeric", *states])
+        subprocess.run(command, env=self.lab.client.env, stdout=subprocess.DEVNULL, check=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
