@@ -23,6 +23,10 @@ async def main(link: str, dns: str) -> dict[str, object]:
         await manager.connection.start()
     except TunflowError as problem:
         error = f"{type(problem).__name__} {problem.code.name}"  # type: ignore[attr-defined]
+    if error is None:  # who follows is told a moment later, on a busy machine after the tunnel would be down again
+        async with asyncio.timeout(10):
+            while "CONNECTED" not in seen:
+                await asyncio.sleep(0.01)
     (same,) = await TunnelManager.load_all()
     facts = {"error": error, "status": same.connection.status.name, "since": str(same.connection.connected_date)}
     await same.connection.stop()
