@@ -27,8 +27,7 @@ from tunflow.host.tun import TunDevice
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.chain import make_outbound
-from tunflow.protocols.registry import parse_server
+from tunflow.outbound.chain import outbound_of
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors that no flow gets: the caller's, and ours beside flows."""
@@ -79,7 +78,7 @@ def attach(
     """
     if not servers:
         raise LocalError("attach: no server given: expected links like ss://METHOD:PASSWORD@HOST:PORT or direct://")
-    dialer = make_outbound([parse_server(server) for server in servers])
+    dialer = outbound_of(servers)
     opened = from_fd(device) if isinstance(device, int) else TunDevice.attach(device)
     reactor = Reactor()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -23,9 +23,8 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
 from tunflow.numbers import NotANumber, whole_number
-from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.chain import outbound_of
 from tunflow.protocols.contract import Outbound
-from tunflow.protocols.registry import parse_server
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 
@@ -44,7 +43,7 @@ RESERVED_DESCRIPTORS = 64
 
 def dialer_of(options: argparse.Namespace) -> Outbound:
     """The dialer for `--server`, or for TUNFLOW_SERVER. Raises LocalError."""
-    return make_outbound([parse_server(link) for link in server_links(options)])
+    return outbound_of(server_links(options))
 
 
 def server_links(options: argparse.Namespace) -> list[str]:

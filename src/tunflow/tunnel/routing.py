@@ -13,11 +13,10 @@ from itertools import chain
 from tunflow.dataplane.decision import Refuse
 from tunflow.dataplane.rule_policy import Routing
 from tunflow.errors import LocalError
-from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.chain import outbound_of
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
 from tunflow.protocols.contract import Outbound
-from tunflow.protocols.registry import parse_server
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.rule_set import silent
 from tunflow.rules.syntax import Line, Rule, parse_rule
@@ -32,7 +31,7 @@ MakeDialer = Callable[[tuple[str, ...]], Outbound]
 
 def dial(links: tuple[str, ...]) -> Outbound:
     """The dialer for links; names of first hops are resolved, which may take seconds. Raises LocalError."""
-    return make_outbound([parse_server(link) for link in links])
+    return outbound_of(links)
 
 
 def make_routing(

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from tunflow.dataplane.rule_policy import Routing
 from tunflow.endpoint import Address
 from tunflow.errors import LocalError, RemoteError
-from tunflow.outbound.chain import make_outbound
+from tunflow.outbound.chain import outbound_of
 from tunflow.protocols.contract import Outbound
-from tunflow.protocols.registry import parse_server
 from tunflow.rules.groups import Health
 from tunflow.tunnel.plan import Hop, Plan
 from tunflow.tunnel.routing import default_dialer, make_routing
@@ -63,7 +62,7 @@ def make_ways(plan: Plan, found: Found) -> Ways:
             raise LocalError(f"the server's name {host!r} cannot be resolved") from None
 
     def make(links: Sequence[str]) -> Outbound:
-        return make_outbound([parse_server(link) for link in links], find)
+        return outbound_of(links, find)
 
     if not plan.has_rules:
         return Ways(make(plan.profile.server), None)

@@ -16,13 +16,14 @@ from tunflow.profiles.imports.fetch import fetch
 from tunflow.profiles.imports.kinds import kind_of
 from tunflow.profiles.imports.openvpn import is_openvpn_file, read_file
 from tunflow.profiles.imports.openvpn import provider_of_file as openvpn_provider
-from tunflow.profiles.imports.shadowvpn import is_shadowvpn_file, provider_of_file
+from tunflow.profiles.imports.shadowvpn import provider_of_file
 from tunflow.profiles.imports.subscription import name_from, name_of, server_list_untrusted
 from tunflow.profiles.imports.told import Told
 from tunflow.profiles.imports.wireguard import provider_of_config
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.rules import GroupSection, ServerSection
 from tunflow.profiles.way_out import way_out
+from tunflow.protocols.shadowvpn import looks_like as is_shadowvpn_file
 from tunflow.protocols.wireguard.config_file import is_config_file
 from tunflow.urls import NotAURL, parse_url
 
