@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tunflow.dns.answers import addresses_untrusted, lifetime, parse_answer_untrusted
-from tunflow.dns.cache import Entry
+from tunflow.dns.answers import addresses_untrusted, led_to_untrusted, lifetime, parse_answer_untrusted
+from tunflow.dns.cache import CachedAnswer
 from tunflow.dns.chinadns import FOREIGN, ChinaDNS, judge
 from tunflow.dns.messages import HEADER, is_answer, parse_query_untrusted
 from tunflow.dns.mutation import restored_untrusted
@@ -51,10 +51,12 @@ def one_input(data: bytes) -> None:
         return
     assert all(len(address) in {4, 16} for address in addresses)
     with suppress(BadPacket):
+        assert all(led_to_untrusted(answer))
+    with suppress(BadPacket):
         parse_answer_untrusted(restored_untrusted(data))
     life = lifetime(answer)
     judge(answer, FOREIGN, _TABLE)
-    entry = Entry(answer, life or 0, 0.0)
+    entry = CachedAnswer(answer, life or 0, 0.0)
     assert len(entry.body) <= len(data)
     if is_answer(data, _QUERY) and data[4:6] == b"\0\1":
         for now in (0.0, 10.0, 1e9):

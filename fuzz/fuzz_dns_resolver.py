@@ -12,7 +12,9 @@ from tunflow.dns.chinadns import ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
 from tunflow.dns.fake_ip import FakeIPMap
 from tunflow.dns.messages import HEADER, is_answer, parse_query_untrusted
-from tunflow.dns.resolver import MOST_LOOKUPS, ClientQuery, Plan, Resolver, question
+from tunflow.dns.questions import ClientQuery, question
+from tunflow.dns.resolver import MOST_LOOKUPS, Resolver
+from tunflow.dns.resolver_plan import ResolverPlan
 from tunflow.dns.selection import OneGroup, Selector
 from tunflow.errors import BadPacket
 
@@ -44,7 +46,9 @@ class _World:
         self.now = 0.0
         self.asks: list[tuple[bytes, Callable[[bytes, str, float], None], Callable[[str, float], None]]] = []
         fake = FakeIPMap("198.18.128.0/28", "fd00::/112") if choice == 3 else None
-        self.resolver = Resolver(self, Plan(_SELECTORS[choice % 3]), Cache(entries=8, size=4096, stale=60), fake)
+        self.resolver = Resolver(
+            self, ResolverPlan(_SELECTORS[choice % 3]), Cache(entries=8, size=4096, stale=60), fake
+        )
 
     def ask(
         self, group: str, query: bytes, heard: Callable[[bytes, str, float], None], ended: Callable[[str, float], None]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.sniff.http import HTTPRequests, Request
+from tunflow.sniff.http import HTTPRequest, HTTPRequests
 
 SEEDS = [
     b"GET /a HTTP/1.1\r\nHost: one.example\r\n\r\nGET /b HTTP/1.1\r\nHost: two.example\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcCONNECT y:1 HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n z\r\n\r\n",
+    b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"OPTIONS rtsp://x/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n",
 ]
 
 
-def walk(data: bytes, cuts: tuple[int, ...]) -> list[Request] | None:
+def walk(data: bytes, cuts: tuple[int, ...]) -> list[HTTPRequest] | None:
     """What is asked for in it, shown up to each cut in turn; None where it cannot be judged."""
     machine, passed, found = HTTPRequests(), 0, []
     try:

@@ -17,7 +17,8 @@ from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 from tunflow.protocols.socks.socks5 import Credentials
 from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
 from tunflow.protocols.vless.stream import VLESSClient
-from tunflow.protocols.vmess.stream import AES_128_GCM, VMessClient
+from tunflow.protocols.vmess.chunks import AES_128_GCM
+from tunflow.protocols.vmess.stream import VMessClient
 
 TARGET = Endpoint("example.com", 443)
 USER = Credentials(b"user", b"password")

@@ -55,7 +55,7 @@ class _Caller:
         """The site that has been dialled and got no byte yet."""
 
     def go_on(self) -> bool:
-        """Whether the connections go on."""
+        """Return True if the connections go on."""
         machine = self._machine
         more = True
         while more:

@@ -30,5 +30,5 @@ def one_input(data: bytes) -> None:
     except BadPacket:
         return
     assert 20 <= header.header_length <= header.total_length <= len(data)
-    assert header.options_length <= 40
+    assert header.header_length <= 60
     assert header.fragment_offset + header.total_length - header.header_length <= 65515

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunflow.errors import LocalError
 from tunflow.rules.conditions import Facts
 from tunflow.rules.rule_set import BEHAVIORS, parse_rule_set
-from tunflow.rules.syntax import EMPTY, Line, parse_rule
+from tunflow.rules.syntax import EMPTY, RuleLine, parse_rule
 from tunflow.rules.table import RuleTable
 
 SEEDS = [
@@ -33,7 +33,7 @@ def one_input(data: bytes) -> None:
     """As one rule, and as a list of each behavior."""
     text = data.decode("utf-8", "replace")
     try:
-        rule = parse_rule(Line(text, "f", 1), EMPTY)
+        rule = parse_rule(RuleLine(text, "f", 1), EMPTY)
     except LocalError as error:
         one_line(error)
     else:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from tunflow.errors import LocalError
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import RECEIVE_LIMIT, SEND_LIMIT, Stack
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire import offload, tcp
 
@@ -26,7 +26,7 @@ class _Run:
         self.data = data
         self.at = 0
         self.now = 1000.0
-        self.connections: list[TCPConnection] = []
+        self.connections: list[Connection] = []
         self.clients = [
             ScriptedClient(self.stack, source, target, source_port=1000 + number)
             for number, (source, target) in enumerate(
@@ -122,7 +122,7 @@ class _Run:
             packet = client.packet(flags, seq=0, ack=connection.sender.next, window=self.byte() << 8, options=options)
             self.stack.receive([packet], 0, self.now)
 
-    def report(self, connection: TCPConnection) -> None:
+    def report(self, connection: Connection) -> None:
         """An ICMP error that quotes the connection."""
         seq = (connection.sender.una + self.byte() - 8) & 0xFFFFFFFF
         where = (connection.client, connection.target, seq)
@@ -131,7 +131,7 @@ class _Run:
         else:
             self.stack.unreachable_reported(*where, list(Reason)[self.byte() % len(Reason)], self.now)
 
-    def go_on(self, connection: TCPConnection) -> None:
+    def go_on(self, connection: Connection) -> None:
         """The segment that a well-behaved client would send next."""
         client = next(c for c in self.clients if (c.source, c.target) == (connection.client, connection.target))
         client.stack_isn = 0
@@ -139,14 +139,14 @@ class _Run:
         ack = (connection.sender.next, connection.sender.una)[choice >> 7]
         seq = connection.receiver.next - client.isn
         flags = tcp.ACK | (tcp.FIN if choice & 0x1F == 0x1F else 0)
-        stamps = connection.timestamps
+        stamps = connection.output.timestamps
         options = tcp.NO_OPTIONS if stamps is None else tcp.Options(timestamps=(stamps.recent, stamps.value(self.now)))
         packet = client.packet(
             flags, seq=seq, ack=ack, payload=bytes((choice & 0x60) << 4), window=self.byte() << 8, options=options
         )
         self.stack.receive([packet], 0, self.now)
 
-    def act(self, connection: TCPConnection, operation: int) -> None:
+    def act(self, connection: Connection, operation: int) -> None:
         if operation == 7:
             if connection.state.name == "SYN_HELD":
                 connection.accept(self.now)
@@ -179,7 +179,7 @@ class _Run:
             )
             assert all(one.end == two.start for one, two in pairwise(sender.flight))
             for segment in sender.flight:
-                assert sum(map(len, segment.pieces)) == segment.end - segment.start - segment.fin
+                assert sum(map(len, segment.pieces)) == segment.size
             assert sender.losses is None or sender.losses.pipe >= 0
 
 

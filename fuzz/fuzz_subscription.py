@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
+from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.subscription import ServerList, server_list_untrusted
-from tunflow.profiles.imports.told import Told
 from tunflow.profiles.profile import is_profile_name
 from tunflow.protocols.registry import parse_server
 
@@ -22,7 +22,7 @@ def one_input(data: bytes) -> None:
         servers = server_list_untrusted(data)
     except BadPacket as error:
         line = str(error)
-        servers = ServerList({}, [Told("", line)])
+        servers = ServerList({}, [ImportNotice("", line)])
     for name, link in servers.links.items():
         assert is_profile_name(name), name
         if not link.lower().startswith("shadowvpn://"):  # carries packets: it has a parser of its own

@@ -26,7 +26,15 @@ PATIENCE = 10.0
 """Seconds of CPU time after which one input counts as a hang; a busy machine does not use them up."""
 COUNT = 5000
 """Inputs of a repeatable run, beside the known ones."""
-FEWER = {"dns_answer": 500, "stack": 500}
+FEWER = {
+    "api": 200,
+    "dataplane": 300,
+    "dns_answer": 500,
+    "serve": 400,
+    "stack": 500,
+    "quic_protocols": 2000,
+    "vmess_server": 1000,
+}
 """The same for those that are slow."""
 
 

@@ -57,28 +57,58 @@ print("# Made by scripts/lock.sh from dependencies", hashlib.sha256(json.dumps(t
 # Makes .venv with this project and the named set of dependencies ("run" or "dev") in it, unless it is there and up to
 # date. The versions are those of requirements/; TUNFLOW_NEWEST=1 takes the newest that pyproject.toml allows.
 need_venv() {
-    local set=$1 newest=${TUNFLOW_NEWEST:-} lock=requirements/$1.txt python stamp
-    command -v python3 >/dev/null || need_packages python3
-    python=$(pick_python)
-    [[ -n "$python" ]] || die "Python 3.11 or later with its venv module is needed"
-    [[ -n "$newest" || "$(head -n 1 "$lock")" == "$(lock_title)" ]] ||
-        die "$lock was not made for the dependencies in pyproject.toml: run scripts/lock.sh and commit what it writes"
+    local set=$1 newest=${TUNFLOW_NEWEST:-} python stamp
+    pick_locked_python "$set"
     stamp="$("$python" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum pyproject.toml requirements/*.txt) $newest $PWD"
     if [[ -x .venv/bin/tunflow ]] && .venv/bin/python -c '' 2>/dev/null &&
         { [[ "$(cat ".venv/stamp-$set" 2>/dev/null)" == "$stamp" ]] ||
             [[ "$(cat .venv/stamp-dev 2>/dev/null)" == "$stamp" ]]; }; then
         return 0
     fi
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
     say "making .venv"
-    "$python" -m venv --clear .venv
+    make_venv .venv
     if [[ -n "$newest" ]]; then
-        install --upgrade --editable ".[dev]"
+        install .venv --upgrade --editable ".[dev]"
     else
-        install --require-hashes --requirement "$lock"
-        install --no-deps --no-build-isolation --editable .
+        install .venv --require-hashes --requirement "requirements/$set.txt"
+        install .venv --no-deps --no-build-isolation --editable .
     fi
     printf '%s\n' "$stamp" >".venv/stamp-$set"
 }
 
-install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+# Makes .venv-compiled with this project compiled (TUNFLOW_COMPILE=1) and all dependencies in it, unless it is there and
+# of this source.
+need_compiled_venv() {
+    local python libraries code
+    need_packages gcc python3-dev
+    pick_locked_python dev
+    libraries="$("$python" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum requirements/dev.txt) $PWD"
+    code="$libraries $(find src pyproject.toml hatch_build.py -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum)"
+    [[ "$(cat .venv-compiled/stamp-code 2>/dev/null)" != "$code" ]] || return 0
+    if [[ "$(cat .venv-compiled/stamp-libraries 2>/dev/null)" != "$libraries" ]]; then
+        say "making .venv-compiled"
+        make_venv .venv-compiled
+        install .venv-compiled --require-hashes --requirement requirements/dev.txt
+        printf '%s\n' "$libraries" >.venv-compiled/stamp-libraries
+    fi
+    say "compiling: this takes some minutes"
+    TUNFLOW_COMPILE=1 install .venv-compiled --no-deps --no-build-isolation --force-reinstall .
+    printf '%s\n' "$code" >.venv-compiled/stamp-code
+}
+
+# Sets `python` for what locks the named set of dependencies.
+pick_locked_python() {
+    local lock=requirements/$1.txt
+    command -v python3 >/dev/null || need_packages python3
+    python=$(pick_python)
+    [[ -n "$python" ]] || die "Python 3.11 or later with its venv module is needed"
+    [[ -n "${TUNFLOW_NEWEST:-}" || "$(head -n 1 "$lock")" == "$(lock_title)" ]] ||
+        die "$lock was not made for the dependencies in pyproject.toml: run scripts/lock.sh and commit what it writes"
+}
+
+make_venv() {
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+    "$python" -m venv --clear "$1"
+}
+
+install() { "$1/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}"; }

@@ -8,12 +8,15 @@ workers wait between two tests.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -54,12 +57,53 @@ class Turns:
             fcntl.flock(self.room, fcntl.LOCK_UN)
 
 
+CLONE_NEWNET = 0x40000000
+
+
+class OwnNetwork:
+    """A network namespace with nothing but a loopback, of this process alone: a port that is free stays free whatever
+    other workers do, and no packet of a test leaves the machine. Where nobody is root, the machine's own network."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._own: int | None = None
+        if os.geteuid() == 0:
+            self._check(self._libc.unshare(CLONE_NEWNET))
+            self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            self._enter(self._home)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be there with this thread, and with those that it starts."""
+        if self._own is None:
+            yield
+            return
+        self._enter(self._own)
+        try:
+            yield
+        finally:
+            self._enter(self._home)
+
+    def _enter(self, namespace: int) -> None:
+        self._check(self._libc.setns(namespace, CLONE_NEWNET))
+
+    @staticmethod
+    def _check(result: int) -> None:
+        if result != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+OWN_NETWORK = pytest.StashKey[OwnNetwork]()
 TURNS_KEY = pytest.StashKey[Turns]()
 DIRECTORY_KEY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The first process makes the directory; its workers are told of it."""
+    """Each process has a network of its own. The first one makes the directory; its workers are told of it."""
+    config.stash[OWN_NETWORK] = OwnNetwork()
     worker: dict[str, str] | None = vars(config).get("workerinput")
     if worker is not None:
         config.stash[TURNS_KEY] = Turns(worker[TURNS])
@@ -78,11 +122,12 @@ def pytest_configure_node(node: object) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Setup, call and teardown are one turn."""
-    turns = item.config.stash.get(TURNS_KEY, None)
-    if turns is None:
-        return (yield)
-    with turns.take(alone=item.get_closest_marker("alone") is not None):
+    """Setup, call and teardown are one turn. The lab makes its own networks, from the machine's."""
+    with ExitStack() as stack:
+        if (turns := item.config.stash.get(TURNS_KEY, None)) is not None:
+            stack.enter_context(turns.take(alone=item.get_closest_marker("alone") is not None))
+        if item.get_closest_marker("lab") is None:
+            stack.enter_context(item.config.stash[OWN_NETWORK].inside())
         return (yield)
 
 

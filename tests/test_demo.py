@@ -33,7 +33,7 @@ def test_the_data_is_whole_and_everything_went_through_the_server() -> None:
     has_ipv6 = Path("/proc/net/if_inet6").exists() and "lo" in Path("/proc/net/if_inet6").read_text()
     assert [page["label"] for page in facts["pages"]] == ["name", "IPv4"] + ["IPv6"] * has_ipv6
     assert [echo["label"] for echo in facts["udp_echoes"]] == ["IPv4"] + ["IPv6"] * has_ipv6
-    assert facts["pages"][0]["saw"]["host"] == "demo.tunflow.test"
+    assert facts["pages"][0]["saw"]["host"] == "demo.tunflow.example"
     assert facts["verified_bytes_down"] == facts["verified_bytes_up"] == 16 << 20
     assert facts["tcp_flows"] > 60
     assert facts["udp_flows"] == 1 + has_ipv6
@@ -47,7 +47,7 @@ def test_the_data_is_whole_and_everything_went_through_the_server() -> None:
 def test_the_report_says_what_happened() -> None:
     done = demo(as_json=False)
     assert (done.returncode, done.stderr) == (0, "")
-    for words in ("http://demo.tunflow.test/hello", "ss://aes-256-gcm@127.0.0.1", "through the tunnel", "Mbit/s"):
+    for words in ("http://demo.tunflow.example/hello", "ss://aes-256-gcm@127.0.0.1", "through the tunnel", "Mbit/s"):
         assert words in done.stdout
     assert "\x1b" not in done.stdout  # no colours into a pipe
 

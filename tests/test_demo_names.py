@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunflow.demo.names import SITE4, SITE6, answer
 
-QUESTION = b"\x04demo\x07tunflow\x04test\x00"
+QUESTION = b"\x04demo\x07tunflow\x07example\x00"
 HEAD = b"\xab\xcd\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"  # RFC 1035 §4.1.1: identifier, RD, one question
 A, AAAA, MX, IN = b"\x00\x01", b"\x00\x1c", b"\x00\x0f", b"\x00\x01"
 

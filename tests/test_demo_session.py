@@ -13,9 +13,9 @@ import pytest
 
 from tunflow.demo import client, session
 from tunflow.demo.children import Child
-from tunflow.demo.client import Plan
+from tunflow.demo.client import DemoPlan
 from tunflow.demo.servers import be_site
-from tunflow.demo.session import STEPS, DemoError, Session
+from tunflow.demo.session import STEPS, DemoError, DemoSession
 from tunflow.demo.site import Ports
 from tunflow.errors import LocalError, RemoteError
 
@@ -27,18 +27,18 @@ def ports() -> Iterator[Ports]:
     child.end()
 
 
-def plan_for(ports: Ports) -> Plan:
+def plan_for(ports: Ports) -> DemoPlan:
     pages = [("IPv4", "127.0.0.1", ports.http4)]
     echoes = [("IPv4", "127.0.0.1", ports.echo4)]
     if ports.http6:
         pages.append(("IPv6", "::1", ports.http6))
         echoes.append(("IPv6", "::1", ports.echo6))
-    return Plan(pages=pages, echoes=echoes, measured=("127.0.0.1", ports.http4), seconds=0.05)
+    return DemoPlan(pages=pages, echoes=echoes, measured=("127.0.0.1", ports.http4), seconds=0.05)
 
 
-def run(plan: Plan, prefix: tuple[str, ...] = ()) -> tuple[Session, list[tuple[str, float]]]:
+def run(plan: DemoPlan, prefix: tuple[str, ...] = ()) -> tuple[DemoSession, list[tuple[str, float]]]:
     told: list[tuple[str, float]] = []
-    made = Session(prefix, {}, lambda step, done: told.append((step, done)))
+    made = DemoSession(prefix, {}, lambda step, done: told.append((step, done)))
     made.run(plan)
     return made, told
 

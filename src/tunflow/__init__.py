@@ -80,6 +80,8 @@ if TYPE_CHECKING:
         endpoint,
         flow_error,
     )
+    from tunflow.providers.hotspot_network import HotspotHelperConfidence, HotspotNetwork
+    from tunflow.providers.hotspot_states import HotspotHelperCommandType, HotspotHelperResult
     from tunflow.providers.on_demand import (
         EvaluateConnectionAction,
         EvaluateConnectionRule,
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
         Outcome,
         Probe,
     )
+    from tunflow.tunnel.hotspot_configuration import HotspotConfiguration, HotspotConfigurationManager
+    from tunflow.tunnel.hotspot_helper import HotspotHelper, HotspotHelperCommand, HotspotHelperResponse
     from tunflow.tunnel.tunnel import Tunnel
     from tunflow.tunnel.tunnel_manager import RoutingMethod, TunnelManager
     from tunflow.tunnel.vpn_connection import VPNConnection
@@ -105,6 +109,15 @@ _ELSEWHERE = {
     "BadPacket": "tunflow.errors",
     "EvaluateConnectionAction": "tunflow.providers.on_demand",
     "EvaluateConnectionRule": "tunflow.providers.on_demand",
+    "HotspotConfiguration": "tunflow.tunnel.hotspot_configuration",
+    "HotspotConfigurationManager": "tunflow.tunnel.hotspot_configuration",
+    "HotspotHelper": "tunflow.tunnel.hotspot_helper",
+    "HotspotHelperCommand": "tunflow.tunnel.hotspot_helper",
+    "HotspotHelperCommandType": "tunflow.providers.hotspot_states",
+    "HotspotHelperConfidence": "tunflow.providers.hotspot_network",
+    "HotspotHelperResponse": "tunflow.tunnel.hotspot_helper",
+    "HotspotHelperResult": "tunflow.providers.hotspot_states",
+    "HotspotNetwork": "tunflow.providers.hotspot_network",
     "LocalError": "tunflow.errors",
     "Lookup": "tunflow.providers.on_demand",
     "OnDemandAction": "tunflow.providers.on_demand",
@@ -161,6 +174,15 @@ __all__ = [
     "FilterSettings",
     "FlowDialer",
     "FlowMetaData",
+    "HotspotConfiguration",
+    "HotspotConfigurationManager",
+    "HotspotHelper",
+    "HotspotHelperCommand",
+    "HotspotHelperCommandType",
+    "HotspotHelperConfidence",
+    "HotspotHelperResponse",
+    "HotspotHelperResult",
+    "HotspotNetwork",
     "IPv4Route",
     "IPv4Settings",
     "IPv6Route",

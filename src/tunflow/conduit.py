@@ -37,23 +37,27 @@ class Conduit(Protocol):
 
     @property
     def at_eof(self) -> bool:
-        """Whether the other side has closed, and all that it sent was taken."""
+        """True if the other side has closed, and all that it sent was taken."""
 
     @property
     def send_room(self) -> int:
         """How much may be queued now; more than that is taken, too, but is against the rules."""
 
     @property
+    def unacknowledged(self) -> int:
+        """Bytes for the other side that it has not acknowledged yet."""
+
+    @property
     def closed(self) -> bool:
-        """Whether it is over, one way or the other."""
+        """True if it is over, one way or the other."""
 
     @property
     def was_reset(self) -> bool:
-        """Whether it ended out of order."""
+        """True if it ended out of order."""
 
     @property
     def is_refused(self) -> bool:
-        """Whether a content filter ended it."""
+        """True if a content filter ended it."""
 
     def take(self, limit: int) -> list[Buffer]:
         """Up to `limit` bytes from the other side, as pieces that are the caller's."""
@@ -85,19 +89,15 @@ class ClientConduit(Conduit, Protocol):
 
     @property
     def held(self) -> bool:
-        """Whether the SYN waits for `accept` or `reject`."""
+        """True if the SYN waits for `accept` or `reject`."""
 
     @property
     def open(self) -> bool:
-        """Whether both sides agreed that there is a connection, and it has not ended yet."""
+        """True if both sides agreed that there is a connection, and it has not ended yet."""
 
     @property
     def largest_segment(self) -> int:
         """Bytes that leave for the client in one packet at most, super-segments counted as one."""
-
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes for the client that it has not acknowledged yet."""
 
     def peek(self) -> Sequence[Buffer]:
         """What waits to be taken, as pieces that stay where they are: to look at, before the next call."""
@@ -110,3 +110,25 @@ class ClientConduit(Conduit, Protocol):
 
     def abandon(self, now: float) -> None:
         """The owner is done: nobody takes bytes any more. What is queued is still delivered, and then the end."""
+
+    def cut(self) -> None:
+        """Something went wrong in it: end it with a reset, of which its owner hears."""
+
+
+class Carrier(Protocol):
+    """What carries a flow."""
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes from the client so far."""
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes to the client so far."""
+
+    @property
+    def is_over(self) -> bool:
+        """True if the flow has ended."""
+
+    def cut(self) -> None:
+        """End the flow, as if its far side had failed."""

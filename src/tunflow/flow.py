@@ -9,6 +9,8 @@ from tunflow.endpoint import Endpoint
 
 TCP = "tcp"
 UDP = "udp"
+ICMP = "icmp"
+"""Of pings, which are no flows: only a content filter is asked about them in this form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class FlowInfo:
     """One flow's facts. `hostname` is what the client asked for, where an answer, a fake address or the flow's own
     first bytes tell it; the process is looked up when somebody first asks."""
 
-    __slots__ = ("_find", "_process", "client", "hostname", "is_fake", "protocol", "target")
+    __slots__ = ("_find", "_process", "client", "hostname", "hostnames", "is_fake", "protocol", "target")
 
     def __init__(
         self,
@@ -50,8 +52,10 @@ class FlowInfo:
         self.target = target
         """As it stands in the packets: its host is a packed address."""
         self.hostname = hostname
+        self.hostnames: tuple[str, ...] = ()
+        """All names that the client was told lately for the address, the latest first: `hostname` is the likeliest."""
         self.is_fake = False
-        """Whether the target's address only stands for `hostname`, and is nobody's out there."""
+        """True if the target's address only stands for `hostname`, and is nobody's out there."""
         self._find = find
         self._process: ProcessInfo | None = None
 

@@ -9,6 +9,7 @@ Read first: RFC 3986 §3. Rules: nothing is repaired; brackets hold an IPv6 addr
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from tunflow.addresses import NotAnAddress, ip_address
@@ -16,6 +17,10 @@ from tunflow.addresses import NotAnAddress, ip_address
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?")
 _WHERE = re.compile(r"(?:\[([^\[\]@]*)\]|([^\[\]:@]*))(?::([0-9]{0,5}))?")
 _NEVER = re.compile(r"[\x00-\x20\x7f]")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
+LONGEST_NAME = 253
+"""Characters of a host's name."""
 
 
 class NotAURL(ValueError):
@@ -68,3 +73,32 @@ def parse_url(text: str) -> URL:
         except NotAnAddress:
             raise NotAURL("brackets in a URL hold an IPv6 address") from None
     return URL(scheme.lower(), user if at else None, (bracketed or name or "").lower(), port, path, query)
+
+
+def parse_web_address(text: str) -> URL:
+    """The parts of an http:// or https:// URL in ASCII that something can be fetched from. Raises NotAURL."""
+    parts = parse_url(text)
+    if parts.scheme not in {"http", "https"}:
+        raise NotAURL("it begins with http:// or https://")
+    if not text.isascii():
+        raise NotAURL("it is written in ASCII")
+    if parts.port == 0:
+        raise NotAURL("a port is a number from 1 to 65535")
+    _check_host(parts.host)
+    return parts
+
+
+def _check_host(host: str) -> None:
+    """Raises NotAURL for what is neither an address without a zone nor a name that can be asked for.
+
+    A name whose last label is a number is an address that is written wrong (URL Standard, host parsing): resolvers of
+    this machine would take `1.2.3` for 1.2.0.3.
+    """
+    with suppress(NotAnAddress):
+        ip_address(host)
+        return
+    labels = host.removesuffix(".").split(".")
+    if len(host) > LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+        raise NotAURL("its host is neither a name nor an address")
+    if _NUMERIC.fullmatch(labels[-1]):
+        raise NotAURL("its host is no address with four numbers")

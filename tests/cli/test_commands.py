@@ -24,7 +24,12 @@ def test_an_unknown_command_is_one_line_with_the_known_ones(capsys):
     assert main(["nix"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert all(f"'{name}'" in said for name in COMMANDS)
+    assert all(name in said.replace(",", "").split() for name in COMMANDS)
+
+
+def test_a_command_that_was_mistyped(capsys):
+    assert main(["statsu"]) == 2
+    assert "there is no command 'statsu', did you mean status?" in capsys.readouterr().err
 
 
 def test_only_run_and_exec_take_what_stands_behind_the_dashes(capsys):

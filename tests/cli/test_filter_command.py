@@ -94,7 +94,7 @@ def test_a_log_that_is_begun_anew_is_followed(tmp_path: Path, monkeypatch: pytes
     log = tmp_path / "log"
     log.write_text("one\n")
     monkeypatch.setattr(filter_command, "LOOK_AGAIN", 0)
-    lines = filter_command._log_lines(log, follow=True)
+    lines = filter_command.log_lines(log, follow=True)
     assert next(lines) == "one\n"
     if way == "renamed":
         with log.open("a") as file:

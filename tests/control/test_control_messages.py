@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tunflow.control.messages import (
     MAX_DEPTH,
     MAX_LINE,
-    Answer,
-    Event,
-    Request,
+    ControlAnswer,
+    ControlEvent,
+    ControlRequest,
     encode_answer,
     encode_event,
     encode_request,
@@ -32,20 +32,20 @@ ARGUMENTS = st.dictionaries(
 
 @given(st.text(min_size=1, max_size=32), ARGUMENTS)
 def test_request_round_trip(operation: str, arguments: dict[str, object]) -> None:
-    line = encode_request(Request(operation, arguments))
+    line = encode_request(ControlRequest(operation, arguments))
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    assert parse_request_untrusted(line) == Request(operation, arguments)
+    assert parse_request_untrusted(line) == ControlRequest(operation, arguments)
 
 
 @given(ARGUMENTS)
 def test_answer_and_event_round_trip(facts: dict[str, object]) -> None:
-    assert parse_answer_untrusted(encode_answer(Answer(facts))) == Answer(facts)
-    assert parse_answer_untrusted(encode_event(Event("log", facts))) == Event("log", facts)
+    assert parse_answer_untrusted(encode_answer(ControlAnswer(facts))) == ControlAnswer(facts)
+    assert parse_answer_untrusted(encode_event(ControlEvent("log", facts))) == ControlEvent("log", facts)
 
 
 def test_error_round_trip() -> None:
-    assert parse_answer_untrusted(encode_answer(Answer(error="no", exit_status=2))) == Answer({}, "no", 2)
+    assert parse_answer_untrusted(encode_answer(ControlAnswer(error="no", exit_status=2))) == ControlAnswer({}, "no", 2)
 
 
 @given(st.binary(max_size=200))
@@ -84,17 +84,17 @@ def test_bad_requests(line: bytes) -> None:
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:
-    line = encode_request(Request("reload", {"text": '[{"\\' * 100}))
+    line = encode_request(ControlRequest("reload", {"text": '[{"\\' * 100}))
     assert parse_request_untrusted(line).arguments == {"text": '[{"\\' * 100}
 
 
 def test_nesting_up_to_the_limit() -> None:
     deep = json.loads("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1))
-    assert parse_request_untrusted(encode_request(Request("x", {"a": deep}))).arguments == {"a": deep}
+    assert parse_request_untrusted(encode_request(ControlRequest("x", {"a": deep}))).arguments == {"a": deep}
     with pytest.raises(BadPacket, match="nested"):
-        parse_request_untrusted(encode_request(Request("x", {"a": [deep]})))
+        parse_request_untrusted(encode_request(ControlRequest("x", {"a": [deep]})))
 
 
 def test_a_newer_sides_keys_are_ignored() -> None:
     assert parse_request_untrusted(b'{"tunflow":1,"op":"status","since":"2.0"}').operation == "status"
-    assert parse_answer_untrusted(b'{"tunflow":1,"ok":true,"result":{"a":1},"trace":[1]}') == Answer({"a": 1})
+    assert parse_answer_untrusted(b'{"tunflow":1,"ok":true,"result":{"a":1},"trace":[1]}') == ControlAnswer({"a": 1})

@@ -14,12 +14,12 @@ import pytest
 
 from tunflow.control import server as server_module
 from tunflow.control.client import NotRunning, Refused, ask, watch
-from tunflow.control.messages import Event, Request, encode_request
+from tunflow.control.messages import ControlEvent, ControlRequest, encode_request
 from tunflow.control.server import CLIENTS, ControlServer
 from tunflow.errors import LocalError, RemoteError
 
 
-async def answer(request: Request) -> dict[str, object]:
+async def answer(request: ControlRequest) -> dict[str, object]:
     if request.operation == "wrong":
         raise LocalError("that is wrong")
     if request.operation == "fails":
@@ -74,7 +74,7 @@ def test_whoever_waits_for_the_file_is_heard(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(asyncio, "start_unix_server", connect_first)
 
     async def scenario(server: ControlServer) -> None:
-        watcher.sendall(encode_request(Request("status")))
+        watcher.sendall(encode_request(ControlRequest("status")))
         watcher.settimeout(5)
         assert b'"status"' in await asyncio.to_thread(watcher.recv, 1000)
 
@@ -192,9 +192,9 @@ def test_watching(tmp_path: Path) -> None:
         events = await asyncio.to_thread(watch, path)
         first = asyncio.create_task(asyncio.to_thread(next, events))
         while not first.done():
-            server.tell(Event("log", {"line": "hello"}))
+            server.tell(ControlEvent("log", {"line": "hello"}))
             await asyncio.sleep(0)
-        assert first.result() == Event("log", {"line": "hello"})
+        assert first.result() == ControlEvent("log", {"line": "hello"})
 
     serve(path, scenario)
 
@@ -207,7 +207,7 @@ def test_a_watcher_that_does_not_read_is_dropped(tmp_path: Path) -> None:
         writer.write(b'{"tunflow":1,"op":"watch"}\n')
         await reader.readline()
         for _ in range(2000):
-            server.tell(Event("log", {"line": "x" * 1000}))
+            server.tell(ControlEvent("log", {"line": "x" * 1000}))
         async with asyncio.timeout(10):
             await reader.read()  # to the end, which the server made
         writer.close()

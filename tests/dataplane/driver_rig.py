@@ -44,7 +44,7 @@ class DriverRig:
 
     def answers(self):
         """The segments from the stack that wait."""
-        return [self.client._parse(packet) for packet in self.card.read(100)]
+        return [self.client.parse(packet) for packet in self.card.read(100)]
 
     def run_once(self):
         self.reactor.run_once(0.05)

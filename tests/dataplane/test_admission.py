@@ -61,8 +61,8 @@ class Steps(list):
     def refuse(self, how):
         self.append(how)
 
-    def hand(self, hand):
-        self.append(("hand", hand))
+    def delegate(self, decision):
+        self.append(("delegate", decision))
 
     def unreachable(self):
         self.append("unreachable")
@@ -86,7 +86,7 @@ class Names:
     def outside(self, target, dialer):
         return self.whereto if self.whereto != "the target" else target
 
-    def resolve(self, name, then, ipv6_first=False):
+    def resolve(self, name, then, ipv6_first=False, flow=None):
         self.then = then
 
     def use_rules(self, rules):
@@ -138,7 +138,7 @@ def test_each_step_may_be_the_last(admission):
 def test_nothing_is_done_for_a_client_that_is_gone(admission):
     steps = Steps()
     steps.is_over = True
-    admission.settle(steps, Carry(DirectOutbound(), THERE))
+    admission.carry_out(steps, Carry(DirectOutbound(), THERE))
     assert steps == []
 
 

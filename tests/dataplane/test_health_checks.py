@@ -16,12 +16,13 @@ from tunflow.dataplane.rule_policy import RulePolicy
 from tunflow.endpoint import endpoint
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED
-from tunflow.outbound import health as health_checks
 from tunflow.outbound.chain import outbound_of
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.outbound.health import HealthChecks
 from tunflow.protocols.block.outbound import BlockOutbound
-from tunflow.rules.groups import Group, Health
+from tunflow.rules import groups
+from tunflow.rules.groups import Group, Groups, Health
+from tunflow.rules.health_question import HealthQuestion, parse_statuses
 from tunflow.testing.packet_script import ScriptedClient
 from tunflow.wire.tcp import SYN
 
@@ -69,10 +70,11 @@ def until(reactor, condition):
         reactor.run_once(0.05)
 
 
-def check(server, url=None):
+def check(server, url=None, **question):
     """What comes of one check."""
     reactor, health = Reactor(), Health(lambda: 0.0)
-    checks = HealthChecks(reactor, health, lambda name: server, lambda name: url, UNMARKED)
+    asked = HealthQuestion(url, **question)
+    checks = HealthChecks(reactor, health, lambda name: server, lambda name: asked, UNMARKED)
     health.used("a", reactor.now)
     checks.arm()
     until(reactor, lambda: health.delay("a") is not None or not health.works("a"))
@@ -111,13 +113,48 @@ def test_another_answer_is_a_failure(answer):
     web.close()
 
 
-def test_a_server_that_refuses_has_no_dialer_or_says_nothing_fails(monkeypatch):
+@pytest.mark.parametrize(
+    ("statuses", "is_right"),
+    [("*", True), ("204", True), ("200/204", True), ("200-299", True), ("200", False), ("300-399/500", False)],
+)
+def test_a_question_may_want_certain_answers(web, statuses, is_right):
+    assert check(Named(web.peer), statuses=parse_statuses(statuses)).works("a") is is_right
+
+
+@pytest.mark.parametrize("text", ["x", "20", "600", "299-200", "200/", "200-", "1_0"])
+def test_what_is_no_status(text):
+    with pytest.raises(ValueError, match="no status of HTTP"):
+        parse_statuses(text)
+
+
+def test_groups_that_are_not_lazy_are_asked_without_a_flow_and_for_good():
+    health = Health(lambda: 0.0)
+    made = Groups(
+        [Group("g", "url-test", ("a", "inner"), is_lazy=False), Group("inner", "select", ("b",))], "ab", health
+    )
+    made.wake(0.0)
+    for now in (0.0, 300.0, 600.0, 900.0, 1200.0):
+        health.handle_timeout(now)
+        assert sorted(health.due) == ["a", "b"], now
+        health.due.clear()
+        for server in "ab":
+            health.succeeded(server, 0.1, now)
+
+
+def test_what_is_known_of_servers_outlives_a_reload():
+    first = Groups([Group("g", "fallback", ("a", "b"))], "ab", Health(lambda: 0.0))
+    first.health.recall("a", None)
+    second = Groups([Group("g", "fallback", ("a", "b", "c"))], "abc", Health(lambda: 0.0))
+    second.keep(first)
+    assert second.way("g", "")[-1] == "b"
+
+
+def test_a_server_that_refuses_has_no_dialer_or_says_nothing_fails():
     assert not check(Named(endpoint("127.0.0.1", 1))).works("a")
     assert not check(None).works("a")
     assert not check(BlockOutbound()).works("a")
-    monkeypatch.setattr(health_checks, "PATIENCE", 0.05)
     silent = Web(b"")
-    assert not check(Named(silent.peer)).works("a")
+    assert not check(Named(silent.peer), patience=0.05).works("a")
     silent.close()
 
 
@@ -140,7 +177,8 @@ def test_flows_move_away_from_a_server_that_fails(web):
     bench.close()
 
 
-def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
+def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web, monkeypatch):
+    monkeypatch.setattr(groups, "SUSPECTED_AFTER", 0.0)  # its last answer counts for nothing
     dying, alive = Named(web.peer), Named(web.peer)
     dying.label = "dying"
     bench = Bench(
@@ -153,8 +191,6 @@ def test_a_server_that_dies_in_use_is_found_out_by_the_flow_that_fails(web):
     bench.send(SYN, seq=0)
     bench.until(lambda: health.delay("a") is not None and health.delay("b") is not None)
     dying.peer = endpoint("127.0.0.1", 1)
-    for server in ("a", "b"):
-        health._servers[server].answered_at -= 10  # it answered long ago
     bench.context.servers.failed("dying", errno.ECONNREFUSED)  # as the relay of a flow says it
     bench.until(lambda: not health.works("a"))
     assert health.works("b")

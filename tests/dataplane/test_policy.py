@@ -7,7 +7,7 @@ import socket
 import pytest
 from driver_rig import DriverRig
 
-from tunflow.dataplane.decision import Carry, Hand, Refuse
+from tunflow.dataplane.decision import Carry, Delegate, Refuse
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import ProcessInfo
 from tunflow.loop.socket_address import address_of
@@ -129,7 +129,7 @@ def test_an_owner_lets_the_client_in_looks_and_gives_it_back(listener):
                 seen.append(b"".join(self.connection.peek()))
                 self.case.give(Carry(DirectOutbound(), here(listener)))
 
-    bench = Bench(Scripted(Hand(stream=Sniffer)))
+    bench = Bench(Scripted(Delegate(stream=Sniffer)))
     bench.send(SYN, seq=0)
     assert [answer.flags for answer in bench.answers()] == ["SA"]
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"first bytes")
@@ -161,7 +161,7 @@ def test_a_connection_that_was_let_in_can_only_be_reset():
             if self.connection.readable:
                 self.case.give(Refuse.PROHIBITED)
 
-    bench = Bench(Scripted(Hand(stream=Judge)))
+    bench = Bench(Scripted(Delegate(stream=Judge)))
     bench.send(SYN, seq=0)
     bench.answers()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"bad words")
@@ -183,7 +183,7 @@ def test_a_target_that_fails_after_the_client_was_let_in_resets_it(listener):
             if self.connection.readable:
                 self.case.give(Carry(DirectOutbound(), gone))
 
-    bench = Bench(Scripted(Hand(stream=Eager)))
+    bench = Bench(Scripted(Delegate(stream=Eager)))
     bench.send(SYN, seq=0)
     bench.answers()
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"x")
@@ -284,7 +284,7 @@ def test_an_owner_can_have_the_whole_socket_and_hears_of_its_end():
         def close(self):
             closed.append(self)
 
-    bench = Bench(Scripted(Hand(datagrams=Owner, whole_socket=True)))
+    bench = Bench(Scripted(Delegate(datagrams=Owner, whole_socket=True)))
     bench.send_datagram(b"a")
     bench.send_datagram(b"b", endpoint("192.0.2.7", 1))
     assert got == [(TARGET, [b"a"]), (endpoint("192.0.2.7", 1), [b"b"])]

@@ -86,7 +86,7 @@ def test_the_syn_waits_until_the_proxy_agreed_and_bytes_behind_the_answer_are_th
     (segment,) = bench.receive()
     assert segment.payload == b"answer"
     (relay,) = bench.slots.relays
-    assert relay._codec is None  # nothing is translated any more
+    assert relay.is_plain  # nothing is translated any more
     bench.send(ACK | FIN, seq=9, ack=16)
     assert proxy.hears(1) == b""
 
@@ -107,7 +107,7 @@ def test_the_client_hears_what_the_proxy_heard(proxies, code, expected):
         assert not packets  # a time-out stays one
     elif expected == "RA":
         (packet,) = packets
-        assert bench.client._parse(packet).flags == "RA"
+        assert bench.client.parse(packet).flags == "RA"
     else:
         (packet,) = packets
         kind, number = packet[ipv4.HEADER_SIZE], packet[ipv4.HEADER_SIZE + 1]
@@ -175,7 +175,7 @@ def test_optimistic_bytes_follow_the_request_and_a_refusal_resets(proxies):
     assert proxy.hears(10 + 8)[-8:] == b"question"
     proxy.peer.sendall(b"\x05\x05\x00\x01" + bytes(6))
     bench.until(lambda: not bench.slots.relays)
-    assert any("R" in bench.client._parse(packet).flags for packet in bench.card.read(10))
+    assert any("R" in bench.client.parse(packet).flags for packet in bench.card.read(10))
     assert not bench.lines  # the target refused: that is nothing to tell the user of the tunnel
 
 

@@ -19,9 +19,9 @@ from tunflow.loop.socket_address import address_of
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.protocols.contract import Carries, CodecRoute, DatagramRoute
 from tunflow.rules.groups import Group, Groups, Health
-from tunflow.rules.syntax import parse_rules
 from tunflow.rules.table import RuleTable, Verdict
 from tunflow.testing.packet_script import ScriptedClient
+from tunflow.testing.rule_lines import parse_rules
 from tunflow.wire.tcp import ACK, PSH, SYN
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "filter"))
@@ -35,7 +35,7 @@ class Named:
     """Stands for a proxy: takes names, and goes to one socket whatever it is asked for."""
 
     carries = Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES
-    addresses = ()
+    server = None
     wants_flow = False
     label = "named"
 

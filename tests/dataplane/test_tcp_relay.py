@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 
@@ -83,6 +84,7 @@ def sleeps(bench, monkeypatch):
     return asked
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("size", "is_bulk"), [(8 * 1024, False), (32 * 1024, True)])
 def test_after_a_super_segment_up_the_loop_sleeps(bench, sleeps, size, is_bulk):
     bench.send(ACK | PSH, seq=1, ack=1, payload=bytes(size))
@@ -90,6 +92,7 @@ def test_after_a_super_segment_up_the_loop_sleeps(bench, sleeps, size, is_bulk):
     assert bool(sleeps) == is_bulk
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("size", "is_bulk"), [(8 * 1024, False), (32 * 1024, True)])
 def test_after_as_much_down_the_loop_sleeps(bench, sleeps, size, is_bulk):
     bench.far.sendall(bytes(size))
@@ -135,7 +138,7 @@ def test_bytes_behind_urgent_data_and_in_front_of_the_end_arrive(bench):
 
     def all_came():
         for packet in bench.card.read(100):
-            segment = bench.client._parse(packet)
+            segment = bench.client.parse(packet)
             got[segment.seq] = segment.payload
             if "F" in segment.flags:
                 return True
@@ -150,8 +153,10 @@ def test_nagle_is_turned_off_when_a_flow_sends_a_second_time(bench):
     bench.establish()
     (relay,) = bench.slots.relays
 
+    sock = socket.socket(fileno=os.dup(relay.fileno()))
+
     def is_off():
-        return relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"one")
     assert bench.far_reads(3) == b"one"
@@ -198,7 +203,7 @@ def test_a_far_side_that_does_not_read_slows_the_client(bench):
         sent += size
         bench.reactor.run_once(0.01)
         for packet in bench.card.read(100):
-            segment = bench.client._parse(packet)
+            segment = bench.client.parse(packet)
             window = (segment.window << 7) - (1 + sent - segment.ack)
     assert window <= 0
     assert sum(relay.connection.readable for relay in bench.slots.relays) <= bench.stack.receive_limit
@@ -247,6 +252,19 @@ def test_junk_from_a_proxy_resets_the_flow_and_only_that():
     bench.close()
 
 
+def test_a_proxy_that_ends_a_flow_whose_client_has_not_spoken_is_told_of():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+    bench.listener = listener
+    bench.establish()
+    bench.context.openings.handle_timeout(bench.reactor.now + 1)
+    bench.far.close()  # with what it has not read: a reset
+    bench.until(lambda: not bench.slots.relays)
+    assert "check the password" in bench.lines[0]
+    bench.close()
+
+
 def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -254,8 +272,9 @@ def test_a_proxy_that_resets_before_it_is_told_the_target_resets_the_flow():
     bench.listener = listener
     bench.establish()
     (relay,) = bench.slots.relays
-    relay._socket.shutdown(socket.SHUT_WR)  # as good as gone: the next write fails
-    relay.open_without_payload()
+    with socket.socket(fileno=os.dup(relay.fileno())) as sock:
+        sock.shutdown(socket.SHUT_WR)  # as good as gone: the next write fails
+    bench.context.openings.handle_timeout(bench.reactor.now + 1)
     assert "R" in bench.receive()[-1].flags
     assert not bench.slots.relays
     bench.close()
@@ -265,8 +284,9 @@ def test_a_flow_that_lasts_is_kept_alive(bench, monkeypatch):
     monkeypatch.setattr("tunflow.dataplane.slots.SETTLED_AFTER", 0.01)
     bench.establish()
     (relay,) = bench.slots.relays
-    bench.until(lambda: relay._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-    assert relay._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    with socket.socket(fileno=os.dup(relay.fileno())) as sock:
+        bench.until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_nothing_but_tcp_flags_confuses_the_driver(bench):

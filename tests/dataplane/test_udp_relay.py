@@ -7,20 +7,23 @@ import os
 import socket
 import struct
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.decision import Carry
 from tunflow.dataplane.driver import Driver
-from tunflow.dataplane.forwarded_names import ForwardedNames, NameService
+from tunflow.dataplane.flow_book import FlowBook
 from tunflow.dataplane.udp.client_socket import CarriedFlow
-from tunflow.dataplane.udp.relay import UDP_SEGMENT, UDPRelay
+from tunflow.dataplane.udp.relay import UDPRelay
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.flow import UDP, FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
+from tunflow.loop.udp_segments import UDP_SEGMENT
 from tunflow.outbound.chain import make_outbound
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.protocols.block.outbound import BlockOutbound
@@ -29,8 +32,7 @@ from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
-from tunflow.rules.cidr import CIDRSet
-from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
+from tunflow.stack.udp import DatagramFlow, UDPMapping, UDPRun
 from tunflow.wire import icmp, ipv4, ipv6, offload, protocols, udp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 
@@ -41,13 +43,34 @@ METHOD = METHODS["aes-128-gcm"]
 BOTH_FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
 
 
+class FarEndAsResolver:
+    """Who answers names: queries to the tunnel's own addresses are carried to the far side."""
+
+    trouble = None
+
+    def __init__(self, dialer, far_end):
+        self._carry = Carry(dialer, far_end)
+
+    def admit(self, flow):
+        return self._carry if flow.target in INSIDE.values() else None
+
+    def outside(self, target, _dialer):
+        return target
+
+    def is_fake(self, _address):
+        return False
+
+    def close(self):
+        """Nothing is held."""
+
+
 class Bench:
     """A driver on one end of a memory pair, a client on the other; the far side is a socket on loopback.
 
     No packet may name loopback, so the client speaks to the tunnel's resolver, for which the far side stands in.
     """
 
-    def __init__(self, family=4, dialer=None):
+    def __init__(self, family=4, dialer=None, book=None):
         self.family = family
         self.client = CLIENT[family]
         self.reactor = Reactor()
@@ -57,13 +80,12 @@ class Bench:
         self.far.bind(("127.0.0.1" if family == 4 else "::1", 0))
         self.far.settimeout(5)
         self.far_end = endpoint(*self.far.getsockname()[:2])
-        names = NameService(self.far_end, over_tcp=False)
         inside = frozenset(end.host for end in INSIDE.values())
         log = CauseLog(self.lines.append, lambda: self.reactor.now)
         dialer = dialer or DirectOutbound()
-        self.context = FlowContext.on(self.reactor, device, log, inside=inside)
+        self.context = FlowContext.on(self.reactor, device, log, inside=inside, book=book)
         self.stack, self.slots = self.context.stack, self.context.slots
-        names = None if names is None else ForwardedNames(self.context, dialer, names)
+        names = FarEndAsResolver(dialer, self.far_end)
         self.driver = Driver(self.context, Admission(self.context, dialer, names=names))
 
     @property
@@ -159,23 +181,6 @@ def test_datagrams_there_and_back(make_bench, family):
     assert bench.datagrams(3) == [(INSIDE[family], answer) for answer in (b"answer", b"", b"more")]
 
 
-def test_the_tunnels_resolver_answers_for_those_on_the_lan(make_bench):
-    bench = make_bench()
-    lan = endpoint("192.168.1.1", 53)
-    service = NameService(bench.far_end, over_tcp=False, neighbours=CIDRSet(["192.168.0.0/16"]))
-    names = ForwardedNames(bench.context, DirectOutbound(), service)
-    bench.driver.admission.use_names(names)
-    bench.send(b"question", target=lan)
-    data, peer = bench.far.recvfrom(100)
-    assert data == b"question"
-    bench.far.sendto(b"answer", peer)
-    assert bench.datagrams(1) == [(lan, b"answer")]
-    client = endpoint("198.18.0.1", 40000)
-    assert names.admit(FlowInfo(UDP, client, lan)) is not None
-    for other in (endpoint("192.168.1.1", 631), endpoint("192.0.2.1", 53)):
-        assert names.admit(FlowInfo(UDP, client, other)) is None
-
-
 def test_anybody_may_answer(make_bench):
     # RFC 4787 REQ-8: endpoint-independent filtering.
     bench = make_bench()
@@ -269,7 +274,7 @@ def test_the_largest_datagram(make_bench):
     mapping = UDPMapping(bench.client, INSIDE[4], 0.0)
     bench.send(b"first")
     bench.far.recv(100)
-    run = UDPRun(UDPFlow(b"", mapping, INSIDE[4]), 0, may_fragment=True)
+    run = UDPRun(DatagramFlow(b"", mapping, INSIDE[4]), 0, may_fragment=True)
     run.payloads.append(data)
     bench.relay.send(run, CarriedFlow(bench.relay, bench.far_end))
     got, peer = bench.far.recvfrom(65536)
@@ -305,7 +310,7 @@ def test_an_error_about_one_datagram_does_not_cost_another(make_bench):
     bench.relay.translate(OUTSIDE, closed)
     mapping = UDPMapping(bench.client, INSIDE[4], 0.0)
     for target, payload in ((closed, b"lost"), (bench.far_end, b"not lost")):
-        run = UDPRun(UDPFlow(b"", mapping, INSIDE[4]), 0, may_fragment=False)
+        run = UDPRun(DatagramFlow(b"", mapping, INSIDE[4]), 0, may_fragment=False)
         run.payloads.append(payload)
         bench.relay.send(run, CarriedFlow(bench.relay, target))
     assert bench.far.recv(100) == b"not lost"
@@ -381,3 +386,35 @@ def test_a_server_that_is_gone_is_host_unreachable(make_bench):
     assert source == OUTSIDE.host
     assert message == icmp.Unreachable(icmp.UnreachableV4.HOST, message.quote)
     assert any("refused" in line for line in bench.lines)
+
+
+def test_a_flow_is_in_the_book_until_it_is_cut():
+    book = FlowBook()
+    bench = Bench(book=book)
+    bench.send(b"hello")
+    data, back = bench.far.recvfrom(100)
+    assert data == b"hello"
+    (entry,) = book.entries()
+    assert (entry.flow.protocol, entry.label, entry.carrier.bytes_up, entry.carrier.bytes_down) == (
+        UDP,
+        "direct://",
+        5,
+        0,
+    )
+    bench.far.sendto(b"hi", back)
+    bench.reactor.run_once(1)
+    assert entry.carrier.bytes_down == 2
+    assert book.cut(entry.number) == 1
+    assert list(book.entries()) == []
+    assert not bench.context.slots.associations
+    bench.close()
+
+
+def test_the_book_forgets_what_is_over_without_being_read(monkeypatch):
+    monkeypatch.setattr("tunflow.dataplane.flow_book.SMALL", 4)
+    book = FlowBook()
+    carriers = [SimpleNamespace(is_over=False, bytes_up=0, bytes_down=0) for _ in range(20)]
+    for carrier in carriers:
+        book.carried(FlowInfo(UDP, CLIENT[4], OUTSIDE), carrier, "direct", OUTSIDE)
+        carrier.is_over = True
+        assert len(book) <= 5

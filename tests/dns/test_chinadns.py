@@ -7,8 +7,9 @@ import pytest
 from dns_world import packed, parsed, query, reply
 
 from tunflow.dns.answers import AAAA, MOST_ADDRESSES, A
-from tunflow.dns.chinadns import DELAY, DOMESTIC, FOREIGN, ChinaDNS, Verdict, judge
+from tunflow.dns.chinadns import DELAY, DOMESTIC, FOREIGN, ChinaDNS, ReplyVerdict, judge
 from tunflow.dns.chinadns_ng import HOLD, ChinaDNSNG, Verdicts
+from tunflow.dns.selection import Routes
 
 CN, CN2, ABROAD, ABROAD2, BAD = "1.0.1.1", "1.0.2.2", "203.0.113.1", "203.0.113.2", "243.185.187.39"
 MX = 15
@@ -25,7 +26,7 @@ def blacklisted(address: bytes) -> bool:
 PLAIN = ChinaDNS(in_china, blacklisted)
 BIDIRECTIONAL = ChinaDNS(in_china, blacklisted, bidirectional=True)
 MUTATION = ChinaDNS(in_china, blacklisted, mutation=True)
-P, W, D = Verdict.PASS, Verdict.DELAY, Verdict.DROP
+P, W, D = ReplyVerdict.PASS, ReplyVerdict.DELAY, ReplyVerdict.DROP
 
 TABLE = [
     # reply's addresses                  foreign, domestic | with -d | with -m
@@ -188,6 +189,42 @@ def test_a_verdict_is_remembered():
     assert options.select("in.test", A, 1.0).groups == (DOMESTIC,)
     assert options.select("out.test", A, 1.0).groups == (FOREIGN,)
     assert options.select("out.test", AAAA, 1.0).groups == (DOMESTIC, FOREIGN)
+
+
+def remembered() -> ChinaDNSNG:
+    options = ChinaDNSNG(in_china)
+    options.select("in.test", A, 0.0).heard(reply(DOMESTIC, CN), 0.0)
+    options.select("out.test", A, 0.0).heard(reply(DOMESTIC, ABROAD), 0.0)
+    return options
+
+
+def test_another_network_has_names_judged_again():
+    options = remembered()
+    Routes((), options).network_changed()
+    for name in ("in.test", "out.test"):
+        assert options.select(name, A, 1.0).groups == (DOMESTIC, FOREIGN)
+
+
+@pytest.mark.parametrize(("name", "side"), [("in.test", DOMESTIC), ("out.test", FOREIGN)])
+def test_a_side_that_does_not_answer_has_both_asked_the_next_time(name, side):
+    options = remembered()
+    selection = options.select(name, A, 1.0)
+    assert selection.groups == (side,)
+    selection.ended(side, 2.0)
+    assert selection.chosen is None, "what the other side says is not asked for behind its back"
+    assert options.select(name, A, 3.0).groups == (DOMESTIC, FOREIGN)
+
+
+def test_a_domestic_name_that_is_answered_from_outside_now_is_not_believed():
+    options = remembered()
+    selection = options.select("in.test", A, 1.0)
+    selection.heard(reply(DOMESTIC, ABROAD), 1.1)
+    assert selection.chosen is None
+    assert options.select("in.test", A, 2.0).groups == (DOMESTIC, FOREIGN)
+    selection = options.select("out.test", A, 1.0)
+    foreign = reply(FOREIGN, CN2)
+    selection.heard(foreign, 1.1)
+    assert selection.chosen is foreign, "what is trusted is not tested"
 
 
 def test_verdicts_are_bounded():

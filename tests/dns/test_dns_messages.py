@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dns.edns
+import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +11,21 @@ from hypothesis import strategies as st
 from tunflow.dns.messages import (
     HEADER,
     MAX_QUERY,
+    PADDED_TO,
     REFUSED,
     SERVER_FAILURE,
     Deframer,
     failure,
     frame,
     is_answer,
+    padded,
     parse_query_untrusted,
+    refusal_of_unread,
     truncated,
     with_identifier,
+    without_edns,
 )
+from tunflow.dns.questions import query_of, question
 from tunflow.errors import BadPacket
 
 # Captured from `dig @… WWW.Example.org AAAA` of BIND 9.18.49 with +dnssec, with +noedns, with +nocookie +bufsize=100.
@@ -45,6 +52,36 @@ def test_a_query_with_edns_says_what_it_takes():
     assert query.question == QUESTION
     assert query.udp_size == 1232
     assert query.edns == bytes.fromhex("00002904d0000080000000")  # DO kept (RFC 3225 §3), the cookie not
+
+
+@pytest.mark.parametrize(
+    ("flags", "questions", "rest", "code"),
+    [
+        (0x0100, 0, b"", 1),
+        (0x0100, 2, QUESTION * 2, 1),
+        (0x0110, 1, QUESTION[:-3], 1),
+        (0x0100, 1, (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", 1),
+        (0x7900, 0, b"", 4),
+        (0x2000, 2, b"", 4),
+    ],
+)
+def test_what_cannot_be_read_is_told_so_without_a_question(flags, questions, rest, code):
+    message = HEADER.pack(0x1234, flags, questions, 0, 0, 0) + rest
+    with pytest.raises(BadPacket):
+        parse_query_untrusted(message)
+    answered = refusal_of_unread(message)
+    identifier, made, *counts = HEADER.unpack(answered)
+    assert (identifier, made & 15, counts) == (0x1234, code, [0, 0, 0, 0])
+    assert made & 0xF910 == 0x8000 | flags & 0x7910
+
+
+@pytest.mark.parametrize("message", [b"", bytes(11), HEADER.pack(1, 0x8100, 2, 0, 0, 0)])
+def test_what_is_no_query_has_no_answer(message):
+    assert refusal_of_unread(message) is None
+
+
+def test_a_query_without_edns_is_the_same_question():
+    assert without_edns(DIG_DNSSEC) == DIG_DNSSEC[:10] + b"\0\0" + QUESTION
 
 
 def test_less_than_512_bytes_means_512():
@@ -152,3 +189,17 @@ def test_the_longest_message_fits():
     deframer = Deframer()
     assert deframer.receive(frame(bytes(65535))[:-1]) == []
     assert deframer.receive(b"\0") == [bytes(65535)]
+
+
+@pytest.mark.parametrize("name", ["a.example", "www.example.org", ".".join(["a" * 60] * 4)])
+def test_a_query_that_is_encrypted_has_the_length_of_others(name):
+    sent = padded(query_of(parse_query_untrusted(question(name, 1))))
+    assert len(sent) % PADDED_TO == 0
+    read = dns.message.from_wire(sent)
+    assert (read.edns, read.payload, read.question[0].name.to_text()) == (0, 1232, f"{name}.")
+    assert [option.otype for option in read.options] == [dns.edns.OptionType.PADDING]
+
+
+def test_a_query_without_edns_has_no_place_for_padding():
+    sent = without_edns(query_of(parse_query_untrusted(question("a.example", 1))))
+    assert padded(sent) == sent

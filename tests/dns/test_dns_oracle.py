@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.dns.answers import addresses_untrusted, lifetime, parse_answer_untrusted
-from tunflow.dns.cache import Entry
+from tunflow.dns.cache import CachedAnswer
 from tunflow.dns.messages import parse_query_untrusted
 
 names = st.sampled_from(["www.example.org.", "a.example.org.", "b.example.net.", "c.test.", "."])
@@ -66,7 +66,7 @@ def test_what_is_kept_and_given_out_again_differs_in_its_lives_only(
     wire = message(answers, authorities, additionals, edns)
     answer = parse_answer_untrusted(wire)
     life = lifetime(answer)
-    entry = Entry(answer, 1 << 30, 0.0)
+    entry = CachedAnswer(answer, 1 << 30, 0.0)
     client = parse_query_untrusted(query(identifier=9, use_edns=0 if client_edns else -1))
     told = dns.message.from_wire(entry.reply(client, float(age)), one_rr_per_rrset=True)
     expected = dns.message.from_wire(wire, one_rr_per_rrset=True)

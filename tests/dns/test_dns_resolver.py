@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dns.edns
 import dns.flags
+import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.reversename
 import pytest
 from dns_world import answer, packed, query, text
+from signed_world import NOW, Signed
 
 from tunflow.dns.answers import AAAA
 from tunflow.dns.cache import Cache
 from tunflow.dns.fake_ip import FakeIPMap
-from tunflow.dns.resolver import LOOKUP_TIME, MOST_LOOKUPS, MOST_WAITING, STALE_AFTER, ClientQuery, Plan, Resolver
+from tunflow.dns.public_resolvers import known_resolvers
+from tunflow.dns.questions import DNSSEC, ClientQuery
+from tunflow.dns.resolver import LOOKUP_TIME, MOST_LOOKUPS, MOST_WAITING, STALE_AFTER, Resolver
+from tunflow.dns.resolver_plan import ResolverPlan
 from tunflow.dns.selection import OneGroup, Routes
+from tunflow.dns.validation import Signatures, Validator
 from tunflow.errors import BadPacket
 
 CLIENT = packed("198.18.0.1")[0]
@@ -27,11 +34,11 @@ class Ask:
 
 
 class World:
-    def __init__(self, plan: Plan | None = None, fake: FakeIPMap | None = None) -> None:
+    def __init__(self, plan: ResolverPlan | None = None, fake: FakeIPMap | None = None) -> None:
         self.now = 1000.0
         self.asks: list[Ask] = []
         self.answers: list[bytes] = []
-        self.resolver = Resolver(self, plan or Plan(OneGroup("servers")), Cache(), fake)
+        self.resolver = Resolver(self, plan or ResolverPlan(OneGroup("servers")), Cache(), fake)
 
     def ask(self, group, message, heard, ended):
         made = Ask(group, message, heard, ended)
@@ -97,8 +104,8 @@ def test_an_answer_reaches_all_who_wait_each_in_its_own_words(world):
 def test_the_name_of_an_address_is_remembered(world):
     world.query()
     world.reply("www.example.org 100 CNAME b.test.", "b.test 100 A 192.0.2.1")
-    assert world.resolver.seen.name_of(CLIENT, packed("192.0.2.1")[0], world.now) == "www.example.org"
-    assert world.resolver.seen.name_of(b"else", packed("192.0.2.1")[0], world.now) is None
+    assert world.resolver.seen.names_of(CLIENT, packed("192.0.2.1")[0], world.now) == ("www.example.org",)
+    assert world.resolver.seen.names_of(b"else", packed("192.0.2.1")[0], world.now) == ()
 
 
 def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp(world):
@@ -202,7 +209,7 @@ def test_what_is_no_ordinary_query():
 
 
 def test_hosts_and_localhost_are_answered_here():
-    world = World(Plan(OneGroup("servers"), hosts={"nas.lan": packed("192.0.2.7", "2001:db8::7")}))
+    world = World(ResolverPlan(OneGroup("servers"), hosts={"nas.lan": packed("192.0.2.7", "2001:db8::7")}))
     world.query("NAS.lan")
     assert world.found == ["192.0.2.7"]
     world.query("nas.lan", "AAAA")
@@ -217,7 +224,9 @@ def test_hosts_and_localhost_are_answered_here():
 
 
 def test_public_resolvers_do_not_exist_where_that_is_asked_for():
-    world = World(Plan(OneGroup("servers"), hide_resolvers=True, hides=lambda name, kind: kind == AAAA))
+    world = World(
+        ResolverPlan(OneGroup("servers"), hidden=known_resolvers().has, hides=lambda name, kind: kind == AAAA)
+    )
     world.query("dns.google")
     assert world.last.rcode() == dns.rcode.NXDOMAIN
     world.query("use-application-dns.net")
@@ -228,7 +237,7 @@ def test_public_resolvers_do_not_exist_where_that_is_asked_for():
 
 
 def test_fake_addresses():
-    world = World(Plan(OneGroup("servers"), must_be_real=lambda name: name == "time.test"), FakeIPMap())
+    world = World(ResolverPlan(OneGroup("servers"), must_be_real=lambda name: name == "time.test"), FakeIPMap())
     world.query("a.test")
     assert (world.found, world.last.answer[0].ttl) == (["198.18.128.2"], 1)
     world.query("A.test", "AAAA")
@@ -258,7 +267,9 @@ def test_a_question_of_our_own_gets_real_addresses():
 
 
 def test_names_go_to_the_groups_that_are_theirs():
-    plan = Plan(Routes((("the office", lambda name: name.endswith("corp.test"), "office"),), OneGroup("servers")))
+    plan = ResolverPlan(
+        Routes((("the office", lambda name: name.endswith("corp.test"), "office"),), OneGroup("servers"))
+    )
     world = World(plan)
     world.query("a.corp.test")
     world.query("a.test")
@@ -269,10 +280,93 @@ def test_another_plan_keeps_the_cache_and_what_is_under_way(world):
     world.query()
     world.reply(REAL)
     world.query("slow.test")
-    world.resolver.plan = Plan(OneGroup("others"))
+    world.resolver.plan = ResolverPlan(OneGroup("others"))
     world.query(identifier=9)
     assert world.found == ["192.0.2.1"]
     world.reply("slow.test 60 A 192.0.2.5", ask=1)
     assert world.found == ["192.0.2.5"]
     world.query("new.test")
     assert world.asks[-1].group == "others"
+
+
+def signed_world() -> tuple[World, Signed]:
+    signed = Signed()
+    validation = Signatures(Validator([signed.anchor], lambda: NOW))
+    return World(ResolverPlan(OneGroup("servers"), dnssec=DNSSEC.VALIDATE, validation=validation)), signed
+
+
+def serve(world: World, signed: Signed, forge: bytes = b"") -> None:
+    """Answer all that is asked, one question after the other, until nothing is."""
+    number = 0
+    while number < len(world.asks):
+        ask = world.asks[number]
+        number += 1
+        if not ask.cancelled:
+            message = signed.answer(ask.message)
+            ask.heard(message.replace(bytes([192, 0, 2, 1]), forge) if forge else message, "server", world.now)
+
+
+def test_answers_are_validated_before_anybody_has_them():
+    world, signed = signed_world()
+    world.query("www.good")
+    asked = dns.message.from_wire(world.asks[0].message)
+    assert asked.ednsflags & dns.flags.DO
+    assert asked.flags & dns.flags.CD
+    world.asks[0].heard(signed.answer(world.asks[0].message), "server", world.now)
+    assert not world.answers
+    serve(world, signed)
+    assert world.found == ["192.0.2.1"]
+    assert not world.last.flags & dns.flags.AD, "the client does not know the bit"
+    assert all(rrset.rdtype == dns.rdatatype.A for rrset in world.last.answer)
+    count = len(world.asks)
+    world.query("www.good")
+    assert len(world.asks) == count
+    world.query("www.good", want_dnssec=True)
+    serve(world, signed)
+    assert world.last.flags & dns.flags.AD
+    assert [rrset.rdtype for rrset in world.last.answer] == [dns.rdatatype.A, dns.rdatatype.RRSIG]
+    world.query("www.plain", want_dnssec=True)
+    serve(world, signed)
+    assert world.found == ["192.0.2.6"]
+    assert not world.last.flags & dns.flags.AD
+
+
+def test_a_bogus_answer_is_a_failure_and_its_name_is_told():
+    world, signed = signed_world()
+    world.query("www.good")
+    serve(world, signed, forge=bytes([203, 0, 113, 9]))
+    assert world.last.rcode() == dns.rcode.SERVFAIL
+    assert not world.found
+    count = len(world.asks)
+    world.query("www.good")
+    assert (world.last.rcode(), len(world.asks)) == (dns.rcode.SERVFAIL, count), "a failure is remembered"
+
+
+def test_who_checks_for_themselves_gets_everything_and_no_mark():
+    world, signed = signed_world()
+    message = dns.message.make_query("www.good", "A", want_dnssec=True)
+    message.flags |= dns.flags.CD
+    world.resolver.query(ClientQuery.of_untrusted(message.to_wire()), CLIENT, True, world.answers.append, 0.0)
+    serve(world, signed, forge=bytes([203, 0, 113, 9]))
+    assert world.found[0] == "203.0.113.9"
+    assert not world.last.flags & dns.flags.AD
+
+
+def test_a_chain_that_nobody_gives_is_a_failure():
+    world, signed = signed_world()
+    world.query("www.good")
+    world.asks[0].heard(signed.answer(world.asks[0].message), "server", world.now)
+    assert world.asks[0].cancelled
+    world.asks[1].ended("closed", world.now)
+    assert world.last.rcode() == dns.rcode.SERVFAIL
+
+
+def test_without_dnssec_nobody_is_asked_for_signatures():
+    world = World(ResolverPlan(OneGroup("servers"), dnssec=DNSSEC.OFF))
+    world.query(want_dnssec=True)
+    assert not dns.message.from_wire(world.asks[0].message).ednsflags & dns.flags.DO
+    message = bytearray(answer(world.asks[0].message, "www.example.org 60 A 192.0.2.7"))
+    message[3] |= 0x20
+    world.asks[0].heard(bytes(message), "server", world.now)
+    assert world.found == ["192.0.2.7"]
+    assert not world.last.flags & dns.flags.AD

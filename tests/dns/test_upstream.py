@@ -39,7 +39,7 @@ def test_labels_and_paths():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "quic://1.1.1.1", "udp://", "udp://1.1.1.1/x", "1.1.1.1:x", "1.1.1.1:0", "1.1.1.1:70000", "udp://1.1.1.1:",
+    ["", "h3://1.1.1.1", "udp://", "udp://1.1.1.1/x", "1.1.1.1:x", "1.1.1.1:0", "1.1.1.1:70000", "udp://1.1.1.1:",
      "1.1.1.1:53#53", "[::1", "[::1]x", "a b", "udp://-x", "https://a..b", "tls://exa mple@1.1.1.1"],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line(text):

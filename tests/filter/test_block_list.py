@@ -16,7 +16,7 @@ from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import PASSES, TOO_LONG, Judge, ListUse, Subject
 from tunflow.filter.list_line import EXCEPT, IMPORTANT, Broken, DomainRule, Unsupported, URLRule, parse_line
 from tunflow.filter.url_rules import Filed, URLRules
-from tunflow.filter.wildcard import Text, holds
+from tunflow.filter.wildcard import URLText, holds
 from tunflow.rules.domains import suffixes
 from tunflow.rules.expression import Allowance
 
@@ -218,7 +218,10 @@ def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
         where for where, rule in enumerate(rules) if naive(rule.pattern, rule.match_case).search(whole) is not None
     }
     filed.close()
-    assert {found.where for found in filed.matching(host, Text(whole), suffixes(host), Allowance(PLENTY))} == expected
+    text = URLText(whole)
+    standing = filed.texts.standing(text.small, Allowance(PLENTY))
+    found = filed.matching(host, text, suffixes(host), standing, Allowance(PLENTY))
+    assert {each.where for each in found} == expected
 
 
 ENDS = st.tuples(st.sampled_from(["", "|", "||"]), st.text("ab/.-^*", max_size=8), st.sampled_from(["", "|"]))
@@ -229,7 +232,7 @@ def test_a_wildcard_holds_where_a_backtracking_engine_finds_it(pattern, url, mat
     whole = f"http://{url[0]}/{url[1]}"
     written = pattern if match_case else pattern.lower()
     expected = naive(pattern, match_case).search(whole) is not None
-    assert holds(Filed(1, 0, written, match_case, (), ""), Text(whole), Allowance(PLENTY)) is expected
+    assert holds(Filed(1, 0, written, match_case, (), ""), URLText(whole), Allowance(PLENTY)) is expected
 
 
 @pytest.mark.parametrize(
@@ -262,8 +265,12 @@ def test_no_url_of_a_page_takes_a_millisecond(line, target):
 
 
 def test_many_rules_that_a_url_must_be_compared_with_have_one_allowance():
-    lines = [f"a*{number}*z" for number in range(3000)] + [f"/a{number}[ab]+c/" for number in range(300)]
-    judge = Judge(tuple(ListUse(BlockList(name, lines)) for name in "abcdef"))
+    judge = Judge(
+        tuple(
+            ListUse(BlockList(name, [f"a*{number}{name}*{name}{name}z" for number in range(3000)]))
+            for name in "bcdefghijk"
+        )
+    )
     subject = Subject("h.example", 80, "tcp", f"http://h.example/{'ab1' * 100}")
     took = []
     for _ in range(5):
@@ -279,6 +286,54 @@ def test_expressions_that_cannot_be_kept_are_counted():
     made = BlockList("test", ["/a(?=b)/", "/(a)\\1/", *(f"/{letter}{{400}}/" for letter in "abcdefghijklmnop"), "/b/"])
     assert made.broken == 0
     assert made.unsupported == 18
+
+
+HUGE = 10_000_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * HUGE,
+        "||" + "a." * (HUGE // 2) + "^",
+        "*a" * (HUGE // 2),
+        "/" + "a?" * (HUGE // 2) + "/",
+        "||x.example^$" + "a," * (HUGE // 2),
+        "0.0.0.0 " + "a.example " * (HUGE // 10),
+        "||x.example^$denyallow=" + "a.b|" * (HUGE // 4),
+        "!#if " + "(" * HUGE,
+        "ü" * HUGE,
+    ],
+    ids=range(9),
+)
+def test_a_line_of_ten_megabytes_is_broken_and_takes_no_time(line):
+    start = time.process_time()
+    made = BlockList("test", [line, "fine.example"])
+    assert time.process_time() - start < 3
+    assert (len(made), made.broken) == (1, 1)
+    assert made.find("fine.example")
+    assert len(made.complaints[0].text) <= 120
+
+
+@pytest.mark.parametrize("pattern", [r"/^ads{}[0-9]+x*(a|b)?\.example/", "/(a+)+{}$/", "/(x|xx)*{}[ab]+c/"])
+def test_ten_thousand_regular_expressions(pattern):
+    """As many as can be tried together are kept, the others are told; and no URL takes a millisecond."""
+    few, many = (
+        lines_executed(partial(BlockList, "test", [pattern.format(number) for number in range(count)]))
+        for count in (1000, 10_000)
+    )
+    assert many < 13 * few  # their numbers have more digits, too
+    made = BlockList("test", [pattern.format(number) for number in range(10_000)])
+    assert len(made) + made.unsupported == 10_000
+    assert len(made) > 100
+    judge = Judge((ListUse(made),))
+    for target in ("a" * 400, "xx" * 400, "ads1" * 100):
+        took = []
+        for _ in range(9):
+            start = time.perf_counter()
+            judge.judge(Subject("h.example", 80, "tcp", f"http://h.example/{target}"), datetime.now(UTC))
+            took.append(time.perf_counter() - start)
+        assert min(took) < 0.001
 
 
 def naive(pattern: str, match_case: bool) -> re.Pattern[str]:

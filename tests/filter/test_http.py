@@ -47,6 +47,20 @@ def test_all_requests_of_a_pipeline():
     assert passed == len(STREAM)
 
 
+def test_the_same_request_again():
+    """It is found each time; with a body, or behind one, its bytes mean something else."""
+    machine = HTTPRequests()
+    steps = [machine.look_untrusted(GET) for _ in range(3)]
+    assert steps[0].requests == steps[2].requests
+    assert machine.target_ends == [8]
+    assert len(machine.look_untrusted(GET + GET).requests) == 2
+    assert len(machine.look_untrusted(GET).requests) == 1
+    body = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    assert machine.look_untrusted(body).requests[0].hosts == ("three.example",)
+    with pytest.raises(Ambiguous):
+        machine.look_untrusted(GET)
+
+
 def test_byte_by_byte():
     assert walk(STREAM, range(1, len(STREAM))) == walk(STREAM)
 
@@ -118,3 +132,22 @@ def test_a_body_of_any_size_is_not_held():
 def test_anything_else_is_bad_packet(data):
     with contextlib.suppress(BadPacket):
         HTTPRequests().look_untrusted(data)
+
+
+def test_fields_that_are_the_same_again_are_read_once_and_others_anew():
+    machine = HTTPRequests()
+    lines = [
+        b"GET /a HTTP/1.1\r\nHost: x.example\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: x.example\r\n\r\n",
+        b"GET http://y.example/c HTTP/1.1\r\nHost: x.example\r\n\r\n",
+        b"GET /d HTTP/1.1\r\nHost: z.example\r\n\r\n",
+        b"POST /e HTTP/1.1\r\nHost: x.example\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /f HTTP/1.1\r\nHost: x.example\r\nContent-Length: 2\r\n\r\nab",
+        b"GET /g HTTP/1.1\r\n\r\n",
+    ]
+    asked = [request for line in lines for request in machine.look_untrusted(line).requests]
+    alone = [request for line in lines for request in HTTPRequests().look_untrusted(line).requests]
+    assert asked == alone
+    assert [request.hosts for request in asked] == [
+        ("x.example",), ("x.example",), ("y.example", "x.example"), ("z.example",), ("x.example",), ("x.example",), (),
+    ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from ipaddress import ip_interface
 
 from tun_lab import net_namespace
 
+from tunflow.host.netlink.messages import RTMGRP_IPV6_IFADDR
+from tunflow.host.netlink.socket import open_socket
 from tunflow.host.network.settings import HostSettings
 
 ADDRESSES = (ip_interface("198.18.0.1/30"), ip_interface("fd74:756e:666c:6f77::1/126"))
@@ -49,8 +53,13 @@ FACTS = (
 def host() -> Iterator[None]:
     """Be on that host. Works as a decorator."""
     with net_namespace():
-        for line in NETWORK.strip().splitlines():
-            run(line)
+        with open_socket(socket.NETLINK_ROUTE, RTMGRP_IPV6_IFADDR) as changes:
+            for line in NETWORK.strip().splitlines():
+                run(line)
+            # The bridge has a carrier, and with it an address and routes of its own, a while after its port is up.
+            while "inet6" not in run("ip -o -6 addr show dev docker0 scope link -tentative"):
+                assert select.select([changes], [], [], 30)[0], run("ip -o addr")
+                changes.recv(65536)
         yield
 
 

@@ -9,7 +9,6 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 _PATIENCE = 15.0
 
@@ -44,18 +43,20 @@ class Terminal:
     def status(self) -> int:
         """How the leader ended, as a wait status."""
         deadline = time.monotonic() + _PATIENCE
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return status
-            assert time.monotonic() < deadline, f"still running; printed {self._seen!r}"
-            if self._master < 0:
-                time.sleep(0.02)
-                continue
-            with suppress(OSError):  # EIO: the leader is about to end
-                if select.select([self._master], [], [], 0.02)[0]:
+        ended = os.pidfd_open(self.pid)
+        waited_on = {ended} if self._master < 0 else {ended, self._master}
+        try:
+            while ended not in (ready := select.select(waited_on, [], [], deadline - time.monotonic())[0]):
+                assert ready, f"still running; printed {self._seen!r}"
+                try:
                     self._seen += os.read(self._master, 4096).decode()
+                except OSError:  # EIO: the leader is about to end
+                    waited_on.discard(self._master)
+        finally:
+            os.close(ended)
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return status
 
     def hang_up(self) -> None:
         """Close the terminal, as a closed window does."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,8 +40,8 @@ WITH_ALL = replace(
     dns=HostDNS((ip_address("198.18.0.2"),)),
 )
 STEPS: tuple[tuple[Any, str], ...] = (
-    (RouteSocket, "_send"),
-    (firewall, "_run"),
+    (RouteSocket, "send_batch"),
+    (firewall, "load"),
     (sysctls, "write"),
     (state_file, "replace_file"),
     (resolver_file, "replace_file"),
@@ -115,11 +116,17 @@ def _killed_at_each_step(state: Path, conf: Path, prepare: Callable[[], T], act:
     for number in itertools.count(1):
         pid = os.fork()
         if pid == 0:
-            prepared = prepare()
-            with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-                act(prepared)
-                os._exit(0)
+            try:
+                prepared = prepare()
+                with step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+                    act(prepared)
+                    os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(70)  # whatever happens, no second pytest goes on from here
         ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert ended in {0, -signal.SIGKILL}, f"step {number}: the child said why"
         undo_recorded(state)
         assert snapshot() == before, number
         assert conf.read_text() == "nameserver 192.168.1.1\n", number
@@ -237,7 +244,7 @@ def test_a_record_in_use_is_not_undone(tmp_path: Path) -> None:
 
 GOOD = (
     '{"tunflow":1,"pid":1,"started":1,"device":"a","table":1,"has_routes":false,"has_firewall":false,'
-    '"kill_switch":false,"sysctls":{},"resolver":{}}'
+    '"kill_switch":false,"addresses":["198.18.0.1"],"sysctls":{},"resolver":{}}'
 )
 
 
@@ -252,6 +259,8 @@ GOOD = (
         (GOOD[:-20].encode(), "is damaged"),
         (GOOD.replace('"pid":1,', "").encode(), "is damaged"),
         (GOOD.replace('"pid":1', '"pid":true').encode(), "is damaged"),
+        (GOOD.replace("198.18.0.1", "198.18.0").encode(), "is damaged"),
+        (GOOD.replace('"198.18.0.1"', "1").encode(), "is damaged"),
         (GOOD.replace('"sysctls":{}', '"sysctls":{"../kernel/core_pattern":["0","1"]}').encode(), "is damaged"),
         (GOOD.replace('"sysctls":{}', '"sysctls":{"ipv4/../../x":["0","1"]}').encode(), "is damaged"),
         (GOOD.replace('"sysctls":{}', '"sysctls":{"ipv4/x":["0"]}').encode(), "is damaged"),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,9 @@ from witness import Witness, witnessed
 
 from tunflow.errors import LocalError
 from tunflow.host.network import firewall, network
-from tunflow.host.network.network import HostNetwork
-from tunflow.host.network.settings import MARK, HostDNS
+from tunflow.host.network.network import HostNetwork, undo_recorded
+from tunflow.host.network.settings import MARK, HostDNS, HostSettings
+from tunflow.host.network.state_file import load, save
 
 SO_BINDTODEVICE, SO_MARK = 25, 36
 IP_UNICAST_IF = 50
@@ -112,6 +113,40 @@ def test_without_it_only_what_binds_itself_goes_around(witness: Witness, tmp_pat
     host_network.undo()
 
 
+@pytest.mark.parametrize("is_dead", [False, True], ids=["undone by itself", "undone after it died"])
+@pytest.mark.parametrize("settings", [SETTINGS, STRICT], ids=["", "kill switch"])
+def test_what_was_given_to_the_tunnel_leaves_no_other_way_afterwards(
+    settings: HostSettings, is_dead: bool, witness: Witness, tmp_path: Path
+) -> None:
+    """A socket keeps its source address, and the kernel sends from it by whatever route there is, over IPv6."""
+    state = tmp_path / "state"
+    host_network = HostNetwork(state)
+    host_network.apply(settings)
+    with contextlib.ExitStack() as stack:
+        sockets = []
+        for destination in ("2600::1", "8.8.8.8"):
+            family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                sock = stack.enter_context(socket.socket(family, kind))
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    sock.connect((destination, 443))
+                assert ip_interface(sock.getsockname()[0]).ip in {each.ip for each in settings.addresses}
+                sockets.append(sock)
+        if is_dead:
+            host_network.device.close()  # as SIGKILL would
+            record = load(state)
+            record.pid = 1  # of somebody else who is gone
+            save(record, state)
+            assert undo_recorded(state)
+        else:
+            host_network.undo()
+        for sock in sockets:
+            with pytest.raises(OSError):  # noqa: PT011 - ECONNABORTED, EPIPE, EDESTADDRREQ
+                sock.send(b"for the tunnel")
+        assert witness.seen() == set()
+
+
 def test_the_lan_stays_with_exclude_lan_but_not_its_resolver(witness: Witness, tmp_path: Path) -> None:
     host_network = HostNetwork(tmp_path / "state")
     settings = replace(STRICT, exclude_lan=True, dns=HostDNS((ip_address("198.18.0.2"),)))
@@ -172,7 +207,7 @@ def test_a_host_without_nftables_still_carries_queries(
     def refuse(_: str) -> None:
         raise LocalError("nft refuses the table inet tunflow: Operation not supported")
 
-    monkeypatch.setattr(firewall, "_run", refuse)
+    monkeypatch.setattr(firewall, "load", refuse)
     host_network = HostNetwork(tmp_path / "state")
     host_network.apply(replace(SETTINGS, exclude_lan=True, carry_dns=True))
     witness.seen()

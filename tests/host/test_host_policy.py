@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.host.netlink.links import Link, inside_links
-from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way
-from tunflow.host.netlink.socket import RTN_UNICAST
+from tunflow.host.netlink.links import NetworkInterface, inside_links
+from tunflow.host.netlink.messages import RTN_UNICAST
+from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, RouteTarget
 from tunflow.host.network import firewall
 from tunflow.host.network.policy_routes import (
-    Surroundings,
+    RoutingFacts,
     attached_networks,
     is_private,
     plan_dns_routes,
@@ -27,11 +27,11 @@ from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
 ETH0, ETH1, DOCKER, WG, TUN = 2, 3, 4, 5, 9
 SETTINGS = HostSettings(addresses=(ip_interface("198.18.0.1/30"), ip_interface("fd74::1/126")))
 LINKS = {
-    ETH0: Link(ETH0, "eth0", "", 1500, True, 0),
-    ETH1: Link(ETH1, "eth1", "", 1500, True, 0),
-    DOCKER: Link(DOCKER, "docker0", "bridge", 1500, True, 0),
-    WG: Link(WG, "wg0", "wireguard", 1420, True, 0),
-    TUN: Link(TUN, "tunflow0", "tun", 1500, True, 0),
+    ETH0: NetworkInterface(ETH0, "eth0", "", 1500, True, 0),
+    ETH1: NetworkInterface(ETH1, "eth1", "", 1500, True, 0),
+    DOCKER: NetworkInterface(DOCKER, "docker0", "bridge", 1500, True, 0),
+    WG: NetworkInterface(WG, "wg0", "wireguard", 1420, True, 0),
+    TUN: NetworkInterface(TUN, "tunflow0", "tun", 1500, True, 0),
 }
 ROUTES = (
     ("0.0.0.0/0", ETH0, 254, False),
@@ -47,19 +47,19 @@ ROUTES = (
 )
 
 
-def _around(*more: tuple[str, int, int, bool], gateways: tuple[int, ...] = ()) -> Surroundings:
+def _around(*more: tuple[str, int, int, bool], gateways: tuple[int, ...] = ()) -> RoutingFacts:
     routes = [
-        Route(ip_network(destination), Way(RTN_UNICAST, (device,)), table, 2 if connected else 3, connected)
+        Route(ip_network(destination), RouteTarget(RTN_UNICAST, (device,)), table, 2 if connected else 3, connected)
         for destination, device, table, connected in (*ROUTES, *more)
     ]
-    return Surroundings(LINKS, routes, TUN, frozenset(gateways))
+    return RoutingFacts(LINKS, routes, TUN, frozenset(gateways))
 
 
-def _thrown(settings: HostSettings, around: Surroundings, version: int = 4) -> set[str]:
+def _thrown(settings: HostSettings, around: RoutingFacts, version: int = 4) -> set[str]:
     return {str(network) for network, way in plan_routes(settings, version, around).items() if way == THROW}
 
 
-def _captured(settings: HostSettings, around: Surroundings) -> set[str]:
+def _captured(settings: HostSettings, around: RoutingFacts) -> set[str]:
     """The destinations of the rules before those that leave private networks to the main table."""
     return {str(rule.destination) for rule in plan_rules(settings, 4, around) if rule.priority == settings.priority + 7}
 
@@ -74,9 +74,9 @@ def test_uplinks_are_where_default_routes_lead() -> None:
 
 def test_where_the_main_table_has_no_default_route_another_tables_counts() -> None:
     routes = [route for route in _around(("0.0.0.0/0", WG, 51820, False)).routes if route.table != 254]
-    default = Route(ip_network("0.0.0.0/0"), Way(RTN_UNICAST, (ETH1,)), 100, 3, False)
-    assert Surroundings(LINKS, [*routes, default], TUN).uplinks == {ETH1}
-    assert Surroundings(LINKS, routes, TUN).uplinks == frozenset()
+    default = Route(ip_network("0.0.0.0/0"), RouteTarget(RTN_UNICAST, (ETH1,)), 100, 3, False)
+    assert RoutingFacts(LINKS, [*routes, default], TUN).uplinks == {ETH1}
+    assert RoutingFacts(LINKS, routes, TUN).uplinks == frozenset()
 
 
 def test_other_vpns_keep_their_networks_whatever_their_table() -> None:
@@ -113,10 +113,10 @@ def test_the_longest_prefix_is_left_to_the_table() -> None:
     included = (ip_network("10.0.0.0/8"), ip_network("10.1.2.0/24"))
     excluded = (ip_network("10.1.0.0/16"), ip_network("10.1.2.0/24"))
     routes = plan_routes(replace(SETTINGS, included=included, excluded=excluded), 4, _around())
-    assert routes[ip_network("10.0.0.0/8")] == Way(RTN_UNICAST, (TUN,))
+    assert routes[ip_network("10.0.0.0/8")] == RouteTarget(RTN_UNICAST, (TUN,))
     assert routes[ip_network("10.1.0.0/16")] == THROW
     assert routes[ip_network("10.1.2.0/24")] == THROW  # in both: excluded
-    assert routes[ip_network("198.18.0.0/30")] == Way(RTN_UNICAST, (TUN,))
+    assert routes[ip_network("198.18.0.0/30")] == RouteTarget(RTN_UNICAST, (TUN,))
     assert ip_network("0.0.0.0/0") not in routes
 
 
@@ -136,7 +136,7 @@ def test_marked_packets_never_meet_our_table() -> None:
         assert rules[-1].priority == SETTINGS.priority + 10
 
 
-def _dns_ways(settings: HostSettings, around: Surroundings, version: int = 4) -> list[tuple[str, int | None]]:
+def _dns_ways(settings: HostSettings, around: RoutingFacts, version: int = 4) -> list[tuple[str, int | None]]:
     """The rules for port 53: destination, and table or the priority to go on at."""
     rules = [rule for rule in plan_rules(settings, version, around) if rule.port == 53]
     assert all(rule.ports is None for rule in rules)
@@ -148,7 +148,7 @@ def test_queries_are_carried_wherever_they_are_for() -> None:
     inside = [("10.99.0.0/16", 7407), ("172.17.0.0/16", 7407), ("203.0.113.0/24", 7407)]
     assert _dns_ways(settings, _around()) == [*inside, ("all", 10049), ("all", None)]
     assert _dns_ways(settings, _around(), 6) == [("all", 10049), ("all", None)]
-    assert plan_dns_routes(settings, 4, _around()) == {ip_network("0.0.0.0/0"): Way(RTN_UNICAST, (TUN,))}
+    assert plan_dns_routes(settings, 4, _around()) == {ip_network("0.0.0.0/0"): RouteTarget(RTN_UNICAST, (TUN,))}
     alone = replace(settings, addresses=SETTINGS.addresses[:1])
     assert plan_dns_routes(alone, 6, _around()) == {ip_network("::/0"): UNREACHABLE}
     # Before everything that leads outside, behind our own and the programs that go around the tunnel.
@@ -183,10 +183,10 @@ def test_private_networks(text: str, private: bool) -> None:
 def test_what_stays_inside_of_the_machine() -> None:
     uplinks = frozenset((ETH0,))
     assert inside_links(LINKS, uplinks | {TUN}) == ("docker0", "wg0")
-    hardware_in_bridge = {**LINKS, 6: Link(6, "eth3", "", 1500, True, DOCKER)}
+    hardware_in_bridge = {**LINKS, 6: NetworkInterface(6, "eth3", "", 1500, True, DOCKER)}
     assert inside_links(hardware_in_bridge, uplinks | {TUN}) == ("wg0",)
     assert inside_links(LINKS, uplinks | {TUN, WG}) == ("docker0",)
-    container = {**LINKS, 6: Link(6, "veth1", "veth", 1500, True, DOCKER)}
+    container = {**LINKS, 6: NetworkInterface(6, "veth1", "veth", 1500, True, DOCKER)}
     assert inside_links(container, uplinks | {TUN}) == ("docker0", "wg0")
 
 
@@ -205,6 +205,19 @@ def _text(**changes: Any) -> str:
 
 def test_the_table_is_replaced_in_one_transaction() -> None:
     assert _text().splitlines()[:2] == ["add table inet tunflow", "delete table inet tunflow"]
+
+
+def test_a_login_page_is_reached_by_an_uplink_with_the_mark() -> None:
+    wanted = {"portal": (ip_address("10.0.0.53"), ip_address("fd00::53")), "portal_ports": (443, 80), "servers": ()}
+    settings = replace(SETTINGS, kill_switch=True, **wanted)
+    lines = firewall.ruleset(settings, firewall.Neighbourhood(uplinks=("wlan0",))).splitlines()
+    ours = [line.strip() for line in lines if "meta mark 0x2740" in line]
+    assert ours == [
+        'oifname { "wlan0" } meta mark 0x2740 tcp dport { 80, 443 } accept',
+        'oifname { "wlan0" } meta mark 0x2740 ip daddr { 10.0.0.53 } meta l4proto { tcp, udp } th dport 53 accept',
+        'oifname { "wlan0" } meta mark 0x2740 ip6 daddr { fd00::53 } meta l4proto { tcp, udp } th dport 53 accept',
+    ]
+    assert "meta mark 0x2740" not in firewall.ruleset(settings, firewall.Neighbourhood())
 
 
 def test_only_servers_are_reached_with_the_mark() -> None:

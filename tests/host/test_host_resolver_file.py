@@ -14,6 +14,7 @@ from tunflow.host.resolvers import resolver_file
 from tunflow.host.syscalls import CLONE_NEWNS, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, mount, unmount, unshare
 
 DNS = HostDNS((ip_address("198.18.0.2"),))
+STATE = Path("/nonexistent/host.json")
 HOST = "nameserver 192.168.1.1\nsearch home.example\noptions edns0 trust-ad\n"
 
 
@@ -35,14 +36,14 @@ def _write(path: Path, dns: HostDNS = DNS) -> dict[str, object]:
     assert saved is not None
     saved = json.loads(json.dumps(saved))
     assert resolver_file.is_sound(saved)
-    resolver_file.write(dns, saved)
+    resolver_file.write(dns, saved, STATE)
     return saved
 
 
 def test_a_file_is_replaced_and_put_back_as_it_was(conf: Path) -> None:
     before = conf.stat()
     saved = _write(conf)
-    assert conf.read_text().splitlines()[1:] == ["nameserver 198.18.0.2", "search home.example", "options edns0"]
+    assert conf.read_text().splitlines()[2:] == ["nameserver 198.18.0.2", "search home.example", "options edns0"]
     assert conf.stat().st_ino != before.st_ino  # by a rename: nobody reads half of it
     resolver_file.restore(saved)
     after = conf.stat()
@@ -104,15 +105,30 @@ def test_what_somebody_else_wrote_last_is_left_alone(conf: Path) -> None:
 def test_a_reboot_loses_the_record_and_not_the_resolvers(conf: Path) -> None:
     _write(conf)
     assert resolver_file.inspect(conf) is None
-    assert resolver_file.restore_unrecorded(conf)
+    assert resolver_file.restore_unrecorded(STATE, conf)
     assert conf.read_text() == HOST
-    assert not resolver_file.restore_unrecorded(conf)
+    assert not resolver_file.restore_unrecorded(STATE, conf)
+
+
+def test_ours_of_a_tunnel_that_is_recorded_elsewhere_is_left_alone(conf: Path, tmp_path: Path) -> None:
+    record = tmp_path / "run of another" / "host.json"
+    record.parent.mkdir()
+    record.touch()
+    saved = resolver_file.inspect(conf)
+    assert saved is not None
+    resolver_file.write(DNS, saved, record)
+    ours = conf.read_text()
+    with pytest.raises(LocalError, match=f"TUNFLOW_RUNTIME_DIR='{record.parent}' tunflow down"):
+        resolver_file.restore_unrecorded(STATE, conf)
+    assert conf.read_text() == ours
+    assert resolver_file.restore_unrecorded(record, conf)
+    assert conf.read_text() == HOST
 
 
 def test_new_resolvers_replace_ours_and_not_what_is_put_back(conf: Path) -> None:
     saved = _write(conf)
-    resolver_file.write(HostDNS((ip_address("fd00::1"), ip_address("9.9.9.9")), search=("corp.example",)), saved)
-    assert conf.read_text().splitlines()[1:] == [
+    resolver_file.write(HostDNS((ip_address("fd00::1"), ip_address("9.9.9.9")), search=("corp.example",)), saved, STATE)
+    assert conf.read_text().splitlines()[2:] == [
         "nameserver fd00::1", "nameserver 9.9.9.9", "search corp.example", "options edns0",
     ]  # fmt: skip
     resolver_file.restore(saved)

@@ -13,6 +13,7 @@ from tunflow.errors import LocalError
 from tunflow.host.network.settings import HostDNS
 from tunflow.host.resolvers import resolver_file, resolver_resolvconf, resolvers
 
+STATE = Path("/nonexistent/host.json")
 DNS = HostDNS((ip_address("198.18.0.2"), ip_address("fd00::2")))
 MANAGER = "call org.freedesktop.resolve1 /org/freedesktop/resolve1 org.freedesktop.resolve1.Manager"
 
@@ -39,7 +40,7 @@ class Commands:
         return lines
 
     def apply(self, dns: HostDNS = DNS) -> None:
-        resolvers.apply(dns, "lo", self.record, lambda: self.recorded.append(json.dumps(self.record)))
+        resolvers.apply(dns, "lo", self.record, lambda: self.recorded.append(json.dumps(self.record)), STATE)
         assert resolvers.is_sound(json.loads(self.recorded[-1]))
 
     def undo(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tunflow.errors import LocalError
 from tunflow.host.macos import network, utun
-from tunflow.host.macos.commands import Command
+from tunflow.host.macos.commands import UndoableCommand
 from tunflow.host.macos.network import MacNetwork, undo_recorded
 from tunflow.host.network.settings import HostDNS, HostSettings
 from tunflow.host.network.system import open_network
@@ -135,7 +135,7 @@ class Mac:
         self.ran: list[str] = []
         self.fail = 0
 
-    def __call__(self, command: Command) -> str:
+    def __call__(self, command: UndoableCommand) -> str:
         if command.argv[:3] == ("route", "-n", "get"):
             if command.argv[3] == "-inet6":
                 raise LocalError("route: not in table")

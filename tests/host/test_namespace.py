@@ -44,7 +44,7 @@ def test_a_sysctl_that_switches_them_off_is_named(number: int, fact: str, remedy
         (errno.EUSERS, "nested"),
         (errno.EINVAL, "CONFIG_USER_NS"),
         (errno.ENOSYS, "CONFIG_USER_NS"),
-        (errno.EPERM, "chroot"),
+        (errno.EPERM, "security module"),
     ],
 )
 def test_other_reasons(number: int, word: str) -> None:
@@ -55,6 +55,13 @@ def test_a_container_is_told_what_to_allow() -> None:
     line = _explain(errno.EPERM, {"self/status": "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1"})
     assert "--device /dev/net/tun" in line
     assert "seccomp" not in _explain(errno.EPERM, {"self/status": "Seccomp:\t0"})
+
+
+def test_a_chroot_is_told_from_other_reasons() -> None:
+    mounts = "30 25 0:6 / /proc rw - proc proc rw\n31 25 8:1 /x /home rw - ext4 /dev/sda1 rw"
+    assert "A chroot may have no user namespaces" in _explain(errno.EPERM, {"self/mountinfo": mounts})
+    whole = mounts + "\n25 1 8:1 / / rw - ext4 /dev/sda1 rw"
+    assert "A chroot" not in _explain(errno.EPERM, {"self/mountinfo": whole})
 
 
 def test_a_fact_that_is_missing_is_empty() -> None:

@@ -5,7 +5,9 @@ import socket
 
 import pytest
 
-from tunflow.host.netlink.socket import RouteSocket, attribute
+from tunflow.host.netlink.messages import attribute
+from tunflow.host.netlink.setup import add_address, add_default_route
+from tunflow.host.netlink.socket import RouteSocket
 
 
 @pytest.mark.parametrize(
@@ -23,10 +25,10 @@ def test_an_attribute_says_its_length_and_is_padded_to_four(value: bytes, packed
 
 def test_a_refusal_is_an_os_error_that_names_the_step() -> None:
     with RouteSocket() as route, pytest.raises(OSError, match=r"add address 192\.0\.2\.1/32") as caught:
-        route.add_address(1 << 30, "192.0.2.1", 32)  # no such link, whether or not we may
+        add_address(route, 1 << 30, "192.0.2.1", 32)  # no such link, whether or not we may
     assert caught.value.errno in (errno.ENODEV, errno.EPERM)
 
 
 def test_the_default_route_of_a_link_that_is_not_there() -> None:
     with RouteSocket() as route, pytest.raises(OSError, match="AF_INET6 default route"):
-        route.add_default_route(1 << 30, socket.AF_INET6)
+        add_default_route(route, 1 << 30, socket.AF_INET6)

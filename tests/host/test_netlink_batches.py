@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tun_lab import ip, net_namespace
 
-from tunflow.host.netlink.routes import RTN_UNICAST, THROW, Way, has_foreign_routes, list_routes, set_table
-from tunflow.host.netlink.socket import Request, RouteSocket, attribute, attributes
+from tunflow.host.netlink.messages import LINK, RTN_UNICAST, attribute, attributes
+from tunflow.host.netlink.routes import THROW, RouteTarget, has_foreign_routes, list_routes, set_table
+from tunflow.host.netlink.setup import set_up
+from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 
@@ -29,9 +31,9 @@ def test_attributes_cut_short_are_left_out(body: bytes) -> None:
     assert all(len(value) <= len(body) for value in attributes(body, 0).values())
 
 
-def _nothing(number: int) -> Request:
+def _nothing(number: int) -> NetlinkRequest:
     """A request for a link that is not there."""
-    return Request(RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 1 << 29, 0, 0), f"request {number}")
+    return NetlinkRequest(RTM_NEWLINK, 0, LINK.pack(socket.AF_UNSPEC, 0, 1 << 29, 0, 0), f"request {number}")
 
 
 @net_namespace()
@@ -43,14 +45,14 @@ def test_the_first_failure_is_told_and_the_socket_stays_usable() -> None:
             assert caught.value.errno == errno.ENODEV
         route.send([_nothing(number) for number in range(300)], ignored=frozenset((errno.ENODEV,)))
         route.send([])
-        route.set_up(socket.if_nametoindex("lo"))
+        set_up(route, socket.if_nametoindex("lo"))
         assert len(route.dump(RTM_GETLINK, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0))) == 1
 
 
 @net_namespace()
 def test_a_failure_in_the_middle_names_its_request() -> None:
     index = socket.if_nametoindex("lo")
-    up = Request(RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 1, 1), "bring up lo")
+    up = NetlinkRequest(RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 1, 1), "bring up lo")
     with RouteSocket() as route, pytest.raises(OSError, match="request 7"):
         route.send([up, up, _nothing(7), up, _nothing(9)])
 
@@ -62,7 +64,7 @@ def test_a_table_becomes_what_is_wanted_and_nothing_else_is_touched() -> None:
     ip("link", "set", "t0", "up")
     ip("route", "add", "10.0.0.0/8", "dev", "t0", "table", "5000")
     index = socket.if_nametoindex("t0")
-    into = Way(RTN_UNICAST, (index,))
+    into = RouteTarget(RTN_UNICAST, (index,))
     first = {ip_network("192.0.2.0/24"): into, ip_network("198.51.100.0/24"): THROW}
     second = {ip_network("192.0.2.0/24"): THROW, ip_network("203.0.113.0/24"): into}
     with RouteSocket() as route:

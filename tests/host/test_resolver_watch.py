@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,17 +30,21 @@ class Host:
         self.record: dict[str, object] = {}
         self.said: list[str] = []
         self.times = 0
+        self.done = asyncio.Event()
+        """That they were put back."""
         self.put_back()
 
     def put_back(self) -> None:
         self.times += 1
-        resolvers.apply(DNS, "lo", self.record, lambda: None)
+        self.done.set()
+        resolvers.apply(DNS, "lo", self.record, lambda: None, Path("host.json"))
         assert resolvers.is_sound(json.loads(json.dumps(self.record)))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
             while not condition():
-                await asyncio.sleep(0.01)
+                self.done.clear()
+                await self.done.wait()
 
     def is_ours(self) -> bool:
         return not self.conf.is_symlink() and resolvers.is_in_force(DNS, self.conf)
@@ -50,7 +55,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(resolver_file, "RESOLV_CONF", tmp_path / "resolv.conf")
     monkeypatch.setenv("PATH", os.defpath + ":/nowhere")
     monkeypatch.setattr("tunflow.host.resolvers.resolver_resolved.is_running", lambda: False)
-    monkeypatch.setattr(watch, "FIRST", 0.05)
+    monkeypatch.setattr(watch, "SETTLE", 0.01)
+    monkeypatch.setattr(watch, "FIRST", 0.01)
     return Host(tmp_path)
 
 
@@ -114,8 +120,7 @@ def test_what_a_link_leads_to_is_watched(host: Host, tmp_path: Path) -> None:
 
     async def main() -> None:
         guard = ResolverWatch(lambda: DNS, host.put_back, host.said.append, host.conf)
-        await asyncio.sleep(0.2)
-        assert host.said == []
+        await asyncio.sleep(0)
         new = target.with_name("new")
         new.write_text("nameserver 198.18.0.2\nnameserver 192.168.1.1\n")
         new.rename(target)
@@ -123,6 +128,7 @@ def test_what_a_link_leads_to_is_watched(host: Host, tmp_path: Path) -> None:
         guard.close()
 
     asyncio.run(main())
+    assert len(host.said) == 1, "what was there first was as wanted"
 
 
 def test_an_emptied_file_is_not_what_the_host_gets(host: Host) -> None:
@@ -139,7 +145,10 @@ def test_an_emptied_file_is_not_what_the_host_gets(host: Host) -> None:
 
 
 def test_two_that_insist_wait_longer_each_time_and_say_little(host: Host) -> None:
+    times: list[float] = []
+
     def put_back_in_vain() -> None:
+        times.append(asyncio.get_running_loop().time())
         host.put_back()
         in_place(host.conf)
 
@@ -147,11 +156,12 @@ def test_two_that_insist_wait_longer_each_time_and_say_little(host: Host) -> Non
         guard = ResolverWatch(lambda: DNS, put_back_in_vain, host.said.append, host.conf)
         await asyncio.sleep(0)
         in_place(host.conf)
-        await asyncio.sleep(1.5)
+        await host.until(lambda: len(times) == 5)
         guard.close()
 
     asyncio.run(main())
-    assert 3 <= host.times - 1 <= 5  # after 0.1, 0.2, 0.4 and 0.8 s
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert all(pause >= watch.FIRST * (2 << number) for number, pause in enumerate(pauses))
     assert len(host.said) == 1
 
 
@@ -175,11 +185,17 @@ def test_it_says_why_they_cannot_be_put_back_and_goes_on(host: Host) -> None:
 
 
 def test_without_resolvers_of_the_tunnels_nothing_is_done(host: Host) -> None:
+    looks = asyncio.Queue[None]()
+
+    def wanted() -> None:
+        looks.put_nowait(None)
+
     async def main() -> None:
-        guard = ResolverWatch(lambda: None, host.put_back, host.said.append, host.conf)
-        await asyncio.sleep(0)
+        guard = ResolverWatch(wanted, host.put_back, host.said.append, host.conf)
+        await looks.get()
         in_place(host.conf)
-        await asyncio.sleep(0.3)
+        for _ in range(2):  # it has seen the change, and watches again
+            await looks.get()
         guard.close()
 
     asyncio.run(main())
@@ -188,8 +204,8 @@ def test_without_resolvers_of_the_tunnels_nothing_is_done(host: Host) -> None:
 
 
 def test_of_resolved_its_list_counts(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolvers, "_RESOLVED_FOLDERS", (f"{tmp_path}/",))
-    monkeypatch.setattr(resolvers, "_RESOLVED_LIST", tmp_path / "list")
+    monkeypatch.setattr(resolvers, "RESOLVED_FOLDERS", (f"{tmp_path}/",))
+    monkeypatch.setattr(resolvers, "RESOLVED_LIST", tmp_path / "list")
     assert not resolvers.is_in_force(DNS, host.conf)
     (tmp_path / "list").write_text("nameserver 192.168.1.1\nnameserver 198.18.0.2\n")
     assert resolvers.is_in_force(DNS, host.conf)

@@ -23,6 +23,8 @@ FULL = HostSettings(
     dns=HostDNS((ip_address("198.18.0.2"),), ("lab",), ("example.com",)),
     kill_switch=True,
     servers=(ip_address("192.0.2.1"),),
+    portal=(ip_address("192.0.2.53"), ip_address("2001:db8::53")),
+    portal_ports=(80, 8080),
     gateways=("eth1",),
     cgroups=("/tunflow/apps",),
     scope=AppScope.ONLY,
@@ -41,7 +43,10 @@ def test_round_trip(settings: HostSettings) -> None:
         ("addresses", []), ("addresses", [7]), ("addresses", "10.0.0.1"), ("mtu", 1), ("mtu", True), ("mark", None),
         ("device", "a/b"), ("device", 7), ("device", "x" * 16), ("kill_switch", 1), ("gateways", [[]]),
         ("cgroups", ["/.."]), ("scope", "all"), ("dns", {}), ("dns", {"servers": [], "search": [], "match": None}),
-        ("included", ["10.0.0.1/8"]), ("servers", ["nowhere"]), ("table", 254),
+        ("included", ["10.0.0.1/8"]), ("servers", ["nowhere"]),
+        ("portal", ["nowhere"]), ("portal", 1), ("portal_ports", ["80"]), ("portal_ports", [True]),
+        ("portal_ports", [0]),
+        ("portal_ports", None), ("table", 254),
     ],
 )  # fmt: skip
 def test_what_is_no_setting_is_refused(name: str, value: Any) -> None:

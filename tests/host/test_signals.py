@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -27,7 +28,7 @@ def count():  # in a thread: a handler would not run for a signal that comes jus
         number = signal.Signals(signal.sigwait(counted))
         seen[number] += 1
         os.write(1, f"got {number.name} {seen[number]}\\n".encode())  # whole, beside the other thread
-signal.pthread_sigmask(signal.SIG_BLOCK, counted)
+signal.pthread_sigmask(signal.SIG_BLOCK, counted | {signal.SIGUSR2})  # this one stays pending
 threading.Thread(target=count, daemon=True).start()
 print("ready", os.getpid(), os.getppid(), flush=True)
 for line in sys.stdin:
@@ -78,6 +79,12 @@ def _state(pid: int) -> str:
         return ""
 
 
+def _pending(pid: int) -> set[int]:
+    """The signals that wait for a process, proc_pid_status(5)."""
+    (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return {number for number in signal.valid_signals() if int(mask, 16) >> number - 1 & 1}
+
+
 def _is_stopped(pid: int) -> bool:
     return _state(pid) == "T"
 
@@ -86,7 +93,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        os.sched_yield()
 
 
 def _line(process: subprocess.Popen[str]) -> str:
@@ -208,8 +215,10 @@ def test_a_program_that_somebody_pauses_alone_does_not_pause_the_tunnel(root: La
     process = subprocess.Popen(_counting(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     program, tunnel = map(int, _line(process).split()[1:])
     os.kill(program, signal.SIGSTOP)
-    _wait_until(lambda: _is_stopped(program))
-    time.sleep(0.1)
+    threads = [int(task.name) for task in Path(f"/proc/{program}/task").iterdir()]
+    _wait_until(lambda: all(map(_is_stopped, threads)))  # the last one tells the tunnel
+    os.kill(tunnel, signal.SIGUSR2)  # it looks at its child before it passes a signal on
+    _wait_until(lambda: signal.SIGUSR2 in _pending(program))
     assert not _is_stopped(tunnel)
     os.kill(tunnel, signal.SIGCONT)
     assert _line(process) == "got SIGCONT 1\n"

@@ -68,3 +68,11 @@ def test_the_folder_of_a_log_can_be_written_to() -> None:
 def test_words_are_quoted(profile: str, written: str) -> None:
     (line,) = settings(unit.service(["/usr/bin/tunflow"], profile, unit.SET_UP), "ExecStart")
     assert line == f"/usr/bin/tunflow up --foreground {written}"
+
+
+def test_a_disk_with_the_program_or_the_profile_is_mounted_before() -> None:
+    made = unit.guard(["/opt/tunflow/bin/tunflow"], "/home/me/home.toml")
+    assert settings(made, "RequiresMountsFor") == ["/run /usr /opt/tunflow/bin/tunflow /home/me/home.toml"]
+    assert settings(unit.service(["/usr/bin/tunflow"], "home", unit.SET_UP), "RequiresMountsFor") == [
+        "/usr/bin/tunflow"
+    ]

@@ -31,10 +31,10 @@ from lab_system import System
 from lab_uplinks import UplinkLab
 
 PROGRAMS = (
-    "busybox", "chromium", "curl", "dig", "dnsmasq", "dnsperf", "git", "ip", "iperf3", "microsocks", "nginx",
-    "nsenter", "openssl", "openvpn", "ping", "prlimit", "scp", "setpriv", "sftp", "socat", "ss-server", "ssh",
-    "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound", "wg", "wget",
-    "wireguard-go", *(["danted"] if HAS_DANTE else []),
+    "busybox", "chromium", "curl", "dig", "dnsmasq", "dnsperf", "dnssec-signzone", "git", "ip", "iperf3", "microsocks",
+    "named", "nginx", "nsenter", "openssl", "openvpn", "ping", "prlimit", "scp", "setpriv", "sftp", "socat",
+    "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound",
+    "wg", "wget", "wireguard-go", *(["danted"] if HAS_DANTE else []),
 )  # fmt: skip
 NAMES = {
     "site.lab": (SITE4, SITE6),
@@ -83,11 +83,12 @@ def lab(_available: None) -> Iterator[Lab]:
 def contents(lab: Lab) -> Contents:
     site = Site(lab.directory / "site")
     site.add_file("1k", 1024)
-    site.add_file("1m", 1_000_000)
+    million = site.add_file("1m", 1_000_000)
     medium = site.add_file("10m", 10_000_000, seed=3)
     made = Contents(
         big_sha256=site.add_file("big", BIG_BYTES, seed=4),
         medium_sha256=medium,
+        million_sha256=million,
         commit=site.add_repository("repository"),
         wheel=site.add_wheel("labpackage", "1.0"),
     )

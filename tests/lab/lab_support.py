@@ -41,6 +41,8 @@ class Contents:
 
     big_sha256: str
     medium_sha256: str
+    million_sha256: str
+    """Of 1m."""
     commit: str
     wheel: str
 

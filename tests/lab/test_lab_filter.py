@@ -114,6 +114,28 @@ def test_names_that_are_said_not_to_exist(uplinks: UplinkLab, system: System) ->
     assert "NOERROR" in system.run(["dig", ALLOWED]).stdout
 
 
+def test_names_that_a_list_answers(uplinks: UplinkLab, system: System) -> None:
+    """An address, a code, no record of a type, another name's addresses; a flow to that address is one to the name."""
+    path = profile_of(
+        system,
+        'forged = "refuse"\n[filter.devices.this]\nclients = ["0.0.0.0/0"]\ntags = ["device_pc"]',
+        f"cache,{DNS}",
+    )
+    (path.parent / "list.txt").write_text(
+        f"||here.example^$dnsrewrite={SITE4},ctag=device_pc\n||no.example^$dnsrewrite=REFUSED\n"
+        f"||{ALLOWED}^$dnstype=AAAA\n||other.example^$dnsrewrite={ALLOWED}\n{SITE4} hosts.example\n"
+    )
+    system.ok("up", str(path))
+    for name, kind, wanted in (
+        ("here.example", "A", SITE4), ("here.example", "AAAA", "NOERROR"), ("no.example", "A", "REFUSED"),
+        (ALLOWED, "AAAA", "ANSWER: 0"), ("other.example", "A", SITE4), ("hosts.example", "A", SITE4),
+    ):  # fmt: skip
+        assert wanted in system.run(["dig", name, kind]).stdout, (name, kind, system.log())
+    size = ("-o", "/dev/null", "-w", "%{size_download}")
+    assert curl(uplinks.client, "http://here.example/1k", *size)[0] == "1024", system.log()
+    assert "answer   " in system.ok("filter", "test", "here.example", "--client", "10.0.0.1", "--profile", str(path))
+
+
 def test_only_what_a_list_allows(uplinks: UplinkLab, system: System) -> None:
     """A site that is refused has the address of one that is allowed, and takes nothing away from it."""
     path = profile_of(system, "only_allowed = true", f"cache,{DNS}")
@@ -150,7 +172,7 @@ def test_lists_and_a_log_that_only_root_may_touch(uplinks: UplinkLab, system: Sy
     (folder / "list.txt").write_text(f"||{BLOCKED}^\n||{ALLOWED}^\n")
     system.ok("reload")
     assert curl(host, f"http://{ALLOWED}/1k")[0] == "our own page: blocked by school:2"
-    events = [json.loads(line) for line in system.ok("filter", "log").splitlines()]
+    events = [json.loads(line) for line in system.ok("filter", "log", "--json").splitlines()]
     assert {event["program"] for event in events if event["event"] == "passed"} == {"/usr/bin/curl"}
     assert (log.stat().st_uid, log.stat().st_mode & 0o777) == (0, 0o600)
     path.write_text(text.replace("[filter]", f'[filter]\nlog = "{folder}/other.jsonl"'))
@@ -366,7 +388,7 @@ def test_run_filters_one_program(uplinks: UplinkLab, system: System) -> None:
 def test_the_log_command(system: System) -> None:
     path = profile_of(system)
     (Path(system.directory) / "filter.jsonl").write_text('{"event": "counts", "blocked": 3}\n')
-    assert "counts" in system.ok("filter", "log", str(path))
+    assert "3 blocked" in system.ok("filter", "log", str(path))
     assert json.loads(system.ok("filter", "status", str(path), "--json"))["counts"] == {"blocked": 3}
     (listed,) = json.loads(system.ok("filter", "lists", str(path), "--json"))
     assert (listed["rules"], listed["broken"]) == (2, 1)

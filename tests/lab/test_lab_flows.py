@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from bench.netlab.namespaces import SITE4, SITE6, Lab
+from bench.netlab.namespaces import SERVER4, SITE4, SITE6, Lab
 from bench.netlab.peers import IPERF_PORT, start_shadowsocks_server
 from bench.netlab.processes import peak_rss_mib
-from bench.netlab.tunnel import shadowsocks_url, start_tunflow_server
+from bench.netlab.tunnel import TUNFLOW, shadowsocks_url, start_tunflow_server
 from lab_support import COUNTED_DIGEST, DIGEST, FIRE_HOSE, RESETS, SPEAKS_FIRST, Contents, Tunnel, client, hold_command
 
 pytestmark = pytest.mark.lab
@@ -124,3 +124,14 @@ def test_client_killed_in_the_middle(tunnel: Tunnel) -> None:
         download.wait(5)
         out, _ = other.communicate(timeout=20)
         assert '"echoed": 1' in out
+
+
+def test_a_server_does_not_open_its_own_host(lab: Lab, tunnel: Tunnel) -> None:
+    """S's addresses, on its loopback and its link, are not reached through the server that runs there."""
+    url = shadowsocks_url(port=8422)
+    with lab.start(lab.server, [TUNFLOW, "serve", url]) as server:
+        server.wait_listening(8422)
+        for host in (SITE4, f"[{SITE6}]", SERVER4, "127.0.0.1", "[::ffff:10.77.0.1]"):
+            done = tunnel.run(["curl", "-sS", "-m", "20", f"http://{host}/"], server=url)
+            assert done.returncode in (7, 52, 56), (host, done.stdout)
+        assert "an address of this host or its links, which only --allow-local opens" in server.output()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -119,3 +120,20 @@ def test_errors_are_no_flood(tunnel: Tunnel) -> None:
         script = f"import socket; s = socket.socket(2, 2); [s.sendto(b'x', ('{HOP4}', 99)) for _ in range(20000)]"
         assert held.run(["python3", "-c", script]).returncode == 0
         assert held.run(["ping", "-c", "1", "-W", "3", SITE4]).returncode == 0
+
+
+@pytest.mark.parametrize(("host", "outcome"), [(SITE4, "ENOPROTOOPT"), (SITE6, "EPROTO")])
+@pytest.mark.parametrize("protocol", [47, 132], ids=["GRE", "SCTP"])
+def test_other_protocols_are_refused_at_once(tunnel: Tunnel, host: str, outcome: str, protocol: int) -> None:
+    # How Linux tells a raw socket of protocol unreachable, and of an unrecognized next header.
+    script = (
+        "import errno, socket, sys, time\n"
+        "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
+        "raw = socket.socket(family, socket.SOCK_RAW, int(sys.argv[2]))\n"
+        "raw.connect((sys.argv[1], 0))\n"
+        "raw.settimeout(5)\n"
+        "raw.send(bytes(32))\n"
+        "try: print(raw.recv(100))\n"
+        "except OSError as error: print(errno.errorcode.get(error.errno, error))\n"
+    )
+    assert tunnel.ok([sys.executable, "-c", script, host, str(protocol)], server="direct://").strip() == outcome

@@ -75,7 +75,7 @@ def test_three_thousand_connections_with_a_thousand_descriptors(tunnel: Tunnel, 
 
 @pytest.mark.alone
 def test_start_is_cheap(tunnel: Tunnel) -> None:
-    """The whole tunnel costs what a dozen bare Pythons cost."""
+    """The whole tunnel costs at most what 25 bare Pythons cost."""
 
     def cpu(argv: list[str]) -> float:
         command = tunnel.lab.client.command(argv)
@@ -84,8 +84,13 @@ def test_start_is_cheap(tunnel: Tunnel) -> None:
         assert os.waitstatus_to_exitcode(status) == 0
         return usage.ru_utime + usage.ru_stime
 
-    turns = [(cpu(tunnel.command(["true"])), cpu([sys.executable, "-c", ""])) for _ in range(3)]
-    assert min(whole for whole, _ in turns) < 25 * min(bare for _, bare in turns), turns
+    whole, bare = [], []
+    while len(whole) < 12:  # a busy neighbour only ever adds to either, so the least of several is what it costs
+        whole.append(cpu(tunnel.command(["true"])))
+        bare.append(cpu([sys.executable, "-c", ""]))
+        if len(whole) >= 3 and min(whole) < 25 * min(bare):
+            return
+    pytest.fail(f"CPU seconds of the tunnel and of a bare Python: {whole}, {bare}")
 
 
 @pytest.mark.alone
@@ -104,3 +109,11 @@ def test_a_flow_among_thousands_costs_what_it_costs_among_a_hundred(tunnel: Tunn
     assert many.fds == pytest.approx(1, abs=0.01)
     assert many.opening < 2 * few.opening
     assert many.echo < 2 * few.echo
+
+
+def test_few_descriptors_serve_few_flows(tunnel: Tunnel, contents: Contents) -> None:
+    with tunnel.held(prefix=["prlimit", "--nofile=64:64"]) as held:
+        crowd, opened = hold(held, 20)
+        assert opened["open"] == 20, opened
+        assert json.loads(crowd.communicate(timeout=60)[0]) == {"echoed": 20}
+        assert held.run(["curl", "-sSf", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0

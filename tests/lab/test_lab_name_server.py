@@ -90,7 +90,7 @@ def test_no_resolver_is_told_as_a_failure(tunnel: Tunnel) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["fake,", "fake,quic://1.1.1.1", "tls://", "https://dns.google#direct", "fake,1.1.1.1#X"]
+    "mode", ["fake,", "fake,sdns://1.1.1.1", "tls://", "https://dns.google#direct", "fake,1.1.1.1#X"]
 )
 def test_what_is_wrong_with_a_mode_is_one_line(tunnel: Tunnel, mode: str) -> None:
     done = tunnel.run(["true"], dns=mode)

@@ -114,6 +114,11 @@ def test_a_provider_on_demand_and_a_killed_process(system: System, uplinks: Upli
     uplinks.use_uplink(2)
     until(lambda: system.status()["status"] == "connected", 10, system.log())
     os.kill(system.status()["pid"], signal.SIGKILL)
+    until(lambda: system.status()["status"] == "connected" and system.status()["restarts"] == 1, 20, system.log())
+    assert system.fetch("http://site.lab/1k") == 1024
+    os.kill(system.status()["pid"], signal.SIGKILL)
     uplinks.use_uplink(1)
+    until(lambda: system.status()["restarts"] == 2 and system.status()["status"] == "disconnected", 20, system.log())
+    until(lambda: "tunflow0" not in system.snapshot(), 10, system.log())
     system.ok("down")
     assert system.snapshot() == before

@@ -6,14 +6,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, SITE6, Lab
 from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.processes import Process
+from bench.netlab.proxy_peers import (
+    DANTE_PORT,
+    MICROSOCKS_PORT,
+    PASSWORD,
+    PLAIN_PASSWORD,
+    TINYPROXY_BASIC_PORT,
+    TINYPROXY_PORT,
+    USER,
+    start_dante,
+    start_microsocks,
+    start_tinyproxy,
+)
 from bench.netlab.tunnel import TUNFLOW
-from lab_support import CLIENTS, Contents, Tunnel
+from lab_support import CLIENTS, Contents, Tunnel, client
 from openvpn_peer import INSIDE, PORT, Keys, start_openvpn
 from test_lab_user import BECOME, OPEN_TUN, tunflow_command
 
@@ -105,6 +118,19 @@ def test_nothing_goes_around(lab: Lab, keys: Keys, server: Process) -> None:
     assert done.returncode != 0
 
 
+def test_ipv6_inside(lab: Lab, keys: Keys, tunnel: Tunnel) -> None:
+    """TCP, UDP and pings over IPv6, up to the tunnel's MTU; the outside is IPv4."""
+    with start_openvpn(lab, keys, "--server-ipv6", "fd08::/64", "--push", "redirect-gateway def1 ipv6"):
+        profile = keys.client("six")
+        ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "3"]
+        assert " 0% packet loss" in ok(lab, command(profile, [*ping, "fd08::1"]))
+        assert " 0% packet loss" in ok(lab, command(profile, [*ping, "-M", "do", "-s", str(1420 - 48), SITE6]))
+        size = ["curl", "-sSg", "-o", "/dev/null", "-w", "%{size_download}", f"http://[{SITE6}]/10m"]
+        assert ok(lab, command(profile, size)) == "10000000"
+        echo = client("udp_sizes", SITE6, UDP_ECHO_PORT, 1, 1000, 1372)
+        assert ok(lab, command(profile, echo)).split() == ["2373"]
+
+
 def test_an_imported_profile_as_an_ordinary_user(
     lab: Lab, contents: Contents, keys: Keys, server: Process, tmp_path: Path,
     tunflow_command: tuple[list[str], dict[str, str]],
@@ -149,8 +175,95 @@ def test_user_and_password(lab: Lab, contents: Contents, keys: Keys, tmp_path: P
         assert "there is no terminal to ask on" in done.stderr
 
 
+def test_a_one_time_password_is_followed_by_the_servers_token(lab: Lab, keys: Keys, tmp_path: Path) -> None:
+    """The server starts again and takes the password no more; the token of the first login is what it takes."""
+    used = tmp_path / "used"
+    tmp_path.chmod(0o777)
+    script = keys.directory / "check-once"
+    script.write_text(f'#!/bin/sh\n[ "$password" = once ] && [ ! -e {used} ] && touch {used}\n')
+    script.chmod(0o755)
+    subprocess.run(
+        ["openvpn", "--genkey", "auth-token", "token.key"], cwd=keys.directory, check=True, capture_output=True
+    )
+    checks = ["--script-security", "3", "--auth-user-pass-verify", "check-once", "via-env", "--verify-client-cert"]
+    checks += ["none", "--auth-gen-token", "3600", "--auth-gen-token-secret", "token.key", "--tls-crypt", "ta.key"]
+    (keys.directory / "once.txt").write_text("me\nonce\n")
+    profile = keys.client("once", "tls-crypt ta.key", "auth-user-pass once.txt", certificate=False)
+    first = start_openvpn(lab, keys, *checks)
+    ping = "until ping -c1 -W1 10.8.0.1 >/dev/null; do sleep 0.2; done"
+    again = f"{ping}; touch {tmp_path}/connected; while [ ! -e {tmp_path}/again ]; do sleep 0.1; done; {ping}; echo yes"
+    with lab.start(lab.client, command(profile, ["sh", "-c", again])) as process:
+        until((tmp_path / "connected").exists, 20)
+        first.kill()
+        with start_openvpn(lab, keys, *checks) as second:
+            (tmp_path / "again").touch()
+            until(lambda: process.popen.poll() is not None, 30)
+            assert "yes" in process.output(), (process.output(), second.output()[-2000:])
+            assert "SESS_ID" not in process.output(), "a token is a secret"
+
+
+@pytest.fixture(scope="module")
+def proxies(lab: Lab) -> Iterator[None]:
+    """tinyproxy, open and with a password, and microsocks with one, on S."""
+    with ExitStack() as stack:
+        stack.enter_context(start_tinyproxy(lab))
+        stack.enter_context(start_tinyproxy(lab, TINYPROXY_BASIC_PORT, basic=True))
+        stack.enter_context(start_microsocks(lab))
+        yield
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"http-proxy {SERVER4} {TINYPROXY_PORT}",
+        f"http-proxy {SERVER4} {TINYPROXY_BASIC_PORT} login.txt basic",
+        f"socks-proxy {SERVER4} {MICROSOCKS_PORT} login.txt",
+    ],
+    ids=["http", "http with a password", "socks"],
+)
+def test_behind_a_proxy(lab: Lab, contents: Contents, keys: Keys, proxies: None, line: str) -> None:
+    """C may talk to the proxy and to nobody else."""
+    login = keys.directory / "login.txt"
+    login.write_text(f"{USER}\n{PASSWORD if line.startswith('socks') else PLAIN_PASSWORD}\n")
+    port = line.split()[2]
+    rule = f"type filter hook output priority 0; ip daddr {SERVER4} tcp dport != {port} drop;"
+    only = f"table inet only {{ chain out {{ {rule} }}; }}"
+    with start_openvpn(lab, keys, "--tls-crypt", "ta.key", proto="tcp"):
+        profile = keys.client("proxied", "tls-crypt ta.key", line, proto="tcp")
+        lab.client.run(["nft", only])
+        try:
+            assert ok(lab, command(profile, DIGEST)).split()[0] == contents.medium_sha256
+        finally:
+            lab.client.run(["nft", "delete", "table", "inet", "only"])
+
+
+@pytest.mark.parametrize("proxy", [f"{SERVER4}:{DANTE_PORT}"])
+def test_udp_behind_a_socks_proxy(lab: Lab, contents: Contents, keys: Keys, proxy: str) -> None:
+    """Nothing of OpenVPN's goes to the server's own port from here."""
+    with start_dante(lab), start_openvpn(lab, keys, "--tls-crypt", "ta.key") as server:
+        profile = keys.client("associated", "tls-crypt ta.key", f"socks-proxy {proxy.replace(':', ' ')}")
+        only = f"table inet only {{ chain out {{ type filter hook output priority 0; udp dport {PORT} drop; }}; }}"
+        lab.client.run(["nft", only])
+        try:
+            assert ok(lab, command(profile, DIGEST)).split()[0] == contents.medium_sha256, server.output()[-2000:]
+        finally:
+            lab.client.run(["nft", "delete", "table", "inet", "only"])
+
+
+def test_a_proxy_that_refuses_is_one_line(lab: Lab, keys: Keys, proxies: None) -> None:
+    profile = keys.client("refused", f"http-proxy {SERVER4} {TINYPROXY_BASIC_PORT}", proto="tcp")
+    done = run(lab, command(profile, DIGEST))
+    assert done.returncode == 1
+    assert "wants a user name and password" in done.stderr
+
+
 def test_new_keys_during_a_download(lab: Lab, contents: Contents, keys: Keys) -> None:
-    get = ["sh", "-c", f"curl -sS --limit-rate 1500K http://{SITE4}/10m | sha256sum"]
+    # A reader that takes a megabyte a second: curl's own limit lets a fast start through.
+    slow = (
+        "import sys, time; [(sys.stdout.buffer.write(piece), time.sleep(1)) for piece in iter(lambda: "
+        "sys.stdin.buffer.read(1 << 20), b'')]"
+    )
+    get = ["sh", "-c", f'curl -sS http://{SITE4}/10m | {sys.executable} -c "{slow}" | sha256sum']
     for proto in ("udp", "tcp"):
         with start_openvpn(lab, keys, "--tls-crypt", "ta.key", "--reneg-sec", "3", proto=proto) as server:
             profile = keys.client("rekey", "tls-crypt ta.key", "hand-window 3", "reneg-sec 2", proto=proto)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6
@@ -118,3 +121,21 @@ def test_status_tells_of_a_wrong_password(system: System, dns: str) -> None:
             running.popen.wait(15)
         assert any("names cannot be looked up" in each["what"] for each in system.status()["troubles"])
         system.ok("down")
+
+
+def test_a_tunnel_is_recorded_bounded_and_counted(system: System, tmp_path: Path) -> None:
+    pcap = tmp_path / "up.pcapng"
+    system.up("--pcap", str(pcap), "--memory-limit", "8M", "--stats")
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert pcap.stat().st_mode & 0o777 == 0o600
+    size = pcap.stat().st_size
+    assert size > 1024
+    os.kill(system.status()["pid"], signal.SIGKILL)  # what is started again goes on in the same file
+    until(lambda: system.fetch(f"http://{SITE4}/1k") == 1024, 20)
+    assert pcap.stat().st_size > size + 1024
+    system.ok("down")
+    assert "TCP flows 1, failed 0" in system.log()
+    refused = system.tunflow("up", "--memory-limit", "1K")
+    assert (refused.returncode, "--memory-limit 1K: expected at least 1M" in refused.stderr) == (2, True)
+    refused = system.tunflow("up", "--pcap", str(tmp_path / "none" / "x"))
+    assert (refused.returncode, "--pcap: cannot write" in refused.stderr) == (2, True)

@@ -17,10 +17,10 @@ NO_CAPABILITY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 HIDE = 'mount -t tmpfs none {} && exec "$@"'
 STEPS = [
     "tunflow.control.server:ControlServer.start",
-    "tunflow.tunnel.engine:probe",
+    "tunflow.tunnel.server_backend:probe",
     "tunflow.host.network.network:HostNetwork.apply",
-    "tunflow.tunnel.local_end:NetworkMonitor",
-    "tunflow.tunnel.engine:Engine._look",
+    "tunflow.tunnel.tunnel_interface:NetworkMonitor",
+    "tunflow.tunnel.server_backend:ServerBackend._look",
 ]
 """Each step of `HostNetwork.apply` has its test beside it: tests/host/test_host_failures.py."""
 
@@ -35,7 +35,7 @@ def test_a_step_that_fails_leaves_the_host_as_it_was(system: System, step: str) 
 @pytest.mark.parametrize("step", [STEPS[2], STEPS[4]])
 def test_after_kill_9_down_leaves_the_host_as_it_was(system: System, step: str) -> None:
     before = system.snapshot()
-    assert failing(system, step, "kill") == (2 if "HostNetwork" in step else -9)  # the helper, or the tunnel's process
+    assert failing(system, step, "kill") == -9  # the helper's end, which follows that of the tunnel's process
     assert system.snapshot() != before
     system.ok("down")
     assert system.snapshot() == before
@@ -155,7 +155,7 @@ def test_no_server_at_all(system: System) -> None:
 
 def test_server_that_refuses_and_that_is_not_there(uplinks: UplinkLab, system: System) -> None:
     assert "refused" in refused(system, "--server", "ss://aes-256-gcm:x@10.66.0.2:9", status=1)
-    assert "nowhere.lab" in refused(system, "--server", "ss://aes-256-gcm:x@nowhere.lab:9")
+    assert "nowhere.lab" in refused(system, "--server", "ss://aes-256-gcm:x@nowhere.lab:9", status=1)
 
 
 def test_down_while_it_connects(uplinks: UplinkLab, system: System) -> None:
@@ -184,3 +184,30 @@ def test_runtime_directory_of_somebody_else(system: System) -> None:
     assert str(path) in refused(system, TUNFLOW_RUNTIME_DIR=str(path))
     os.symlink("/tmp", system.directory / "link")  # noqa: PTH211
     assert "link" in refused(system, TUNFLOW_RUNTIME_DIR=str(system.directory / "link"))
+
+
+def test_down_of_another_directory_leaves_a_running_tunnel_alone(system: System) -> None:
+    system.up()
+    before = system.snapshot()
+    done = system.tunflow("down", TUNFLOW_RUNTIME_DIR=str(system.directory / "elsewhere"))
+    assert done.returncode == 2
+    assert f"TUNFLOW_RUNTIME_DIR={system.directory / 'run'} tunflow down" in done.stderr
+    assert system.snapshot() == before
+    assert system.tunflow("up", "--dns", DNS, TUNFLOW_RUNTIME_DIR=str(system.directory / "elsewhere")).returncode == 2
+    assert system.snapshot() == before
+
+
+@pytest.mark.parametrize(("hook", "names"), [("input", ()), ("output", ("--dns", "off"))], ids=["in", "out"])
+def test_a_firewall_that_drops_the_device_is_told(system: System, hook: str, names: tuple[str, ...]) -> None:
+    direction = {"input": "iifname", "output": "oifname"}[hook]
+    rules = f"table inet wall {{ chain {hook} {{ type filter hook {hook} priority 0; {direction} tunflow0 drop; }}; }}"
+    system.up(*names)
+    assert system.tunflow("status").returncode == 0
+    system.run(["sh", "-c", f"echo '{rules}' | nft -f -"])
+    try:
+        until(lambda: system.tunflow("status").returncode == 1, timeout=10)
+        (trouble,) = system.status()["troubles"]
+        assert "nothing is heard of what this machine sends into tunflow0: its firewall drops it" in trouble["what"]
+    finally:
+        system.run(["nft", "delete table inet wall"])
+    until(lambda: system.tunflow("status").returncode == 0, timeout=10)

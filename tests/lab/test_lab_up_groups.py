@@ -30,6 +30,11 @@ mode = "{DNS}"
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def other_server(uplinks: UplinkLab) -> None:
+    start_shadowsocks_server(uplinks, port=OTHER)
+
+
 def groups(system: System) -> dict[str, Any]:
     return {group["name"]: group for group in json.loads(system.ok("groups", "--json"))}
 
@@ -42,7 +47,6 @@ def used(uplinks: UplinkLab, system: System) -> set[int]:
 
 
 def test_groups_tell_choose_and_keep(uplinks: UplinkLab, system: System) -> None:
-    start_shadowsocks_server(uplinks, port=OTHER)
     profile = system.directory / "groups.toml"
     profile.write_text(PROFILE)
     profile.chmod(0o600)
@@ -63,4 +67,27 @@ def test_groups_tell_choose_and_keep(uplinks: UplinkLab, system: System) -> None
     members = {member["name"]: member for member in groups(system)["auto"]["members"]}
     assert not members["dead"]["works"]
     assert 0 < members["two"]["delay"] < 5
-    assert "two: " in system.ok("groups")
+    words = [line.split() for line in system.ok("groups").splitlines()]
+    assert any(line[0] == "two" and line[-1] == "ms" for line in words)
+
+
+def test_choices_and_health_survive_a_restart_and_servers_can_be_tested(uplinks: UplinkLab, system: System) -> None:
+    profile = system.directory / "groups.toml"
+    profile.write_text(PROFILE)
+    profile.chmod(0o600)
+    system.ok("up", str(profile))
+    system.ok("groups", "mine", "two")
+    tested = json.loads(system.ok("groups", "test", "auto", "--json"))
+    assert [(each["name"], each["works"]) for each in tested] == [("two", True), ("dead", False)]
+    system.ok("down")
+    system.ok("up", str(profile))
+    after = groups(system)
+    assert (after["mine"]["now"], after["auto"]["now"]) == ("two", "two")
+    members = {member["name"]: member for member in after["auto"]["members"]}
+    assert not members["dead"]["works"]
+    assert members["two"]["delay"] > 0
+    system.ok("down")
+    profile.write_text(PROFILE.replace('["one", "two"]', '["one"]'))
+    system.ok("up", str(profile))
+    assert groups(system)["mine"]["now"] == "one"
+    assert "there is no more: 'two' in the group 'mine', where it was chosen" in system.ok("logs")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4
+from lab_spy import TO_SHADOWSOCKS
 from lab_system import System
 from lab_uplinks import BEHIND4, FIRST4, FIRST6, SECOND4, UplinkLab, until
 
@@ -59,6 +61,30 @@ def test_the_kill_switch_lets_no_answer_out(uplinks: UplinkLab, system: System) 
     with uplinks.spied() as leaks:
         assert talk(uplinks, FIRST4) == ""
     assert leaks == []
+
+
+def test_the_kill_switch_lets_out_the_session_that_up_is_typed_in_and_no_other(
+    uplinks: UplinkLab, system: System, tmp_path: Path
+) -> None:
+    """As sshd names it. A second connection that is as old, and a new one, are not answered."""
+    before = system.snapshot()
+    typing = "(until [ -e {}/type ]; do sleep 0.1; done; echo typed; sleep 2) | socat -t 5 - TCP:{}:{},bind={}:{}"
+    own, other = (["sh", "-c", typing.format(tmp_path, FIRST4, PORT, SERVER4, port)] for port in (50022, 50023))
+    allowed = f"(({TO_SHADOWSOCKS}) or (dst host {SERVER4} and tcp src port {PORT} and dst port 50022))"
+    with uplinks.start(uplinks.server, own) as session, uplinks.start(uplinks.server, other) as older:
+        until(lambda: "one" in session.output() and "one" in older.output())
+        system.env["SSH_CONNECTION"] = f"{SERVER4} 50022 {FIRST4} {PORT}"
+        system.up("--kill-switch")
+        with uplinks.spied(allowed) as leaks:
+            (tmp_path / "type").touch()
+            until(lambda: "typed" in session.output())
+            connect = ["socat", "-u", f"TCP:{FIRST4}:{PORT},connect-timeout=1", "STDOUT"]
+            assert uplinks.server.run(connect, check=False).stdout == ""
+        assert leaks == []
+        assert "typed" not in older.output()
+        assert f"the ssh session from {SERVER4} is answered around the tunnel" in system.log()
+        system.ok("down")
+    assert system.snapshot() == before
 
 
 def test_a_published_port_of_a_container_is_reached(uplinks: UplinkLab, system: System) -> None:

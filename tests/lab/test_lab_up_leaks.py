@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +30,8 @@ MIX = {
     "multicast": client("udp_refused", "224.0.0.251", 5353),
     "the other port of the server": ["curl", "-s", "-m", "1", "-o", "/dev/null", f"http://{SERVER4}/1k"],
 }
+PROBED = ("connectivitycheck.gstatic.com", "detectportal.firefox.com")
+"""Whose names the tunnel itself asks the network for, where no server is reached (docs/portal.md)."""
 BOUND = {
     "bound": client("bound", "eth1", FIRST4, SITE4),
     "bound to the second": client("bound", "eth2", SECOND4, SITE4),
@@ -73,7 +73,7 @@ def test_with_a_kill_switch_through_everything(uplinks: UplinkLab, system: Syste
     with uplinks.spied(f"({TO_SHADOWSOCKS} or {refusing})") as leaks, mix_running(system, {**MIX, **BOUND}):
         uplinks.use_uplink(2)
         until(lambda: "connected again" in system.log())
-        os.kill(system.status()["pid"], signal.SIGKILL)
+        system.kill()
         until(lambda: system.tunflow("status").returncode == 3)
         time.sleep(1.5)
         assert system.fetch(f"http://{SITE4}/1k", timeout=0.5) == 0
@@ -84,7 +84,7 @@ def test_with_a_kill_switch_through_everything(uplinks: UplinkLab, system: Syste
         until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
         system.up("--kill-switch", "--replace")
         until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
-    assert leaks == []
+    assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
 
 def test_the_witness_sees_what_leaves_without_a_tunnel(uplinks: UplinkLab, system: System) -> None:
@@ -100,7 +100,7 @@ def test_the_witness_sees_what_leaves_without_a_tunnel(uplinks: UplinkLab, syste
 def test_down_ends_the_kill_switch(uplinks: UplinkLab, system: System) -> None:
     before = system.snapshot()
     system.up("--kill-switch")
-    os.kill(system.status()["pid"], signal.SIGKILL)
+    system.kill()
     until(lambda: system.tunflow("status").returncode == 3)
     assert "left changes behind" in system.tunflow("status").stdout
     assert system.fetch(f"http://{SITE4}/1k", timeout=0.5) == 0

@@ -137,13 +137,3 @@ def test_two_changes_in_a_row(uplinks: UplinkLab, system: System) -> None:
         uplinks.use_uplink(number)
     until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
     until(lambda: system.status()["status"] == "connected")
-
-
-def test_the_device_is_taken_away(uplinks: UplinkLab, system: System) -> None:
-    """Somebody deletes the device: the process says so, puts the host back and ends."""
-    before = system.snapshot()
-    system.up()
-    ip("-n", uplinks.client.name, "link", "del", "tunflow0")
-    until(lambda: system.tunflow("status").returncode == 3)
-    assert "is gone" in system.log()
-    assert system.snapshot() == before

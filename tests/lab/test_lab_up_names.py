@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4
 from lab_system import DNS, System
@@ -22,7 +19,7 @@ def test_fake_addresses_outlive_the_process(uplinks: UplinkLab, system: System) 
     system.up("--dns", f"fake,{DNS}")
     given = {name: look_up(system, name) for name in ("one.lab", "site.lab", "two.lab")}
     assert len({*given.values()}) == 3
-    os.kill(system.status()["pid"], signal.SIGKILL)
+    system.kill()
     system.ok("down")
     system.up("--dns", f"fake,{DNS}")
     assert system.fetch(f"http://{given['site.lab']}/1k") == 1024  # without a lookup

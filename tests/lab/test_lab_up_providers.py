@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6
 from lab_system import DNS, System
+from lab_uplinks import until
 
 pytestmark = pytest.mark.lab
 
@@ -112,6 +113,20 @@ def test_a_tunnel_that_dies_takes_the_process_with_it(system: System) -> None:
             break
     assert "RuntimeError: server gone" in system.log()
     assert system.snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["Carry", "Mirror"])
+def test_a_device_that_is_deleted_is_made_anew(system: System, name: str) -> None:
+    """For flows and for packets: as for a tunnel through servers."""
+    system.ok("up", profile(system, name))
+    before = system.status()["pid"]
+    system.run(["ip", "link", "del", "tunflow0"])
+    until(lambda: system.tunflow("status").returncode == 0 and system.status()["pid"] != before, 20)
+    assert system.status()["last_cause"] == "the device tunflow0 is gone"
+    if name == "Carry":
+        assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
+    else:
+        assert system.run(["ping", "-c1", "-W5", "192.0.2.9"]).returncode == 0, system.log()
 
 
 def test_a_proxy_is_for_some_programs(system: System) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -77,6 +80,18 @@ def test_a_wrong_profile_changes_nothing(system: System) -> None:
     assert system.fetch(f"http://{SITE4}/1k") == 1024
 
 
+def test_a_reload_tells_what_of_a_list_is_not_understood(system: System) -> None:
+    names, profile = system.directory / "set.txt", system.directory / "lists.toml"
+    names.write_text("DOMAIN,a.example\n")
+    write_profile(profile, shadowsocks_url(), more='[rule_sets.set]\nbehavior = "classical"\nfile = "set.txt"')
+    profile.write_text(f'rules = ["RULE-SET,set,REJECT", "MATCH,PROXY"]\n{profile.read_text()}')
+    system.ok("up", str(profile))
+    names.write_text("DOMAIN,a.example\nUSER-AGENT,x\n")
+    done = system.tunflow("reload")
+    assert done.returncode == 0, done
+    assert "set.txt:2: USER-AGENT is about what is encrypted here" in done.stderr
+
+
 def test_reload_needs_a_tunnel_and_something_to_load(system: System) -> None:
     refused = system.tunflow("reload")
     assert refused.returncode == 1
@@ -95,3 +110,33 @@ def test_kill_switch_and_routes_change_in_place(uplinks: UplinkLab, system: Syst
     assert system.status()["kill_switch"] is True
     system.ok("reload", "--server", shadowsocks_url(), "--dns", DNS)
     assert system.snapshot() == without
+
+
+def test_what_up_was_told_of_the_host_holds_until_told_otherwise(uplinks: UplinkLab, system: System) -> None:
+    """A reload does not open what `up --kill-switch` closed; what one turns is told."""
+    system.up("--kill-switch", "--exclude-lan")
+    during = system.snapshot()
+    for _ in range(2):
+        done = system.tunflow("reload", "--server", shadowsocks_url())
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1), done
+        assert system.status()["kill_switch"] is True
+        assert system.snapshot() == during  # --dns as well
+    done = system.tunflow("reload", "--server", shadowsocks_url(), "--no-kill-switch")
+    assert "tunflow: the kill switch is off now" in done.stderr
+    assert "the kill switch is off now" in system.log()
+    assert system.status()["kill_switch"] is False
+    with uplinks.spied() as leaks:
+        done = system.tunflow("reload", "--server", shadowsocks_url(), "--json")
+        assert json.loads(done.stdout)["notes"] == ["the kill switch is on now"]
+        os.kill(system.status()["pid"], signal.SIGKILL)
+        until(lambda: (system.status()["status"], system.status()["restarts"]) == ("connected", 1), 20)
+        assert system.status()["kill_switch"] is True
+    assert leaks == []
+    assert system.snapshot() == during
+
+
+def test_what_only_a_start_can_say_is_no_option_of_reload(system: System) -> None:
+    system.up()
+    for option in (("--api", "127.0.0.1:9090"), ("--pcap", "x"), ("-v",)):
+        refused = system.tunflow("reload", *option)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused

@@ -31,7 +31,11 @@ def shadowvpn(uplinks: UplinkLab) -> Iterator[Process]:
 
 def test_up_and_down(uplinks: UplinkLab, system: System, shadowvpn: Process) -> None:
     before = system.snapshot()
-    system.ok("up", "--server", LINK, TUNFLOW_SERVER="")
+    told = system.tunflow("up", "--server", LINK, TUNFLOW_SERVER="").stderr
+    assert f"through shadowvpn at {SERVER4}" in told
+    facts = system.status()
+    assert facts["servers"] == [f"shadowvpn at {SERVER4}"]
+    assert facts["path"]
     with uplinks.spied(TO_SERVER) as leaks:
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
         assert system.run(["ping", "-c1", "-W3", "10.7.0.1"]).returncode == 0

@@ -4,63 +4,26 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bench.netlab.namespaces import SERVER4, SITE4, Lab
+from bench.netlab.namespaces import SERVER4, SITE4, SITE6, Lab
+from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.tunnel import TUNFLOW
-from lab_support import Contents
+from lab_support import Contents, Tunnel, client
+from test_lab_user import BECOME, OPEN_TUN, tunflow_command
+from wireguard_peer import INSIDE4, INSIDE6, INTERFACE, PORT, Keys, wireguard_go
 
 pytestmark = pytest.mark.lab
 
-PORT = 51820
-INSIDE = "10.90.0.1"
-
-
-class Keys:
-    """Both ends' keys, made by wireguard-tools."""
-
-    def __init__(self) -> None:
-        self.server, self.client = (self._run("genkey") for _ in range(2))
-        self.server_public, self.client_public = (self._run("pubkey", each) for each in (self.server, self.client))
-        self.preshared = self._run("genpsk")
-
-    @staticmethod
-    def _run(what: str, given: str = "") -> str:
-        return subprocess.run(["wg", what], input=given, capture_output=True, text=True, check=True).stdout.strip()
-
-    def profile(self, directory: Path, *, preshared: str = "") -> str:
-        path = directory / "wg-lab.conf"
-        path.write_text(
-            f"[Interface]\nPrivateKey = {self.client}\nAddress = 10.90.0.2/32, fd90::2/128\n[Peer]\n"
-            f"PublicKey = {self.server_public}\nPresharedKey = {preshared or self.preshared}\n"
-            f"AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = {SERVER4}:{PORT}\n"
-        )
-        path.chmod(0o644)
-        return str(path)
+_ = tunflow_command  # a fixture
 
 
 @pytest.fixture(scope="module")
 def keys(lab: Lab) -> Iterator[Keys]:
     """wireguard-go on S, with one peer."""
     made = Keys()
-    config = lab.directory / "wireguard-server.conf"
-    config.write_text(
-        f"[Interface]\nPrivateKey = {made.server}\nListenPort = {PORT}\n[Peer]\nPublicKey = {made.client_public}\n"
-        f"PresharedKey = {made.preshared}\nAllowedIPs = 10.90.0.2/32, fd90::2/128\n"
-    )
-    with ExitStack() as stack:
-        stack.enter_context(lab.start(lab.server, ["wireguard-go", "-f", "wglab0"]))
-        for _ in range(100):
-            if not subprocess.run(
-                lab.server.command(["wg", "show", "wglab0"]), capture_output=True, check=False
-            ).returncode:
-                break
-            lab.server.run(["sleep", "0.05"])
-        lab.server.run(["wg", "setconf", "wglab0", str(config)])
-        lab.server.run(["ip", "address", "add", f"{INSIDE}/24", "dev", "wglab0"])
-        lab.server.run(["ip", "link", "set", "wglab0", "mtu", "1420", "up"])
+    with wireguard_go(lab, made):
         yield made
 
 
@@ -83,13 +46,13 @@ DIGEST = ["sh", "-c", f"curl -sS http://{SITE4}/10m | sha256sum"]
 def test_a_download_through_a_wg_quick_file(lab: Lab, keys: Keys, contents: Contents, tmp_path: Path) -> None:
     profile = keys.profile(tmp_path)
     assert ok(lab, [TUNFLOW, "run", "--profile", profile, "--", *DIGEST]).split()[0] == contents.medium_sha256
-    shown = lab.server.run(["wg", "show", "wglab0"]).stdout
+    shown = lab.server.run(["wg", "show", INTERFACE]).stdout
     assert "latest handshake" in shown
     assert "10.90.0.2/32" in shown
 
 
 def test_an_upload_and_a_ping(lab: Lab, keys: Keys, tmp_path: Path) -> None:
-    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE]
+    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE4]
     assert " 0% packet loss" in ok(lab, [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--", *ping])
     large = ["ping", "-c", "2", "-i", "0.2", "-W", "3", "-M", "do", "-s", str(1420 - 28), SITE4]
     assert " 0% packet loss" in ok(lab, [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--", *large])
@@ -105,7 +68,36 @@ def test_an_imported_profile(lab: Lab, keys: Keys, contents: Contents, tmp_path:
 
 def test_another_preshared_key_is_silence_and_then_a_line(lab: Lab, keys: Keys, tmp_path: Path) -> None:
     profile = keys.profile(tmp_path, preshared=keys.client_public)
-    done = run(lab, [TUNFLOW, "run", "--profile", profile, "--", "ping", "-c", "20", "-W", "1", INSIDE])
+    done = run(lab, [TUNFLOW, "run", "--profile", profile, "--", "ping", "-c", "20", "-W", "1", INSIDE4])
     assert done.returncode == 1
     assert f"no answer from {SERVER4}:{PORT}" in done.stderr
     assert keys.client not in done.stderr
+
+
+def test_ipv6_inside(lab: Lab, keys: Keys, tunnel: Tunnel, tmp_path: Path) -> None:
+    """TCP, UDP and pings over IPv6, up to the tunnel's MTU; the outside is IPv4."""
+    inside = [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--"]
+    ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "3"]
+    assert " 0% packet loss" in ok(lab, [*inside, *ping, INSIDE6])
+    assert " 0% packet loss" in ok(lab, [*inside, *ping, "-M", "do", "-s", str(1420 - 48), SITE6])
+    size = ["curl", "-sSg", "-o", "/dev/null", "-w", "%{size_download}", f"http://[{SITE6}]/10m"]
+    assert ok(lab, [*inside, *size]) == "10000000"
+    assert ok(lab, [*inside, *client("udp_sizes", SITE6, UDP_ECHO_PORT, 1, 1000, 1372)]).split() == ["2373"]
+
+
+def test_as_an_ordinary_user(
+    lab: Lab, keys: Keys, contents: Contents, tunflow_command: tuple[list[str], dict[str, str]]
+) -> None:
+    """`tunflow run --profile ./wg0.conf`, and the same imported, without root and without any capability."""
+    program, env = tunflow_command
+    directory = lab.directory / "user"
+    directory.mkdir()
+    directory.chmod(0o777)
+    profile = keys.profile(directory)
+    env = {**env, "HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
+    as_user = [*OPEN_TUN, *BECOME, *program]
+    fetched = ok(lab, [*as_user, "run", "--profile", profile, "--", *DIGEST], **env)
+    assert fetched.split()[0] == contents.medium_sha256
+    ok(lab, [*as_user, "profile", "import", profile], **env)
+    fetched = ok(lab, [*as_user, "run", "--profile", "wg-lab", "--", *DIGEST], **env)
+    assert fetched.split()[0] == contents.medium_sha256

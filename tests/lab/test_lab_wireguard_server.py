@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from bench.netlab.tunnel import TUNFLOW
 from lab_support import Contents
 
 pytestmark = pytest.mark.lab
+
+INTERFACE = f"wgc{os.getpid()}"
+"""Of wireguard-go: its control socket has the interface's name, and is in one folder for all namespaces."""
 
 PORT = 51821
 INSIDE = "10.91.0.1"
@@ -53,15 +57,15 @@ def test_wireguard_go_and_our_own_client(lab: Lab, server: Process, contents: Co
     theirs.write_text(f"[Interface]\nPrivateKey = {GO}\n{peer_lines()}")
     ours.write_text(f"[Interface]\nPrivateKey = {OURS}\nAddress = 10.91.0.3/32\n{peer_lines()}")
     with ExitStack() as stack:
-        stack.enter_context(lab.start(lab.client, ["wireguard-go", "-f", "wglab1"]))
-        show = lab.client.command(["wg", "show", "wglab1"])
+        stack.enter_context(lab.start(lab.client, ["wireguard-go", "-f", INTERFACE]))
+        show = lab.client.command(["wg", "show", INTERFACE])
         deadline = time.monotonic() + 10
         while subprocess.run(show, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        lab.client.run(["wg", "setconf", "wglab1", str(theirs)])
-        lab.client.run(["ip", "address", "add", "10.91.0.2/24", "dev", "wglab1"])
-        lab.client.run(["ip", "link", "set", "wglab1", "mtu", "1420", "up"])
+        lab.client.run(["wg", "setconf", INTERFACE, str(theirs)])
+        lab.client.run(["ip", "address", "add", "10.91.0.2/24", "dev", INTERFACE])
+        lab.client.run(["ip", "link", "set", INTERFACE, "mtu", "1420", "up"])
         ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE]
         assert " 0% packet loss" in lab.client.run(ping).stdout
         digest = ["sh", "-c", f"curl -sS http://{SITE4}/10m | sha256sum"]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
+from cost import lines_executed
 from tunflow.cli import main
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.clash import read_clash
@@ -69,27 +71,23 @@ def line_of(*parts: str) -> int:
 def test_a_configuration_becomes_a_profile_that_names_its_lines():
     profile, skipped = parse_clash(CLASH, "c.yaml", "c")
     assert [(each.place, each.reason, each.is_lost) for each in skipped] == [
-        (
-            f"c.yaml:{line_of('ads:')}",
-            "rule set 'ads': interval: tunflow rules update fetches lists when it is told to",
-            False,
-        ),
         ("c.yaml:1", "mixed-port: Clash's own ports: tunflow listen opens one", False),
         ("c.yaml:4", "log-level: how Clash itself logs, keeps and fetches: group choices are kept anyway", False),
         ("c.yaml:5", "common is not a key of Clash: it is passed over", False),
     ]
     assert list(profile.servers) == ["Tōkyō 1", "two", "home", "office", "hops"]
-    tokyo = parse_server(profile.servers["Tōkyō 1"].url)
+    tokyo = profile.servers["Tōkyō 1"].url.server
     assert (tokyo.host, tokyo.port, tokyo.password, tokyo.tag) == ("192.0.2.1", 8388, "p@ss:word", "Tōkyō 1")
-    assert parse_server(profile.servers["two"].url).password == "0123"  # not what YAML would make of it
-    assert [parse_server(link).label for link in profile.servers["hops"].chain] == [
+    assert profile.servers["two"].url.server.password == "0123"  # not what YAML would make of it
+    assert [link.server.label for link in profile.servers["hops"].chain] == [
         "socks5://h.example:1080#home",
         "ss://aes-256-gcm@[2001:db8::1]:443#two",
     ]
-    assert parse_server(profile.servers["office"].url).scheme == "https"
+    assert profile.servers["office"].url.server.scheme == "https"
     assert profile.groups["PROXY"].servers == ("auto", "Tōkyō 1", "DIRECT")
     assert profile.groups["auto"].type == "url-test"
     assert profile.rule_sets["ads"].url == "https://l.example/ads.yaml"
+    assert profile.rule_sets["ads"].interval == 86400.0
     assert profile.rule_sets["mine"].file.endswith("/mine.yaml")
     assert profile.rules[-1] == "MATCH,PROXY"
     assert profile.at("rules", 1) == f"c.yaml:{line_of('DOMAIN-SUFFIX')}"
@@ -106,8 +104,8 @@ def told(text):
         ("{name: v, type: snell, server: a, port: 1, uuid: x}", "proxy 'v': type snell is not supported; "),
         ("{name: v, type: ss, server: a, port: 1, cipher: rc4-md5, password: x}", "proxy 'v': "),
         (
-            "{name: v, type: ss, server: a, port: 1, cipher: aes-256-gcm, password: x, plugin: obfs}",
-            "proxy 'v': plugin is not supported",
+            "{name: v, type: ss, server: a, port: 1, cipher: aes-256-gcm, password: x, plugin: shadow-tls}",
+            "proxy 'v': the plugin 'shadow-tls' would be a program of this machine",
         ),
         ("{name: v, type: ss, server: a, cipher: aes-256-gcm, password: x}", "proxy 'v': port is missing"),
         ("{name: v, type: ss, server: a, port: 99999, cipher: aes-256-gcm, password: x}", "proxy 'v': "),
@@ -170,6 +168,7 @@ def test_flows_that_no_rule_is_about_are_refused():
         ("a: b\n", "c.yaml: not a Clash configuration"),
         ("- a\n", "c.yaml: not a Clash configuration"),
         ("", "c.yaml: not a Clash configuration"),
+        ("rules: null\nproxies: null\n", "c.yaml: not a Clash configuration"),
         ("rules: x\n", "c.yaml:1: rules must be a list"),
         ("proxies: x\n", "c.yaml:1: proxies must be a list"),
         ("? [a]\n: b\n", "c.yaml:1: a key must be a text"),
@@ -184,12 +183,32 @@ def test_what_is_no_configuration_is_one_line(text, why):
     assert "\n" not in str(caught.value)
 
 
+def test_an_anchor_that_is_given_again_is_the_later_one():
+    text = "a: &x {type: 1}\nb: *x\nc: &x {type: 2}\nd: *x\ne: {<<: *x, more: 3}\n"
+    document = YAMLDocument(text, "c.yaml")
+    assert document.data == {
+        "a": {"type": "1"}, "b": {"type": "1"}, "c": {"type": "2"}, "d": {"type": "2"}, "e": {"type": "2", "more": "3"},
+    }  # fmt: skip
+    assert document.at("d") == "c.yaml:4"
+    with pytest.raises(LocalError, match=r"c\.yaml:1: not valid YAML: found undefined alias"):
+        YAMLDocument("a: *x\n", "c.yaml")
+
+
 def test_aliases_cannot_blow_a_document_up():
     """The "billion laughs": eight levels of ten aliases each."""
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     with pytest.raises(LocalError, match="too much"):
         YAMLDocument("\n".join(lines), "c.yaml")
+
+
+def test_ten_times_as_many_rules_cost_ten_times_as_much_to_import():
+    def text(count):
+        rules = "".join(f"- DOMAIN-SUFFIX,d{number}.example,ok\n" for number in range(count))
+        return f"proxies:\n- {OK}\nrules:\n{rules}- MATCH,ok\n"
+
+    costs = [lines_executed(partial(parse_clash, text(count), "c.yaml", "c")) for count in (200, 2000)]
+    assert costs[1] < 11 * costs[0]
 
 
 def test_links_hide_nothing_and_quote_everything():

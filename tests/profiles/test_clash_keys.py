@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tunflow.dns.answers import AAAA
+from tunflow.errors import LocalError
+from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.profile import Profile
-from tunflow.protocols.registry import parse_server
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.tunnel.dns_plan import dns_config
 from tunflow.tunnel.rule_data import DATA_VARIABLE
@@ -52,7 +53,7 @@ def test_a_server_behind_another_is_a_chain() -> None:
     behind = SERVER.format("b", 2, ", dialer-proxy: a")
     profile, lost, _ = taken(f"proxies: [{behind}, {A}]\nrules: ['MATCH,b']\n")
     assert not lost
-    assert [parse_server(link).first_hop for link in profile.servers["b"].chain] == [
+    assert [link.server.first_hop for link in profile.servers["b"].chain] == [
         ("192.0.2.1", 8388),
         ("192.0.2.2", 8388),
     ]
@@ -80,7 +81,8 @@ def test_providers_are_read_from_files_addresses_and_the_configuration(tmp_path:
     text = (
         "proxy-providers:\n"
         f"  file: {{type: file, path: {tmp_path}/own.yaml, override: {{additional-prefix: 'x '}}}}\n"
-        "  web: {type: http, url: 'https://p.example/list', interval: 3600}\n"
+        "  web: {type: http, url: 'https://p.example/list', interval: 3600, health-check: {enable: true,\n"
+        "    url: 'http://h.example/', interval: 60, timeout: 2000, lazy: false, expected-status: 204}}\n"
         f"  own: {{type: inline, payload: [{B}], filter: nothing}}\n"
         "  gone: {type: http, url: 'https://g.example/list'}\n"
         "proxy-groups:\n"
@@ -101,7 +103,8 @@ def test_providers_are_read_from_files_addresses_and_the_configuration(tmp_path:
     assert profile.groups["all"].servers == ("x a", "far")
     assert profile.groups["lost"].servers == ("REJECT",)
     assert any("provider 'gone': g.example does not answer" in each for each in lost)
-    assert any("provider 'web': interval: the servers are as they were at the import" in each for each in told)
+    assert profile.groups["all"].expected_status == "204"
+    assert not any("interval" in each for each in told)
 
 
 def test_sub_rules_are_their_rules_with_the_condition_before_them() -> None:
@@ -166,6 +169,79 @@ def test_names_with_stars_have_their_depth() -> None:
         assert names_with_real_addresses(profile, name) == [is_real], name
 
 
+def a_file_of_topics(path: Path) -> Path:
+    """V2Ray's file: two topics, of a name each."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    topics = b""
+    for topic, name in ((b"CN", b"home.example.com"), (b"GFW", b"wall.example.com")):
+        domain = bytes([1 << 3, 2]) + field(2, name)
+        topics += field(1, field(1, topic) + field(2, domain))
+    path.write_bytes(topics)
+    return path
+
+
+def test_names_by_topic_have_resolvers_and_real_addresses(tmp_path: Path) -> None:
+    a_file_of_topics(tmp_path / "geosite.dat")
+    text = with_dns(
+        "enhanced-mode: fake-ip, fake-ip-filter: ['geosite:cn', '*.lan.example.com'], "
+        "nameserver-policy: {'geosite:cn,gfw': 10.0.0.53, 'www.plain.example.com': 10.0.0.54}"
+    )
+    draft = read_clash(text, str(tmp_path / "c.yaml"))
+    profile = draft.profile("c")
+    assert not [each for each in draft.told if each.is_lost]
+    assert profile.geosite == str(tmp_path / "geosite.dat")
+    assert profile.dns.routes[0].domains == ("geosite:cn", "geosite:gfw")
+    config = dns_config(profile)
+    assert config is not None
+    assert config.plan.must_be_real("a.home.example.com")
+    groups = {
+        name: config.plan.selector.select(name, AAAA, 0.0).groups for name in ("wall.example.com", "x.example.com")
+    }
+    assert groups == {"wall.example.com": ("routes[0]",), "x.example.com": ("servers",)}
+    again = Profile.parse({**profile_file.as_data(profile), "geosite": None}, "c")
+    with pytest.raises(LocalError, match=r"dns: geosite:cn: there are no names"):
+        dns_config(again)
+
+
+def test_topics_of_a_fallback_filter_are_asked_abroad_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_file_of_topics(tmp_path / "geosite.dat")
+    (tmp_path / "cn.txt").write_text("1.0.0.0/8\n")
+    text = with_dns("fallback: ['tls://8.8.8.8'], fallback-filter: {geosite: [gfw], domain: ['+.google.com']}")
+    draft = read_clash(text, str(tmp_path / "c.yaml"))
+    assert not [each for each in draft.told if each.is_lost]
+    draft.dns["chinadns"]["country_networks"] = str(tmp_path / "cn.txt")
+    config = dns_config(draft.profile("c"))
+    assert config is not None
+    selector = config.plan.selector
+    assert [selector.tag(name) for name in ("a.wall.example.com", "www.google.com", "x.example")] == [
+        "gfw",
+        "gfw",
+        "none",
+    ]
+
+
+def test_names_that_nobody_is_asked_for_are_refused_by_rules() -> None:
+    text = with_dns(
+        "nameserver-policy: {'+.ads.example,one.example': 'rcode://success', '*.x.example': 'rcode://refused'}"
+    )
+    profile, lost, _ = taken(text)
+    assert profile.rules == ("DOMAIN,one.example,REJECT", "DOMAIN-SUFFIX,ads.example,REJECT", "MATCH,a")
+    assert [each.partition(": ")[2] for each in lost] == [
+        "*.x.example is not refused: rules are about names, and all below"
+    ]
+    assert not profile.dns.routes
+
+
+def test_rules_about_clashs_own_ports_never_hold_and_cost_nothing() -> None:
+    profile, lost, told = taken(f"proxies: [{A}]\nrules: ['IN-TYPE,SOCKS,a', 'IN-PORT,7890,DIRECT', 'MATCH,DIRECT']\n")
+    assert not lost
+    assert profile.rules == ("MATCH,DIRECT",)
+    assert len(told) == 2
+
+
 def test_resolvers_of_two_sides_are_chinadns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     (tmp_path / "delegated").mkdir()
@@ -203,18 +279,20 @@ def test_a_resolver_is_asked_through_the_server_that_it_names() -> None:
 
 
 def test_names_of_the_file_itself() -> None:
-    more = (
-        "hosts: {old.example: new.example, new.example: 192.0.2.7, '*.dev.example': 127.0.0.1, x.example: y.example}\n"
+    names = (
+        "old.example: new.example, new.example: 192.0.2.7, '*.dev.example': 127.0.0.1, "
+        "x.example: y.example, z.example: x.example, two.example: [y.example, 192.0.2.1]"
     )
+    more = f"hosts: {{{names}}}\n"
     profile, lost, _ = taken(with_dns("", more))
     config = dns_config(profile)
     assert config is not None
-    hosts = config.plan.hosts
+    hosts, aliases = config.plan.hosts, config.plan.aliases
     assert hosts.get("old.example") == hosts.get("new.example") == (bytes([192, 0, 2, 7]),)
     assert hosts.get("a.dev.example") == (bytes([127, 0, 0, 1]),)
     assert hosts.get("dev.example") is None
-    assert [each.partition(":")[0] for each in lost] == ["c.yaml"]
-    assert "hosts: x.example: names that stand for others" in lost[0]
+    assert [aliases.get(name) for name in ("x.example", "z.example", "y.example")] == ["y.example", "y.example", None]
+    assert [each.partition("hosts: ")[2] for each in lost] == ["two.example: must have addresses, or one other name"]
     off, _, told = taken(with_dns("use-hosts: false", more))
     assert not off.dns.hosts
     assert any("use-hosts is false" in each for each in told)
@@ -230,7 +308,7 @@ proxies:
   - {SERVER.format("b", 2, ", smux: {enabled: true}, udp-over-tcp: true, client-fingerprint: chrome")}
 proxy-groups:
   - {{name: lb, type: load-balance, strategy: round-robin, proxies: [a, b], interval: 300}}
-  - {{name: ut, type: url-test, tolerance: 200, lazy: false, proxies: [a, b], timeout: 1000}}
+  - {{name: ut, type: url-test, tolerance: 200, lazy: false, proxies: [a, b], timeout: 1000, expected-status: 200/204}}
   - {{name: nt, type: url-test, interval: 0, proxies: [a, b]}}
 rules: ["MATCH,ut"]
 """
@@ -240,14 +318,18 @@ rules: ["MATCH,ut"]
     assert profile.tunnel.excluded_routes == ("192.0.2.0/24",)
     assert profile.groups["lb"].strategy == "round-robin"
     assert profile.groups["ut"].tolerance == 0.2
+    assert (profile.groups["ut"].lazy, profile.groups["ut"].timeout) == (False, 1.0)
+    assert profile.groups["ut"].expected_status == "200/204"
     for start in (
-        "c.yaml:2 tun.exclude-uid: ", "c.yaml:3 sniffer.skip-domain: ", "c.yaml:5 proxy 'a': udp: ",
+        "c.yaml:2 tun.exclude-uid: ", "c.yaml:3 sniffer.skip-domain: ",
         "c.yaml:5 proxy 'a': tfo: ", "c.yaml:5 proxy 'a': ip-version: ", "c.yaml:6 proxy 'b': smux: ",
-        "c.yaml:6 proxy 'b': udp-over-tcp: ", "c.yaml:6 proxy 'b': client-fingerprint: ",
-        "c.yaml:9 group 'ut': lazy: ", "c.yaml:9 group 'ut': timeout: ", "c.yaml:10 group 'nt': interval: ",
+        "c.yaml:6 proxy 'b': client-fingerprint: ",
+        "c.yaml:10 group 'nt': interval: ",
     ):  # fmt: skip
         assert any(each.startswith(start) for each in told), (start, told)
-    assert not any("'a': smux" in each for each in told)
+    assert not any("'a': smux" in each or "udp" in each for each in told)
+    assert "udp=no" in profile.servers["a"].url.text
+    assert "udp-over-tcp-version=1" in profile.servers["b"].url.text
 
 
 def test_one_server_after_the_other() -> None:
@@ -259,3 +341,37 @@ def test_one_server_after_the_other() -> None:
 def test_the_docs_show_the_tables_of_keys(name: str) -> None:
     page = (ROOT / "docs" / "rules.md").read_text()
     assert keys.markdown(name) in page, f"docs/rules.md must hold keys.markdown({name!r})"
+
+
+@pytest.mark.parametrize(
+    ("more", "api"),
+    [
+        ("external-controller: 127.0.0.1:9090\nsecret: s3\n", ("127.0.0.1:9090", "s3")),
+        ("external-controller: ':9090'\n", ("127.0.0.1:9090", None)),
+        ("external-controller: '[::1]:9090'\n", ("[::1]:9090", None)),
+        ("external-controller: 0.0.0.0:9090\nsecret: s3\n", None),
+        ("external-controller: 127.0.0.1\n", None),
+        ("external-controller: 192.0.2.7:9090\n", None),
+    ],
+)
+def test_the_dashboards_api_is_taken_where_nobody_else_can_use_it(
+    more: str, api: tuple[str, str | None] | None
+) -> None:
+    profile, lost, told = taken(f"proxies: [{A}]\n{more}rules: ['MATCH,a']\n")
+    assert lost == []
+    if api is None:
+        assert profile.api is None
+        assert any("external-controller is open to others" in line for line in told)
+    else:
+        assert profile.api is not None
+        assert (profile.api.listen, profile.api.secret) == api
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("86400", 86400.0), ("5", 60.0), ("0", None), ("x", None), ("9" * 30, None)]
+)
+def test_lists_are_fetched_again_as_the_file_says(interval: str, seconds: float | None) -> None:
+    sets = f"{{l: {{type: http, behavior: domain, url: 'https://l.example/l', interval: {interval}}}}}"
+    profile, lost, _ = taken(f"proxies: [{A}]\nrule-providers: {sets}\nrules: ['RULE-SET,l,REJECT', 'MATCH,a']\n")
+    assert not lost
+    assert profile.rule_sets["l"].interval == seconds

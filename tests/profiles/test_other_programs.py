@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 
 import pytest
 
 from tunflow.errors import LocalError
-from tunflow.profiles.imports.importer import Imported, Source, import_profile
+from tunflow.profiles.imports.fetch import ServerReply
+from tunflow.profiles.imports.importer import Imported, ImportSource, import_profile, read_source
+from tunflow.profiles.imports.outbounds import link_of_entry, of_sing_box
 from tunflow.protocols.registry import parse_server
 
 OURS = {"server": "192.0.2.1", "server_port": 8388, "method": "aes-256-gcm", "password": "p"}
 
 
 def imported(content: str | bytes) -> Imported:
-    return import_profile(Source(content.encode() if isinstance(content, str) else content, "the file", "given"))
+    return import_profile(ImportSource(content.encode() if isinstance(content, str) else content, "the file", "given"))
 
 
 def links(made: Imported) -> list[str]:
     profile = made.profile
-    return [*profile.server, *(str(section.url) for section in profile.servers.values())]
+    return [link.text for link in (*profile.server, *(section.url for section in profile.servers.values()))]
 
 
 def test_a_sing_box_file_gives_its_servers() -> None:
@@ -27,21 +30,20 @@ def test_a_sing_box_file_gives_its_servers() -> None:
         {**OURS, "type": "shadowsocks", "tag": "a"},
         {"type": "socks", "tag": "s", "server": "2001:db8::1", "server_port": 1080, "username": "u", "password": "p"},
         {"type": "http", "tag": "h", "server": "h.example", "server_port": 8080},
-        {**OURS, "type": "shadowsocks", "tag": "plugin", "plugin": "obfs-local"},
+        {**OURS, "type": "shadowsocks", "tag": "plugin", "plugin": "kcptun"},
         {"type": "http", "tag": "tls", "server": "h.example", "server_port": 443, "tls": {"enabled": True}},
         {"type": "snell", "tag": "v", "server": "h.example", "server_port": 443},
         {"type": "direct", "tag": "direct"},
-        {"type": "selector", "tag": "g", "outbounds": ["a"]},
     ]
     made = imported(json.dumps({"outbounds": outbounds}))
     assert [parse_server(link).label for link in links(made)] == [
         "ss://aes-256-gcm@192.0.2.1:8388#a",
         "socks5://[2001:db8::1]:1080#s",
         "http://h.example:8080#h",
+        "https://h.example:443#tls",
     ]
-    assert [(each.place, each.reason.split(" is not")[0]) for each in made.told] == [
-        ("outbounds[3]", "plugin"),
-        ("outbounds[4]", "tls"),
+    assert [(each.place, each.reason.split(" is not")[0].split(" would")[0]) for each in made.told] == [
+        ("outbounds[3]", "the plugin 'kcptun'"),
         ("outbounds[5]", "type snell"),
     ]
 
@@ -63,6 +65,301 @@ def test_an_outline_key_with_more_than_a_server_is_not_one_without_it(key: str) 
     assert imported(json.dumps(OURS)).profile.server
     with pytest.raises(LocalError, match=f"{key} is not supported"):
         imported(json.dumps({**OURS, key: "x"}))
+
+
+ID = "01234567-89ab-cdef-0123-456789abcdef"
+TLS = {
+    "enabled": True,
+    "server_name": "s.example",
+    "alpn": ["http/1.1"],
+    "utls": {"enabled": True, "fingerprint": "chrome"},
+}
+AT = {"server": "h.example", "server_port": 443}
+
+
+@pytest.mark.parametrize(
+    ("outbound", "link"),
+    [
+        (
+            {"type": "trojan", "password": "p", "tls": TLS},
+            "trojan://p@h.example:443?sni=s.example&alpn=http%2F1.1&fp=chrome#x",
+        ),
+        (
+            {"type": "vless", "uuid": ID, "packet_encoding": "xudp", "tls": {"enabled": True, "insecure": True},
+             "transport": {"type": "ws", "path": "/w", "headers": {"Host": ["c.example"]}, "max_early_data": 2048}},
+            f"vless://{ID}@h.example:443?encryption=none&type=ws&security=tls&allowInsecure=1&host=c.example&path=%2Fw"
+            "&packetEncoding=xudp#x",
+        ),
+        (
+            {"type": "vmess", "uuid": ID, "security": "auto", "alter_id": 0, "multiplex": {"enabled": False},
+             "transport": {"type": "httpupgrade", "host": "c.example", "path": "/u"}},
+            f"vmess://{ID}@h.example:443?encryption=aes-128-gcm&type=httpupgrade&host=c.example&path=%2Fu#x",
+        ),
+        ({"type": "socks", "version": "4a", "username": "u"}, "socks4a://u@h.example:443#x"),
+    ],
+)  # fmt: skip
+def test_outbounds_of_sing_box_are_links(outbound: dict, link: str) -> None:
+    made = imported(json.dumps({"outbounds": [{**AT, "tag": "x", **outbound}]}))
+    assert [each.text for each in made.profile.server] == [link]
+
+
+def test_an_outbound_over_quic_is_the_same_server() -> None:
+    outbound = {
+        **AT,
+        "type": "hysteria2",
+        "tag": "x",
+        "password": "p",
+        "server_ports": ["443:450", "500"],
+        "hop_interval": "10s",
+        "up_mbps": 5,
+        "obfs": {"type": "salamander", "password": "salt"},
+        "tls": {"enabled": True, "server_name": "s.example", "insecure": True, "alpn": ["h3"]},
+    }
+    query = "obfs=salamander&obfs-password=salt&sni=s.example&insecure=1&mport=443-450%2C500&hop-interval=10&up=5"
+    where = f"{AT['server']}:{AT['server_port']}"
+    assert link_of_entry(of_sing_box(outbound)) == f"hysteria2://p@{where}?{query}#x"
+
+
+@pytest.mark.parametrize(
+    ("outbound", "why"),
+    [
+        ({"type": "trojan", "password": "p"}, "trojan without TLS"),
+        ({"type": "trojan", "password": "p", "tls": {**TLS, "ech": {"enabled": True}}}, "tls.ech is not supported"),
+        ({"type": "trojan", "password": "p", "tls": {**TLS, "certificate_path": "c.pem"}}, "tls.certificate_path"),
+        ({"type": "vless", "uuid": ID, "flow": "xtls-rprx-vision", "tls": TLS}, "flow=xtls-rprx-vision is not"),
+        ({"type": "vless", "uuid": ID, "tls": {**TLS, "reality": {"enabled": True}}}, "REALITY"),
+        ({"type": "vmess", "uuid": ID, "alter_id": 64}, "alterId"),
+        ({"type": "vmess", "uuid": ID, "transport": {"type": "quic"}}, "type .network. quic is not supported"),
+        ({"type": "vmess", "uuid": ID, "transport": {"type": "http", "method": "GET"}}, "method GET is not supported"),
+        ({"type": "vmess", "uuid": ID, "transport": {"type": "grpc", "x": "y"}}, "transport.x is not supported"),
+        ({"type": "vmess", "uuid": ID, "authenticated_length": True}, "authenticated_length is not supported"),
+        ({"type": "hysteria2", "password": "p"}, "hysteria2 without TLS is not supported"),
+        ({"type": "snell", "psk": "p"}, "type snell is not supported"),
+    ],
+)
+def test_an_outbound_that_would_be_another_server_is_named(outbound: dict, why: str) -> None:
+    with pytest.raises(LocalError, match=why):
+        imported(json.dumps({"outbounds": [{**AT, "tag": "x", **outbound}]}))
+
+
+def xray(protocol: str, settings: dict, **stream: object) -> str:
+    freedom = {"protocol": "freedom", "tag": "direct"}
+    outbound = {"protocol": protocol, "tag": "x", "settings": settings, "streamSettings": stream}
+    return json.dumps({"inbounds": [], "outbounds": [outbound, freedom]})
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        (
+            xray(
+                "vless",
+                {"vnext": [{"address": "h.example", "port": 443, "users": [{"id": ID, "encryption": "none"}]}]},
+                network="ws", security="tls", tlsSettings={"serverName": "s.example", "fingerprint": "chrome"},
+                wsSettings={"path": "/w", "headers": {"Host": "c.example"}},
+            ),
+            f"vless://{ID}@h.example:443?encryption=none&type=ws&security=tls&sni=s.example&fp=chrome&host=c.example&path=%2Fw#x",
+        ),
+        (
+            xray("trojan", {"servers": [{"address": "h.example", "port": 443, "password": "p"}]}, security="tls"),
+            "trojan://p@h.example:443#x",
+        ),
+        (
+            xray("vmess", {"address": "h.example", "port": 80, "id": ID, "security": "auto"}, network="raw"),
+            f"vmess://{ID}@h.example:80?encryption=aes-128-gcm#x",
+        ),
+        (
+            xray("socks", {"servers": [{"address": "h.example", "port": 1, "users": [{"user": "u", "pass": "p"}]}]}),
+            "socks5://u:p@h.example:1#x",
+        ),
+        (
+            xray("shadowsocks", {"servers": [{"address": "h", "port": 1, "method": "aes-256-gcm", "password": "p"}]}),
+            "ss://YWVzLTI1Ni1nY206cA@h:1#x",
+        ),
+    ],
+)  # fmt: skip
+def test_outbounds_of_xray_are_links(text: str, link: str) -> None:
+    assert [each.text for each in imported(text).profile.server] == [link]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (xray("vless", {"address": "h", "port": 1, "id": ID}, security="reality"), "REALITY"),
+        (xray("vless", {"address": "h", "port": 1, "id": ID, "flow": "xtls-rprx-vision"}), "flow=xtls-rprx-vision"),
+        (xray("vless", {"address": "h", "port": 1, "id": ID}, network="kcp"), "kcp is not supported"),
+        (xray("vless", {"address": "h", "port": 1, "id": ID}, tcpSettings={"header": {"type": "http"}}), "header http"),
+        (xray("trojan", {"address": "h", "port": 1, "password": "p"}), "trojan without TLS"),
+        (
+            xray("trojan", {"address": "h", "port": 1, "password": "p"}, security="tls", tlsSettings={"x": 1}),
+            "tlsSettings.x",
+        ),
+        (xray("wireguard", {"address": "h"}), "a server here has one peer"),
+        (xray("vless", {"vnext": [{}, {}]}), "several servers"),
+    ],
+)
+def test_an_outbound_of_xray_that_would_be_another_server_is_named(text: str, why: str) -> None:
+    with pytest.raises(LocalError, match=why):
+        imported(text)
+
+
+def test_a_sing_box_configuration_is_its_groups_and_routes_too() -> None:
+    outbounds = [
+        {"type": "selector", "tag": "pick", "outbounds": ["a", "auto", "out"], "default": "auto"},
+        {"type": "urltest", "tag": "auto", "outbounds": ["a", "gone"], "interval": "3m", "tolerance": 100},
+        {**OURS, "type": "shadowsocks", "tag": "a"},
+        {**OURS, "type": "shadowsocks", "tag": "b", "detour": "a"},
+        {**AT, "type": "shadowtls", "tag": "gone"},
+        {"type": "direct", "tag": "out"},
+        {"type": "dns", "tag": "dns-out"},
+    ]
+    rules = [
+        {"protocol": "dns", "action": "hijack-dns"},
+        {"domain": ["x.example"], "domain_suffix": [".y.example", "z.example"], "network": "tcp", "outbound": "b"},
+        {"ip_is_private": True, "outbound": "out"},
+        {"port": [80, 443], "source_ip_cidr": "10.0.0.0/8", "invert": True, "action": "reject", "method": "drop"},
+        {
+            "type": "logical",
+            "mode": "or",
+            "rules": [{"process_name": "ssh"}, {"port_range": "1:99"}],
+            "outbound": "out",
+        },
+        {"rule_set": "geosite-cn", "outbound": "out"},
+        {"domain": "q.example", "outbound": "gone"},
+    ]
+    text = json.dumps({"dns": {"servers": []}, "outbounds": outbounds, "route": {"rules": rules, "final": "pick"}})
+    assert not imported(text.replace("shadowsocks", "snell")).is_usable
+    made = imported(text)
+    profile = made.profile
+    assert made.is_whole
+    assert profile.groups["pick"].servers == ("auto", "a", "DIRECT")
+    assert (profile.groups["auto"].servers, profile.groups["auto"].interval) == (("a",), 180.0)
+    assert len(profile.servers["b"].chain) == 2
+    assert profile.rules == (
+        "AND,((RULE-SET,route.rules[1]),(NETWORK,tcp)),b",
+        "GEOIP,LAN,DIRECT",
+        "NOT,((AND,((OR,((DST-PORT,80),(DST-PORT,443))),(SRC-IP-CIDR,10.0.0.0/8)))),REJECT-DROP",
+        "OR,((PROCESS-NAME,ssh),(DST-PORT,1-99)),DIRECT",
+        "DOMAIN,q.example,REJECT",
+        "MATCH,pick",
+    )
+    assert profile.rule_sets["route.rules[1]"].lines == (
+        "DOMAIN,x.example", "DOMAIN-WILDCARD,*.y.example", "DOMAIN-SUFFIX,z.example",
+    )  # fmt: skip
+    said = [f"{each.place} {each.reason}" for each in made.lost]
+    assert "route.rules[5] there is no rule set 'geosite-cn'" in said
+    assert any("outbounds[4] proxy 'gone': type shadowtls is not supported" in each for each in said)
+
+
+OUTLINE = """\
+transport:
+  $type: tcpudp
+  tcp: &shared
+    $type: shadowsocks
+    endpoint: ENDPOINT
+    cipher: chacha20-ietf-poly1305
+    secret: s/e
+  udp: *shared
+"""
+
+
+def test_an_outline_key_in_yaml() -> None:
+    link = "ss://chacha20-ietf-poly1305:s%2Fe@ss.example:80"
+    assert [each.text for each in imported(OUTLINE.replace("ENDPOINT", "ss.example:80")).profile.server] == [link]
+    assert (
+        imported(
+            "transport: {$type: shadowsocks, endpoint: 'ss.example:80', cipher: chacha20-ietf-poly1305, secret: s/e}\n"
+        )
+        .profile.server[0]
+        .text
+        == link
+    )
+    entry = "{$type: shadowsocks, endpoint: 'in.example:1', cipher: aes-256-gcm, secret: p}"
+    behind = f"{{$type: dial, address: 'ss.example:80', dialer: {entry}}}"
+    assert [each.text for each in imported(OUTLINE.replace("ENDPOINT", behind)).profile.server] == [
+        "ss://aes-256-gcm:p@in.example:1",
+        link,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            OUTLINE.replace("ENDPOINT", "{$type: websocket, url: 'wss://x'}"),
+            "the file:1: endpoint websocket is not supported",
+        ),
+        (OUTLINE.replace("ENDPOINT", "a:1\n    prefix: POST"), "prefix is not supported"),
+        (
+            OUTLINE.replace("*shared", "{$type: shadowsocks, endpoint: 'b:1', cipher: aes-256-gcm, secret: p}"),
+            "different servers",
+        ),
+        ("error:\n  message: Quota is used up\n", "the provider says: Quota is used up"),
+        ("transport: {$type: first-supported, options: []}\n", "first-supported is not supported"),
+    ],
+)
+def test_an_outline_key_that_would_be_another_server_is_named(text: str, why: str) -> None:
+    with pytest.raises(LocalError, match=why):
+        imported(text)
+
+
+def test_ssconf_is_fetched_over_https() -> None:
+    asked = []
+
+    def fetch(url: str, _agent: str | None) -> ServerReply:
+        asked.append(url)
+        return ServerReply(b"ss://YWVzLTI1Ni1nY206cA@192.0.2.1:443", None)
+
+    source = read_source("ssconf://o.example/key.json#My%20key", None, fetch)
+    assert asked == ["https://o.example/key.json"]
+    made = import_profile(source).profile
+    assert source.name == "My-key"
+    assert [each.text for each in made.server] == ["ss://YWVzLTI1Ni1nY206cA@192.0.2.1:443"]
+
+
+def test_a_mixed_subscription_is_taken_as_far_as_it_goes_and_the_rest_is_named() -> None:
+    older = {
+        "v": "2",
+        "ps": "vm",
+        "add": "h.example",
+        "port": "443",
+        "id": ID,
+        "aid": "0",
+        "net": "ws",
+        "path": "/",
+        "tls": "tls",
+    }
+    lines = [
+        "ss://YWVzLTI1Ni1nY206cA@192.0.2.1:443#ss",
+        f"vmess://{b64encode(json.dumps(older).encode()).decode()}",
+        "trojan://p@h.example:443?sni=s.example#tr",
+        f"vless://{ID}@h.example:443?encryption=none&security=tls#vl",
+        f"vless://{ID}@h.example:443?encryption=none&security=reality&pbk=x#re",
+        "hysteria2://p@h.example:443?sni=x#hy",
+        "ssr://abc",
+    ]
+    made = imported(b64encode("\n".join(lines).encode()))
+    assert list(made.profile.servers) == ["ss", "vm", "tr", "vl", "hy"]
+    assert [(each.place, each.reason.partition(";")[0]) for each in made.told] == [
+        (
+            "line 5 (re)",
+            "the vless:// link: security=reality is not supported: Python's TLS cannot do REALITY, "
+            "which hides a key in its first message",
+        ),
+        ("line 7", "unknown server scheme ssr://"),
+    ]
+
+
+def test_a_whole_configuration_may_come_in_base64() -> None:
+    clash = b"proxies:\n- {name: a, type: ss, server: 192.0.2.1, port: 1, cipher: aes-256-gcm, password: p}\n"
+    made = imported(b64encode(clash))
+    assert made.is_whole
+    assert list(made.profile.servers) == ["a"]
+
+
+def test_lines_that_are_no_links_are_told_and_skipped() -> None:
+    made = imported(b64encode(b"STATUS=1 GB left\nss://YWVzLTI1Ni1nY206cA@192.0.2.1:443#a\n"))
+    assert [(each.place, each.reason) for each in made.told] == [("line 1", "is no link")]
 
 
 def test_v2rayns_socks_links_have_their_user_in_base64() -> None:
@@ -93,11 +390,12 @@ def test_a_server_behind_a_transport_is_never_taken_as_a_plain_one(query: str, w
         (b"<!DOCTYPE html><html><head><title>Just a moment</title></head></html>", "a web page, not a list of servers"),
         (b"\n <html>", "a web page"),
         (b"<?xml version='1.0'?>", "an XML file"),
-        (
-            b"[General]\nloglevel = notify\n[Proxy]\na = ss, h.example, 8388\n",
-            "a Surge configuration, which is not read",
-        ),
+        (b"[server_local]\nss=x\n", "a Quantumult X configuration"),
+        (b"[General]\n[Remote Proxy]\n", "a Loon configuration"),
         (b"\x1f\x8b\x08", "a packed file"),
+        (b"# a list\nDOMAIN-SUFFIX,example.com\nDOMAIN,x.example\n", "a list of rules"),
+        (b"payload:\n- '+.example'\n", "a list of rules"),
+        (b64encode(b"<html>no</html>"), "a web page"),
         (b"\x89PNG\r\n", "a picture"),
     ],
 )

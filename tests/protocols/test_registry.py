@@ -11,15 +11,16 @@ from tunflow.errors import LocalError
 from tunflow.outbound.chain import make_outbound, outbound_of
 from tunflow.outbound.direct import DirectOutbound, FirstHop
 from tunflow.protocols import registry
-from tunflow.protocols.contract import Blocked, Carries, NoDatagrams, OutboundContext, Protocol
+from tunflow.protocols.contract import Blocked, Carries, ListensByUDP, NoDatagrams, OutboundContext, Protocol
 from tunflow.protocols.registry import parse_server
+from tunflow.protocols.server_addresses import ServerAddresses
 
 TARGET = Endpoint("example.com", 443)
 FIRST = Address(socket.AF_INET, ("192.0.2.1", 8388))
 
 
 def find(host, port):
-    return (Address(socket.AF_INET, (host, port)),)
+    return ServerAddresses((Address(socket.AF_INET, (host, port)),))
 
 
 def test_every_built_in_protocol_has_settings_and_a_scheme_of_its_own():
@@ -34,7 +35,8 @@ def test_every_built_in_protocol_has_settings_and_a_scheme_of_its_own():
 def test_a_chain_is_one_route_to_the_first_server():
     made = outbound_of(["direct://", "ss://aes-128-gcm:p@192.0.2.1:8388", "socks5://192.0.2.2:1080"], find)
     route = made.stream(TARGET)
-    assert route.addresses == (FIRST,) == made.addresses
+    assert route.addresses == (FIRST,) == made.server.in_order
+    assert route.server is made.server
     assert route.label == made.label == "ss://aes-128-gcm@192.0.2.1:8388 -> socks5://192.0.2.2:1080"
     assert Carries.NAMES in made.carries
 
@@ -58,8 +60,8 @@ def test_http_carries_no_datagrams_wherever_it_stands():
         made.datagrams()
 
 
-def test_a_packet_tunnel_is_no_hop_of_flows():
-    with pytest.raises(LocalError, match="carries packets and no flows"):
+def test_a_packet_tunnel_is_no_hop_where_nobody_runs_one():
+    with pytest.raises(LocalError, match="carries packets, which only run, up and attach take apart"):
         make_outbound([parse_server("shadowvpn://p@192.0.2.1:1123")], find)
 
 
@@ -97,22 +99,31 @@ class Point:
 
 
 def test_a_context_is_all_that_settings_need():
-    below = FirstHop((FIRST,))
+    below = FirstHop(ServerAddresses((FIRST,)))
     context = OutboundContext(os.urandom, time.time, lambda: None, find, below)
     for link in ("ss://aes-128-gcm:p@192.0.2.1:8388", "socks5://192.0.2.1", "http://192.0.2.1:1", "tor://"):
         assert parse_server(link).outbound(context).stream(TARGET).addresses == (FIRST,)
 
 
 def test_a_packet_tunnel_is_a_profile_of_its_own():
-    from tunflow.profiles.way_out import is_packet_tunnel, way_out
+    from tunflow.profiles.server_keys import server_keys
+    from tunflow.profiles.server_link import ServerLink
 
     link = "shadowvpn://p@192.0.2.1:1123?net=10.7.0.2/24&mtu=1432"
-    assert way_out([link]) == {
+    assert server_keys([ServerLink.of(link)]) == {
         "provider": "shadowvpn",
         "provider_configuration": {"link": parse_server(link).to_link()},
     }
-    assert way_out(["direct://"]) == {"server": ("direct://",)}
-    assert is_packet_tunnel([link])
-    assert not is_packet_tunnel(["direct://"])
-    with pytest.raises(LocalError, match="cannot be part of a chain"):
-        way_out(["direct://", link])
+    direct, tunnel = ServerLink.of("direct://"), ServerLink.of(link)
+    assert server_keys([direct]) == {"server": (direct,)}
+    assert server_keys([direct, tunnel]) == {"server": (direct, tunnel)}  # a hop of a chain, by a stack
+
+
+def test_who_takes_no_tcp_says_so():
+    """`up` asks the others for a connection before it leads everything to them."""
+    user = "01234567-89ab-cdef-0123-456789abcdef"
+    for link in ("hysteria2://p@h:1", f"tuic://{user}:p@h:1"):
+        server = parse_server(link)
+        assert isinstance(server, ListensByUDP)
+        assert server.takes_datagrams_only
+    assert not isinstance(parse_server("trojan://p@h:1"), ListensByUDP)

@@ -14,7 +14,7 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.registry import clash_server, parse_server
-from tunflow.protocols.transport.settings import Transport
+from tunflow.protocols.transport.transport import Transport
 from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
 from tunflow.protocols.trojan.settings import TrojanServer
 from tunflow.protocols.trojan.stream import TrojanClient
@@ -131,6 +131,12 @@ TLS = Transport(tls=True)
             ),
         ),
         (
+            f"vless://{USER}@h:1?security=tls&type=grpc&serviceName=s&mode=multi&authority=a.example&alpn=h2",
+            VLESSServer("h", 1, USER, Transport("grpc", True, None, ("h2",), host="a.example", path="s", multi=True)),
+        ),
+        (f"vless://{USER}@h:1?type=h2&path=/p", VLESSServer("h", 1, USER, Transport("http", path="/p"))),
+        (f"vless://{USER}@h:1?type=splithttp&mode=auto", VLESSServer("h", 1, USER, Transport("xhttp"))),
+        (
             f"vless://{USER}@h:1?security=tls&pcs={PIN.upper()}",
             VLESSServer("h", 1, USER, Transport(tls=True, pinned=PIN)),
         ),
@@ -146,14 +152,21 @@ def test_links(link, server):
     [
         ("trojan://h:1", "has no password"),
         (
-            f"trojan://{SECRET}@h:1?type=grpc&serviceName=x",
-            "type (network) grpc is not supported; tcp, ws, httpupgrade",
+            f"trojan://{SECRET}@h:1?type=kcp",
+            "kcp is not supported; tcp, ws, httpupgrade, grpc, http, xhttp",
         ),
+        (f"trojan://{SECRET}@h:1?type=grpc&mode=raw", "mode=raw of grpc is not supported; gun and multi are"),
+        (f"trojan://{SECRET}@h:1?type=xhttp&mode=packet-up", "mode=packet-up of xhttp is not supported; stream-one is"),
+        (f"trojan://{SECRET}@h:1?mode=gun", "mode goes with type=grpc"),
+        (f"trojan://{SECRET}@h:1?type=grpc&alpn=http/1.1", "alpn of grpc is h2"),
+        (f"trojan://{SECRET}@h:1?fp=netscape", "fp=netscape is not known; chrome, firefox, "),
         (f"trojan://{SECRET}@h:1?security=xtls", "security=xtls is not supported; none and tls"),
         (f"trojan://{SECRET}@h:1?mux=1", "unknown parameter 'mux'; accepted: "),
         (f"trojan://{SECRET}@h:1?allowInsecure=maybe", "allowInsecure is 0 or 1"),
         (f"trojan://{SECRET}@h:1?pcs=00", "64 hexadecimal digits"),
         (f"trojan://{SECRET}@h:1?type=ws&path=/%0d%0aX:y", "printable ASCII"),
+        (f"trojan://{SECRET}@h:1?sni=.example", "sni is a host name"),
+        (f"trojan://{SECRET}@h:1?sni={'a' * 64}.example", "sni is a host name"),
         (f"trojan://{SECRET}@h:1?type=ws&alpn=h2", "alpn of ws is http/1.1"),
         (f"vless://{SECRET}@h:1", "no UUID"),
         (f"vless://{USER}@h:1?security=reality&pbk=x&sid=y", "security=reality is not supported"),
@@ -183,6 +196,10 @@ def test_clash_entries():
     made, unread = clash_server(entry("vless", uuid=USER, tls="true", servername="a", **more))
     assert made == VLESSServer("h", 1, USER, Transport("tcp", True, "a", ("h2",), None, True, "chrome"), "n")
     assert unread == []
+    made, unread = clash_server(entry("vless", uuid=USER, network="grpc", **{"grpc-opts": {"grpc-service-name": "s"}}))
+    assert (made.transport, unread) == (Transport("grpc", path="s"), [])
+    made, unread = clash_server(entry("vless", uuid=USER, network="h2", **{"h2-opts": {"host": ["a"], "path": "/r"}}))
+    assert (made.transport, unread) == (Transport("http", host="a", path="/r"), [])
     upgrade = {"ws-opts": {"v2ray-http-upgrade": "true"}}
     made, _ = clash_server(entry("vless", uuid=USER, network="ws", **upgrade))
     assert made.transport.network == "httpupgrade"
@@ -192,7 +209,9 @@ def test_clash_entries():
     ("more", "reason"),
     [
         ({"reality-opts": {"public-key": "x"}}, "reality-opts is not supported"),
-        ({"network": "grpc"}, "grpc is not supported"),
+        ({"network": "kcp"}, "kcp is not supported"),
+        ({"network": "http"}, "a disguise in HTTP/1, which is not supported"),
+        ({"network": "grpc", "grpc-opts": {"grpc-mode": "x"}}, "grpc-opts has grpc-mode"),
         ({"flow": "xtls-rprx-vision"}, "flow=xtls-rprx-vision"),
         ({"network": "ws", "ws-opts": {"headers": {"Cookie": "x"}}}, r"ws-opts\.headers has Cookie"),
         ({"network": "ws", "ws-opts": {"padding": "x"}}, "ws-opts has padding"),
@@ -207,13 +226,13 @@ def test_clash_entries_that_cannot_be_had(more, reason):
 WORD = st.from_regex(r"[!-~]{1,20}", fullmatch=True)
 TRANSPORTS = st.builds(
     Transport,
-    st.sampled_from(["tcp", "ws", "httpupgrade"]),
+    st.sampled_from(["tcp", "ws", "httpupgrade", "xhttp", "http", "grpc"]),
     st.just(True),
-    st.none() | WORD,
-    st.sampled_from([(), ("http/1.1",)]),
+    st.none() | st.from_regex(r"[a-z]{1,20}(\.[a-z]{1,9}){0,3}", fullmatch=True),
+    st.just(()),
     st.sampled_from([None, PIN]),
     st.booleans(),
-    st.none() | WORD,
+    st.sampled_from([None, "chrome", "Firefox"]),
     st.none() | WORD,
     WORD.filter(lambda word: "?ed=" not in word).map(lambda word: f"/{word}"),
 )

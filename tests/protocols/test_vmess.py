@@ -14,10 +14,11 @@ from talk import hear, said
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.registry import clash_server, parse_server
-from tunflow.protocols.transport.settings import Transport
+from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.vmess.chunks import AES_128_GCM, CHACHA20_POLY1305, VMessChunks
 from tunflow.protocols.vmess.header import command_key, derive
 from tunflow.protocols.vmess.settings import VMessServer
-from tunflow.protocols.vmess.stream import AES_128_GCM, CHACHA20_POLY1305, VMessClient, _Chunks
+from tunflow.protocols.vmess.stream import VMessClient
 
 USER = "01234567-89ab-cdef-0123-456789abcdef"
 KEY = command_key(USER)
@@ -37,7 +38,7 @@ def answer(security, pieces, first=32):
     for purpose, plain in ((" Len", len(header).to_bytes(2, "big")), ("", header)):
         part = [derive(of, f"AEAD Resp Header{purpose} {name}".encode()) for of, name in ((key, "Key"), (iv, "IV"))]
         sealed += AESGCM(part[0][:16]).encrypt(part[1][:12], plain, None)
-    chunks = _Chunks(security, key, iv)
+    chunks = VMessChunks(security, 0x0D, key, iv)
     for piece in pieces:
         padding, mask = chunks.next_masks()
         sealed += (len(piece) + 16 + padding ^ mask).to_bytes(2, "big") + chunks.encrypt(piece) + bytes(padding)
@@ -66,7 +67,7 @@ def test_chunks_both_ways_and_the_end(security, step):
     said(codec)
     big = bytes(range(256)) * 20
     assert hear(codec, answer(security, [b"hello ", big, b""]) + b"behind the end", step) == b"hello " + big
-    there = _Chunks(security, DRAWN[:16], DRAWN[16:32])
+    there = VMessChunks(security, 0x0D, DRAWN[:16], DRAWN[16:32])
     wire, opened = b"".join([*codec.seal([big * 10]), *codec.finish()]), b""
     while wire:
         padding, mask = there.next_masks()

@@ -33,8 +33,8 @@ class Rig:
         self.filter = ContentFilter(
             Judge(lists, **judge), lambda: datetime(2026, 3, 2, tzinfo=UTC), lambda *record: self.records.append(record)
         )
-        info = FlowInfo(protocol, endpoint("198.18.0.1", 4000), endpoint(address, port), hostname)
-        self.flow = FilterFlow(info)
+        self.info = FlowInfo(protocol, endpoint("198.18.0.1", 4000), endpoint(address, port), hostname)
+        self.flow = FilterFlow(self.info)
         self.new = self.filter.handle_new_flow(self.flow)
         self.window = FilterWindow(
             lambda offset, data: self.filter.handle_outbound_data(self.flow, offset, data),
@@ -238,7 +238,7 @@ def test_a_blocked_request_gets_a_page_and_a_hello_does_not():
         ({"address": "203.0.113.5"}, Action.DROP),
         ({"protocol": "udp", "port": 443}, Action.FILTER_DATA),
         ({"protocol": "udp", "port": 443, "doors": frozenset({Door.QUIC})}, Action.DROP),
-        ({"protocol": "udp", "port": 5000}, Action.ALLOW),
+        ({"protocol": "udp", "port": 5000}, Action.FILTER_DATA),
         ({"protocol": "udp", "port": 5000, "only_allowed": True}, Action.DROP),
         ({"port": 853, "doors": frozenset({Door.ENCRYPTED_DNS})}, Action.DROP),
         ({"port": 1194, "doors": frozenset({Door.VPN})}, Action.DROP),
@@ -296,9 +296,15 @@ def test_idna_forms(name):
     assert rig.sends(records(hello_message(name))) == "blocked"
 
 
-def hellos_of(name, protocols=()):
+def hellos_of(name, protocols=(), version=1):
     client = QuicConnection(
-        configuration=QuicConfiguration(is_client=True, server_name=name, alpn_protocols=list(protocols) or None)
+        configuration=QuicConfiguration(
+            is_client=True,
+            server_name=name,
+            alpn_protocols=list(protocols) or None,
+            original_version=version,
+            supported_versions=[version],
+        )
     )
     client.connect(("192.0.2.1", 443), 0.0)
     return [datagram for datagram, _ in client.datagrams_to_send(0.0)]

@@ -20,13 +20,13 @@ from tunflow.rules.conditions import (
 )
 from tunflow.rules.domains import DomainSet
 from tunflow.rules.rule_set import parse_rule_set
-from tunflow.rules.syntax import TYPES, Context, Line, Rule, no_countries, parse_rule
+from tunflow.rules.syntax import TYPES, Context, Rule, RuleLine, no_countries, parse_rule
 
 SETS = {"ads": RuleSet(DomainSet(["ad.com"]), CIDRSet())}
 
 
 def parsed(text: str) -> Rule:
-    return parse_rule(Line(text, "my.rules", 3), Context(SETS, no_countries))
+    return parse_rule(RuleLine(text, "my.rules", 3), Context(SETS, no_countries))
 
 
 def test_values_are_read_as_they_are_meant() -> None:
@@ -37,7 +37,7 @@ def test_values_are_read_as_they_are_meant() -> None:
     assert parsed("SRC-IP-CIDR,fd00::/8,X").condition == SourceAddresses(CIDRSet(["fd00::/8"]))
     assert parsed("DST-PORT,80/8000-8100,X").condition == TargetPort(Ranges(((80, 80), (8000, 8100))))
     assert parsed("FINAL,X").target == "X"
-    assert parsed("MATCH,X").line == Line("MATCH,X", "my.rules", 3)
+    assert parsed("MATCH,X").line == RuleLine("MATCH,X", "my.rules", 3)
 
 
 def test_logic_nests() -> None:
@@ -239,3 +239,34 @@ def test_surges_and_clashs_words_behind_a_rule() -> None:
     source = parsed("IP-CIDR,10.0.0.0/8,a,no-resolve,src").condition
     assert source.holds(Facts("tcp", bytes([10, 0, 0, 1]), 1, 443, bytes(4))) is True
     assert source.holds(Facts("tcp", bytes(4), 1, 443, bytes([10, 0, 0, 1]))) is False
+
+
+@pytest.mark.parametrize(
+    ("rule", "address", "is_in"),
+    [
+        ("IP-SUFFIX,8.8.8.8/24,X", [1, 8, 8, 8], True),
+        ("IP-SUFFIX,8.8.8.8/24,X", [1, 8, 8, 9], False),
+        ("IP-SUFFIX,0.0.0.1/1,X", [1, 2, 3, 5], True),
+        ("IP-SUFFIX,::1/64,X", [1, 0, 0, 1], False),
+    ],
+)
+def test_ends_of_addresses(rule: str, address: list[int], is_in: bool) -> None:
+    condition = parsed(rule).condition
+    assert isinstance(condition, Addresses)
+    assert (bytes(address) in condition.addresses) is is_in
+    client = parsed(f"SRC-{rule}").condition
+    assert isinstance(client, SourceAddresses)
+    assert client.addresses == condition.addresses
+
+
+@pytest.mark.parametrize("value", ["8.8.8.8", "8.8.8.8/33", "8.8.8.8/x", "x/8", "/8"])
+def test_what_is_no_end_of_an_address(value: str) -> None:
+    with pytest.raises(LocalError, match=r"my\.rules:3: "):
+        parsed(f"IP-SUFFIX,{value},X")
+
+
+def test_clients_of_a_country() -> None:
+    found = parse_rule(
+        RuleLine("SRC-GEOIP,CN,X", "my.rules", 3), Context({}, lambda _: CIDRSet(["1.0.0.0/8"]))
+    ).condition
+    assert found == SourceAddresses(CIDRSet(["1.0.0.0/8"]))

@@ -13,8 +13,9 @@ from tunflow.flow import ProcessInfo
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.rule_set import parse_rule_set
-from tunflow.rules.syntax import Context, Rule, no_countries, parse_rules
+from tunflow.rules.syntax import Context, Rule, no_countries
 from tunflow.rules.table import RuleTable, Verdict
+from tunflow.testing.rule_lines import parse_rules
 
 CURL = ProcessInfo(pid=7, executable="/usr/bin/curl", name="curl", uid=1000)
 

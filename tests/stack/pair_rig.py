@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.stack.stack import Stack
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.testing.link import Conditions
 from tunflow.testing.owner import Owner, Owners
 from tunflow.testing.pair import End, Pair
@@ -26,7 +26,7 @@ class Flow:
     sends: tuple[Stream, Stream]
     fate: str = "accept"
     """What the other side does when it is asked: "accept", "refuse", or "hold" until later."""
-    held: TCPConnection | None = None
+    held: Connection | None = None
     """The connection that the other side has not decided about."""
     answerer: Owner | None = None
     refused: bool = False
@@ -102,14 +102,14 @@ class Rig:
         assert all(stack.budget.used == 0 for stack in self.stacks), "bytes that nobody holds are counted"
         return True
 
-    def _asked(self, connection: TCPConnection, now: float) -> None:
+    def _asked(self, connection: Connection, now: float) -> None:
         flow = self._waiting[connection.client, connection.target]
         if flow.answerer is not None or flow.refused:
             connection.reject(reset=True)  # a late copy of a SYN whose connection is over
         else:
             self._carry_out(flow, connection, now)
 
-    def _carry_out(self, flow: Flow, connection: TCPConnection, now: float) -> None:
+    def _carry_out(self, flow: Flow, connection: Connection, now: float) -> None:
         if flow.fate == "hold":
             flow.held = connection
         elif flow.fate == "refuse":

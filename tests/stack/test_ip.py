@@ -82,6 +82,50 @@ def stack_with_hop() -> Stack:
 every_probe = pytest.mark.parametrize("protocol", [protocols.UDP, protocols.ICMP, protocols.TCP])
 
 
+GRE, SCTP, ESP = 47, 132, 50
+
+
+@pytest.mark.parametrize("protocol", [GRE, SCTP, ESP, 253])
+@pytest.mark.parametrize("offset", [0, 10])
+def test_a_protocol_that_nobody_takes_is_told_so_in_ipv4(protocol, offset):
+    # RFC 1122 §3.2.2.1: type 3 code 2, and it comes from where the packet went.
+    stack = stack_with_hop()
+    packet = packed(4, protocol, b"body", CLIENT[4], FAR[4])
+    stack.receive([vouched(packet) if offset else packet], offset, NOW)
+    assert answers(stack) == [(FAR[4], CLIENT[4], icmp.Unreachable(icmp.UnreachableV4.PROTOCOL, packet))]
+    assert stack.dropped == 1
+
+
+@pytest.mark.parametrize("protocol", [GRE, SCTP, ESP, 253])
+@pytest.mark.parametrize(("ahead", "pointer"), [(b"", 6), (bytes([0, 0, 1, 4, 0, 0, 0, 0]), 40)])
+def test_a_protocol_that_nobody_takes_is_told_so_in_ipv6(protocol, ahead, pointer):
+    # RFC 4443 §3.4: type 4 code 1, which points at the byte that names the protocol.
+    stack = stack_with_hop()
+    body = (bytes([protocol]) + ahead[1:] if ahead else b"") + b"body"
+    packet = packed(6, protocols.HOP_BY_HOP if ahead else protocol, body, CLIENT[6], FAR[6])
+    stack.receive([packet], 0, NOW)
+    assert packet[pointer] == protocol
+    assert answers(stack) == [(FAR[6], CLIENT[6], icmp.Other(4, 1, pointer, packet))]
+
+
+def test_no_next_header_is_no_protocol():
+    stack = stack_with_hop()  # RFC 8200 §4.7
+    stack.receive([packed(6, protocols.NO_NEXT_HEADER, b"", CLIENT[6], FAR[6])], 0, NOW)
+    assert answers(stack) == []
+
+
+def test_unknown_protocols_are_told_at_the_rate_of_all_errors_and_never_about_groups():
+    stack = stack_with_hop()
+    stack.receive([packed(4, GRE, b"", CLIENT[4], FAR[4])] * 100, 0, NOW)
+    assert len(answers(stack)) == ERROR_BURST
+    stack = stack_with_hop()
+    igmp = packed(4, 2, b"", CLIENT[4], ip_address("224.0.0.22").packed)
+    later = bytearray(packed(4, GRE, bytes(8), CLIENT[4], FAR[4]))
+    later[6:8] = (1).to_bytes(2, "big")  # a fragment that is not the first
+    stack.receive([igmp, bytes(later)], 0, NOW)
+    assert answers(stack) == []
+
+
 @pytest.mark.parametrize("hops", [0, 1])
 @every_probe
 @families

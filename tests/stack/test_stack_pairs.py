@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pair_rig import Flow, Rig
 
 from tunflow.endpoint import endpoint
-from tunflow.stack.tcp.lifecycle import KEEPALIVE_IDLE
+from tunflow.stack.tcp.closing import KEEPALIVE_IDLE
 from tunflow.testing.link import Bursts, Conditions
 from tunflow.testing.owner import Owner
 from tunflow.testing.stream import Stream

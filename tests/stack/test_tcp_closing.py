@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from tunflow.stack.stack import Stack
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.stack.tcp.state import TRANSITIONS, State, check_move
 from tunflow.testing.packet_script import ScriptedClient, Segment
 from tunflow.wire.tcp import ACK, FIN, RST, SYN
@@ -250,5 +250,5 @@ def test_what_is_over_is_not_held_in_memory():
         stack.changed.clear()
         stack.outgoing.clear()
     gc.collect()
-    held = [thing for thing in gc.get_objects() if isinstance(thing, TCPConnection) and thing.host is stack]
+    held = [thing for thing in gc.get_objects() if isinstance(thing, Connection) and thing.host is stack]
     assert len(held) < 600

@@ -184,7 +184,7 @@ def test_rfc8985_7_3_after_the_probe_the_timer():
 
 def test_a_client_on_this_host_is_not_probed():
     client, connection = measured(5)
-    connection._probes_tail = False
+    connection.sender.probes_tail = False
     acknowledge(client, 11)
     client.advance(0.19)
     assert numbers(client) == []
@@ -376,7 +376,7 @@ def test_rfc9438_4_7_fast_convergence_gives_room_to_others():
     cubic.window = 100_000
     cubic.lost(100_000)
     cubic.lost(70_000)
-    assert cubic._peak == pytest.approx(70 * (1 + BETA) / 2)
+    assert cubic.peak == pytest.approx(70 * (1 + BETA) / 2)
 
 
 def test_rfc9438_5_8_a_window_that_is_not_used_does_not_grow():

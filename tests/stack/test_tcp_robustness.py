@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunflow.stack.icmp import Reason
-from tunflow.stack.tcp.connection import CHALLENGE_PERIOD, CHALLENGES
+from tunflow.stack.tcp.receiver import CHALLENGE_PERIOD, CHALLENGES
 from tunflow.stack.tcp.state import State
 from tunflow.testing.packet_script import ScriptedClient, Segment
 from tunflow.wire.tcp import ACK, FIN, RST, SYN, Options

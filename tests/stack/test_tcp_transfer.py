@@ -275,7 +275,7 @@ def test_many_tiny_pieces_cost_little_memory():
     connection.sender.window = 0
     for _ in range(5000):
         connection.send([b"y"], client.now)
-    assert len(connection.sender._unsent) < 20
+    assert len(connection.sender.unsent) < 20
 
 
 @pytest.mark.parametrize("flags", [ACK, ACK | PSH, ACK | FIN])

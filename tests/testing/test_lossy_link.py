@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tunflow.testing.link import Bursts, Conditions, Link
+from tunflow.testing.link import Bursts, Conditions, WireDirection
 from tunflow.wire import icmp, ipv4, ipv6, protocols
 from tunflow.wire.checksum import checksum
 
@@ -21,25 +21,25 @@ def numbers(packets: list[bytes]) -> list[int]:
     return [int.from_bytes(each[:4], "big") for each in packets]
 
 
-def send_many(link: Link, count: int = NUMBER, gap: float = 0.001) -> list[int]:
+def send_many(link: WireDirection, count: int = NUMBER, gap: float = 0.001) -> list[int]:
     for number in range(count):
         link.send(packet(number), number * gap)
     return numbers(drained(link))
 
 
-def drained(link: Link) -> list[bytes]:
+def drained(link: WireDirection) -> list[bytes]:
     while (due := link.next_timeout()) is not None:
         link.handle_timeout(due)
     return link.take()
 
 
 def test_a_good_wire_keeps_all_in_order():
-    link = Link(Conditions(delay=0.01, jitter=0.05))
+    link = WireDirection(Conditions(delay=0.01, jitter=0.05))
     assert send_many(link) == list(range(NUMBER))
 
 
 def test_a_packet_takes_the_delay():
-    link = Link(Conditions(delay=0.25))
+    link = WireDirection(Conditions(delay=0.25))
     link.send(packet(1), 10.0)
     assert link.next_timeout() == 10.25
     link.handle_timeout(10.24)
@@ -50,7 +50,7 @@ def test_a_packet_takes_the_delay():
 
 
 def test_jitter_is_spread_up_to_its_measure():
-    link = Link(Conditions(delay=1.0, jitter=0.5))
+    link = WireDirection(Conditions(delay=1.0, jitter=0.5))
     delays = []
     for number in range(1000):
         now = number * 2.0  # apart enough that no packet waits for the one before it
@@ -65,7 +65,7 @@ def test_jitter_is_spread_up_to_its_measure():
 
 @pytest.mark.parametrize("loss", [0.001, 0.05, 0.5])
 def test_loss_is_as_much_as_asked(loss):
-    link = Link(Conditions(loss=loss), seed=1)
+    link = WireDirection(Conditions(loss=loss), seed=1)
     came = send_many(link)
     assert came == sorted(came)
     assert NUMBER - len(came) == link.counts.lost == pytest.approx(NUMBER * loss, rel=0.3)
@@ -73,7 +73,7 @@ def test_loss_is_as_much_as_asked(loss):
 
 def test_bursts_lose_packets_in_a_row():
     # Gilbert-Elliott: bursts begin every 1 / begin packets and are 1 / end packets long on average.
-    link = Link(Conditions(bursts=Bursts(begin=0.01, end=0.2)), seed=1)
+    link = WireDirection(Conditions(bursts=Bursts(begin=0.01, end=0.2)), seed=1)
     came = send_many(link)
     gaps = [after - before - 1 for before, after in pairwise(came) if after - before > 1]
     assert sum(gaps) / len(gaps) == pytest.approx(5, rel=0.2)
@@ -81,13 +81,13 @@ def test_bursts_lose_packets_in_a_row():
 
 
 def test_the_bad_state_may_let_some_through():
-    link = Link(Conditions(bursts=Bursts(begin=1.0, end=0.0, loss=0.25)))
+    link = WireDirection(Conditions(bursts=Bursts(begin=1.0, end=0.0, loss=0.25)))
     send_many(link)
     assert link.counts.lost == pytest.approx(NUMBER / 4, rel=0.1)
 
 
 def test_a_duplicate_follows_its_original():
-    link = Link(Conditions(duplicate=0.1))
+    link = WireDirection(Conditions(duplicate=0.1))
     came = send_many(link)
     assert came == sorted(came)
     assert set(came) == set(range(NUMBER))
@@ -95,7 +95,7 @@ def test_a_duplicate_follows_its_original():
 
 
 def test_a_reordered_packet_is_overtaken_by_those_of_the_time_asked():
-    link = Link(Conditions(reorder=0.01, overtaken_for=0.0045, delay=0.01))
+    link = WireDirection(Conditions(reorder=0.01, overtaken_for=0.0045, delay=0.01))
     came = send_many(link, gap=0.001)
     assert sorted(came) == list(range(NUMBER))
     place = {number: index for index, number in enumerate(came)}
@@ -107,7 +107,7 @@ def test_a_reordered_packet_is_overtaken_by_those_of_the_time_asked():
 
 
 def test_corruption_flips_one_bit():
-    link = Link(Conditions(corrupt=0.1))
+    link = WireDirection(Conditions(corrupt=0.1))
     original = bytes(100)
     for number in range(1000):
         link.send(original, float(number))
@@ -119,7 +119,7 @@ def test_corruption_flips_one_bit():
 
 
 def test_the_rate_spaces_packets_out():
-    link = Link(Conditions(rate=8000, delay=1.0))  # 1,000 bytes per second
+    link = WireDirection(Conditions(rate=8000, delay=1.0))  # 1,000 bytes per second
     for number in range(3):
         link.send(packet(number, 500), 0.0)
     arrivals = []
@@ -130,7 +130,7 @@ def test_the_rate_spaces_packets_out():
 
 
 def test_the_queue_drops_what_it_has_no_room_for():
-    link = Link(Conditions(rate=8000, buffer=1000))
+    link = WireDirection(Conditions(rate=8000, buffer=1000))
     for number in range(4):
         link.send(packet(number, 400), 0.0)
     assert link.counts.overflowed == 2
@@ -140,7 +140,7 @@ def test_the_queue_drops_what_it_has_no_room_for():
 
 
 def test_a_packet_above_the_mtu_is_dropped_in_silence():
-    link = Link(Conditions(mtu=576))
+    link = WireDirection(Conditions(mtu=576))
     link.send(packet(1, 576), 0.0)
     link.send(packet(2, 577), 0.0)
     assert numbers(drained(link)) == [1]
@@ -150,7 +150,7 @@ def test_a_packet_above_the_mtu_is_dropped_in_silence():
 
 def test_a_packet_above_the_mtu_is_answered_if_asked():
     # RFC 1191 §4: destination unreachable, fragmentation needed, with the MTU and the start of the packet.
-    link = Link(Conditions(mtu=576, says_too_big=True))
+    link = WireDirection(Conditions(mtu=576, says_too_big=True))
     source, target = bytes([198, 18, 0, 1]), bytes([198, 51, 100, 1])
     original = ipv4.build(source, target, protocols.TCP, 1000) + bytes(1000)
     link.send(original, 0.0)
@@ -166,7 +166,7 @@ def test_a_packet_above_the_mtu_is_answered_if_asked():
 
 def test_ipv6_hears_packet_too_big():
     # RFC 4443 §3.2.
-    link = Link(Conditions(mtu=1280, says_too_big=True))
+    link = WireDirection(Conditions(mtu=1280, says_too_big=True))
     source, target = bytes.fromhex("fd00" + "00" * 13 + "01"), bytes.fromhex("fd00" + "00" * 13 + "02")
     link.send(ipv6.build(source, target, protocols.TCP, 1400) + bytes(1400), 0.0)
     (answer,) = link.answers
@@ -183,20 +183,20 @@ ALL = Conditions(
 
 
 def test_the_same_seed_gives_the_same_wire():
-    first, second, other = Link(ALL, seed=7), Link(ALL, seed=7), Link(ALL, seed=8)
+    first, second, other = WireDirection(ALL, seed=7), WireDirection(ALL, seed=7), WireDirection(ALL, seed=8)
     came = send_many(first, 2000)
     assert came == send_many(second, 2000)
     assert came != send_many(other, 2000)
 
 
 def test_what_is_lost_does_not_depend_on_time_or_other_faults():
-    first = set(send_many(Link(Conditions(loss=0.1), seed=3)))
-    second = set(send_many(Link(Conditions(loss=0.1, duplicate=0.2, jitter=0.1), seed=3), gap=0.0002))
+    first = set(send_many(WireDirection(Conditions(loss=0.1), seed=3)))
+    second = set(send_many(WireDirection(Conditions(loss=0.1, duplicate=0.2, jitter=0.1), seed=3), gap=0.0002))
     assert first == second
 
 
 def test_conditions_change_for_what_is_sent_later():
-    link = Link(Conditions(delay=1.0))
+    link = WireDirection(Conditions(delay=1.0))
     link.send(packet(1), 0.0)
     link.conditions = Conditions(loss=1.0)
     link.send(packet(2), 0.0)

@@ -8,9 +8,8 @@ from tunflow.flow import ProcessInfo
 from tunflow.profiles.file import parse
 from tunflow.profiles.profile import Profile
 from tunflow.rules.conditions import Facts, Need
-from tunflow.rules.groups import Health
 from tunflow.tunnel.app_rules import asks_for_processes
-from tunflow.tunnel.routing import make_routing
+from tunflow.tunnel.compile import compile_profile
 
 CURL = ProcessInfo(10, "/usr/bin/curl", "curl", 1000, "/user.slice/app")
 WGET = ProcessInfo(11, "/usr/bin/wget", "wget", 0, "/system.slice")
@@ -32,13 +31,13 @@ action = "direct"
 
 
 def target(process: ProcessInfo | None, name: str | None, other: str = "direct") -> str | Need:
-    routing = make_routing(parse(APPS.replace("OTHER", other), "p.toml"), Health(lambda: 0.5))
+    rules = compile_profile(parse(APPS.replace("OTHER", other), "p.toml")).rules
     known = name != ""
     facts = Facts(
         "tcp", bytes(4), 1, 443, bytes(4), name if known else None, name_sought=known, find_process=lambda: process
     )
-    found = routing.table.match(facts)
-    return found if isinstance(found, Need) else (found or routing.default).target
+    found = rules.table.match(facts)
+    return found if isinstance(found, Need) else (found or rules.default).target
 
 
 @pytest.mark.parametrize(
@@ -64,22 +63,22 @@ def test_other_apps(other: str, expected: str) -> None:
 
 
 def test_the_entry_is_named_with_its_line() -> None:
-    routing = make_routing(parse(APPS.replace("OTHER", "direct"), "p.toml"), Health(lambda: 0.5))
+    rules = compile_profile(parse(APPS.replace("OTHER", "direct"), "p.toml")).rules
     facts = Facts("tcp", bytes(4), 1, 443, bytes(4), "x.example", find_process=lambda: WGET)
-    found = routing.table.match(facts)
+    found = rules.table.match(facts)
     assert not isinstance(found, Need)
     assert found is not None
     assert (found.file, found.line, found.text) == ("p.toml", 11, "apps[2] uid 0, cgroup /system.slice")
 
 
 def test_without_apps_nothing_is_asked_of_processes() -> None:
-    routing = make_routing(parse('server="direct://"\nother_apps="block"', "p.toml"), Health(lambda: 0.5))
+    rules = compile_profile(parse('server="direct://"\nother_apps="block"', "p.toml")).rules
 
     def find() -> ProcessInfo | None:
         pytest.fail("nobody needs to know")
 
     facts = Facts("tcp", bytes(4), 1, 443, bytes(4), "x.example", find_process=find)
-    assert routing.table.match(facts) is None
+    assert rules.table.match(facts) is None
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_fake_addresses_hosts_and_routes(config):
 @pytest.mark.parametrize(
     ("dns", "said"),
     [
-        ('servers = ["quic://1.1.1.1"]', "p.toml:3: dns.servers[0] resolver 'quic://1.1.1.1'"),
+        ('servers = ["h3://1.1.1.1"]', "p.toml:3: dns.servers[0] resolver 'h3://1.1.1.1'"),
         ('domestic = ["1.1.1.1"]', "both domestic and foreign"),
         ('domestic = ["1.1.1.1"]\nforeign = ["1.1.1.1"]\nservers = ["1.1.1.1"]', "either servers"),
         ('mode = "udp"\nservers = ["1.1.1.1"]', 'no mode but "fake"'),
@@ -106,6 +106,8 @@ def test_fake_addresses_hosts_and_routes(config):
         (SPLIT + 'country = "CN"\ndelay = 9.0', "at most 3"),
         ('[dns.fake_ip]\npool4 = "fd00::/64"', "fake-IP pools"),
         ('hosts = {"a..b" = ["192.0.2.1"]}', "hosts"),
+        ('hosts = {"a.test" = ["b.test", "192.0.2.1"]}', "has addresses, or one other name"),
+        ('hosts = {"a.test" = ["b.test"], "b.test" = ["a.test"]}', "'a.test' stands for itself in the end"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(config, dns, said):

@@ -14,6 +14,7 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.profiles.file import parse
+from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.explain import LookedUp, explain, parse_destination
 
 PROFILE = """\
@@ -33,7 +34,7 @@ servers = ["two", "PROXY"]
 
 
 def told(destination, lookup=lambda _: LookedUp(()), **options):
-    return explain(parse(PROFILE, "home.toml"), parse_destination(destination), lookup, **options)
+    return explain(compile_profile(parse(PROFILE, "home.toml")), parse_destination(destination), lookup, **options)
 
 
 def test_a_name_goes_by_rule_and_group_to_a_server_and_is_not_looked_up():
@@ -75,12 +76,10 @@ def test_the_program_counts():
 
 def test_app_rules_stand_in_front():
     text = PROFILE + "[[apps]]\npath = '/usr/bin/ssh'\naction = 'block'\n"
-    profile = parse(text.replace("rules = [", "other_apps = 'tunnel'\nrules = [", 1), "home.toml")
+    plan = compile_profile(parse(text.replace("rules = [", "other_apps = 'tunnel'\nrules = [", 1), "home.toml"))
     ssh = ProcessInfo(executable="/usr/bin/ssh")
-    assert explain(profile, parse_destination("www.example.com"), lambda _: LookedUp(()), process=ssh).path == (
-        "REJECT",
-    )
-    assert explain(profile, parse_destination("www.example.com"), lambda _: LookedUp(())).path == ("auto", "two")
+    assert explain(plan, parse_destination("www.example.com"), lambda _: LookedUp(()), process=ssh).path == ("REJECT",)
+    assert explain(plan, parse_destination("www.example.com"), lambda _: LookedUp(())).path == ("auto", "two")
 
 
 @pytest.mark.parametrize(

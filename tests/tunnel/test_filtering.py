@@ -13,16 +13,20 @@ from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
-from tunflow.filter.judge import Ruling
+from tunflow.filter.judge import Forged, Ruling
 from tunflow.flow import FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
+from tunflow.names.rules import MadeAnswer
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.provider import make_provider
 from tunflow.profiles.store import load_profile
+from tunflow.providers.content_filter import ALIASES
 from tunflow.providers.filter_flow import FilterFlow
+from tunflow.providers.filter_verdicts import Action, NewFlowVerdict
+from tunflow.tunnel.compile import compile_profile, with_dns_mode
 from tunflow.tunnel.filter_lists import system_zone
 from tunflow.tunnel.filtering import change
 from tunflow.tunnel.rule_data import DATA_VARIABLE
@@ -74,7 +78,10 @@ def test_a_reload_takes_everything_of_the_filter(driver, profile, tmp_path):
     filtering = change(one, profile(), None, print)
     (tmp_path / "page.html").write_text("my own page")
     assert change(one, profile('page = "page.html"\non_failure = "open"'), filtering, print) is filtering
-    assert filtering._template == "my own page"
+    flow = FilterFlow(FlowInfo("tcp", endpoint("198.18.0.1", 4000), endpoint("192.0.2.1", 80)))
+    shown = one.admission.filter.page(flow, NewFlowVerdict.drop())
+    assert shown is not None
+    assert shown.endswith(b"my own page")
     assert one.admission.filter.on_failure_pass
 
 
@@ -169,14 +176,6 @@ def test_another_filter_takes_the_first_ones_place(driver, profile, tmp_path):
 
 @pytest.mark.parametrize("close", ["ech", "quic"])
 def test_the_keys_of_encrypted_hellos_are_kept_from_answers(driver, profile, close):
-    class Names:
-        def use_rules(self, rules):
-            self.rules = rules
-            return True
-
-        def close(self):
-            pass
-
     one = driver()
     names = Names()
     one.admission.use_names(names)
@@ -187,8 +186,9 @@ def test_the_keys_of_encrypted_hellos_are_kept_from_answers(driver, profile, clo
 
 
 def test_safe_search_needs_a_name_server(driver, profile):
-    with pytest.raises(LocalError, match="needs a name server"):
-        change(driver(), profile("safe_search = true"), None, print)
+    for key in ("safe_search = true", 'forged = "refuse"'):
+        with pytest.raises(LocalError, match="needs a name server"):
+            change(driver(), profile(key), None, print)
 
 
 def test_a_control_provider_needs_a_provider(profile):
@@ -206,3 +206,145 @@ def test_a_packet_tunnel_cannot_be_filtered(profile, tmp_path):
     made = load_profile(str(tmp_path / "p.toml"), print)
     with pytest.raises(LocalError, match=r"p\.toml:2: .*packet tunnel"):
         make_provider(made)
+
+
+class Names:
+    """A name server that keeps the rules."""
+
+    def use_rules(self, rules):
+        self.rules = rules
+        return True
+
+    def close(self):
+        pass
+
+
+QUERY = FlowInfo("udp", endpoint("198.18.0.1", 4000), endpoint("192.0.2.53", 53))
+
+
+@pytest.fixture
+def rules(driver, profile):
+    """The rules of names that a profile's filter makes, and the filter."""
+
+    def make(filter_lines="", lines="blocked.example\n"):
+        one, names = driver(), Names()
+        one.admission.use_names(names)
+        filtering = change(one, profile(filter_lines, lines), None, print)
+        return names.rules, filtering
+
+    return make
+
+
+@pytest.mark.parametrize("answer", ["nxdomain", "address"])
+@pytest.mark.parametrize("name", ["use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "dns.google"])
+def test_names_by_which_browsers_ask_for_their_own_resolvers(rules, name, answer):
+    made, _ = rules(f'close = ["encrypted-dns"]\ndns_answer = "{answer}"')
+    assert made.refuses(name, QUERY)
+    assert not made.refuses("fine.example", QUERY)
+    assert made.refuses("blocked.example", QUERY) is (answer == "nxdomain")
+    made, _ = rules()
+    assert not made.refuses(name, QUERY)
+
+
+def test_rules_about_answers_without_a_name_server_are_told(driver, profile):
+    told = []
+    change(driver(), profile("", "192.0.2.9 four.example\n"), None, told.append)
+    assert len(told) == 1
+    assert "no names are answered here" in told[0]
+    change(driver(), profile("", "four.example\n"), None, told.append)
+    assert len(told) == 1
+
+
+def test_lists_say_what_names_are_answered_with_and_to_whom(rules):
+    devices = '[filter.devices.tv]\nclients = ["198.18.0.1"]\ntags = ["device_tv"]\n[filter.devices.other]\n'
+    lines = (
+        "||one.example^$dnsrewrite=192.0.2.7,client=tv\n||two.example^$dnstype=AAAA,ctag=device_tv\n"
+        "||one.example^$dnsrewrite=192.0.2.8,client=other\n||three.example^$ctag=~device_tv\n192.0.2.9 four.example\n"
+    )
+    made, _ = rules(f'{devices}clients = ["198.18.0.2"]', lines)
+    assert made.answers("one.example", 1, QUERY) == MadeAnswer(records=((1, bytes([192, 0, 2, 7])),))
+    assert made.answers("two.example", 28, QUERY) == MadeAnswer()
+    assert made.answers("two.example", 1, QUERY) is None
+    assert made.answers("four.example", 1, QUERY) == MadeAnswer(records=((1, bytes([192, 0, 2, 9])),))
+    assert not made.refuses("three.example", QUERY)
+    made, _ = rules()
+    assert made.answers("one.example", 1, QUERY) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "led_to", "refused"),
+    [
+        ("t.bad.example\n", "cloak.shop.example", ["t.bad.example"], True),
+        ("t.bad.example\n", "cloak.shop.example", ["cdn.example", "x.t.bad.example"], True),
+        ("t.bad.example\n", "cloak.shop.example", ["cdn.example", "bad.example"], False),
+        ("t.bad.example\n@@||cloak.shop.example^\n", "cloak.shop.example", ["t.bad.example"], False),
+        ("t.bad.example\n@@||t.bad.example^\n", "cloak.shop.example", ["t.bad.example"], False),
+    ],
+)
+def test_aliases_of_blocked_names(rules, lines, name, led_to, refused):
+    made, filtering = rules('privacy = "domains"', lines)
+    assert made.refuses_answer(name, led_to, QUERY) is refused
+    log = filtering.log.path.read_text()
+    assert ("it is an alias of " in log) is refused
+    flow = FilterFlow(FlowInfo("tcp", QUERY.client, endpoint("192.0.2.1", 443), name))
+    assert (filtering.content.handle_new_flow(flow).action is Action.DROP) is refused
+    assert len(filtering.content.aliases) == refused
+
+
+def test_aliases_where_blocked_names_have_addresses(rules):
+    """The page stands there, so the name is answered, and the flow is refused."""
+    made, filtering = rules('dns_answer = "address"', "t.bad.example\n")
+    assert not made.refuses_answer("shop.example", ["t.bad.example"], QUERY)
+    flow = FilterFlow(FlowInfo("tcp", QUERY.client, endpoint("192.0.2.1", 80), "shop.example"))
+    assert filtering.content.handle_new_flow(flow).action is Action.REMEDIATE
+    for number in range(2 * ALIASES):
+        filtering.content.note_aliases(f"{number}.example", ("t.bad.example",))
+    assert len(filtering.content.aliases) == ALIASES
+
+
+def test_aliases_of_allowed_names(rules):
+    """Sites are aliases of the networks that deliver them, and nobody allows those by name."""
+    made, _ = rules('only_allowed = true\n[[filter.lists]]\nname = "ok"\nfile = "list.txt"\naction = "allow"')
+    assert not made.refuses("www.blocked.example", QUERY)
+    assert made.refuses("other.example", QUERY)
+    assert not made.refuses_answer("www.blocked.example", ["x.cdn.example"], QUERY)
+
+
+@pytest.mark.parametrize(
+    "mode", ["tcp", "udp", "9.9.9.9", "udp://9.9.9.9:5353", "fake", "fake,9.9.9.9", "tls://9.9.9.9"]
+)
+def test_where_there_is_a_filter_every_query_is_answered(profile, mode):
+    made = profile(f'[dns]\nmode = "{mode}"\n[filter.schedules]')
+    assert compile_profile(made).names.scope is None
+    assert compile_profile(with_dns_mode(made, "tcp")).names.scope is None
+    assert compile_profile(with_dns_mode(made, "off")).names is None
+    off = profile('enabled = false\n[dns]\nmode = "tcp"\n[filter.schedules]')
+    assert compile_profile(off).names.scope is not None
+
+
+@pytest.mark.parametrize("choice", ["pass", "tell", "refuse"])
+def test_forged_names_are_told_in_the_log(rules, choice):
+    _, filtering = rules(f'forged = "{choice}"')
+    flow = FilterFlow(FlowInfo("tcp", QUERY.client, endpoint("192.0.2.1", 80)))
+    filtering.content.handle_new_flow(flow)
+    request = b"GET / HTTP/1.1\r\nHost: fine.example\r\n\r\n"
+    verdict = filtering.content.handle_outbound_data(flow, 0, request)
+    assert (verdict.action is Action.REMEDIATE) is (choice == "refuse")
+    events = [json.loads(line) for line in filtering.log.path.read_text().splitlines()]
+    wanted = {"pass": [], "tell": [("forged", "fine.example")], "refuse": [("blocked", "fine.example")]}
+    assert [(event["event"], event["host"]) for event in events] == wanted[choice]
+    filtering.close()
+    assert ('"forged": 1' in filtering.log.path.read_text()) is (choice != "pass")
+
+
+def test_nothing_is_forged_where_nobody_answers_names(driver, profile):
+    filtering = change(driver(), profile(), None, print)
+    assert filtering.content.forged is Forged.PASS
+
+
+def test_a_list_of_a_hundred_megabytes_is_none(driver, profile, tmp_path):
+    made = profile()
+    with (tmp_path / "list.txt").open("r+b") as file:
+        file.truncate(100 << 20)
+    with pytest.raises(LocalError, match=r"list\.txt: more than \d+ bytes is no list"):
+        change(driver(), made, None, print)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cost import lines_executed
 from tunflow.errors import LocalError
 from tunflow.profiles import file as profile_file
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.store import ProfileStore, directories
+from tunflow.tunnel.compile import compile_profile
 
 LINK = "ss://YWVzLTEyOC1nY206dGVzdA@192.168.100.1:8888#Example1"
 """Published in SIP002."""
@@ -113,6 +115,16 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert profile_file.load(tmp_path / "x.toml") == profile
 
 
+def test_ten_times_as_many_rules_cost_ten_times_as_much_to_write(tmp_path: Path) -> None:
+    few, many = (
+        Profile.parse({"server": ["direct://"], "rules": [f'DOMAIN,a"{n}.example,REJECT' for n in range(count)]}, "p")
+        for count in (200, 2000)
+    )
+    costs = [lines_executed(lambda made=made: profile_file.save(made, tmp_path / "x.toml")) for made in (few, many)]
+    assert costs[1] < 11 * costs[0]
+    assert profile_file.load(tmp_path / "x.toml").rules == many.rules
+
+
 def test_a_readable_password_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "home.toml"
     file.write_text(f"server = '{LINK}'")
@@ -140,7 +152,7 @@ def test_a_name_or_a_path(tmp_path: Path) -> None:
         store.load("home")
     assert store.save(Profile(name="home", server=("direct://",))) == tmp_path / "a" / "home.toml"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
-    assert store.load("home").server == ("direct://",)
+    assert [each.text for each in store.load("home").server] == ["direct://"]
     assert store.load(str(tmp_path / "a" / "home.toml")).name == "home"
     with pytest.raises(LocalError, match="there are: home"):
         store.load("work")
@@ -175,3 +187,33 @@ def test_a_url_that_cannot_be_asked_for_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://h:65535/", "https://user:pass@h.example./x?y#z", "http://[2001:db8::1]:80/"])
 def test_a_url_that_can_be_asked_for_is_taken(url: str) -> None:
     assert parse(f"[rule_sets.a]\nurl={json.dumps(url)}\nbehavior='domain'").rule_sets["a"].url == url
+
+
+def test_a_server_is_read_once_and_travels_as_a_value(tmp_path):
+    (tmp_path / "p.toml").write_text(
+        'server = "ss://aes-256-gcm:secret@192.0.2.7:8388#x"\n[servers.a]\nchain = ["direct://", "tor://"]\n'
+        '[servers.b]\ntype = "shadowsocks"\nmethod = "aes-256-gcm"\npassword = "secret"\nhost = "192.0.2.8"\nport = 1\n'
+    )
+    profile = profile_file.load(tmp_path / "p.toml")
+    plan = compile_profile(profile)
+    assert plan.chains["PROXY"][0] is profile.server[0].server
+    assert plan.chains["a"][1] is profile.servers["a"].chain[1].server
+    assert plan.chains["b"][0] is profile.servers["b"].links[0].server
+    assert "secret" not in repr(profile)
+    assert profile_file.as_data(profile)["servers"]["a"] == {"chain": ["direct://", "tor://"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('server = "nothing://x"', r"p\.toml:1: server.*unknown server scheme"),
+        ('server = ["direct://",\n"ss://x"]', r"p\.toml:[12]: server\[1\]"),
+        ("server = 7", r"p\.toml:1: server"),
+        ("[servers.a]\nurl = 7", r"p\.toml:2: servers\.a\.url must be a string in quotes"),
+        ('[servers.a]\nchain = ["tor://", "direct://"]', r"p\.toml:1: direct:// can only be the first"),
+    ],
+)
+def test_a_server_that_is_none_is_named_with_its_line(tmp_path, text, where):
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(LocalError, match=where):
+        compile_profile(profile_file.load(tmp_path / "p.toml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from tunflow.cli import main
 from tunflow.errors import LocalError
 from tunflow.profiles import file as profile_file
 from tunflow.rules.conditions import Facts
-from tunflow.rules.groups import Health
+from tunflow.rules.rule_set import parse_rule_set
 from tunflow.rules.table import RuleTable
 from tunflow.rules.targets import BUILT_IN
-from tunflow.tunnel.routing import make_routing, make_table
+from tunflow.tunnel import rule_data
+from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.rule_data import DATA_VARIABLE
 from tunflow.tunnel.rule_lists import RuleLists
+from tunflow.tunnel.rule_table import make_table
 
 LINK = "ss://YWVzLTI1Ni1nY206cA@192.0.2.1:8388"
 
@@ -43,14 +46,19 @@ def target(table: RuleTable, name: str) -> str:
 
 def test_a_list_is_read_when_a_rule_asks_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    real = RuleLists._rule_set
-    monkeypatch.setattr(RuleLists, "_rule_set", lambda self, name: reads.append(name) or real(self, name))
+    real = rule_data.list_text
+
+    def counted(data: bytes, file: str, behavior: str) -> str:
+        reads.append(Path(file).name)
+        return real(data, file, behavior)
+
+    monkeypatch.setattr(rule_data, "list_text", counted)
     (tmp_path / "a.txt").write_text("+.a.example\n")
     rules = '"RULE-SET,a,REJECT", "AND,((RULE-SET,a),(NETWORK,udp)),DIRECT", "MATCH,DIRECT"'
     unused = '[rule_sets.unused]\nbehavior = "domain"\nfile = "none.txt"\n'
     table = table_of(tmp_path, f'rules = [{rules}]\n[rule_sets.a]\nbehavior = "domain"\nfile = "a.txt"\n{unused}')
     assert target(table, "x.a.example") == "REJECT"
-    assert reads == ["a"]
+    assert reads == ["a.txt"]
 
 
 def test_a_line_of_a_list_that_is_not_understood_is_told_and_the_others_hold(tmp_path: Path) -> None:
@@ -125,7 +133,24 @@ def test_a_million_names_of_a_list_are_kept_apart_from_the_rules(tmp_path: Path)
     found = [target(table, f"{each}.com") for each in ("1.example", "x.1.example", "ff.example", "zz.example", "x")]
     assert found == ["DIRECT", "REJECT", "REJECT", "REJECT-DROP", "DIRECT"]
     assert target(table, "a.wild.example") == "REJECT"
-    assert len(table._below) < 100, "the names were copied into the table"
+    assert table.indexed_names < 100, "the names were copied into the table"
+
+
+def test_a_name_of_a_list_takes_at_most_150_bytes(tmp_path: Path) -> None:
+    """So that a million take 150 MB, also while they are read: by the allocator's own count."""
+    numbers = range(30_000)
+    text = "".join(f"+.{each * 7919 % 1000003:x}.name{each % 977}.example-{each % 13}.com\n" for each in numbers)
+    context = RuleLists(profile_file.parse('server = "direct://"\n', "p.toml")).context
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        made = parse_rule_set(text, "domain", "a.txt", context)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(made.domains) == 30_000
+    assert after - before < 150 * 30_000
+    assert peak - before < 150 * 30_000
 
 
 def test_the_extra_is_named_where_packed_lists_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +161,9 @@ def test_the_extra_is_named_where_packed_lists_cannot_be_read(tmp_path: Path, mo
         table_of(tmp_path, f'rules = ["RULE-SET,p,REJECT", "MATCH,DIRECT"]\n{sets}')
 
 
-def test_a_profile_that_rules_go_wrong_in_is_told_at_make_routing(tmp_path: Path) -> None:
+def test_a_profile_that_rules_go_wrong_in_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "never.toml").write_text(
         f'server = "{LINK}"\nrules = ["DOMAIN-SUFFIX,*.bank.example,DIRECT", "MATCH,PROXY"]\n'
     )
     with pytest.raises(LocalError, match=r"never\.toml:2: no name ends in .*write DOMAIN-SUFFIX,bank\.example"):
-        make_routing(profile_file.load(tmp_path / "never.toml"), Health(lambda: 0.0))
+        compile_profile(profile_file.load(tmp_path / "never.toml"))

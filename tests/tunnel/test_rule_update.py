@@ -11,7 +11,7 @@ import pytest
 from tunflow.cli import main
 from tunflow.errors import RemoteError
 from tunflow.profiles.file import parse
-from tunflow.profiles.imports.fetch import Answer
+from tunflow.profiles.imports.fetch import ServerReply
 from tunflow.tunnel.rule_data import DATA_VARIABLE, Countries, rule_set_path
 from tunflow.tunnel.rule_update import registry_source, rule_set_sources, update
 
@@ -31,11 +31,11 @@ class Web:
         self.asked: list[tuple[str, str | None]] = []
         self.failing: RemoteError | None = None
 
-    def __call__(self, url: str, etag: str | None) -> Answer:
+    def __call__(self, url: str, etag: str | None) -> ServerReply:
         self.asked.append((url, etag))
         if self.failing:
             raise self.failing
-        return Answer(None if etag and etag == self.etag else self.content, self.etag)
+        return ServerReply(None if etag and etag == self.etag else self.content, self.etag)
 
 
 def states(*outcomes):

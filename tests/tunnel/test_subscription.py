@@ -16,6 +16,7 @@ from tunflow.errors import BadPacket, LocalError, RemoteError
 from tunflow.profiles.imports.fetch import fetch
 from tunflow.profiles.imports.importer import import_profile, read_source
 from tunflow.profiles.imports.subscription import name_from, server_list_untrusted
+from tunflow.profiles.server_link import ServerLink
 from tunflow.protocols.registry import parse_server
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
@@ -45,7 +46,7 @@ def test_links_by_the_line_and_in_base64(wrap: object) -> None:
     servers = server_list_untrusted(wrap(text))  # type: ignore[operator]
     assert servers.links == {"Example1": LINK, "Example1-2": LINK}
     assert [(each.place, "obfs-local" in each.reason or "rc4" in each.reason) for each in servers.skipped] == [
-        ("line 4", True)
+        ("line 4 (Example2)", True)
     ]
 
 
@@ -88,7 +89,7 @@ def test_names_that_files_take(text: str, name: str) -> None:
 
 def test_one_link_is_a_server_and_several_are_a_group() -> None:
     one = import_profile(read_source(LINK)).profile
-    assert (one.name, one.server) == ("Example1", (LINK,))
+    assert (one.name, one.server) == ("Example1", (ServerLink.of(LINK),))
     imported = import_profile(read_source(LINK)._replace(content=json.dumps(SIP008).encode(), name="sub"))
     profile = imported.profile
     assert profile.name == "sub"
@@ -138,7 +139,7 @@ def web() -> Iterator[str]:
 
 def test_fetching_is_bounded_and_follows_to_the_web_only() -> None:
     with web() as site:
-        assert import_profile(read_source(f"{site}/there")).profile.server == (LINK,)
+        assert [each.text for each in import_profile(read_source(f"{site}/there")).profile.server] == [LINK]
         for path, said in (
             ("/none", "status 404"),
             ("/file", "cannot fetch|unknown url type|status"),

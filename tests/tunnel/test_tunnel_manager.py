@@ -18,8 +18,8 @@ from tunflow.providers.on_demand import (
     OnDemandRuleEvaluateConnection,
 )
 from tunflow.providers.status import ConnectionStatus
-from tunflow.tunnel import last_end
-from tunflow.tunnel.last_end import LastEnd
+from tunflow.tunnel import last_disconnect
+from tunflow.tunnel.last_disconnect import LastDisconnect
 from tunflow.tunnel.tunnel_manager import RoutingMethod, TunnelManager, TunnelProviderManager
 from tunflow.tunnel.vpn_error import VPNConnectionErrorCode, VPNError, VPNErrorCode
 
@@ -61,7 +61,7 @@ def test_save_load_change_remove(store: ProfileStore) -> None:
         assert again.on_demand_rules == RULES
         assert again.app_rules == (AppRule("/usr/bin/curl", match_domains=("example.com",)), AppRule(match_uid=5))
         assert again.routing_method is RoutingMethod.SOURCE_APPLICATION
-        assert again.profile.server == (LINK,)
+        assert [each.text for each in again.profile.server] == [LINK]
         await again.remove()
         assert await TunnelManager.load_all(store=store) == []
         assert again.connection.status is ConnectionStatus.INVALID
@@ -166,18 +166,18 @@ def test_the_last_error_is_that_of_this_tunnel(store: ProfileStore, runtime: Pat
         manager = TunnelManager("home", [LINK], store=store)
         await manager.save()
         runtime.mkdir()
-        file = last_end.LastEndFile(runtime)
+        file = last_disconnect.LastDisconnectFile(runtime)
         assert await manager.connection.fetch_last_disconnect_error() is None
         for end, expected in (
-            (LastEnd(str(manager.file), VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), "it broke"),
-            (LastEnd("/other.toml", VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), None),
-            (LastEnd(str(manager.file), None, ""), None),
+            (LastDisconnect(str(manager.file), VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), "it broke"),
+            (LastDisconnect("/other.toml", VPNConnectionErrorCode.PLUGIN_FAILED, "it broke"), None),
+            (LastDisconnect(str(manager.file), None, ""), None),
         ):
             file.write(end)
             error = await manager.connection.fetch_last_disconnect_error()
             assert (error and str(error)) == expected
         file.close()
-        (runtime / last_end.FILE).write_text("nonsense")
+        (runtime / last_disconnect.FILE).write_text("nonsense")
         assert await manager.connection.fetch_last_disconnect_error() is None
 
     asyncio.run(main())

@@ -208,5 +208,5 @@ def test_the_quick_way_finds_what_taking_headers_apart_finds(kinds):
         )  # fmt: skip
     quick = [b"".join(packet) for packet in coalesce(packets)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tunflow.wire.coalesce._Run.follow", lambda self, packets, index: index)
+        patch.setattr("tunflow.wire.coalesce.SegmentRun.follow", lambda self, packets, index: index)
         assert quick == [b"".join(packet) for packet in coalesce(packets)]

@@ -52,6 +52,9 @@ def test_numbers_of_the_errors() -> None:
     assert head(icmp.build_v6(SRC, DST, icmp.Unreachable(icmp.UnreachableV6.PORT, b""))) == (1, 4, "00000000")
     assert head(icmp.build_v4(icmp.TimeExceeded(0, b""))) == (11, 0, "00000000")
     assert head(icmp.build_v6(SRC, DST, icmp.TimeExceeded(1, b""))) == (3, 1, "00000000")
+    unknown = icmp.ParameterProblem(icmp.UNRECOGNIZED_NEXT_HEADER, 40, b"")
+    assert head(icmp.build_v6(SRC, DST, unknown)) == (4, 1, "00000028")  # RFC 4443 §3.4
+    assert head(icmp.build_v4(icmp.ParameterProblem(0, 9, b""))) == (12, 0, "09000000")  # RFC 792
     assert head(icmp.build_v6(SRC, DST, icmp.Echo(True, 1, 2, b""))) == (128, 0, "00010002")
     assert head(icmp.build_v6(SRC, DST, icmp.Echo(False, 1, 2, b""))) == (129, 0, "00010002")
 
@@ -62,6 +65,7 @@ def test_quotes_fit_the_smallest_packet() -> None:
         icmp.Unreachable(1, offending),
         icmp.PacketTooBig(1280, offending),
         icmp.TimeExceeded(0, offending),
+        icmp.ParameterProblem(0, 0, offending),
     ):
         assert 20 + len(icmp.build_v4(error)) == 576  # RFC 1812 §4.3.2.3
         assert 40 + len(icmp.build_v6(SRC, DST, error)) == 1280  # RFC 4443 §2.4 (c)

@@ -58,7 +58,7 @@ def test_illegal_ipv6(packet: bytes) -> None:
 
 
 def test_walk_without_extensions() -> None:
-    assert ipv6.walk_extensions_untrusted(packet_of(payload=b"tcp")) == Extensions(protocols.TCP, 40, None)
+    assert ipv6.walk_extensions_untrusted(packet_of(payload=b"tcp")) == Extensions(protocols.TCP, 40, None, 6)
 
 
 def test_walk_over_everything_walkable() -> None:
@@ -72,7 +72,7 @@ def test_walk_over_everything_walkable() -> None:
     )
     walked = ipv6.walk_extensions_untrusted(packet)
     assert walked == Extensions(
-        protocols.UDP, 88, Fragment(0, False, 9, protocols.DESTINATION_OPTIONS, header_at=72, named_at=64)
+        protocols.UDP, 88, Fragment(0, False, 9, protocols.DESTINATION_OPTIONS, header_at=72, named_at=64), 80
     )
     assert packet[64] == protocols.FRAGMENT
 
@@ -81,13 +81,13 @@ def test_walk_ends_behind_a_later_fragment() -> None:
     # what follows looks like an extension header, and is data
     packet = packet_of(fragment_header(8, more=True), (protocols.DESTINATION_OPTIONS, bytes([255] * 7)))
     walked = ipv6.walk_extensions_untrusted(packet)
-    assert walked == Extensions(60, 48, Fragment(8, True, 9, 60, header_at=40, named_at=6))
+    assert walked == Extensions(60, 48, Fragment(8, True, 9, 60, header_at=40, named_at=6), 40)
 
 
 @pytest.mark.parametrize("last", [protocols.AUTHENTICATION, protocols.ENCAPSULATING_SECURITY, 59, 253])
 def test_walk_ends_at_what_it_does_not_know(last: int) -> None:
     packet = packet_of((protocols.HOP_BY_HOP, OPTIONS), last=last, payload=b"\xff")
-    assert ipv6.walk_extensions_untrusted(packet) == Extensions(last, 48, None)
+    assert ipv6.walk_extensions_untrusted(packet) == Extensions(last, 48, None, 40)
 
 
 @pytest.mark.parametrize(

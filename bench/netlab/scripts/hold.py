@@ -34,7 +34,7 @@ async def attempt(host: str, port: int) -> Stream | str:
 
 
 async def echoes(stream: Stream) -> bool:
-    """Whether a byte comes back."""
+    """Return True if a byte comes back."""
     reader, writer = stream
     writer.write(b"x")
     try:

@@ -9,15 +9,15 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from tunflow.cli.flows import SERVER_VARIABLE
-from tunflow.cli.saying import say
+from tunflow.cli.process import SERVER_VARIABLE
+from tunflow.cli.progress import Show, bar
+from tunflow.cli.stderr import say
 from tunflow.demo.children import Child
-from tunflow.demo.client import NEW_CONNECTIONS, Plan
+from tunflow.demo.client import NEW_CONNECTIONS, DemoPlan
 from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
-from tunflow.demo.progress import Show, bar
 from tunflow.demo.report import Report, make_report
 from tunflow.demo.servers import ECHO_PORT, HTTP_PORT, be_server, be_site
-from tunflow.demo.session import DemoError, Session
+from tunflow.demo.session import DemoError, DemoSession
 from tunflow.demo.site import Ports
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
@@ -56,7 +56,7 @@ def demo(*, as_json: bool) -> int:
 
 def measure(spec: ShadowsocksServer, ports: Ports, server: Child, show: Show) -> Report:
     """Run the client through the tunnel, then without it. Raises DemoError."""
-    through = Session(
+    through = DemoSession(
         [sys.executable, "-P", "-m", "tunflow", "run", "--dns", RESOLVER, "--"],
         {SERVER_VARIABLE: spec.to_link()},
         lambda step, done: show(f"through the tunnel: {step}", done / 2),
@@ -69,14 +69,14 @@ def measure(spec: ShadowsocksServer, ports: Ports, server: Child, show: Show) ->
     counted = server.end()
     if counted["streams"] < NEW_CONNECTIONS:
         raise DemoError(f"the site was reached, but the server carried only {counted['streams']} flows of it")
-    direct = Session([], {}, lambda step, done: show(f"without the tunnel: {step}", 0.5 + done / 2))
+    direct = DemoSession([], {}, lambda step, done: show(f"without the tunnel: {step}", 0.5 + done / 2))
     cores = len(os.sched_getaffinity(0))
     return make_report(spec.label, tunnel, direct.run(direct_plan(ports)), counted, through.peak_memory, cores)
 
 
-def tunnel_plan(ports: Ports) -> Plan:
+def tunnel_plan(ports: Ports) -> DemoPlan:
     """What the client asks for inside the tunnel: addresses that lead nowhere but through the server."""
-    plan = Plan(
+    plan = DemoPlan(
         pages=[("name", NAME, HTTP_PORT), ("IPv4", SITE4, HTTP_PORT)],
         echoes=[("IPv4", SITE4, ECHO_PORT)],
         measured=(SITE4, HTTP_PORT),
@@ -88,9 +88,9 @@ def tunnel_plan(ports: Ports) -> Plan:
     return plan
 
 
-def direct_plan(ports: Ports) -> Plan:
+def direct_plan(ports: Ports) -> DemoPlan:
     """The same without a tunnel, over loopback."""
-    return Plan(
+    return DemoPlan(
         pages=[("IPv4", "127.0.0.1", ports.http4)],
         echoes=[("IPv4", "127.0.0.1", ports.echo4)],
         measured=("127.0.0.1", ports.http4),

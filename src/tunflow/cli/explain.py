@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 from tunflow.addresses import ip_address
 from tunflow.cli.name_lookup import look_up
-from tunflow.cli.saying import say
+from tunflow.cli.stderr import say
 from tunflow.control.client import NotRunning, Refused, ask
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
 from tunflow.host.runtime import RuntimeDirectory
 from tunflow.profiles.store import load_profile
+from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.explain import Explanation, parse_destination
 from tunflow.tunnel.explain import explain as explain_flow
+from tunflow.tunnel.rule_lists import RuleLists
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -35,10 +37,11 @@ def explain(options: argparse.Namespace) -> int:
         )
     running = _running() if options.profile is None else None
     profile = load_profile(options.profile if running is None else running.profile, say)
+    plan = compile_profile(profile, RuleLists(profile, say))
     told = explain_flow(
-        profile,
+        plan,
         parse_destination(options.destination),
-        lambda name: look_up(profile, name),
+        lambda name: look_up(plan, name),
         network=options.network,
         source=options.source,
         process=process,

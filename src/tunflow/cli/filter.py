@@ -9,29 +9,43 @@ import os
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tunflow.addresses import ip_address
 from tunflow.cli.filter_profile import profile_in_use
-from tunflow.cli.saying import say
+from tunflow.cli.filter_report import (
+    MOST_SHOWN,
+    event_line,
+    last_blocked,
+    most_blocked,
+    printable,
+    status_lines,
+    sum_of_counts,
+    who_was_blocked,
+)
+from tunflow.cli.progress import bar
+from tunflow.cli.stderr import say
 from tunflow.errors import LocalError
+from tunflow.filter.conditions import CODES, TYPES, type_number
 from tunflow.filter.judge import PASSES, Door, Judge, ListUse, Ruling, Subject, host_text
-from tunflow.filter.safe_search import safe_host
+from tunflow.filter.query_answers import QueryRuling, query_ruling
 from tunflow.flow import TCP, ProcessInfo
 from tunflow.host.netlink.neighbours import Neighbours
+from tunflow.paths import parse_path
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.filter import FilterSection, hardware_address
 from tunflow.profiles.store import load_profile
-from tunflow.sniff.http import Request
+from tunflow.sniff.http import HTTPRequest
 from tunflow.sniff.url_form import target_text
 from tunflow.tunnel import filter_lists, rule_data
+from tunflow.tunnel.filter_lists import ListText
 from tunflow.tunnel.filtering import log_path
+from tunflow.tunnel.known_names import strict_modes
 from tunflow.tunnel.rule_update import update
 from tunflow.urls import URL, parse_url
 
@@ -48,21 +62,49 @@ def filter_command(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    judge, paths, searches_safely = _judge(options)
+    judge, texts, searches_safely = _judge(options)
     subjects = _subjects(options)
-    ruling = _ruling(judge, subjects, filter_lists.moment(options.at))
-    text = filter_lists.line_of(paths[ruling.list], ruling.line) if ruling.list and ruling.line else ""
-    instead = safe_host(subjects[0].host or "") if searches_safely and not ruling.blocked else None
+    moment = filter_lists.moment(options.at)
+    ruling = _ruling(judge, subjects, moment)
+    asked = _record_type(options.type)
+    answer = query_ruling(judge, subjects[0], asked, moment)
+    text = texts[ruling.list].line(ruling.line) if ruling.list and ruling.line else ""
+    instead = strict_modes().strict_host(subjects[0].host or "") if searches_safely and not ruling.blocked else None
     if options.json:
-        facts = {"url": options.url, **ruling._asdict(), "rule": text or None, "answered_as": instead}
+        facts = {"url": options.url, **ruling._asdict(), "rule": text or None, "answered_as": instead, "query": None}
+        if answer is not None:
+            said = {"type": options.type.upper(), "answer": _answer_text(answer, asked)}
+            facts["query"] = said | {"list": answer.ruling.list, "line": answer.ruling.line}
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         print(f"{'blocked' if ruling.blocked else 'passes '}  {options.url}")
-        for line in _reasons(ruling, paths, text):
+        for line in _reasons(ruling, texts, text):
             print(line)
-        if instead is not None:
+        if answer is not None:
+            place = f"{texts[answer.ruling.list].place}:{answer.ruling.line}" if answer.ruling.list else ""
+            print(f"answer   {_answer_text(answer, asked)} (to queries for {options.type.upper()}, {place})")
+        elif instead is not None:
             print(f"answer   the addresses of {instead} (safe_search)")
     return 0
+
+
+def _record_type(name: str) -> int:
+    try:
+        return type_number(name)
+    except ValueError as error:
+        raise LocalError(f"--type {error}: expected one like A, AAAA or HTTPS") from None
+
+
+def _answer_text(answer: QueryRuling, kind: int) -> str:
+    """What a query for records of a type is answered with, in words."""
+    if answer.alias:
+        return f"the addresses of {answer.alias}"
+    if answer.code:
+        return next(name for name, code in CODES.items() if code == answer.code)
+    found = [data for each, data in answer.records if each == kind]
+    if kind in {TYPES["A"], TYPES["AAAA"]}:
+        return ", ".join(str(ip_address(data)) for data in found) or "no such record"
+    return ", ".join(data.hex() for data in found) or "no such record"
 
 
 def _ruling(judge: Judge, subjects: Sequence[Subject], at: datetime) -> Ruling:
@@ -78,21 +120,21 @@ def _ruling(judge: Judge, subjects: Sequence[Subject], at: datetime) -> Ruling:
     return ruling
 
 
-def _reasons(ruling: Ruling, paths: dict[str, Path], text: str) -> Iterator[str]:
+def _reasons(ruling: Ruling, texts: dict[str, ListText], text: str) -> Iterator[str]:
     if ruling.list is None:
         yield f"why      {ruling.why}"
         return
     yield f"list     {ruling.list}" + (f" ({ruling.category})" if ruling.category else "")
-    yield f"line     {paths[ruling.list]}:{ruling.line}"
+    yield f"line     {texts[ruling.list].place}:{ruling.line}"
     yield f"rule     {text if text.isprintable() else ascii(text)}"
 
 
-def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path], bool]:
-    """What to judge by, where each list is, and whether search engines are held to their strict modes.
+def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, ListText], bool]:
+    """What to judge by, each list, and whether search engines are held to their strict modes.
 
     Raises LocalError.
     """
-    paths: dict[str, Path] = {}
+    texts: dict[str, ListText] = {}
     judge, searches_safely = Judge(), False
     if options.profile is not None or not options.list:
         profile, section = _filter_of(options.profile)
@@ -103,12 +145,12 @@ def _judge(options: argparse.Namespace) -> tuple[Judge, dict[str, Path], bool]:
         searches_safely = section.safe_search
         base = Path(profile.file).parent
         judge = filter_lists.make_judge(section, base, say)
-        paths = {each.name: path for each in section.lists if (path := filter_lists.list_path(each, base)) is not None}
+        texts = {each.name: text for each in section.lists if (text := filter_lists.list_text(each, base)) is not None}
     more = []
     for file in options.list:
-        paths[file] = Path(file)
-        more.append(ListUse(filter_lists.read_list(file, Path(file), say)))
-    return Judge((*judge.lists, *more), judge.only_allowed, judge.doors), paths, searches_safely
+        texts[file] = filter_lists.file_text(file, parse_path(file))
+        more.append(ListUse(filter_lists.read_list(file, texts[file], say)))
+    return replace(judge, lists=(*judge.lists, *more)), texts, searches_safely
 
 
 def _subjects(options: argparse.Namespace) -> list[Subject]:
@@ -124,7 +166,7 @@ def _subjects(options: argparse.Namespace) -> list[Subject]:
     if parts.scheme == "https" and has_path:
         say("https: only the host can be seen from outside, so the path counts for nothing")
     elif parts.scheme == "http" or has_path:
-        urls = Request("GET", (host,), target_text(path.encode())).urls_of(host, port or _PORTS["http"])
+        urls = HTTPRequest("GET", (host,), target_text(path.encode())).urls_of(host, port or _PORTS["http"])
     port = port or _PORTS["https" if urls == (None,) else "http"]
     process = None
     if options.uid is not None and options.uid < 0:
@@ -175,13 +217,13 @@ def _lists(options: argparse.Namespace) -> int:
     base = Path(profile.file).parent
     rows: list[dict[str, Any]] = []
     for each in section.lists:
-        path = filter_lists.list_path(each, base)
+        text = filter_lists.list_text(each, base)
         row: dict[str, Any] = {"name": each.name, "category": each.category, "action": each.action, "file": None}
-        if path is not None:
-            made = filter_lists.read_list(each.name, path, lambda _: None)
-            row |= {"file": str(path), "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
+        if text is not None:
+            made = filter_lists.read_list(each.name, text, lambda _: None)
+            row |= {"file": text.place, "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
             row["not_kept_by_reason"] = dict(made.not_kept.most_common())
-            row["complaints"] = [f"{path}:{each.line}: {each.why}: {each.text!r}" for each in made.complaints]
+            row["complaints"] = [f"{text.place}:{each.line}: {each.why}: {each.text!r}" for each in made.complaints]
         rows.append(row)
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -202,36 +244,38 @@ def _lists(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     profile, section = _filter_of(options.profile)
     path = log_path(section, Path(profile.file).parent)
-    counts: Counter[str] = Counter()
-    for facts in _events(path):
-        if facts.get("event") == "counts":
-            counts.update({key: value for key, value in facts.items() if isinstance(value, int)})
+    if not options.json:
+        today = datetime.now(filter_lists.system_zone()).date()
+        for word, said in status_lines(section, profile.file, str(path), _events(path), today):
+            print(f"{word:9}{said}")
+        return 0
+    events = list(_events(path))
     found = {
         "enabled": section.enabled,
         "provider": section.provider or "built in",
         "on_failure": section.on_failure,
         "only_allowed": section.only_allowed,
         "closed": list(section.close),
+        "forged": section.forged,
         "dns_answer": section.dns_answer,
         "safe_search": section.safe_search,
         "lists": [each.name for each in section.lists],
         "privacy": section.privacy,
         "log": str(path),
-        "counts": dict(counts),
+        "counts": dict(sum_of_counts(events)),
+        "most_blocked": [each._asdict() for each in most_blocked(events)[:MOST_SHOWN]],
+        "blocked_for": dict(who_was_blocked(events).most_common(MOST_SHOWN)),
+        "last_blocked": last_blocked(events),
     }
-    if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-        return 0
-    for key, value in found.items():
-        shown = ", ".join(f"{name} {count:,}" for name, count in counts.items()) if key == "counts" else value
-        shown = ", ".join(shown) if isinstance(shown, list) else shown
-        print(f"{key.replace('_', ' '):13}{shown if shown not in ('', None) else '-'}")
+    print(json.dumps(found, indent=2, ensure_ascii=False))
     return 0
 
 
 def _update(options: argparse.Namespace) -> int:
     _, section = _filter_of(options.profile)
-    outcomes = update(filter_lists.sources(section.lists), rule_data.directories()[0], force=options.force)
+    sources, place = filter_lists.sources(section.lists), rule_data.directories()[0]
+    with bar(quiet=False) as show:
+        outcomes = update(sources, place, force=options.force, show=show)
     if options.json:
         print(json.dumps([asdict(each) for each in outcomes], indent=2))
     else:
@@ -252,22 +296,66 @@ def _log(options: argparse.Namespace) -> int:
         path = log_path(section, Path(profile.file).parent)
         if section.privacy == "none" and not path.exists():
             raise LocalError(f'{profile.file}: there is no log: filter.privacy is "none"')
-    for line in _log_lines(path, follow=options.follow):
-        sys.stdout.write(line)
+    if options.top is not None:
+        return _top(path, options)
+    for line in log_lines(path, follow=options.follow):
+        facts = _facts(line)
+        if options.blocked and facts.get("event") != "blocked":
+            continue
+        sys.stdout.write(line if options.json else f"{event_line(facts)}\n")
         sys.stdout.flush()
     return 0
 
 
-def _log_lines(path: Path, *, follow: bool) -> Iterator[str]:
+def _top(path: Path, options: argparse.Namespace) -> int:
+    """The hosts that were blocked most, and for whom, as far as the log tells."""
+    if options.top < 1:
+        raise LocalError(f"--top {options.top}: expected a number from 1 on")
+    if options.follow:
+        raise LocalError("filter log: --top and --follow cannot be given together")
+    events = [_facts(line) for line in log_lines(path, follow=False)]
+    hosts, whom = most_blocked(events)[: options.top], who_was_blocked(events).most_common(options.top)
+    if options.json:
+        found = {"hosts": [each._asdict() for each in hosts], "for": [{"who": who, "count": n} for who, n in whom]}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    for each in hosts:
+        print(printable(f"{each.times:>7,}  {each.host}  {each.why}"))
+    if not hosts:
+        print("nothing was blocked")
+    if whom:
+        print("for")
+    for who, count in whom:
+        print(f"{count:>7,}  {who}")
+    return 0
+
+
+def _facts(line: str) -> dict[str, Any]:
+    """A line of a log; one that is broken says so."""
+    with suppress(ValueError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    return {"event": "?", "host": line.strip(), "why": "not a line of a filter's log"}
+
+
+def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
     """A log's lines; with `follow` without end, also of a log that is begun anew in its place. Raises LocalError."""
     try:
         file = path.open(encoding="utf-8")
     except OSError as error:
         raise LocalError(f"there is no log: {path}: {error.strerror}") from None
+    begun = ""
     while True:
-        yield from file
+        for piece in file:
+            begun += piece
+            if begun.endswith("\n"):
+                yield begun
+                begun = ""
         if not follow:
             file.close()
+            if begun:
+                yield f"{begun}\n"
             return
         time.sleep(LOOK_AGAIN)
         with suppress(FileNotFoundError):
@@ -275,9 +363,10 @@ def _log_lines(path: Path, *, follow: bool) -> Iterator[str]:
             if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
                 yield from file
                 file.close()
-                file = path.open(encoding="utf-8")
+                file, begun = path.open(encoding="utf-8"), ""
             elif there.st_size < file.tell():
                 file.seek(0)
+                begun = ""
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

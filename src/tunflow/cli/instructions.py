@@ -9,17 +9,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tunflow.cli.api import API_SECRET_VARIABLE
 from tunflow.errors import LocalError
+from tunflow.profiles.file_names import is_file_name
 
 if TYPE_CHECKING:
     from tunflow.profiles.profile import Profile
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 _LISTS = ("servers", "gateways")
-_SWITCHES = ("kill_switch", "exclude_lan", "per_app", "on_demand", "replace", "verbose")
+_SWITCHES = ("kill_switch", "exclude_lan", "per_app", "on_demand", "replace", "verbose", "stats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class Instructions:
     on_demand: bool | None = None
     replace: bool = False
     verbose: bool = False
+    memory_limit: int | None = None
+    """Bytes that all flows together may buffer; None for no limit."""
+    pcap: str | None = None
+    """An absolute path."""
+    stats: bool = False
+    api: str | None = None
+    api_secret: str | None = None
     options: dict[str, Any] | None = None
     """What a provider's start is given; only a program can give it some."""
 
@@ -51,7 +61,7 @@ class Instructions:
             raise LocalError(
                 f"no server given: name a profile, use --server URL or the environment variable {SERVER_VARIABLE}"
             )
-        if profile is not None and ("/" in profile or profile.endswith((".toml", ".yaml", ".yml", ".ovpn", ".conf"))):
+        if profile is not None and is_file_name(profile):
             profile = os.path.abspath(profile)  # noqa: PTH100 - a symbolic link is not followed: errors name it
         return cls(
             profile,
@@ -65,6 +75,11 @@ class Instructions:
             options.on_demand,
             options.replace,
             options.verbose,
+            None if options.memory_limit == inf else options.memory_limit,
+            None if options.pcap is None else os.path.abspath(options.pcap),  # noqa: PTH100 - as for the profile
+            options.stats,
+            options.api,
+            os.environ.get(API_SECRET_VARIABLE),
         )
 
     def to_json(self) -> bytes:
@@ -80,6 +95,8 @@ class Instructions:
                 right = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
             elif name == "options":
                 right = isinstance(value, dict)
+            elif name == "memory_limit":
+                right = isinstance(value, int)
             else:
                 right = isinstance(value, bool if name in _SWITCHES else str)
             if not right:
@@ -87,6 +104,33 @@ class Instructions:
         for name in _LISTS:
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
+
+    def as_started(self, started: Instructions) -> Instructions:
+        """Those of a reload with what the start's command line said and they do not; `profile` is a path in both.
+
+        Switches of the host (the kill switch above all) hold for another profile, too. Servers and how names are looked
+        up are said instead of a profile's: they hold while it is the same.
+        """
+        is_same = self.profile == started.profile
+        return replace(
+            started,
+            profile=self.profile,
+            text=self.text,
+            servers=self.servers or (started.servers if is_same else ()),
+            dns=started.dns if self.dns is None and is_same else self.dns,
+            kill_switch=started.kill_switch if self.kill_switch is None else self.kill_switch,
+            exclude_lan=started.exclude_lan if self.exclude_lan is None else self.exclude_lan,
+            per_app=started.per_app if self.per_app is None else self.per_app,
+            gateways=self.gateways or started.gateways,
+        )
+
+    def with_path(self) -> Instructions:
+        """The same with the path of a profile that is named. Raises LocalError."""
+        from tunflow.profiles.store import ProfileStore  # noqa: PLC0415
+
+        if self.profile is None or self.profile.startswith("/"):
+            return self
+        return replace(self, profile=str(ProfileStore().find(self.profile)))
 
     def make_profile(self) -> Profile:
         """The profile with what the command line says otherwise. Raises LocalError with file, line and key."""
@@ -112,11 +156,14 @@ class Instructions:
             tunnel["gateway"] = self.gateways
         changes: dict[str, Any] = {"tunnel": profile.tunnel.model_copy(update=tunnel)} if tunnel else {}
         if self.servers:
-            from tunflow.profiles.way_out import way_out  # noqa: PLC0415
+            from tunflow.profiles.server_keys import server_keys  # noqa: PLC0415
+            from tunflow.profiles.server_link import ServerLink  # noqa: PLC0415
 
-            changes |= way_out(self.servers)
+            changes |= server_keys([ServerLink.of(link) for link in self.servers])
         if self.on_demand is not None:
             changes["on_demand"] = profile.on_demand.model_copy(update={"enabled": self.on_demand})
         if self.dns is not None:
-            changes["dns"] = profile.dns.model_copy(update={"mode": self.dns})
+            from tunflow.tunnel.compile import with_dns_mode  # noqa: PLC0415
+
+            profile = with_dns_mode(profile, self.dns)
         return profile.model_copy(update=changes)

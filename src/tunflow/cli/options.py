@@ -12,7 +12,8 @@ from tunflow.numbers import NotANumber, whole_number
 DNS_HELP = (
     "how names are looked up: tcp or udp through the server, each also with a resolver as "
     "tcp://ADDRESS[:PORT] or udp://ADDRESS[:PORT] (default 1.1.1.1), an ADDRESS alone for tcp; tls://[NAME@]ADDRESS, "
-    "https://[NAME@]ADDRESS/dns-query or cache,RESOLVER: the same with a cache, and for queries to any address "
+    "https://[NAME@]ADDRESS/dns-query, quic://[NAME@]ADDRESS or cache,RESOLVER: the same with a cache, and for queries "
+    "to any address "
     "(what run does by default, with tcp://1.1.1.1); "
     "fake[,RESOLVER]: names get fake addresses, so that the server resolves them; tor (the default in front "
     "of tor://): Tor is asked; or off to leave /etc/resolv.conf as it is"
@@ -48,9 +49,27 @@ def add_server_option(parser: argparse.ArgumentParser) -> None:
     action.links = _LinkShapes()  # type: ignore[attr-defined]  # help texts are filled in with their action's attributes
 
 
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    """`--profile`, of commands that `--server` would do for, too."""
+    parser.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        help="instead of --server: a saved profile's name or a file (also of Clash, Surge, sing-box, Xray …), whose "
+        "rules decide where each flow goes",
+    )
+
+
 def add_flow_options(parser: argparse.ArgumentParser) -> None:
     """Those of commands that carry the flows of a device in this process."""
     add_server_option(parser)
+    add_device_options(parser)
+    parser.add_argument("--stats", action="store_true", help="print a summary on stderr at the end")
+    add_api_option(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow to stderr")
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Those of commands that serve a device, in this process or another."""
     parser.add_argument("--pcap", metavar="FILE", help="record every packet of the device (pcapng, for Wireshark)")
     parser.add_argument(
         "--memory-limit",
@@ -60,8 +79,6 @@ def add_flow_options(parser: argparse.ArgumentParser) -> None:
         help="bytes that all flows together may buffer, with K, M or G behind the number; near it windows shrink and "
         "new flows wait. Default: no limit but half a megabyte for each flow",
     )
-    parser.add_argument("--stats", action="store_true", help="print a summary on stderr at the end")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow to stderr")
 
 
 def add_profile_options(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +105,16 @@ def add_profile_options(parser: argparse.ArgumentParser) -> None:
         "--gateway", metavar="IFACE", action="append", help="carry the traffic of the hosts behind this interface too"
     )
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow")
+
+
+def add_api_option(parser: argparse.ArgumentParser) -> None:
+    """`--api`."""
+    parser.add_argument(
+        "--api",
+        metavar="ADDRESS:PORT",
+        help="serve Clash's API and a page for browsers there (docs/dashboards.md); the environment variable "
+        "TUNFLOW_API_SECRET is what they must show, and needed for more than 127.0.0.1",
+    )
 
 
 def size(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`tunflow profile`: list, add, show, remove and import saved profiles."""
+"""`tunflow profile`: list, add, show, export, remove, import and update saved profiles."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunflow.cli.flows import SERVER_VARIABLE
-from tunflow.cli.saying import say
-from tunflow.cli.system_names import parse_dns
+from tunflow.cli.process import SERVER_VARIABLE
+from tunflow.cli.stderr import say
+from tunflow.cli.subscription_text import quota_of, redacted_source, told_quota, update_profiles
+from tunflow.cli.table import print_table
 from tunflow.errors import LocalError
 from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports import summary as import_summary
+from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.importer import import_profile, read_source
 from tunflow.profiles.imports.subscription import name_of
-from tunflow.profiles.imports.told import Told
+from tunflow.profiles.minisign import MinisignKey
 from tunflow.profiles.profile import Profile, is_profile_name
 from tunflow.profiles.redaction import redacted, redacted_link
+from tunflow.profiles.sections.subscription import SubscriptionSection
 from tunflow.profiles.store import ProfileStore
-from tunflow.protocols.registry import parse_server
 from tunflow.tunnel.check import check
+from tunflow.tunnel.subscriptions import forget, remember, with_subscription
 
-MOST_TOLD = 20
-"""Entries that were skipped, by the line."""
+MOST_TOLD = 100
+"""Lines about a source."""
 
 
 def profile(options: argparse.Namespace) -> int:
     """Do it; the exit status. Raises LocalError or RemoteError."""
-    actions: dict[str, Callable[[argparse.Namespace, ProfileStore], None]] = {
-        "list": _list, "add": _add, "show": _show, "remove": _remove, "import": _import,
+    actions: dict[str, Callable[[argparse.Namespace, ProfileStore], int | None]] = {
+        "list": _list, "add": _add, "show": _show, "export": _export, "remove": _remove, "import": _import,
+        "update": update_profiles,
     }  # fmt: skip
-    actions[options.action](options, ProfileStore(warn=say))
-    return 0
+    return actions[options.action](options, ProfileStore(warn=say)) or 0
 
 
 def _list(options: argparse.Namespace, store: ProfileStore) -> None:
@@ -43,10 +46,14 @@ def _list(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.json:
         _print_json(found)
         return
-    width = max((len(each["name"]) for each in found), default=0)
+    if not found:
+        say("no profile is saved: tunflow profile add NAME ss://…, or tunflow profile import FILE")
+    rows = []
     for each in found:
         marks = " (on demand)" if each.get("on_demand") else ""
-        _print(f"{each['name']:<{width}}  {each.get('error') or _described(each)}{marks}")
+        marks += f"  {quota}" if (quota := told_quota(each.get("subscription"))) else ""
+        rows.append((each["name"], f"{each.get('error') or _described(each)}{marks}"))
+    print_table(rows)
 
 
 def _summary(store: ProfileStore, name: str) -> dict[str, Any]:
@@ -62,14 +69,15 @@ def _summary(store: ProfileStore, name: str) -> dict[str, Any]:
         "provider": found.provider,
         "rules": len(found.rules),
         "on_demand": found.on_demand.enabled,
+        "subscription": quota_of(found),
     }
 
 
 def _labels(found: Profile) -> list[str]:
     links = [*found.server]
     for section in found.servers.values():
-        links += [section.url] if section.url else section.chain
-    return [redacted_link(link) for link in links]
+        links += section.links
+    return [link.server.label for link in links]
 
 
 def _described(summary: dict[str, Any]) -> str:
@@ -95,30 +103,49 @@ def _add(options: argparse.Namespace, store: ProfileStore) -> None:
 def _import(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.profile is not None and not is_profile_name(options.profile):
         raise LocalError(f"--name {options.profile!r} is no profile name: letters, digits and _ . + - are accepted")
+    source = read_source(options.source, options.user_agent, key=_key(options.key))
     if options.source.lower().startswith("http://"):
         say("http:// is not encrypted: whoever is on the way can read these servers' passwords, or give you others")
-    imported = import_profile(read_source(options.source), options.profile)
+    imported = import_profile(source, options.profile)
     if not imported.is_usable:
         _tell(imported.told, "")
-        raise LocalError(f"{options.source} has no server that can be used: nothing is saved")
+        raise LocalError(f"{redacted_source(options.source)} has no server that can be used: nothing is saved")
     if imported.is_whole and imported.lost and not options.partial:
         _tell(imported.told, "")
-        raise LocalError(
-            f"{len(imported.lost)} entries of {options.source} are not understood; --partial imports the rest"
+        where = redacted_source(options.source)
+        raise LocalError(f"{len(imported.lost)} entries of {where} are not understood; --partial imports the rest")
+    made = imported.profile
+    if source.address is not None and source.answer is not None:
+        section = SubscriptionSection(
+            url=source.address, user_agent=options.user_agent, partial=options.partial, key=options.key
         )
-    _saved(options, store, imported.profile, imported.told)
+        made = with_subscription(made, section)
+    _saved(options, store, made, imported.told)
+    if source.answer is not None:
+        remember(made.name, source.answer)
 
 
-def _tell(told: list[Told], before: str = "") -> None:
-    for each in told[:MOST_TOLD]:
-        say(f"{before}{each.place}: {each.reason}")
-    if len(told) > MOST_TOLD:
-        say(f"{before}{len(told) - MOST_TOLD} more")
+def _key(text: str | None) -> str | None:
+    """What `--key` names. Raises LocalError."""
+    if text is not None:
+        try:
+            MinisignKey.of(text)
+        except ValueError as error:
+            raise LocalError(f"--key {text!r}: {error}; it reads RW… in base64, as minisign -G prints it") from None
+    return text
 
 
-def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, told: list[Told]) -> None:
+def _tell(told: list[ImportNotice], before: str = "") -> None:
+    lines = import_summary.told_lines(told)
+    for line in lines[:MOST_TOLD]:
+        say(f"{before}{line}")
+    if len(lines) > MOST_TOLD:
+        say(f"{before}{len(lines) - MOST_TOLD} more")
+
+
+def _saved(options: argparse.Namespace, store: ProfileStore, made: Profile, told: list[ImportNotice]) -> None:
     notes: list[str] = []
-    missing = check(made, parse_dns, notes.append)
+    missing = check(made, notes.append)
     path = store.save(made, replace=options.replace)
     if options.json:
         lost = [{"place": each.place, "reason": each.reason} for each in told if each.is_lost]
@@ -155,18 +182,32 @@ def _show(options: argparse.Namespace, store: ProfileStore) -> None:
         _print(tomlkit.dumps(data).rstrip("\n"))
 
 
+def _export(options: argparse.Namespace, store: ProfileStore) -> None:
+    """What an iPhone or Mac can do of it by itself. Raises LocalError."""
+    from tunflow.profiles.mobileconfig_export import mobileconfig  # noqa: PLC0415 - which few need
+
+    is_file = "/" in options.profile or options.profile.endswith(".toml")
+    found = profile_file.load(Path(options.profile)) if is_file else store.load(options.profile)
+    content, lost = mobileconfig(found)
+    for line in lost:
+        say(f"left out {line}")
+    if options.output is None:
+        _print(content.decode().rstrip("\n"))
+        return
+    try:
+        Path(options.output).write_bytes(content)
+    except OSError as error:
+        raise LocalError(f"cannot write {options.output}: {error.strerror}") from None
+
+
 def _print_codes(found: Profile, as_json: bool) -> None:
     import segno  # noqa: PLC0415
 
-    sections = {name: section.url for name, section in found.servers.items() if section.url}
     named = {
-        **{
-            found.name if len(found.server) == 1 else f"hop {number}": link
-            for number, link in enumerate(found.server, 1)
-        },
-        **sections,
+        found.name if len(found.server) == 1 else f"hop {number}": link for number, link in enumerate(found.server, 1)
     }
-    links = {name: link for name, link in named.items() if parse_server(link).first_hop is not None}
+    named |= {name: section.url for name, section in found.servers.items() if section.url is not None}
+    links = {name: link.text for name, link in named.items() if link.server.first_hop is not None}
     config = found.provider_configuration.get("config") if found.provider == "wireguard" else None
     if config:
         links[found.name] = str(config)  # what WireGuard's own programs for phones scan
@@ -182,6 +223,7 @@ def _print_codes(found: Profile, as_json: bool) -> None:
 
 def _remove(options: argparse.Namespace, store: ProfileStore) -> None:
     path = store.remove(options.profile)
+    forget(options.profile)
     if options.json:
         _print_json({"name": options.profile, "file": str(path)})
     else:

@@ -6,13 +6,14 @@ import argparse
 import json
 from dataclasses import asdict
 
-from tunflow.cli.saying import say
+from tunflow.cli.progress import bar
+from tunflow.cli.stderr import say
 from tunflow.errors import LocalError
 from tunflow.profiles.store import load_profile
-from tunflow.tunnel import rule_data
+from tunflow.tunnel import known_names, rule_data, server_lists
 from tunflow.tunnel.rule_update import (
     REGISTRIES,
-    Outcome,
+    UpdateOutcome,
     geo_sources,
     registries_of,
     registry_source,
@@ -31,9 +32,15 @@ def rules(options: argparse.Namespace) -> int:
         raise LocalError("--url is one registry's: name it with --registry")
     sources = [registry_source(name, options.url) for name in registries]
     if profile is not None:
-        sources += rule_set_sources(profile) + geo_sources(profile)
+        sources += (
+            rule_set_sources(profile)
+            + server_lists.sources(profile)
+            + geo_sources(profile)
+            + known_names.sources(profile)
+        )
     place = rule_data.directories()[0]
-    outcomes = update(sources, place, force=options.force)
+    with bar(quiet=False) as show:
+        outcomes = update(sources, place, force=options.force, show=show)
     if options.json:
         print(json.dumps({"directory": str(place), "lists": [asdict(each) for each in outcomes]}, indent=2))  # noqa: T201
     else:
@@ -42,7 +49,7 @@ def rules(options: argparse.Namespace) -> int:
     return 1 if any(each.state == "failed" for each in outcomes) else 0
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: UpdateOutcome) -> str:
     if outcome.state == "failed":
         return f"{outcome.name}: failed: {outcome.reason}; what was there before is kept"
     entries = f"{outcome.count:,} entries" if outcome.count is not None else "unknown"

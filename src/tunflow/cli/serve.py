@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
+from pathlib import Path
 
+from tunflow.cli.serving import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import raise_limit
-from tunflow.inbound.server import Server
-from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.containment import Containment
-from tunflow.loop.reactor import READ, Reactor
+from tunflow.inbound.server import InboundServer
 from tunflow.protocols.registry import parse_server
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
 
-def serve(url: str) -> int:
-    """Serve as the link `url` says; the exit status. Raises LocalError for a bad link or address."""
+def serve(
+    url: str,
+    *,
+    allow_local: bool,
+    certificate: str | None = None,
+    key: str | None = None,
+    users: str | None = None,
+) -> int:
+    """Serve as the link `url` says; the exit status. Raises LocalError for a bad link, address or file."""
     spec = parse_server(url, listening=True)
+    more = users_of(users) if users is not None else []
     if not isinstance(spec, ShadowsocksServer):
-        raise LocalError(f"serve takes an ss:// link, not {spec.label}")
+        from tunflow.cli.serve_streams import serve_streams  # noqa: PLC0415  (ssl is not for who does not use it)
+        from tunflow.inbound.stream_server import StreamServerSettings  # noqa: PLC0415
+
+        if not isinstance(spec, StreamServerSettings):
+            raise LocalError(f"serve takes an ss://, trojan://, vless:// or vmess:// link, not {spec.label}")
+        return serve_streams(spec, allow_local=allow_local, certificate=certificate, key=key, users=more)
+    if certificate is not None or key is not None:
+        raise LocalError("--certificate and --key go with a trojan://, vless:// or vmess:// link")
     reactor = serving_reactor()
-    server = Server(reactor, spec, log=log_line, descriptors=raise_limit())
+    server = InboundServer(reactor, spec, log=log_line, descriptors=raise_limit(), allow_local=allow_local, users=more)
     stop_on_signals(reactor)
     where = " and ".join(str(address) for address in server.addresses)
     log_line(f"serving ss://{spec.method} on {where} (TCP + UDP)")
@@ -31,22 +42,23 @@ def serve(url: str) -> int:
     return 0
 
 
-def serving_reactor() -> Reactor:
-    """A loop in which a bug ends the connection that it happened in, and is told on stderr."""
-    reactor = Reactor()
-    reactor.containment = Containment(CauseLog(log_line, lambda: reactor.now), lambda: reactor.now)
-    return reactor
+def users_of(file: str) -> list[str]:
+    """The secrets of a users file: a line each, `SECRET` or `NAME SECRET`; one that begins with `#` is a remark.
 
-
-def log_line(line: str) -> None:
-    """One line on stderr, for people."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201  (this is the command's output)
-
-
-def stop_on_signals(reactor: Reactor) -> None:
-    """Let SIGINT and SIGTERM end the reactor's run at the end of its round."""
-    heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: None)  # the wake-up descriptor tells
-    reactor.add(heard, READ, lambda _events: reactor.stop())
+    Raises LocalError.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "is no UTF-8 text"
+        raise LocalError(f"--users {file}: {reason}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        words = [] if line.startswith("#") else line.split()
+        if len(words) > 2:
+            raise LocalError(f"{file}:{number}: a user is SECRET or NAME SECRET, with no blanks in them")
+        if words:
+            found.append(words[-1])
+    if not found:
+        raise LocalError(f"--users {file}: names nobody; a line each, SECRET or NAME SECRET")
+    return found

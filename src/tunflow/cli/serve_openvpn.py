@@ -5,17 +5,17 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from ipaddress import IPv4Network
-from pathlib import Path
 
-from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
+from tunflow.cli.serving import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.host.netlink.links import QUEUE
+from tunflow.host.netlink.setup import QUEUE, add_address, set_mtu, set_queue, set_up
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.network.masquerade import Masquerade
 from tunflow.host.tun import TunDevice
 from tunflow.inbound.openvpn_server import OpenVPNService
 from tunflow.loop.cause_log import CauseLog
-from tunflow.profiles.imports.openvpn import read_file
+from tunflow.paths import parse_path
+from tunflow.profiles.imports.own_file import read_file
 from tunflow.protocols.openvpn.data_key import LARGEST_OVERHEAD
 from tunflow.protocols.openvpn.settings import Remote, Settings
 from tunflow.protocols.openvpn.settings_reader import settings_from_file
@@ -25,8 +25,8 @@ ETHERNET = 1500
 
 def serve_openvpn(file: str, masquerade: bool) -> int:
     """Serve as the configuration in `file` says; the exit status. Raises LocalError."""
-    path = Path(file)
-    settings = settings_from_file(read_file(path), file, lambda name: read_file(path.parent / name))
+    path = parse_path(file)
+    settings = settings_from_file(read_file(path), file, lambda name: read_file(path.parent / parse_path(name)))
     part = settings.server
     if part is None:
         raise LocalError(f"{file}: there is no `server NETWORK MASK`: this is a client's configuration")
@@ -74,9 +74,9 @@ def _configure(name: str, network: IPv4Network, mtu: int) -> None:
     index = socket.if_nametoindex(name)
     try:
         with RouteSocket() as route:
-            route.set_mtu(index, mtu)
-            route.set_queue(index, QUEUE)
-            route.set_up(index)
-            route.add_address(index, str(network[1]), network.prefixlen)
+            set_mtu(route, index, mtu)
+            set_queue(route, index, QUEUE)
+            set_up(route, index)
+            add_address(route, index, str(network[1]), network.prefixlen)
     except OSError as error:
         raise LocalError(f"{name} cannot be set up with {network}: {error.strerror}") from None

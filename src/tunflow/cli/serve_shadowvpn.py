@@ -6,9 +6,9 @@ import socket
 from contextlib import ExitStack
 
 from tunflow.addresses import ip_address
-from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
+from tunflow.cli.serving import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.host.netlink.links import QUEUE
+from tunflow.host.netlink.setup import QUEUE, add_address, set_mtu, set_queue, set_up
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.network.masquerade import Masquerade
 from tunflow.host.tun import TunDevice
@@ -62,9 +62,9 @@ def _configure(name: str, config: ShadowVPNConfig) -> None:
     index = socket.if_nametoindex(name)
     try:
         with RouteSocket() as route:
-            route.set_mtu(index, config.mtu)
-            route.set_queue(index, QUEUE)
-            route.set_up(index)
-            route.add_address(index, str(config.net.ip), config.net.network.prefixlen)
+            set_mtu(route, index, config.mtu)
+            set_queue(route, index, QUEUE)
+            set_up(route, index)
+            add_address(route, index, str(config.net.ip), config.net.network.prefixlen)
     except OSError as error:
         raise LocalError(f"{name} cannot be set up as {config.net}: {error.strerror}") from None

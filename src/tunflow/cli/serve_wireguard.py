@@ -7,14 +7,15 @@ from contextlib import ExitStack
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 
-from tunflow.cli.serve import log_line, serving_reactor, stop_on_signals
+from tunflow.cli.serving import log_line, serving_reactor, stop_on_signals
 from tunflow.errors import LocalError
-from tunflow.host.netlink.links import QUEUE
+from tunflow.host.netlink.setup import QUEUE, add_address, set_mtu, set_queue, set_up
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.network.masquerade import Masquerade
 from tunflow.host.tun import TunDevice
-from tunflow.inbound.wireguard_server import WireGuardServer
+from tunflow.inbound.wireguard_server import WireGuardListener
 from tunflow.loop.cause_log import CauseLog
+from tunflow.paths import parse_path
 from tunflow.protocols.wireguard.config_file import is_config_file, parse_config
 from tunflow.protocols.wireguard.keys import format_key
 from tunflow.protocols.wireguard.settings import DEFAULT_PORT, Network, WireGuardSettings
@@ -35,7 +36,7 @@ def serve_wireguard(file: str, masquerade: bool) -> int:
         if masquerade:
             stack.enter_context(Masquerade(device.name, inside[0].network))
         reactor = serving_reactor()
-        server = WireGuardServer(reactor, device, sock, settings, CauseLog(log_line, lambda: reactor.now))
+        server = WireGuardListener(reactor, device, sock, settings, CauseLog(log_line, lambda: reactor.now))
         stop_on_signals(reactor)
         public = format_key(server.interface.identity.public)
         addresses = ", ".join(map(str, settings.addresses))
@@ -48,7 +49,7 @@ def serve_wireguard(file: str, masquerade: bool) -> int:
 
 def _settings(file: str) -> WireGuardSettings:
     try:
-        text = Path(file).read_text(encoding="utf-8-sig", errors="replace")
+        text = parse_path(file).read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise LocalError(f"cannot read {file}: {error.strerror}") from None
     settings = parse_config(text, file)
@@ -95,10 +96,10 @@ def _configure(name: str, settings: WireGuardSettings) -> None:
     index = socket.if_nametoindex(name)
     try:
         with RouteSocket() as route:
-            route.set_mtu(index, settings.mtu)
-            route.set_queue(index, QUEUE)
-            route.set_up(index)
+            set_mtu(route, index, settings.mtu)
+            set_queue(route, index, QUEUE)
+            set_up(route, index)
             for each in settings.addresses:
-                route.add_address(index, str(each.ip), each.network.prefixlen)
+                add_address(route, index, str(each.ip), each.network.prefixlen)
     except OSError as error:
         raise LocalError(f"{name} cannot be set up: {error.strerror}") from None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import grp
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunflow.cli.saying import say
+from tunflow.cli.stderr import say
 from tunflow.errors import LocalError
 from tunflow.host import systemd_unit as unit
+from tunflow.host import user_unit
 from tunflow.host.runtime import RuntimeDirectory
 
 if TYPE_CHECKING:
@@ -23,56 +26,84 @@ RUNNING = Path("/run/systemd/system")
 
 def service(options: argparse.Namespace) -> int:
     """Install, remove, or be the guard; the exit status. Raises LocalError."""
-    if options.action == "install":
-        return install(options.profile, kill_switch_at_boot=options.kill_switch_at_boot, only_print=options.print)
     if options.action == "guard":
         return guard(options.profile)
-    return remove()
+    if options.user:
+        from tunflow.cli.user_service import install_for_user, remove_for_user  # noqa: PLC0415
+
+        return install_for_user(options, _command()) if options.action == "install" else remove_for_user(options)
+    return install(options.profile, options) if options.action == "install" else remove(options)
 
 
-def install(profile: str, *, kill_switch_at_boot: bool, only_print: bool) -> int:
+def install(profile: str, options: argparse.Namespace) -> int:
     """Write the units for a profile and enable them. Raises LocalError."""
-    plan = _plan(profile)
+    if options.listen:
+        raise LocalError("--listen goes with --user: a service of the system is tunflow up")
+    plan, kill_switch_at_boot = _plan(profile), options.kill_switch_at_boot
     if kill_switch_at_boot and not plan.host.kill_switch:
-        raise LocalError(f"{plan.profile.at('tunnel')}: a kill switch at boot takes kill_switch = true in [tunnel]")
-    named = plan.profile.file if "/" in profile or profile.endswith(".toml") else profile
+        raise LocalError(f"{plan.at('tunnel')}: a kill switch at boot takes kill_switch = true in [tunnel]")
+    named = plan.file if "/" in profile or profile.endswith(".toml") else profile
     named = str(Path(named).resolve()) if "/" in named or named.endswith(".toml") else named
     files = {unit.SYSTEM / unit.SERVICE: unit.service(_command(), named, _capabilities(plan), _writable(plan))}
     if kill_switch_at_boot:
         files[unit.SYSTEM / unit.GUARD] = unit.guard(_command(), named)
-    if only_print:
-        print("\n".join(files.values()), end="")  # noqa: T201 - this is the command's output
+    if options.print:
+        texts = {str(path): text for path, text in files.items()}
+        print(_json(files=texts) if options.json else "\n".join(texts.values()), end="")  # noqa: T201 - the output
         return 0
     files[unit.SYSUSERS / unit.SYSUSERS_FILE] = unit.USER
+    if options.group:
+        files[user_unit.POLKIT_RULE] = user_unit.polkit_rule(_group(options.group))
     for path, text in files.items():
         _write(path, text)
     if not kill_switch_at_boot:
         (unit.SYSTEM / unit.GUARD).unlink(missing_ok=True)
     names = [path.name for path in files if path.parent == unit.SYSTEM]
     if not RUNNING.is_dir():
-        say(f"written: {', '.join(map(str, files))}; systemd does not run here, so nothing was enabled")
+        line = f"written: {', '.join(map(str, files))}; systemd does not run here, so nothing was enabled"
+        _told(line, options, files=[*map(str, files)], enabled=[])
         return 0
     _run("systemd-sysusers", str(unit.SYSUSERS / unit.SYSUSERS_FILE))
     _run("systemctl", "daemon-reload")
     _run("systemctl", "enable", *names)
-    say(f"installed: it starts at the next boot, or now by: systemctl start {unit.SERVICE}")
+    line = f"installed: it starts at the next boot, or now by: systemctl start {unit.SERVICE}"
+    _told(line, options, files=[*map(str, files)], enabled=names)
     return 0
 
 
-def remove() -> int:
+def remove(options: argparse.Namespace) -> int:
     """Stop and disable the units and delete them. Raises LocalError."""
     paths = [path for name in (unit.SERVICE, unit.GUARD) if (path := unit.SYSTEM / name).exists()]
     if paths and RUNNING.is_dir():
         _run("systemctl", "disable", "--now", *(path.name for path in paths))
-    for path in (*paths, unit.SYSUSERS / unit.SYSUSERS_FILE):
+    for path in (*paths, unit.SYSUSERS / unit.SYSUSERS_FILE, user_unit.POLKIT_RULE):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise LocalError(f"{path} cannot be removed: {error.strerror}") from None
     if paths and RUNNING.is_dir():
         _run("systemctl", "daemon-reload")
-    say("removed" if paths else "no service is installed")
+    _told("removed" if paths else "no service is installed", options, removed=[*map(str, paths)])
     return 0
+
+
+def _group(name: str) -> str:
+    """Raises LocalError where there is no such group."""
+    try:
+        return grp.getgrnam(name).gr_name
+    except (KeyError, ValueError):
+        raise LocalError(f"--group {name}: there is no such group") from None
+
+
+def _told(line: str, options: argparse.Namespace, **facts: object) -> None:
+    if options.json:
+        print(_json(**facts), end="")  # noqa: T201 - this is the command's output
+    else:
+        say(line)
+
+
+def _json(**facts: object) -> str:
+    return json.dumps(facts, indent=2) + "\n"
 
 
 def guard(profile: str) -> int:
@@ -86,17 +117,16 @@ def guard(profile: str) -> int:
 
 
 def _plan(profile: str) -> Plan:
-    from tunflow.cli.system_names import parse_dns  # noqa: PLC0415 - much that only this needs
-    from tunflow.profiles.store import load_profile  # noqa: PLC0415
-    from tunflow.tunnel.plan import make_plan  # noqa: PLC0415
+    from tunflow.profiles.store import load_profile  # noqa: PLC0415 - much that only this needs
+    from tunflow.tunnel.compile import compile_profile  # noqa: PLC0415
 
-    return make_plan(load_profile(profile), parse_dns)
+    return compile_profile(load_profile(profile), lasting=True)
 
 
 def _capabilities(plan: Plan) -> list[str]:
     wanted = [*unit.SET_UP]
     wanted += unit.DIRECT if plan.goes_direct else ()
-    wanted += unit.FAKE_ADDRESSES if plan.fake_addresses is not None else ()
+    wanted += unit.KEPT_FOLDERS if any((plan.fake_addresses, plan.group_memory, plan.fetched_lists)) else ()
     wanted += unit.PROCESSES if plan.asks_for_processes else ()
     return wanted
 

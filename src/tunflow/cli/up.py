@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tunflow.cli.instructions import SERVER_VARIABLE, Instructions
-from tunflow.cli.saying import say
+from tunflow.cli.status_line import formatted, waybar
+from tunflow.cli.stderr import say
 from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, ask, watch
+from tunflow.control.messages import ControlEvent
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
 
@@ -24,6 +27,12 @@ NOT_RUNNING = 3
 DOWN_PATIENCE = 6.0
 """Seconds for a tunnel to take itself down; then its process is killed, and what it changed is taken back here."""
 
+SUPERVISED = 9.0
+"""Seconds more for a supervisor, which gives the tunnel's process time to end before it puts the host back."""
+
+SETTLED = 1.0
+"""Seconds in which a supervisor says that another process is to come."""
+
 SETTLING = 1
 """Exit status of `status` while a tunnel is on its way up or down, finding its way again, or does not work."""
 
@@ -31,12 +40,12 @@ SETTLING = 1
 def up(options: argparse.Namespace) -> int:
     """Bring a tunnel up; return once it is, or serve it here with `--foreground`. Raises LocalError or RemoteError."""
     if options.spawned:
-        from tunflow.cli.daemon import serve_spawned  # noqa: PLC0415
+        from tunflow.cli.supervised import serve_spawned  # noqa: PLC0415
 
         return serve_spawned()
     instructions = Instructions.given(options)
     if options.foreground:
-        from tunflow.cli.daemon import serve_foreground  # noqa: PLC0415
+        from tunflow.cli.supervised import serve_foreground  # noqa: PLC0415
 
         os.environ.pop(SERVER_VARIABLE, None)
         return serve_foreground(instructions)
@@ -55,7 +64,8 @@ def _start(instructions: Instructions, *, as_json: bool) -> int:
     if as_json:
         _print_json(facts)
     else:
-        where = f"{facts['device']} through {' -> '.join(facts['servers'])}" if facts["device"] else "on demand"
+        servers = facts["servers"] or [facts.get("provider") or "its provider"]
+        where = f"{facts['device']} through {' -> '.join(servers)}" if facts["device"] else "on demand"
         say(f"{facts['status']}: {where} (process {facts['pid']})")
     return 0
 
@@ -67,6 +77,8 @@ def down(options: argparse.Namespace) -> int:
         pid = request(runtime, "stop", patience=DOWN_PATIENCE).get("pid")
         if isinstance(pid, int):
             wait_ended(pid, DOWN_PATIENCE)  # who comes next shall find nothing of it
+            if runtime.state.exists():
+                _undo(runtime)
         was = "up"
     except (NotRunning, Unanswered):
         was = "left behind" if _undo(runtime) else "down"
@@ -86,8 +98,12 @@ def status(options: argparse.Namespace) -> int:
     except NotRunning:
         facts = {
             "status": "disconnected", "pid": None, "device": None, "servers": [], "since": None,
-            "bytes_in": 0, "bytes_out": 0, "left_behind": runtime.state.exists(),
+            "bytes_in": 0, "bytes_out": 0, "restarts": 0, "last_cause": None, **_supervised(runtime),
+            "left_behind": runtime.state.exists(),
         }  # fmt: skip
+    if options.waybar or options.format is not None:
+        print(waybar(facts) if options.waybar else formatted(options.format, facts))  # noqa: T201 - the output
+        return 0
     if options.json:
         _print_json(facts)
     else:
@@ -118,6 +134,8 @@ def reload(options: argparse.Namespace) -> int:
             raise LocalError(f"cannot read the profile {path}: {reason}") from None
         instructions = replace(instructions, profile=str(path), text=text)
     facts = request(runtime, "reload", **asdict(instructions))
+    for note in facts["notes"]:
+        say(note)
     if options.json:
         _print_json(facts)
     else:
@@ -129,22 +147,54 @@ def logs(options: argparse.Namespace) -> int:
     """Print what the tunnel said, and with `--follow` what it says. Raises LocalError or RemoteError."""
     runtime = RuntimeDirectory.running()
     events = watch(runtime.control) if options.follow else None
+    printed = _print_log(runtime, 0, as_json=options.json)
+    while events is not None:
+        for event in events:
+            if event.name == "log":
+                printed = _print_log(runtime, printed, as_json=options.json)
+        events = _watch_again(runtime)
+        printed = _print_log(runtime, printed, as_json=options.json)  # what was said while nobody could be told
+    return 0
+
+
+def _print_log(runtime: RuntimeDirectory, printed: int, *, as_json: bool) -> int:
+    """Print the log from there on, or all of one that was begun anew; how far that is, in bytes. Raises LocalError."""
     try:
-        shown = runtime.log.read_text(encoding="utf-8", errors="replace")
+        with runtime.log.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(printed if printed <= size else 0)
+            shown = file.read()
+            position = file.tell()
     except FileNotFoundError:
         raise LocalError(
             f"there is no log: no tunnel has been up since this machine was started ({runtime.log})"
         ) from None
     except OSError as error:
         raise LocalError(f"cannot read {runtime.log}: {error.strerror}") from None
-    sys.stdout.write(shown)
+    text = shown.decode(errors="replace")
+    if as_json:
+        text = "".join(json.dumps(_log_record(line), ensure_ascii=False) + "\n" for line in text.splitlines())
+    sys.stdout.write(text)
     sys.stdout.flush()
-    already = set(shown.splitlines()[-20:])  # what was said between asking and reading comes by both ways
-    for event in events or ():
-        line = event.facts.get("line", "")
-        if event.name == "log" and line not in already:
-            print(line, flush=True)  # noqa: T201 - this is the command's output
-    return 0
+    return position
+
+
+def _log_record(line: str) -> dict[str, str]:
+    """`2026-11-29 12:00:00 words`, as `LogFile` writes them."""
+    return {"time": line[:19], "line": line[20:]}
+
+
+def _watch_again(runtime: RuntimeDirectory) -> Iterator[ControlEvent] | None:
+    """Events of the process that serves the tunnel after the one that was watched; None when there is none."""
+    deadline = time.monotonic() + SETTLED
+    while time.monotonic() < deadline:
+        try:
+            return watch(runtime.control)
+        except NotRunning:
+            if _supervised(runtime).get("status") == "reasserting":
+                deadline = time.monotonic() + SETTLED
+            time.sleep(0.1)
+    return None
 
 
 def request(
@@ -165,20 +215,39 @@ def _fail(line: str, exit_status: int) -> NoReturn:
 
 
 def _undo(runtime: RuntimeDirectory) -> bool:
-    """Take back what a tunnel's process left when it was killed; whether there was anything. Raises LocalError."""
+    """Undo what a tunnel's process left when it was killed. Return True if there was anything. Raises LocalError."""
     from tunflow.host.network.system import undo_recorded  # noqa: PLC0415
 
+    ended = False
     with suppress(FileNotFoundError):
         lock = InstanceLock(runtime.lock)
         try:
             if not lock.take():
-                if lock.is_held_by_a_living_process and lock.holder is not None:
-                    # It holds the lock and does not listen: it cannot be asked any more.
-                    os.kill(lock.holder, signal.SIGKILL)
+                lock.end_holder(DOWN_PATIENCE + SUPERVISED)
                 lock.wait()
+                ended = True
         finally:
             lock.close()
-    return undo_recorded(runtime.state)
+    had_given_up = runtime.supervision.exists()
+    runtime.supervision.unlink(missing_ok=True)
+    return undo_recorded(runtime.state) or ended or had_given_up
+
+
+def _supervised(runtime: RuntimeDirectory) -> dict[str, Any]:
+    """What the supervisor says of a tunnel that no process serves now; nothing where there is none."""
+    try:
+        facts = json.loads(runtime.supervision.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(facts, dict):
+        return {}
+    if facts.get("status") != "disconnected" and not _is_alive(facts.get("helper")):
+        facts["status"] = "disconnected"
+    return facts
+
+
+def _is_alive(pid: object) -> bool:
+    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
 
 
 def _print_json(facts: dict[str, Any]) -> None:
@@ -188,15 +257,30 @@ def _print_json(facts: dict[str, Any]) -> None:
 def _print_status(facts: dict[str, Any]) -> None:
     lines = [facts["status"]]
     lines += [f"trouble     since {each['since']}: {each['what']}" for each in facts.get("troubles", ())]
-    if facts.get("left_behind"):
+    if facts.get("last_cause"):
+        lines.append(f"restarts    {facts['restarts']}, the last because {facts['last_cause']}")
+    if facts["status"] == "reasserting" and not facts["pid"]:
+        lines.append("no process serves the tunnel now: traffic is held, and one is started again")
+    elif facts.get("left_behind"):
         lines.append("a tunnel that was killed left changes behind: tunflow down takes them back")
     if facts["device"]:
+        lines.append(f"device      {facts['device']} (process {facts['pid']})")
+        lines += [f"servers     {' -> '.join(facts['servers'])}"] if facts["servers"] else []
+        lines += [f"path        {facts['path']}"] if facts["path"] else []
         lines += [
-            f"device      {facts['device']} (process {facts['pid']})",
-            f"servers     {' -> '.join(facts['servers'])}",
-            f"path        {facts['path']}",
             f"since       {facts['since']}",
             f"traffic     {facts['bytes_in']:,} bytes in, {facts['bytes_out']:,} bytes out, {facts['flows']} flows",
             f"kill switch {'on' if facts['kill_switch'] else 'off'}",
         ]
+        lines += [f"tunnel      {_tunnel(each)}" for each in facts.get("tunnels", ())]
+    if facts.get("internal_errors"):
+        lines.append(f"internal errors {facts['internal_errors']}: bugs, each ended one flow; tunflow logs has where")
     print("\n".join(lines))  # noqa: T201 - this is the command's output
+
+
+def _tunnel(facts: dict[str, Any]) -> str:
+    """One of the packet tunnels that rules, groups and chains name."""
+    words = f"{facts['label']}: {facts['status']}, {facts['bytes_in']:,} bytes in, {facts['bytes_out']:,} bytes out"
+    ages = [peer.get("latest_handshake") for peer in facts.get("tunnel", {}).get("peers", ())]
+    known = [age for age in ages if age is not None]
+    return f"{words}, last handshake {min(known)} s ago" if known else words

@@ -8,7 +8,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from tunflow.control.messages import MAX_LINE, Answer, Event, Request, encode_request, parse_answer_untrusted
+from tunflow.control.messages import (
+    MAX_LINE,
+    ControlAnswer,
+    ControlEvent,
+    ControlRequest,
+    encode_request,
+    parse_answer_untrusted,
+)
 from tunflow.errors import BadPacket, LocalError, RemoteError
 
 PATIENCE = 30.0
@@ -34,28 +41,28 @@ class Refused(RemoteError):
 def ask(path: Path, operation: str, *, patience: float = PATIENCE, **arguments: Any) -> dict[str, Any]:
     """The result of one request. Raises NotRunning, LocalError (no permission), Refused or RemoteError (no answer)."""
     with _connect(path, patience) as sock:
-        answer = _ask(sock, Request(operation, arguments))
+        answer = _ask(sock, ControlRequest(operation, arguments))
     return answer.result
 
 
-def watch(path: Path) -> Iterator[Event]:
+def watch(path: Path) -> Iterator[ControlEvent]:
     """Events from now on, until the daemon ends. Raises as `ask` does."""
     sock = _connect(path, PATIENCE)
     lines = sock.makefile("rb")
-    sock.sendall(encode_request(Request("watch")))
+    sock.sendall(encode_request(ControlRequest("watch")))
     _result(lines.readline(MAX_LINE + 1))
     sock.settimeout(None)
     return _events(sock, lines)
 
 
-def _events(sock: socket.socket, lines: BufferedReader) -> Iterator[Event]:
+def _events(sock: socket.socket, lines: BufferedReader) -> Iterator[ControlEvent]:
     with sock, lines:
         while line := lines.readline(MAX_LINE + 1):
             try:
                 event = parse_answer_untrusted(line)
             except BadPacket as error:
                 raise RemoteError(f"the tunnel's process sent what cannot be read: {error}") from error
-            if isinstance(event, Event):
+            if isinstance(event, ControlEvent):
                 yield event
 
 
@@ -76,7 +83,7 @@ def _connect(path: Path, patience: float) -> socket.socket:
     return sock
 
 
-def _ask(sock: socket.socket, request: Request) -> Answer:
+def _ask(sock: socket.socket, request: ControlRequest) -> ControlAnswer:
     try:
         with sock.makefile("rb") as lines:
             sock.sendall(encode_request(request))
@@ -87,14 +94,14 @@ def _ask(sock: socket.socket, request: Request) -> Answer:
         raise RemoteError(f"the tunnel's process went away: {error.strerror or error}") from error
 
 
-def _result(line: bytes) -> Answer:
+def _result(line: bytes) -> ControlAnswer:
     if not line:
         raise RemoteError("the tunnel's process closed the connection without an answer: is it another user's?")
     try:
         answer = parse_answer_untrusted(line)
     except BadPacket as error:
         raise RemoteError(f"the tunnel's process sent what cannot be read: {error}") from error
-    if not isinstance(answer, Answer):
+    if not isinstance(answer, ControlAnswer):
         raise RemoteError("the tunnel's process sent an event in place of an answer")
     if answer.error is not None:
         raise Refused(answer.error, answer.exit_status)

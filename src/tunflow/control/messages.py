@@ -31,7 +31,7 @@ _MAX_OPERATION = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ControlRequest:
     """What a client asks: an operation and its arguments."""
 
     operation: str
@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ControlAnswer:
     """What came of a request: a result, or a line that says why not."""
 
     result: dict[str, Any] = field(default_factory=dict)
@@ -49,56 +49,56 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ControlEvent:
     """Something that happened while a client watches."""
 
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: ControlRequest) -> bytes:
     """The line of a request."""
     return _line({"tunflow": VERSION, **request.arguments, "op": request.operation})
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: ControlAnswer) -> bytes:
     """The line of an answer."""
     if answer.error is None:
         return _line({"tunflow": VERSION, "ok": True, "result": answer.result})
     return _line({"tunflow": VERSION, "ok": False, "error": answer.error, "exit_status": answer.exit_status})
 
 
-def encode_event(event: Event) -> bytes:
+def encode_event(event: ControlEvent) -> bytes:
     """The line of an event."""
     return _line({"tunflow": VERSION, **event.facts, "event": event.name})
 
 
-def parse_request_untrusted(line: bytes) -> Request:
+def parse_request_untrusted(line: bytes) -> ControlRequest:
     """A request from its line. Raises BadPacket, whose text is fit to send back."""
     message = _object(line)
     operation = message.pop("op", None)
     if not isinstance(operation, str) or not 0 < len(operation) <= _MAX_OPERATION:
         raise BadPacket("a request names its operation as a short string in 'op'")
-    return Request(operation, message)
+    return ControlRequest(operation, message)
 
 
-def parse_answer_untrusted(line: bytes) -> Answer | Event:
+def parse_answer_untrusted(line: bytes) -> ControlAnswer | ControlEvent:
     """An answer or an event from its line. Raises BadPacket."""
     message = _object(line)
     if "event" in message:
         name = message.pop("event")
         if not isinstance(name, str):
             raise BadPacket("an event has no name")
-        return Event(name, message)
+        return ControlEvent(name, message)
     if message.get("ok") is True:
         result = message.get("result", {})
         if not isinstance(result, dict):
             raise BadPacket("the result is not an object")
-        return Answer(result)
+        return ControlAnswer(result)
     error, status = message.get("error"), message.get("exit_status", 1)
     if not isinstance(error, str) or not isinstance(status, int) or isinstance(status, bool) or not 0 < status < 256:
         raise BadPacket("an answer is neither a result nor an error")
-    return Answer(error=error, exit_status=status)
+    return ControlAnswer(error=error, exit_status=status)
 
 
 def _line(message: dict[str, Any]) -> bytes:

@@ -14,16 +14,15 @@ import asyncio
 import os
 import socket
 import struct
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 from tunflow.control.messages import (
     MAX_LINE,
-    Answer,
-    Event,
-    Request,
+    ControlAnswer,
+    ControlEvent,
+    ControlRequest,
     encode_answer,
     encode_event,
     parse_request_untrusted,
@@ -44,7 +43,7 @@ _PEER = struct.Struct("3i")
 
 WATCH = "watch"
 
-Handler = Callable[[Request], Awaitable[dict[str, object]]]
+Handler = Callable[[ControlRequest], Awaitable[dict[str, object]]]
 """Answers a request; raises LocalError or RemoteError with the line for the user."""
 
 
@@ -95,7 +94,7 @@ class ControlServer:
         for writer in list(self._clients):
             writer.transport.abort()
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: ControlEvent) -> None:
         """Send an event to everybody who watches."""
         if not self._watchers:
             return
@@ -129,12 +128,12 @@ class ControlServer:
             line = await asyncio.wait_for(reader.readuntil(b"\n"), PATIENCE)
             request = parse_request_untrusted(line)
         except asyncio.LimitOverrunError:
-            answer = Answer(error=f"a message is longer than {MAX_LINE} bytes", exit_status=2)
+            answer = ControlAnswer(error=f"a message is longer than {MAX_LINE} bytes", exit_status=2)
         except BadPacket as error:
-            answer = Answer(error=str(error), exit_status=2)
+            answer = ControlAnswer(error=str(error), exit_status=2)
         else:
             if request.operation == WATCH:
-                writer.write(encode_answer(Answer()))
+                writer.write(encode_answer(ControlAnswer()))
                 self._watchers.add(writer)
                 await reader.read(1)  # until it closes; what it says meanwhile is ignored
                 return
@@ -142,16 +141,17 @@ class ControlServer:
         writer.write(encode_answer(answer))
         await asyncio.wait_for(writer.drain(), PATIENCE)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: ControlRequest) -> ControlAnswer:
         try:
-            return Answer(await self._handler(request))
+            return ControlAnswer(await self._handler(request))
         except LocalError as error:
-            return Answer(error=str(error), exit_status=error.exit_status)
+            return ControlAnswer(error=str(error), exit_status=error.exit_status)
         except RemoteError as error:
-            return Answer(error=str(error))
-        except Exception:
-            traceback.print_exc()  # into the log; whoever asked shall not wait for ever
-            return Answer(error="the tunnel's process made a mistake: tunflow logs has it; it is a bug")
+            return ControlAnswer(error=str(error))
+        except Exception as error:  # whoever asked shall not wait for ever
+            told = {"message": f"answering {request.operation}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
+            return ControlAnswer(error="the tunnel's process made a mistake: tunflow logs has it; it is a bug")
 
     def _may_speak(self, writer: asyncio.StreamWriter) -> bool:
         peer: socket.socket = writer.get_extra_info("socket")

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from tunflow.control.client import NotRunning
-from tunflow.control.messages import MAX_LINE, Event, Request, encode_request, parse_answer_untrusted
+from tunflow.control.messages import MAX_LINE, ControlEvent, ControlRequest, encode_request, parse_answer_untrusted
 from tunflow.errors import BadPacket, LocalError, RemoteError
 
 
-async def events(path: Path) -> AsyncIterator[Event | None]:
+async def events(path: Path) -> AsyncIterator[ControlEvent | None]:
     """None once the daemon listens to us, then its events, until it ends. Raises NotRunning or LocalError."""
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE + 1)
@@ -21,13 +21,13 @@ async def events(path: Path) -> AsyncIterator[Event | None]:
     except PermissionError:
         raise LocalError(f"{path}: permission denied: only root and the user who started the tunnel may ask") from None
     try:
-        writer.write(encode_request(Request("watch")))
+        writer.write(encode_request(ControlRequest("watch")))
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             parse_answer_untrusted(await reader.readuntil(b"\n"))
             yield None
             while True:
                 event = parse_answer_untrusted(await reader.readuntil(b"\n"))
-                if isinstance(event, Event):
+                if isinstance(event, ControlEvent):
                     yield event
     except BadPacket as error:
         raise RemoteError(f"the tunnel's process sent what cannot be read: {error}") from error

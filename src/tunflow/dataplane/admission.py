@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.decision import Carry, Case, DatagramCase, Decision, Hand, Policy, Refuse, StreamCase
+from tunflow.dataplane.decision import Carry, Case, DatagramCase, Decision, Delegate, Policy, Refuse, StreamCase
 from tunflow.endpoint import Endpoint
-from tunflow.flow import FlowInfo, ProcessFinder
+from tunflow.flow import ICMP, FlowInfo, ProcessFinder
 from tunflow.loop.trouble import Trouble
 from tunflow.names.rules import NameRules, Unresolved
 from tunflow.protocols.codec import ProxyRefused
@@ -37,6 +37,9 @@ class FilterStage(Protocol):
     def open_datagrams(self, case: DatagramCase, go_on: Callable[[], None]) -> None:
         """A new UDP flow; whenever nobody serves it any more, it goes on anew."""
 
+    def may_ping(self, ping: FlowInfo) -> bool:
+        """Return True if a client may ping an address."""
+
 
 class NameStage(Protocol):
     """Who answers names."""
@@ -47,14 +50,20 @@ class NameStage(Protocol):
     def outside(self, target: Endpoint, dialer: Outbound) -> Endpoint | Unresolved | None:
         """Return where a flow to `target` really goes, what to look up for that, or None where nobody knows."""
 
-    def resolve(self, name: str, then: Callable[[Sequence[bytes]], None], ipv6_first: bool = False) -> None:
-        """Find the real addresses of a name, packed; none if it has none. `then` is called once."""
+    def resolve(
+        self,
+        name: str,
+        then: Callable[[Sequence[bytes]], None],
+        ipv6_first: bool = False,
+        flow: FlowInfo | None = None,
+    ) -> None:
+        """Find the real addresses of a name, packed, for a flow; none if it has none. `then` is called once."""
 
     def is_fake(self, address: bytes) -> bool:
-        """Whether a packed address only stands for a name, and is nobody's out there."""
+        """Return True if a packed address only stands for a name, and is nobody's out there."""
 
     def use_rules(self, rules: NameRules) -> bool:
-        """Answer by a content filter's rules from now on. Return False where that cannot be."""
+        """Answer by a content filter's rules from now on. Return False if that cannot be."""
 
     @property
     def trouble(self) -> Trouble | None:
@@ -72,7 +81,7 @@ class Admittable(Case, Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether its client has given up."""
+        """True if its client has given up."""
 
     def joins(self) -> bool:
         """Give the flow to whoever has all of its client's socket. Return True if somebody has."""
@@ -87,12 +96,12 @@ class Admittable(Case, Protocol):
         """Have it wait for a decision; return what it waits by."""
 
     def waits_by(self, token: object) -> bool:
-        """Whether it still waits for that decision."""
+        """Return True if it still waits for that decision."""
 
     def carry(self, dialer: Outbound, target: Endpoint) -> None:
         """Raises Blocked, ProxyRefused and OSError."""
 
-    def hand(self, hand: Hand) -> None:
+    def delegate(self, decision: Delegate) -> None:
         """Give it to an owner."""
 
     def refuse(self, how: Refuse) -> None:
@@ -146,7 +155,7 @@ class Admission:
         self.filter = flow_filter
 
     def use_name_rules(self, rules: NameRules) -> bool:
-        """Have names answered by a content filter's rules. Return False where nobody answers them."""
+        """Have names answered by a content filter's rules. Return False if nobody answers them."""
         return self.names is not None and self.names.use_rules(rules)
 
     def close(self) -> None:
@@ -165,7 +174,7 @@ class Admission:
         if decision is None and flow.target.host in self._own:
             decision = Refuse.RESET
         if decision is not None:
-            self.settle(case, decision)
+            self.carry_out(case, decision)
         elif case.joins():
             pass
         elif self.filter is not None:
@@ -182,9 +191,9 @@ class Admission:
         if decision is None:
             case.wait()
         else:
-            self.settle(case, decision)
+            self.carry_out(case, decision)
 
-    def settle(self, case: Admittable, decision: Decision) -> None:
+    def carry_out(self, case: Admittable, decision: Decision) -> None:
         """Do with a flow as decided."""
         if case.is_over:
             return
@@ -193,7 +202,7 @@ class Admission:
         elif isinstance(decision, Refuse):
             case.refuse(decision)
         else:
-            case.hand(decision)
+            case.delegate(decision)
 
     def resolve(self, name: str, then: Callable[[Sequence[bytes]], None]) -> None:
         """Find a name's packed addresses; none where nobody answers names."""
@@ -202,8 +211,17 @@ class Admission:
         else:
             self.names.resolve(name, then)
 
+    def may_ping(self, client: bytes, address: bytes) -> bool:
+        """Return True if a client may ping an address, both packed."""
+        if self.filter is None:
+            return True
+        ping = FlowInfo(ICMP, Endpoint(client, 0), Endpoint(address, 0))
+        if self.names is not None:
+            self.names.admit(ping)  # which tells the names that the client may mean
+        return self.filter.may_ping(ping)
+
     def is_fake(self, address: bytes) -> bool:
-        """Whether an address only stands for a name."""
+        """Return True if an address only stands for a name."""
         return self.names is not None and self.names.is_fake(address)
 
     def _carry(self, case: Admittable, dialer: Outbound, target: Endpoint) -> None:
@@ -227,7 +245,7 @@ class Admission:
                 else:
                     case.unreachable()
 
-            names.resolve(outside.name, resolved, outside.is_ipv6)
+            names.resolve(outside.name, resolved, outside.is_ipv6, case.flow)
 
     def _dial(self, case: Admittable, dialer: Outbound, target: Endpoint) -> None:
         try:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from tunflow.dataplane.server_watch import ServerWatch
 from tunflow.dataplane.slots import Slots
 from tunflow.dataplane.statistics import Statistics
+from tunflow.dataplane.tcp.dials import Dials
 from tunflow.dataplane.tcp.openings import Openings
 from tunflow.dataplane.turns import Turns
 from tunflow.device import Device
@@ -27,6 +29,9 @@ from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import Stack
 from tunflow.stack.udp import UDPMapping, UDPRun
 
+if TYPE_CHECKING:
+    from tunflow.dataplane.flow_book import FlowBook
+
 SCRATCH = 256 * 1024
 """Bytes of the buffer in which sealed bytes of all flows are received."""
 
@@ -34,6 +39,9 @@ DESCRIPTORS = 960
 """Of flows, if nothing else is said: what the usual limit of 1,024 leaves them."""
 
 Trace = Callable[[str], None]
+
+Scratch: TypeAlias = memoryview
+"""(mypyc 2.4 does not find the bare name in a dataclass.)"""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,11 +58,14 @@ class FlowContext:
     log: CauseLog
     trace: Trace | None
     """Is told of every flow, where somebody wants to know."""
-    scratch: memoryview
+    scratch: Scratch
     """To receive in; what lies in it is gone when the next socket is served."""
     openings: Openings
+    dials: Dials
     turns: Turns
     slots: Slots
+    book: FlowBook | None
+    """Of the flows of now, where somebody shows them."""
 
     @classmethod
     def on(
@@ -68,6 +79,7 @@ class FlowContext:
         inside: frozenset[bytes] = frozenset(),
         sockets: SocketOptions = UNMARKED,
         memory: float = inf,
+        book: FlowBook | None = None,
     ) -> Self:
         """Return a context with a fresh stack for a device.
 
@@ -88,8 +100,10 @@ class FlowContext:
             trace,
             memoryview(bytearray(SCRATCH)),
             Openings(),
+            Dials(reactor),
             Turns(reactor, stack.budget, slots.relays),
             slots,
+            book,
         )
 
     def write(self) -> None:
@@ -97,7 +111,14 @@ class FlowContext:
         stack = self.stack
         if stack.outgoing:
             packets, stack.outgoing = stack.outgoing, []
-            self.device.write(packets)
+            with suppress(EOFError):  # the device is gone, which the next read tells
+                self.device.write(packets)
+
+    def forget_client(self, mapping: UDPMapping) -> None:
+        """Give back what serves a client's UDP socket; what it sends next is new."""
+        self.stack.udp.close(mapping)
+        if mapping.user is not None:
+            mapping.user.close()
 
     def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
         """Bring a client's socket one datagram from `source`, or several in one packet (`UDPTable.datagrams`).

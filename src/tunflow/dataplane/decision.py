@@ -2,8 +2,8 @@
 
 - `Carry`: through a dialer to a target, which may be the name behind the address that the client used;
 - `Refuse`: the way the client is told, or not;
-- `Hand`: somebody else owns the client's side from here on (a name server, a sniffer that wants to see the first bytes,
-  a provider's flow), and may give it back with `case.give`;
+- `Delegate`: somebody else owns the client's side from here on (a name server, a sniffer that wants to see the first
+  bytes, a provider's flow), and may give it back with `case.give`;
 - None: not yet. The client waits (its SYN is held, its first datagrams are kept), and the policy calls `case.give` when
   it knows. It must call, however late: a client that gives up meanwhile does no harm.
 """
@@ -19,7 +19,7 @@ from tunflow.dataplane.context import FlowContext
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.protocols.contract import Outbound
-from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
+from tunflow.stack.udp import DatagramFlow, DatagramOwner, UDPRun
 
 
 class Refuse(Enum):
@@ -41,7 +41,7 @@ class Carry(NamedTuple):
     """A dialer that goes straight out takes an address only; a proxy resolves names itself."""
 
 
-class Hand(NamedTuple):
+class Delegate(NamedTuple):
     """To an owner, made by whichever of the two the flow is. Whoever takes a stream that is not `open` yet answers
     its SYN: `connection.accept(now)` or `connection.reject(…)`."""
 
@@ -51,7 +51,7 @@ class Hand(NamedTuple):
     """UDP: the owner gets all that the client's socket sends, to whomever, and is not made again."""
 
 
-Decision = Carry | Refuse | Hand
+Decision = Carry | Refuse | Delegate
 
 
 class Case(Protocol):
@@ -82,7 +82,7 @@ class StreamCase(Case, Protocol):
 class DatagramCase(Case, Protocol):
     """A UDP flow."""
 
-    udp: UDPFlow
+    udp: DatagramFlow
     run: UDPRun
     """The datagrams by which it was noticed."""
     kept: list[UDPRun]

@@ -8,8 +8,10 @@ a clock, and nothing here looks into a packet.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from math import inf
 
+from tunflow.contained import Lost
 from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.ping import Pinger
@@ -18,8 +20,11 @@ from tunflow.dataplane.statistics import Statistics
 from tunflow.dataplane.tcp.new_stream import NewStream
 from tunflow.dataplane.udp.new_datagrams import NewDatagrams
 from tunflow.loop.reactor import READ
+from tunflow.loop.stack_round import flush, receive, serve_changed
 from tunflow.loop.trouble import Trouble
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.icmp import EchoRequest
+from tunflow.stack.tcp.connection import Connection
+from tunflow.stack.udp import UDPMapping, UDPRun
 
 FEW = 4
 MANY = 32
@@ -39,6 +44,10 @@ DRAIN_QUIET = 0.05
 DRAIN_PATIENCE = 10.0
 """Seconds that a far side may take no byte before what is left for it is given up."""
 
+_A_PACKET = Lost("a packet")
+_A_PING = Lost("a ping")
+_A_SILENT_SOCKET = Lost("the end of a client's UDP socket")
+
 
 class Driver:
     """Serves a context's device until closed; `admission` says what becomes of each flow."""
@@ -47,10 +56,12 @@ class Driver:
         self.context = context
         self.admission = admission
         self._stack = stack = context.stack
-        self._pinger = Pinger(context, lambda: admission.dialer, admission.is_fake)
+        self._pinger = Pinger(context, lambda: admission.dialer, admission.is_fake, admission.may_ping)
         self._queue = StandingQueue(stack.budget)
         self._postponed = 0
         self._batch = FEW
+        self._packets = 0
+        """Read from the device."""
         reactor = context.reactor
         reactor.add(context.device.fileno(), READ, self._on_device)
         reactor.add_deadline(stack.next_timeout, stack.handle_timeout)
@@ -75,10 +86,10 @@ class Driver:
         moved = statistics.tcp_bytes_up
         while any(not relay.done_up for relay in relays) and reactor.now < deadline:
             quiet = not any(relay.holds_bytes for relay in relays)
-            seen = self._stack.segments
+            seen = self._packets
             before = reactor.now
             reactor.run_once(DRAIN_QUIET)
-            if quiet and self._stack.segments == seen and reactor.now - before >= DRAIN_QUIET:
+            if quiet and self._packets == seen and reactor.now - before >= DRAIN_QUIET:
                 return
             if statistics.tcp_bytes_up != moved:
                 moved = statistics.tcp_bytes_up
@@ -88,6 +99,7 @@ class Driver:
         """The statistics, with what the stack counted."""
         stack, statistics = self._stack, self.context.statistics
         statistics.retransmissions = stack.retransmissions
+        statistics.internal_errors = self.context.reactor.internal_errors
         statistics.refused_packets = stack.dropped + stack.udp.dropped + stack.icmp.dropped
         return statistics
 
@@ -120,7 +132,8 @@ class Driver:
                 self._batch = FEW if is_bulk else MANY
                 if is_bulk:
                     reactor.sleep_next()
-                stack.receive(packets, device.vnet_offset, reactor.now)
+                self._packets += len(packets)
+                receive(stack, packets, device.vnet_offset, reactor, _A_PACKET)
                 self._serve_stack()
                 if len(packets) < limit:
                     break
@@ -133,45 +146,84 @@ class Driver:
 
     def _end_of_round(self) -> None:
         context, stack = self.context, self._stack
-        context.turns.serve_starved()
+        try:
+            context.turns.serve_starved()
+        except Exception as error:
+            context.reactor.contain(error)
         self._serve_stack()
         if stack.postponed != self._postponed:
             self._postponed = stack.postponed
             context.log.tell("memory", "the memory limit leaves no room for more flows: new ones wait (--memory-limit)")
-        stack.flush()
+        flush(stack, context.reactor)
         context.write()
 
     def _serve_stack(self) -> None:
         """Take away everything that appeared in the stack."""
         stack = self._stack
         while stack.requests or stack.changed:
-            requests, stack.requests = stack.requests, []
-            for connection in requests:
-                self._open_stream(connection)
-            changed, stack.changed = stack.changed, []
-            for connection in changed:
-                connection.notified = False
-                if connection.user is not None:
-                    connection.user.service()
+            if stack.requests:
+                requests, stack.requests = stack.requests, []
+                self._open_streams(requests)
+            if stack.changed:
+                changed, stack.changed = stack.changed, []
+                serve_changed(changed, self.context.reactor)
         if stack.udp.arrivals:
-            for run in stack.udp.take_arrivals():
-                flow = run.flow
-                if flow.user is None:
-                    self.admission.admit(NewDatagrams(self.context, self.admission, run))
-                if flow.user is not None:
-                    flow.user.send(run)
+            self._serve_datagrams(stack.udp.take_arrivals())
         if stack.udp.expired:
             expired, stack.udp.expired = stack.udp.expired, []
-            for mapping in expired:
-                if mapping.user is not None:
-                    mapping.user.close()
+            self._close_expired(expired)
         if stack.icmp.echo_requests:
             echo_requests, stack.icmp.echo_requests = stack.icmp.echo_requests, []
-            for request in echo_requests:
-                self.context.statistics.echo_requests += 1
-                self._pinger.ask(request)
+            self._answer_pings(echo_requests)
 
-    def _open_stream(self, connection: TCPConnection) -> None:
-        if not connection.closed:
-            self.context.statistics.tcp_flows += 1
-            self.admission.admit(NewStream(self.context, self.admission, connection))
+    # Each of these goes on with what is behind the one in which a bug was met.
+
+    def _open_streams(self, connections: Iterable[Connection]) -> None:
+        context, admission = self.context, self.admission
+        left = iter(connections)
+        while True:
+            try:
+                for connection in left:
+                    if not connection.closed:
+                        context.statistics.tcp_flows += 1
+                        admission.admit(NewStream(context, admission, connection))
+                return
+            except Exception as error:
+                context.reactor.contain(error, connection)
+
+    def _serve_datagrams(self, runs: Iterable[UDPRun]) -> None:
+        context, admission = self.context, self.admission
+        left = iter(runs)
+        while True:
+            try:
+                for run in left:
+                    flow = run.flow
+                    if flow.user is None:
+                        admission.admit(NewDatagrams(context, admission, run))
+                    if flow.user is not None:
+                        flow.user.send(run)
+                return
+            except Exception as error:
+                context.reactor.contain(error, NewDatagrams(context, admission, run))
+
+    def _close_expired(self, mappings: Iterable[UDPMapping]) -> None:
+        left = iter(mappings)
+        while True:
+            try:
+                for mapping in left:
+                    if mapping.user is not None:
+                        mapping.user.close()
+                return
+            except Exception as error:
+                self.context.reactor.contain(error, _A_SILENT_SOCKET)
+
+    def _answer_pings(self, requests: Iterable[EchoRequest]) -> None:
+        left = iter(requests)
+        while True:
+            try:
+                for request in left:
+                    self.context.statistics.echo_requests += 1
+                    self._pinger.ask(request)
+                return
+            except Exception as error:
+                self.context.reactor.contain(error, _A_PING)

@@ -15,12 +15,17 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable
 
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.unreachable import REASONS
 from tunflow.endpoint import Address
-from tunflow.loop.reactor import ERROR, HANGUP, READ, WRITE
+from tunflow.loop.reactor import ERROR, READ
 from tunflow.loop.socket_error import read_errors, want_errors
+from tunflow.outbound.dialing import Dialing
+from tunflow.outbound.packet_tunnel import PacketTunnelOutbound
 from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.protocols.contract import Outbound
+from tunflow.protocols.server_addresses import ServerAddresses
 from tunflow.stack.icmp import EchoRequest, Reason
 from tunflow.wire import icmp, ipv4, ipv6, protocols
 
@@ -33,19 +38,23 @@ REMEMBERED = 256
 PATIENCE = 10.0
 """Seconds to wait for the server."""
 
-_REASONS = {errno.ENETUNREACH: Reason.NET, errno.EHOSTUNREACH: Reason.HOST}
-"""What a refusal by this host's kernel means."""
-
 
 class Pinger:
     """Answers echo requests, or does not. `dialer` gives the way out of the moment; `is_fake` tells addresses that only
-    stand for a name."""
+    stand for a name; `may` says whether a client may ping an address (both packed)."""
 
-    def __init__(self, context: FlowContext, dialer: Callable[[], Outbound], is_fake: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        context: FlowContext,
+        dialer: Callable[[], Outbound],
+        is_fake: Callable[[bytes], bool],
+        may: Callable[[bytes, bytes], bool],
+    ) -> None:
         self._context = context
         self._dialer = dialer
         self._is_fake = is_fake
-        self._connecting: set[socket.socket] = set()
+        self._may = may
+        self._dialing: set[Dialing[socket.SocketType]] = set()
         self._sockets: dict[int, _PingSocket | None] = {}
 
     def ask(self, request: EchoRequest) -> None:
@@ -54,14 +63,26 @@ class Pinger:
             self.answer(request)
             return
         dialer = self._dialer()
-        if isinstance(dialer, BlockOutbound):
+        if isinstance(dialer, PacketTunnelOutbound):
+            self._ping_inside(dialer, request)
+            return
+        if isinstance(dialer, BlockOutbound) or not self._may(request.src, request.dst):
             self._unreachable(request, Reason.ADMIN_PROHIBITED)
-        elif dialer.addresses:
-            self._try_server(request, dialer.addresses[0])
+        elif dialer.server is not None:
+            self._try_server(request, dialer.server)
         elif self._is_fake(request.dst):
             self._unreachable(request, Reason.HOST)  # it is nobody's address out there
         else:
             self._ping(request)
+
+    def _ping_inside(self, tunnel: PacketTunnelOutbound, request: EchoRequest) -> None:
+        """The target is pinged for real, through the tunnel."""
+        if not self._may(request.src, request.dst):
+            self._unreachable(request, Reason.ADMIN_PROHIBITED)
+        elif self._is_fake(request.dst):
+            self._unreachable(request, Reason.HOST)
+        else:
+            tunnel.ping(request.dst, request.payload, lambda: self.answer(request))
 
     def answer(self, request: EchoRequest) -> None:
         """The client gets its answer."""
@@ -71,44 +92,40 @@ class Pinger:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        for sock in list(self._connecting):
-            self._end(sock)
+        for dialing in self._dialing:
+            dialing.cancel()
+        self._dialing.clear()
         for pinging in self._sockets.values():
             if pinging is not None:
                 pinging.close()
         self._sockets.clear()
 
-    def _try_server(self, request: EchoRequest, address: Address) -> None:
-        if len(self._connecting) >= AT_ONCE:
+    def forget(self, is_ipv4: bool) -> None:
+        """The socket for a family is closed."""
+        self._sockets.pop(4 if is_ipv4 else 16, None)
+
+    def _try_server(self, request: EchoRequest, server: ServerAddresses) -> None:
+        if len(self._dialing) >= AT_ONCE:
             return
         context = self._context
-        try:
-            sock = context.sockets.open(address.family, socket.SOCK_STREAM)
-        except OSError:
-            return
-        error = sock.connect_ex(address.sockaddr)
-        if error not in {0, errno.EINPROGRESS}:
-            sock.close()
-            self._unreachable(request, Reason.HOST)
-            return
-        self._connecting.add(sock)
-        timer = context.reactor.call_later(PATIENCE, lambda: self._end(sock))
 
-        def on_event(events: int) -> None:
-            timer.cancel()
-            self._end(sock)
-            if events & (ERROR | HANGUP):
-                self._unreachable(request, Reason.HOST)
-            else:
+        def on_end(sock: socket.SocketType | None, _address: Address | None, error: int) -> None:
+            self._dialing.discard(dialing)
+            if sock is not None:
+                sock.close()
                 self.answer(request)
+            elif error != errno.ETIMEDOUT:
+                self._unreachable(request, Reason.HOST)
 
-        context.reactor.add(sock.fileno(), WRITE, on_event)
-
-    def _end(self, sock: socket.socket) -> None:
-        if sock in self._connecting:
-            self._connecting.remove(sock)
-            self._context.reactor.remove(sock.fileno())
-            sock.close()
+        dialing = Dialing(
+            context.reactor,
+            server.in_order,
+            lambda address: context.sockets.open_stream(address.family),
+            on_end,
+            server=server,
+            patience=PATIENCE,
+        )
+        self._dialing.add(dialing)
 
     def _ping(self, request: EchoRequest) -> None:
         size = len(request.dst)
@@ -139,7 +156,7 @@ class Pinger:
         self.failed(request, reason.error(is_ipv4=len(request.dst) == 4), None)
 
 
-class _PingSocket:
+class _PingSocket(Contained):
     """Pings for real, in one address family."""
 
     def __init__(self, pinger: Pinger, context: FlowContext, is_ipv4: bool) -> None:
@@ -173,10 +190,20 @@ class _PingSocket:
         try:
             self._transmit(body, where)
         except OSError as error:
-            reason = _REASONS.get(error.errno or 0)
+            reason = REASONS.get(error.errno or 0)
             if reason is not None:
                 self._asked.popitem()
                 self._pinger.failed(request, reason.error(is_ipv4=self._is_ipv4), None)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return "pings"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: the next ping opens another."""
+        self._pinger.forget(self._is_ipv4)
+        self.close()
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.decision import Carry, DatagramCase, Decision, Hand, Refuse, StreamCase
+from tunflow.dataplane.decision import Carry, DatagramCase, Decision, Delegate, Refuse, StreamCase
 from tunflow.dataplane.sniffing import SERVER_SPEAKS_FIRST, DatagramSniffer, StreamSniffer, may_be_quic
 from tunflow.endpoint import Endpoint
+from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.outbound.chain import goes_direct
+from tunflow.outbound.delay_round import DelayListener, DelayRound
 from tunflow.outbound.health import HealthChecks
 from tunflow.protocols.contract import Outbound
 from tunflow.rules.conditions import Facts, Need
@@ -53,6 +55,7 @@ class RulePolicy:
         self.routing = routing
         self._context = context
         self._checks: HealthChecks | None = None
+        self._round: DelayRound | None = None
         context.servers.on_trouble(self._suspect)
         self._watch()
 
@@ -62,8 +65,27 @@ class RulePolicy:
         self.routing = routing
         self._watch()
 
+    def measure(self, target: str | None, told: DelayListener) -> list[str]:
+        """Ask the servers of a group, or all, how they do now: which they are; `told` hears of each. Raises LocalError.
+
+        What is heard is known to the groups, too.
+        """
+        context, groups = self._context, self.routing.groups
+        if self._round is not None and self._round.left:
+            raise LocalError("the servers are being asked already")
+        servers = groups.servers_of(target) if target is not None else list(groups.servers)
+
+        def heard(server: str, delay: float | None) -> None:
+            groups.health.recall(server, delay)
+            told(server, delay)
+
+        self._round = DelayRound(context.reactor, servers, self.dialer, groups.question, context.sockets, heard)
+        return servers
+
     def close(self) -> None:
         """Ask no server any more."""
+        if self._round is not None:
+            self._round.close()
         self._context.servers.on_trouble(None)
         if self._checks is not None:
             self._checks.close()
@@ -73,7 +95,9 @@ class RulePolicy:
         if self._checks is not None:
             self._checks.close()
         context, groups = self._context, self.routing.groups
-        self._checks = HealthChecks(context.reactor, groups.health, self.dialer, groups.url, context.sockets)
+        self._checks = HealthChecks(context.reactor, groups.health, self.dialer, groups.question, context.sockets)
+        groups.wake(context.reactor.now)
+        self._checks.arm()
 
     def _suspect(self, label: str) -> None:
         """A flow failed at a server."""
@@ -159,6 +183,8 @@ class RulePolicy:
         return decision
 
     def _tell(self, flow: FlowInfo, facts: Facts, verdict: Verdict, path: list[str]) -> None:
+        if self._context.book is not None:
+            self._context.book.decided(flow, verdict, path)
         trace = self._context.trace
         if trace is not None:
             name = f" ({facts.name})" if facts.name else ""
@@ -201,8 +227,8 @@ class _Stream:
     def can_sniff(self) -> bool:
         return self.case.flow.target.port not in SERVER_SPEAKS_FIRST
 
-    def sniff(self, found: Callable[[str | None], None]) -> Hand:
-        return Hand(stream=lambda case: StreamSniffer(case, found))
+    def sniff(self, found: Callable[[str | None], None]) -> Delegate:
+        return Delegate(stream=lambda case: StreamSniffer(case, found))
 
 
 class _Datagrams:
@@ -215,8 +241,8 @@ class _Datagrams:
     def can_sniff(self) -> bool:
         return may_be_quic(self.case.run)
 
-    def sniff(self, found: Callable[[str | None], None]) -> Hand:
-        return Hand(datagrams=lambda case: DatagramSniffer(case, found))
+    def sniff(self, found: Callable[[str | None], None]) -> Delegate:
+        return Delegate(datagrams=lambda case: DatagramSniffer(case, found))
 
 
 _Sniffed = _Stream | _Datagrams

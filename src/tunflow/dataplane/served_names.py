@@ -1,10 +1,10 @@
-"""The name server as a step of admission: all that goes to port 53, whomever it is for, is answered by it."""
+"""The name server as a step of admission: it answers what goes to port 53 of the addresses in its scope."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tunflow.dataplane.decision import DatagramCase, Decision, Hand, Refuse, StreamCase
+from tunflow.dataplane.decision import DatagramCase, Decision, Delegate, Refuse, StreamCase
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.loop.trouble import Trouble
@@ -21,17 +21,18 @@ class ServedNames:
 
     def __init__(self, server: NameServer) -> None:
         self.server = server
-        self._hand = Hand(self._stream, self._datagrams)
+        self._hand = Delegate(self._stream, self._datagrams)
 
     def admit(self, flow: FlowInfo) -> Decision | None:
         """Take queries, and refuse encrypted DNS that is to stay out."""
         server, target = self.server, flow.target
-        if target.port == DNS_PORT:
-            return self._hand
         client, address = flow.client.host, target.host
         assert isinstance(client, bytes)
         assert isinstance(address, bytes)
-        flow.hostname = server.name_of(client, address)
+        if target.port == DNS_PORT and server.serves(address):
+            return self._hand
+        flow.hostnames = names = server.names_of(client, address)
+        flow.hostname = names[0] if names else None
         flow.is_fake = server.is_fake(address)
         return Refuse.RESET if server.blocks(target, flow.hostname) else None
 
@@ -39,9 +40,15 @@ class ServedNames:
         """As `NameServer.outside`."""
         return self.server.outside(target, dialer)
 
-    def resolve(self, name: str, then: Callable[[Sequence[bytes]], None], ipv6_first: bool = False) -> None:
+    def resolve(
+        self,
+        name: str,
+        then: Callable[[Sequence[bytes]], None],
+        ipv6_first: bool = False,
+        flow: FlowInfo | None = None,
+    ) -> None:
         """As `NameServer.resolve`."""
-        self.server.resolve(name, then, ipv6_first)
+        self.server.resolve(name, then, ipv6_first, flow)
 
     def is_fake(self, address: bytes) -> bool:
         """As `NameServer.is_fake`."""

@@ -18,6 +18,10 @@ from tunflow.protocols.codec import ProxyRefused
 SILENCE = 10.0
 """Seconds after which a proxy that has not sent a byte is mentioned."""
 
+MANY = 2
+
+_NAME_ADVICE = "it may not find that name; if others fail as well, check the password and method"
+
 
 class ServerWatch:
     """Hears from the relays how their proxies behave, each known by its label."""
@@ -28,7 +32,11 @@ class ServerWatch:
         self._statistics = statistics
         self._answered: set[str] = set()
         """Those that sent something that decodes: password and method are right."""
-        self._watched: set[str] = set()
+        self._watched: dict[str, set[str | None]] = {}
+        """By label, the names that flows were for since `SILENCE` began, None for an address; two say that there are
+        many."""
+        self._closed: dict[str, set[str | None]] = {}
+        """By label, the names that flows were for which it closed since it was last heard."""
         self._spoken_to: set[str] = set()
         """Those that owe an answer before they carry anything."""
         self.troubles: dict[str, Trouble] = {}
@@ -41,13 +49,16 @@ class ServerWatch:
         """Tell `troubled` of each flow that a proxy failed, from now on; None for nobody."""
         self._troubled = troubled
 
-    def asked(self, label: str) -> None:
-        """A flow goes through it."""
-        if label not in self._watched:
-            self._watched.add(label)
+    def asked(self, label: str, name: str | None = None) -> None:
+        """A flow goes through it, which is to find the target's `name` itself if one is given."""
+        names = self._watched.get(label)
+        if names is None:
+            self._watched[label] = {name}
             statistics = self._statistics
             before = statistics.tcp_bytes_up, statistics.tcp_bytes_down
             self._reactor.call_later(SILENCE, lambda: self._check_silence(label, *before))
+        elif len(names) < MANY:
+            names.add(name)
 
     def answered(self, label: str) -> None:
         """It sent something that decodes."""
@@ -55,6 +66,8 @@ class ServerWatch:
         if self.troubles:
             self.troubles.pop(label, None)
             self._unreached.discard(label)
+        if self._closed:
+            self._closed.pop(label, None)
 
     def reachable(self) -> None:
         """A server took a connection just now: what was said of reaching it is over."""
@@ -73,8 +86,12 @@ class ServerWatch:
             self._trouble(label, line)
             self._log.tell(f"refused {label} {refused}", line)
 
-    def failed(self, label: str, error: int) -> None:
-        """It could not be reached."""
+    def failed(self, label: str, error: int, words: str | None = None) -> None:
+        """It could not be reached; `words` say why, where the error does not."""
+        if words is not None:  # which whoever keeps the session has told
+            self._unreached.add(label)
+            self._trouble(label, f"the server {label} cannot be used: {words}")
+            return
         line = f"cannot reach the server {label}: {os.strerror(error)}"
         self._unreached.add(label)
         self._trouble(label, line)
@@ -87,13 +104,30 @@ class ServerWatch:
         self._trouble(label, line, sure=not heard)
         self._log.tell(f"garbled {label} {error}", line)
 
-    def closed_unheard(self, label: str) -> None:
-        """It closed a flow without a byte."""
+    def closed_early(self, label: str) -> None:
+        """It closed a connection before it had agreed to anything. What it answered before speaks for it."""
+        if label not in self._answered:
+            line = (
+                f"the server {label} closed the connection before it had answered: check its port, and that it speaks "
+                "this protocol, in TLS or not"
+            )
+            self._trouble(label, line, sure=False)
+            self._log.tell(f"early {label}", line)
+
+    def closed_unheard(self, label: str, name: str | None = None) -> None:
+        """It closed a flow without a byte; `name` is the target's, where the server is to find it itself."""
         is_new = label not in self._answered
-        line = f"the server {label} closed connections without an answer: check the password and method"
-        self._trouble(label, line, sure=is_new)
+        names = self._closed.setdefault(label, set())
+        if len(names) < MANY:
+            names.add(name)
+        only = _only(names)
+        if only is not None:
+            line = f"the server {label} closed connections to {only} without an answer: {_NAME_ADVICE}"
+        else:
+            line = f"the server {label} closed connections without an answer: check the password and method"
+        self._trouble(label, line, sure=is_new and only is None)
         if is_new:
-            self._advise(label, "closed a connection without an answer")
+            self._advise(label, "closed a connection without an answer", only)
 
     def _trouble(self, label: str, line: str, *, sure: bool = True) -> None:
         self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, sure=sure)
@@ -101,7 +135,7 @@ class ServerWatch:
             self._troubled(label)
 
     def _check_silence(self, label: str, up: int, down: int) -> None:
-        self._watched.discard(label)
+        only = _only(self._watched.pop(label))
         if label in self._answered:
             # What it could decrypt once it may not any more: its password was changed, or the way there is cut.
             is_silent = self._statistics.tcp_bytes_up > up and self._statistics.tcp_bytes_down == down
@@ -109,14 +143,23 @@ class ServerWatch:
             is_silent = bool(self._statistics.tcp_bytes_up or label in self._spoken_to)
         if not is_silent:
             return
-        line = f"the server {label} took connections but has sent nothing for {SILENCE:.0f} s"
+        what = f"took connections but has sent nothing for {SILENCE:.0f} s"
+        line = f"the server {label} {what}" + (f", all of them to {only}: {_NAME_ADVICE}" if only is not None else "")
         self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now)
         if label not in self._answered:
-            self._advise(label, f"took connections but has sent nothing for {SILENCE:.0f} s")
+            self._advise(label, what, only)
 
-    def _advise(self, label: str, what: str) -> None:
+    def _advise(self, label: str, what: str, name: str | None) -> None:
+        if name is not None:
+            self._log.tell(f"unheard {label} {name}", f"the server {label} {what} for {name}: {_NAME_ADVICE}")
+            return
         self._log.tell(
             f"unheard {label}",
             f"the server {label} {what}; if this goes on, check the password and method "
             "(a server does not answer what it cannot decrypt)",
         )
+
+
+def _only(names: set[str | None]) -> str | None:
+    """The name that all flows were for, if there is just one."""
+    return next(iter(names)) if len(names) == 1 else None

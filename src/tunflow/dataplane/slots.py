@@ -18,11 +18,11 @@ class OpenFlow(Protocol):
 
     @property
     def done_up(self) -> bool:
-        """Whether the client closed its side and the far side was told."""
+        """True if the client closed its side and the far side was told."""
 
     @property
     def holds_bytes(self) -> bool:
-        """Whether bytes from the client wait here."""
+        """True if bytes from the client wait here."""
 
     @property
     def path(self) -> Path | None:
@@ -37,8 +37,19 @@ class OpenFlow(Protocol):
     def keep_alive(self) -> None:
         """Have the far side probed when it is silent for long."""
 
-    def ask_far_side(self) -> None:
+    def probe_remote(self) -> None:
         """Have the far side probed now."""
+
+
+class SharedFlow(Protocol):
+    """A TCP flow that is a stream of a session, and holds no descriptor."""
+
+    @property
+    def done_up(self) -> bool:
+        """True if the client closed its side, and the far side has all that it sent."""
+
+    def cut(self) -> None:
+        """End the flow, both ways, by a reset."""
 
 
 class Slots:
@@ -50,16 +61,31 @@ class Slots:
         self._settling = False
         self.relays: set[OpenFlow] = set()
         """TCP flows whose socket is open."""
+        self.shared: set[SharedFlow] = set()
+        """TCP flows in sessions."""
         self.associations = 0
         """Descriptors of UDP."""
+        self._racing = 0
+        """Those of flows that try several addresses, beside the one that each flow has."""
 
     def __len__(self) -> int:
-        return len(self.relays) + self.associations
+        return len(self.relays) + self.associations + self._racing
 
     def claim(self) -> None:
         """Raises OSError when flows hold as many descriptors as they may."""
-        if len(self.relays) + self.associations >= self._descriptors:
+        if len(self.relays) + self.associations + self._racing >= self._descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def take(self) -> bool:
+        """As `Spare.take`."""
+        if len(self) >= self._descriptors:
+            return False
+        self._racing += 1
+        return True
+
+    def give_back(self) -> None:
+        """As `Spare.give_back`."""
+        self._racing -= 1
 
     def add(self, flow: OpenFlow) -> None:
         """The flow's socket is open; it discards itself from `relays` when it is not any more."""
@@ -71,5 +97,5 @@ class Slots:
     def _keep_settled_alive(self) -> None:
         """Flows have lasted: most are over long before it would pay to do this for each."""
         self._settling = False
-        for flow in self.relays:
-            flow.keep_alive()
+        for flow in list(self.relays):
+            self._reactor.contained(flow.keep_alive)

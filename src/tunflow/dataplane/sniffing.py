@@ -112,6 +112,6 @@ class DatagramSniffer:
 
 
 def may_be_quic(run: UDPRun) -> bool:
-    """Whether datagrams look like a client's first ones: long headers, and as long as RFC 9000 §14.1 asks for."""
+    """Return True if datagrams look like a client's first: long headers, and as long as RFC 9000 §14.1 asks for."""
     first = next(iter(run.datagrams()), b"")
     return len(first) >= SMALLEST_DATAGRAM and first[0] & 0xC0 == 0xC0

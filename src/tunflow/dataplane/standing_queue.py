@@ -36,7 +36,7 @@ class StandingQueue:
         budget.widest = RECEIVE_LIMIT
 
     def is_bulk(self, packets: Sequence[bytes], now: float) -> bool:
-        """Whether the batch ends with a super-segment; more of its kind come then."""
+        """Return True if the batch ends with a super-segment; more of its kind come then."""
         if len(packets[-1]) < LARGE:
             self._small_at = now
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
 
 SAMPLES = 4096
 """Connection times kept for the median; the first ones, so memory stays bounded."""
@@ -27,6 +26,8 @@ class Statistics:
     retransmissions: int = 0
     refused_packets: int = 0
     """Packets from the device that were malformed or had no business coming."""
+    internal_errors: int = 0
+    """Bugs; each ended what it happened in."""
     connect_times: list[float] = field(default_factory=list)
     """Seconds from SYN to the far side's answer."""
 
@@ -40,7 +41,7 @@ class Statistics:
         connect = "-"
         if self.connect_times:
             times = sorted(self.connect_times)
-            connect = f"median {median(times) * 1e3:.1f} ms, slowest {times[-1] * 1e3:.1f} ms"
+            connect = f"median {times[len(times) // 2] * 1e3:.1f} ms, slowest {times[-1] * 1e3:.1f} ms"
         return [
             f"TCP flows {self.tcp_flows}, failed {self.tcp_failed}, "
             f"up {amount(self.tcp_bytes_up)}, down {amount(self.tcp_bytes_down)}",
@@ -48,7 +49,8 @@ class Statistics:
             f"UDP flows {self.udp_flows}, up {amount(self.udp_bytes_up)}, down {amount(self.udp_bytes_down)}, "
             f"dropped {self.udp_dropped}",
             f"DNS queries {self.dns_queries}, pings {self.echo_requests} asked {self.echo_replies} answered, "
-            f"retransmissions {self.retransmissions}, malformed packets {self.refused_packets}",
+            f"retransmissions {self.retransmissions}, malformed packets {self.refused_packets}, "
+            f"internal errors {self.internal_errors}",
         ]
 
 

@@ -1,6 +1,6 @@
 """The demo's client: a program of its own that speaks plain sockets and HTTP and knows nothing of proxies.
 
-It is run as a file, imports the standard library alone, and takes its plan (see `Plan`) as JSON in its argument. It
+It is run as a file, imports the standard library alone, and takes its plan (see `DemoPlan`) as JSON in its argument. It
 prints one JSON object a line: `{"at": step, "done": 0..1}` while it works and `{"step": step, …}` with the outcome.
 After the last it waits for its standard input to end, so that whoever started it can look at the processes around it.
 A step that does not come out right is `{"failed": …}` and exit status 1.
@@ -40,7 +40,7 @@ TIMEOUT = 15.0
 ECHO_SECONDS = 2.0
 
 
-class Plan(TypedDict):
+class DemoPlan(TypedDict):
     """What to do: where to ask (`[label, host, port]`), where to measure, and for how many seconds each direction."""
 
     pages: list[tuple[str, str, int]]
@@ -49,7 +49,7 @@ class Plan(TypedDict):
     seconds: float
 
 
-def main(plan: Plan) -> None:
+def main(plan: DemoPlan) -> None:
     """Do all steps."""
     host, port = plan["measured"]
     steps: list[tuple[str, Callable[[], dict[str, Any]]]] = [

@@ -12,7 +12,7 @@ import struct
 
 from tunflow.addresses import ip_address
 
-NAME = "demo.tunflow.test"
+NAME = "demo.tunflow.example"
 SITE4 = "198.51.100.80"
 SITE6 = "2001:db8::80"
 RESOLVER = "198.51.100.53"

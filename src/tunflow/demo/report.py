@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Comparison:
     """The same measurement through the tunnel and without it."""
 
     tunnel: float
@@ -23,10 +23,10 @@ class Report:
     udp_echoes: list[dict[str, Any]]
     verified_bytes_down: int
     verified_bytes_up: int
-    new_connection_ms: Pair
-    open_connection_ms: Pair
-    download_mbit_s: Pair
-    upload_mbit_s: Pair
+    new_connection_ms: Comparison
+    open_connection_ms: Comparison
+    download_mbit_s: Comparison
+    upload_mbit_s: Comparison
     download_bytes: int
     upload_bytes: int
     tcp_flows: int
@@ -64,15 +64,15 @@ def make_report(
     )
 
 
-def milliseconds(key: str, tunnel: dict[str, Any], direct: dict[str, Any]) -> Pair:
+def milliseconds(key: str, tunnel: dict[str, Any], direct: dict[str, Any]) -> Comparison:
     """A median latency of both sessions."""
-    return Pair(round(tunnel["latency"][key] * 1e3, 3), round(direct["latency"][key] * 1e3, 3))
+    return Comparison(round(tunnel["latency"][key] * 1e3, 3), round(direct["latency"][key] * 1e3, 3))
 
 
-def rates(step: str, tunnel: dict[str, Any], direct: dict[str, Any]) -> Pair:
+def rates(step: str, tunnel: dict[str, Any], direct: dict[str, Any]) -> Comparison:
     """The throughput of both sessions."""
     down, up = (round(result[step]["bytes"] * 8 / result[step]["seconds"] / 1e6, 1) for result in (tunnel, direct))
-    return Pair(down, up)
+    return Comparison(down, up)
 
 
 def meaning(cores: int) -> str:

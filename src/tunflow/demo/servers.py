@@ -10,7 +10,7 @@ from tunflow.demo.names import NAME, RESOLVER, SITE4, SITE6
 from tunflow.demo.site import Ports, open_site
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.inbound.budget import raise_limit
-from tunflow.inbound.server import Server
+from tunflow.inbound.server import InboundServer
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 
@@ -32,7 +32,7 @@ def be_server(spec: ShadowsocksServer, ports: Ports, control: socket.socket, say
     """Serve Shadowsocks until `control` ends; says its port, then what it counted and logged."""
     reactor = Reactor()
     log: list[str] = []
-    server = Server(reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports))
+    server = InboundServer(reactor, spec, log=log.append, descriptors=raise_limit(), rewrite=ways_to_site(ports))
     reactor.add(control.fileno(), READ, lambda _events: reactor.stop())
     say({"port": server.addresses[0].port})
     reactor.run()

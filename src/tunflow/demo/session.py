@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.demo import client
-from tunflow.demo.client import Plan
+from tunflow.demo.client import DemoPlan
 from tunflow.errors import RemoteError
 
 SILENCE_SECONDS = 45.0
@@ -52,7 +52,7 @@ class DemoError(RemoteError):
         return last if self._ended_early else f"demo: {self} ({last})"
 
 
-class Session:
+class DemoSession:
     """Runs the client behind `prefix` (a command that runs its arguments; empty: in the open)."""
 
     def __init__(self, prefix: Sequence[str], environment: Mapping[str, str], progress: Progress) -> None:
@@ -63,7 +63,7 @@ class Session:
         self.peak_memory = 0
         """Peak resident bytes of the process that `prefix` became."""
 
-    def run(self, plan: Plan) -> dict[str, Any]:
+    def run(self, plan: DemoPlan) -> dict[str, Any]:
         """The outcome of every step. Raises DemoError."""
         command = [*self._prefix, sys.executable, "-I", client.__file__, json.dumps(plan)]
         with tempfile.TemporaryFile() as said:

@@ -12,7 +12,7 @@ import struct
 from typing import NamedTuple
 
 from tunflow.dns.messages import HEADER, OPT, name_end_untrusted
-from tunflow.dns.names import name_untrusted
+from tunflow.dns.names import name_untrusted, text_of
 from tunflow.errors import BadPacket
 
 A, NS, CNAME, SOA, PTR, AAAA, SVCB, HTTPS, ANY = 1, 2, 5, 6, 12, 28, 64, 65, 255
@@ -28,9 +28,12 @@ MOST_ALIASES = 16
 _SMALLEST_SOA = 22
 """Bytes: two root names and five numbers (RFC 1035 §3.3.13)."""
 _fixed = struct.Struct("!HHIH")
+_TTL_END = 1 << 31
+"""A life that is longer is 0 (RFC 2181 §8)."""
 _SIZES = {A: 4, AAAA: 16}
 _DNAME = 39
 _ALIASES = frozenset({CNAME, _DNAME})
+_LEADING = _ALIASES | {SVCB, HTTPS}
 _HINTS = {4: 4, 6: 16}
 """RFC 9460 §14.3.2: the parameters ipv4hint and ipv6hint, and the size of an address in them."""
 
@@ -69,7 +72,7 @@ class Answer(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no record in the answer section."""
+        """True if there is no record in the answer section."""
         return not self.records or self.records[0].section != ANSWER
 
 
@@ -102,6 +105,7 @@ def parse_answer_untrusted(message: bytes) -> Answer:
             code |= ttl >> 24 << 4
             opt_at, opt_end = name_at, data_at + size
         else:
+            ttl = ttl if ttl < _TTL_END else 0
             records.append(Record(section, name_at, kind, klass, ttl, at + 4, data_at, size))
         at = data_at + size
         if at > len(message):
@@ -136,6 +140,22 @@ def addresses_untrusted(answer: Answer) -> list[bytes]:
         if not later or len(wanted) == aliases:
             break
         waiting = later
+    return found
+
+
+def led_to_untrusted(answer: Answer) -> list[str]:
+    """The names that an answer leads to, in order: those of aliases, and the targets of HTTPS and SVCB records.
+
+    Raises BadPacket.
+    """
+    message, found = answer.message, []
+    for record in answer.records[:MOST_ADDRESSES]:
+        if record.section != ANSWER or record.klass != IN or record.kind not in _LEADING:
+            continue
+        at = record.data_at if record.kind in _ALIASES else record.data_at + 2
+        name = text_of(name_untrusted(message, at)).lower()
+        if name:  # the root stands for the record's own name (RFC 9460 §2.5.2)
+            found.append(name)
     return found
 
 

@@ -20,7 +20,7 @@ from enum import Enum
 
 from tunflow.dns.answers import NO_SUCH_NAME, Answer, lifetime
 from tunflow.dns.messages import Query
-from tunflow.dns.replies import body_of, for_client
+from tunflow.dns.replies import body_of, for_client, owners_of
 
 LONGEST = 86_400
 LONGEST_NEGATIVE = 3_600
@@ -54,10 +54,10 @@ class Freshness(Enum):
     """To be served only when nothing better comes."""
 
 
-class Entry:
+class CachedAnswer:
     """One answer."""
 
-    __slots__ = ("addresses", "authentic", "body", "cost", "expires", "prefetching", "stored", "ttls")
+    __slots__ = ("addresses", "authentic", "body", "cost", "expires", "names", "prefetching", "stored", "ttls")
 
     def __init__(self, answer: Answer, life: int, now: float) -> None:
         self.body = body_of(answer)
@@ -65,6 +65,7 @@ class Entry:
         """Those that the name has by it, packed."""
         size = len(self.body)
         self.ttls = tuple((record.ttl_at, record.ttl) for record in answer.records if record.ttl_at < size)
+        self.names = owners_of(answer)
         self.authentic = bool(answer.message[3] & 0x20)
         self.stored = now
         self.expires = now + life
@@ -75,7 +76,7 @@ class Entry:
         """The answer as it is for `query` at `now`."""
         is_fresh = now < self.expires or now == self.stored  # a life of 0 is for those who wait now
         age = int(now - self.stored) if is_fresh else -STALE_TTL
-        return for_client(self.body, self.ttls, age, query, self.authentic)
+        return for_client(self.body, self.ttls, age, query, self.authentic, self.names)
 
 
 class Cache:
@@ -87,14 +88,14 @@ class Cache:
         self._most = entries
         self._most_bytes = size
         self._stale = stale
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()  # longest unused first
+        self._entries: OrderedDict[Key, CachedAnswer] = OrderedDict()  # longest unused first
         self._failures: OrderedDict[Key, float] = OrderedDict()
         self.bytes_held = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, key: Key, now: float) -> tuple[Entry, Freshness] | None:
+    def find(self, key: Key, now: float) -> tuple[CachedAnswer, Freshness] | None:
         """The entry for a key, and what it is good for."""
         entry = self._entries.get(key)
         if entry is None:
@@ -114,11 +115,11 @@ class Cache:
         self._drop(key)
         return None
 
-    def store(self, key: Key, answer: Answer, now: float) -> Entry:
+    def store(self, key: Key, answer: Answer, now: float) -> CachedAnswer:
         """Keep an answer if it may be kept; the entry, kept or not."""
         life = lifetime(answer)
         negative = answer.code == NO_SUCH_NAME or answer.is_empty
-        entry = Entry(answer, 0 if life is None else min(life, LONGEST_NEGATIVE if negative else LONGEST), now)
+        entry = CachedAnswer(answer, 0 if life is None else min(life, LONGEST_NEGATIVE if negative else LONGEST), now)
         if life:
             self._failures.pop(key, None)
             self._drop(key)
@@ -139,7 +140,7 @@ class Cache:
             self._failures.popitem(last=False)
 
     def failed_lately(self, key: Key, now: float) -> bool:
-        """Whether asking again so soon would be in vain."""
+        """Return True if asking again so soon would be in vain."""
         until = self._failures.get(key)
         return until is not None and now < until
 

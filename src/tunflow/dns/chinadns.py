@@ -33,7 +33,7 @@ DOMESTIC = "domestic"
 FOREIGN = "foreign"
 
 
-class Verdict(Enum):
+class ReplyVerdict(Enum):
     """What becomes of a reply."""
 
     PASS = "pass"  # noqa: S105
@@ -55,35 +55,38 @@ class ChinaDNS:
         """As `Selector.select`. Only answers with addresses can be judged: any other type is asked for abroad."""
         return ChinaDNSSelection(self) if kind in {A, AAAA, PTR} else FirstReply((FOREIGN,))
 
+    def network_changed(self) -> None:
+        """As `Selector.network_changed`: nothing was."""
 
-def judge(answer: Answer, group: str | None, options: ChinaDNS) -> tuple[Verdict, str]:
+
+def judge(answer: Answer, group: str | None, options: ChinaDNS) -> tuple[ReplyVerdict, str]:
     """The table. `group` is `DOMESTIC`, `FOREIGN`, or None for a server of neither side."""
     in_country = options.in_country if group is not None else None
     records = [record for record in answer.records if record.section == ANSWER]
     if not records:
         if options.mutation:
-            verdict = Verdict.DROP if group == DOMESTIC else Verdict.PASS
+            verdict = ReplyVerdict.DROP if group == DOMESTIC else ReplyVerdict.PASS
             return verdict, "it holds no record"
-        return Verdict.DELAY, "it holds no record"
+        return ReplyVerdict.DELAY, "it holds no record"
     for record in records:
         if record.kind in {AAAA, PTR}:
-            return Verdict.PASS, "AAAA and PTR are not judged"
+            return ReplyVerdict.PASS, "AAAA and PTR are not judged"
         if record.kind != A or record.klass != IN:
             continue
         address = answer.data(record)
         shown = ".".join(map(str, address))
         if not options.mutation and options.blacklisted is not None and options.blacklisted(address):
-            return Verdict.DROP, f"{shown} is in the blacklist"
+            return ReplyVerdict.DROP, f"{shown} is in the blacklist"
         if in_country is None:
             continue
         if in_country(address):
             if group == FOREIGN and options.bidirectional:
-                return Verdict.DROP, f"{shown} is inside the country, and the resolver is not"
+                return ReplyVerdict.DROP, f"{shown} is inside the country, and the resolver is not"
         elif group == DOMESTIC:
-            return Verdict.DROP, f"{shown} is outside the country, and the resolver is not"
+            return ReplyVerdict.DROP, f"{shown} is outside the country, and the resolver is not"
     if len(records) == 1 and not options.mutation:
-        return Verdict.DELAY, "it holds one record only, as injected answers do"
-    return Verdict.PASS, "its addresses are where they should be"
+        return ReplyVerdict.DELAY, "it holds one record only, as injected answers do"
+    return ReplyVerdict.PASS, "its addresses are where they should be"
 
 
 class ChinaDNSSelection(Selection):
@@ -97,9 +100,9 @@ class ChinaDNSSelection(Selection):
     def heard(self, reply: Reply, now: float) -> None:
         """Judge it."""
         verdict, why = judge(reply.answer, reply.group, self._options)
-        if verdict is Verdict.PASS:
+        if verdict is ReplyVerdict.PASS:
             self.take(reply, why)
-        elif verdict is Verdict.DELAY:
+        elif verdict is ReplyVerdict.DELAY:
             self.note(reply, "delayed", why)
             self._held = reply
             self.due = now + self._options.delay

@@ -12,7 +12,8 @@ The table (chinadns-ng 2025.08.09, README; written anew here):
 A trusted reply that comes first is held until the domestic one is judged, for `HOLD` at most. A domestic reply without
 an address is not taken (unless `accept_empty`). Where the domestic group says nothing, the trusted reply is the answer,
 and the other way round nothing is: a rejected reply never comes back. What was found out about a name of neither list
-is remembered, and only that group is asked the next time. The foreign list goes before the domestic one.
+is remembered, and only that group is asked the next time, until the network changes, that group has nothing to say, or
+a domestic reply is outside: then both are asked again. The foreign list goes before the domestic one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Verdicts:
         self._inside: OrderedDict[tuple[str, int], bool] = OrderedDict()
 
     def find(self, name: str, kind: int) -> bool | None:
-        """Whether the name's addresses of that type are inside the country; None when not known."""
+        """Return True if the name's addresses of that type are inside the country; None when not known."""
         inside = self._inside.get((name, kind))
         if inside is not None:
             self._inside.move_to_end((name, kind))
@@ -53,6 +54,14 @@ class Verdicts:
         self._inside.move_to_end((name, kind))
         if len(self._inside) > self._most:
             self._inside.popitem(last=False)
+
+    def forget(self, name: str, kind: int) -> None:
+        """Know nothing of a name any more."""
+        self._inside.pop((name, kind), None)
+
+    def clear(self) -> None:
+        """Know nothing any more."""
+        self._inside.clear()
 
     def __len__(self) -> int:
         return len(self._inside)
@@ -82,7 +91,7 @@ class ChinaDNSNG:
         return "none"
 
     def hides(self, name: str, kind: int) -> bool:
-        """Whether to answer that there is no such record without asking."""
+        """Return True if to answer that there is no such record without asking."""
         return kind == AAAA and bool(self.no_aaaa) and self.tag(name) in self.no_aaaa
 
     def select(self, name: str, kind: int, now: float) -> Selection:  # noqa: ARG002
@@ -96,9 +105,12 @@ class ChinaDNSNG:
             return self._one(FOREIGN, "is of neither list, and the type asked for holds no address to judge by")
         inside = self.verdicts.find(name, kind)
         if inside is not None:
-            where = "inside" if inside else "outside"
-            return self._one(DOMESTIC if inside else FOREIGN, f"was found {where} the country before")
+            return _Remembered(self, inside, lambda: self.verdicts.forget(name, kind))
         return _Tested(self, lambda found: self.verdicts.put(name, kind, found))
+
+    def network_changed(self) -> None:
+        """As `Selector.network_changed`: names may be elsewhere, seen from here."""
+        self.verdicts.clear()
 
     def _one(self, group: str, why: str) -> Selection:
         selection = _Filtered((group,), self.blacklisted)
@@ -119,6 +131,32 @@ class _Filtered(FirstReply):
             self.note(reply, "dropped", "an address of it is in the blacklist")
             return
         super().heard(reply, now)
+
+
+class _Remembered(_Filtered):
+    """The reply of the side on which a name was before; where that has none, or moved, both are asked the next time."""
+
+    def __init__(self, options: ChinaDNSNG, inside: bool, forget: Callable[[], None]) -> None:
+        super().__init__((DOMESTIC if inside else FOREIGN,), options.blacklisted)
+        self._options = options
+        self._inside = inside
+        self._forget = forget
+        where = "inside" if inside else "outside"
+        self.note(None, "asked", f"{self.groups[0]} only: the name was found {where} the country before")
+
+    def heard(self, reply: Reply, now: float) -> None:
+        """Take it, but not one from outside of the domestic group: the name moved, or somebody injects answers now."""
+        if self._inside and reply.addresses and not self._options.in_country(reply.addresses[0]):
+            self.note(reply, "dropped", "its first address is outside the country by now")
+            self._forget()
+            return
+        super().heard(reply, now)
+
+    def ended(self, group: str, now: float) -> None:
+        """Nobody there answers: the next lookup asks both."""
+        super().ended(group, now)
+        if self.chosen is None:
+            self._forget()
 
 
 class _Tested(Selection):

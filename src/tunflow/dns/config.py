@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunflow.dns.fake_ip import MOST_NAMES, POOL4, POOL6
-from tunflow.dns.resolver import Plan
+from tunflow.dns.public_resolvers import PublicResolvers, known_resolvers
+from tunflow.dns.resolver_plan import ResolverPlan
+from tunflow.dns.selection import AddressTest
 from tunflow.dns.upstream import TUNNEL, Upstream
 
 SERVERS = "servers"
@@ -16,7 +18,7 @@ BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupConfig:
     """Resolvers that are asked as one."""
 
     upstreams: tuple[Upstream, ...]
@@ -41,15 +43,19 @@ class FakeIP:
 
 @dataclass(frozen=True, slots=True)
 class DNSConfig:
-    """How names are answered."""
+    """How names are answered, and whose queries are."""
 
-    groups: Mapping[str, Group]
-    plan: Plan
+    groups: Mapping[str, GroupConfig]
+    plan: ResolverPlan
     fake_ip: FakeIP | None = None
+    scope: AddressTest | None = None
+    """The addresses, packed, whose port 53 is answered; None for every address. Other queries are flows like any."""
     cache_entries: int = 10_000
     cache_size: int = 8 << 20
     """Bytes."""
     stale: float = 86_400.0
     """Seconds for which an answer may be served beyond its life when nobody answers; 0 for never."""
     block_encrypted: bool = False
-    """Whether clients' DNS over TLS, QUIC and HTTPS is refused, so that they come here."""
+    """True if clients' DNS over TLS, QUIC and HTTPS is refused, so that they come here."""
+    resolvers: PublicResolvers = field(default_factory=known_resolvers)
+    """Who these are."""

@@ -75,7 +75,7 @@ class FakeIPMap:
         return (self._base4 + offset).to_bytes(4, "big"), (self._base6 + offset).to_bytes(16, "big")
 
     def __contains__(self, address: bytes) -> bool:
-        """Whether a packed address is of a pool."""
+        """Return True if a packed address is of a pool."""
         return self._number(address) is not None
 
     def name_of(self, address: bytes) -> str | None:
@@ -93,8 +93,9 @@ class FakeIPMap:
             yield f"{number} {name}"
 
     def load(self, lines: Iterable[str]) -> bool:
-        """Take in a file's lines; whether it is one of ours. A line that does not read is passed over: a crash may
-        have cut the last one."""
+        """Take in a file's lines. Return True if the file is one of ours.
+
+        A line that cannot be read is passed over: a crash may have cut the last one."""
         given = iter(lines)
         if next(given, "").strip() != self.header:
             return False

@@ -1,4 +1,4 @@
-"""DNS messages as a forwarder sees them: the header, the question and the EDNS record, and nothing else. Pure.
+"""DNS messages as who passes them on sees them: the header, the question and the EDNS record, and nothing else. Pure.
 
 Rules: names are not decoded and records not read here; answers that have to be made are the two smallest, "failed" and
 "come again by TCP" (`dns.replies` makes the others).
@@ -35,6 +35,14 @@ _KEPT_FLAGS = 0x7910
 
 _MIN_UDP_SIZE = 512
 """RFC 1035 §2.3.4 without EDNS; RFC 6891 §6.2.3: smaller values are to be treated as 512."""
+PADDED_TO = 128
+"""Bytes of which an encrypted query's length is a multiple (RFC 8467 §4.1)."""
+_PADDING = 12
+"""The option's code (RFC 7830 §3)."""
+_OPTION = struct.Struct("!HH")
+_EDNS_SIZE = 11
+"""Bytes of an EDNS record without options."""
+_EDNS_START = b"\0\0\x29"
 OPT = 41
 """The EDNS record's type (RFC 6891 §6.1.1)."""
 _DNSSEC_OK = 0x8000
@@ -46,6 +54,9 @@ _AUTHENTIC_DATA = 0x0020
 _CHECKING_DISABLED = 0x0010
 _MAX_RECORDS = 16
 """Records looked at before the EDNS record is found: a query has that, a signature, and in an update a few more."""
+
+_LONGEST_NAME = 255
+"""Bytes (RFC 1035 §2.3.4)."""
 
 _question_tail = struct.Struct("!HH")
 _record = struct.Struct("!HHIH")
@@ -83,17 +94,17 @@ class Query(NamedTuple):
 
     @property
     def dnssec_ok(self) -> bool:
-        """Whether signatures are wanted (RFC 3225)."""
+        """True if signatures are wanted (RFC 3225)."""
         return len(self.edns) > _DNSSEC_OK_AT and bool(self.edns[_DNSSEC_OK_AT] & 0x80)
 
     @property
     def checking_disabled(self) -> bool:
-        """RFC 4035 §3.2.2: whether the client validates for itself."""
+        """True if the client validates for itself (CD, RFC 4035 §3.2.2)."""
         return bool(self.flags & _CHECKING_DISABLED)
 
     @property
     def wants_authenticated(self) -> bool:
-        """RFC 6840 §5.7: whether the client understands the AD bit."""
+        """True if the client understands the AD bit (RFC 6840 §5.7)."""
         return bool(self.flags & _AUTHENTIC_DATA) or self.dnssec_ok
 
 
@@ -107,6 +118,8 @@ def parse_query_untrusted(message: Buffer) -> Query:
     if questions != 1:  # RFC 9619 §4: one is all there can be
         raise BadPacket(f"DNS query with {questions} questions")
     end = name_end_untrusted(message, HEADER.size) + _question_tail.size
+    if end - HEADER.size - _question_tail.size > _LONGEST_NAME:
+        raise BadPacket("DNS name of more than 255 bytes")
     if end > len(message):
         raise BadPacket("DNS question is cut off")
     udp_size, edns, version = _MIN_UDP_SIZE, b"", 0
@@ -127,8 +140,39 @@ def parse_query_untrusted(message: Buffer) -> Query:
     return Query(identifier, flags, bytes(message[HEADER.size : end]), udp_size, edns, version)
 
 
+def refusal_of_unread(message: Buffer) -> bytes | None:
+    """The answer to a message that `parse_query_untrusted` refuses: FORMERR, or NOTIMP for another opcode.
+
+    None for what is no query at all. It has no question: nobody could read one (RFC 1035 §4.1.1, RFC 9619 §4).
+    """
+    if len(message) < HEADER.size:
+        return None
+    identifier, flags, *_ = HEADER.unpack_from(message)
+    if flags & _RESPONSE:
+        return None
+    code = NOT_IMPLEMENTED if flags >> 11 & 15 else FORMAT_ERROR
+    return HEADER.pack(identifier, _RESPONSE | _RECURSION_AVAILABLE | flags & _KEPT_FLAGS | code, 0, 0, 0, 0)
+
+
+def without_edns(query: bytes) -> bytes:
+    """A query of our own as servers take it that do not know EDNS (RFC 6891 §7)."""
+    end = name_end_untrusted(query, HEADER.size) + _question_tail.size
+    return query[: HEADER.size - 2] + b"\0\0" + query[HEADER.size : end]
+
+
+def padded(query: bytes) -> bytes:
+    """A query of our own, made as long as most others (RFC 8467 §4.1): what is encrypted shows its length.
+
+    One without an EDNS record at its end stays as it is: there is no place for padding (RFC 7830 §3).
+    """
+    if query[-_EDNS_SIZE : -_EDNS_SIZE + 3] != _EDNS_START or query[-2:] != b"\0\0":
+        return query
+    size = -(len(query) + _OPTION.size) % PADDED_TO
+    return query[:-2] + (_OPTION.size + size).to_bytes(2, "big") + _OPTION.pack(_PADDING, size) + bytes(size)
+
+
 def is_answer(message: Buffer, query: Query) -> bool:
-    """Whether a message from the resolver answers the query, leaving the identifier aside (RFC 5452 §9.1)."""
+    """Return True if a message from the resolver answers the query, leaving the identifier aside (RFC 5452 §9.1)."""
     if len(message) < HEADER.size:
         return False
     _, flags, questions, *_ = HEADER.unpack_from(message)

@@ -27,7 +27,7 @@ def mutated(query: bytes) -> bytes:
 
 
 def is_mutated(message: bytes, name: bytes) -> bool:
-    """Whether a message's question is `name` (in wire form, letters as they are) with the pointer."""
+    """Return True if a message's question is `name` (in wire form, letters as they are) with the pointer."""
     end = HEADER.size + len(name) - 1
     return message[HEADER.size : end] == name[:-1] and message[end : end + 2] == _ROOT
 

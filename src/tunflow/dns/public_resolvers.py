@@ -1,11 +1,15 @@
 """The names and addresses under which public resolvers are asked over TLS and HTTPS, for who wants none of that.
 
-Not complete and not meant to be: it holds what browsers and phones offer in their settings. Firefox does not use its
-own resolver when `use-application-dns.net` does not exist (Mozilla, "Canary domain"), Apple's Private Relay likewise
-with its two names (Apple, "Prepare your network for iCloud Private Relay").
+Not complete and not meant to be: `public_resolvers.txt` holds what browsers and phones offer in their settings, and the
+names by which they ask whether they may use it, with the sources.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from tunflow.addresses import ip_address
 
@@ -13,37 +17,48 @@ DOT_PORT = 853
 """DNS over TLS (RFC 7858 §3.1) and over QUIC (RFC 9250 §4.1.1)."""
 HTTPS_PORT = 443
 
-_NAMES_TEXT = """
-use-application-dns.net mask.icloud.com mask-h2.icloud.com
-dns.google dns.google.com dns64.dns.google
-cloudflare-dns.com one.one.one.one chrome.cloudflare-dns.com mozilla.cloudflare-dns.com
-dns.quad9.net dns10.quad9.net dns11.quad9.net
-dns.adguard-dns.com dns.adguard.com doh.opendns.com dns.opendns.com dns.nextdns.io
-doh.cleanbrowsing.org dns.alidns.com doh.pub dot.pub dns.mullvad.net doh.mullvad.net
-"""
-_ADDRESSES_TEXT = """
-8.8.8.8 8.8.4.4 2001:4860:4860::8888 2001:4860:4860::8844
-1.1.1.1 1.0.0.1 2606:4700:4700::1111 2606:4700:4700::1001
-9.9.9.9 149.112.112.112 2620:fe::fe 2620:fe::9
-94.140.14.14 94.140.15.15 208.67.222.222 208.67.220.220 223.5.5.5 223.6.6.6 1.12.12.12 120.53.53.53
-"""
-_NAMES = frozenset(_NAMES_TEXT.split())
-_ADDRESSES = frozenset(ip_address(text).packed for text in _ADDRESSES_TEXT.split())
 
+class PublicResolvers(NamedTuple):
+    """Names, each with all below it, and packed addresses."""
 
-def is_public_resolver(name: str) -> bool:
-    """Whether a name (lower case) is a public resolver's, or one below it."""
-    while name:
-        if name in _NAMES:
-            return True
-        name = name.partition(".")[2]
-    return False
+    names: frozenset[str]
+    addresses: frozenset[bytes]
 
+    @classmethod
+    def of(cls, lines: Iterable[str]) -> Self:
+        """Read lines as `public_resolvers.txt` has them. Raises ValueError for what is no address."""
+        names: set[str] = set()
+        addresses: set[bytes] = set()
+        for line in lines:
+            words = line.partition("#")[0].split()
+            if words[:1] == ["address"]:
+                addresses.update(ip_address(word).packed for word in words[1:])
+            else:
+                names.update(map(str.lower, words))
+        return cls(frozenset(names), frozenset(addresses))
 
-def is_encrypted_dns(host: bytes | str, port: int) -> bool:
-    """Whether a flow to `host` is, as far as can be told, DNS over TLS, QUIC or HTTPS."""
-    if port == DOT_PORT:
-        return True
-    if port != HTTPS_PORT:
+    def with_names(self, names: Iterable[str]) -> PublicResolvers:
+        """Return these, and more."""
+        return PublicResolvers(self.names | frozenset(names), self.addresses)
+
+    def has(self, name: str) -> bool:
+        """Return True if a name (lower case) is a public resolver's, or one below it."""
+        while name:
+            if name in self.names:
+                return True
+            name = name.partition(".")[2]
         return False
-    return is_public_resolver(host) if isinstance(host, str) else host in _ADDRESSES
+
+    def is_encrypted_dns(self, host: bytes | str, port: int) -> bool:
+        """Return True if a flow to `host` is, as far as can be told, DNS over TLS, QUIC or HTTPS."""
+        if port == DOT_PORT:
+            return True
+        if port != HTTPS_PORT:
+            return False
+        return self.has(host) if isinstance(host, str) else host in self.addresses
+
+
+@cache
+def known_resolvers() -> PublicResolvers:
+    """Those that tunflow comes with."""
+    return PublicResolvers.of(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines())

@@ -9,7 +9,7 @@ asks for its portal-check names to see whether there is a network at all; and a 
 from __future__ import annotations
 
 _SUFFIXES_TEXT = """
-local lan localdomain localhost home.arpa internal intranet corp home private test invalid example arpa
+local lan localdomain localhost home.arpa internal intranet corp home private test invalid arpa
 pool.ntp.org ntp.org ntp.org.cn time.edu.cn time.windows.com time.apple.com time.android.com time.cloudflare.com
 time.nist.gov time.facebook.com time.aws.com time.google.com
 msftconnecttest.com msftncsi.com connectivitycheck.gstatic.com connectivitycheck.android.com captive.apple.com
@@ -23,7 +23,7 @@ _FIRST_LABELS = frozenset(
 
 
 def is_real_by_nature(name: str) -> bool:
-    """Whether a name (lower case, without the last dot) is one of those."""
+    """Return True if a name (lower case, without the last dot) is one of those."""
     if name.partition(".")[0] in _FIRST_LABELS:
         return True
     while name:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from tunflow.dns.answers import AAAA, NO_ERROR, PTR, SOA, A, Answer
-from tunflow.dns.messages import HEADER, Query
+from tunflow.dns.messages import HEADER, Query, name_end_untrusted
 
 _RESPONSE = 0x8080
 """A response, from one who recurses."""
@@ -45,6 +45,12 @@ def addresses(query: Query, found: Sequence[bytes], ttl: int) -> bytes:
     return made(query, NO_ERROR, [_record.pack(_NAME, query.kind, 1, ttl, len(each)) + each for each in kept])
 
 
+def records(query: Query, found: Sequence[tuple[int, bytes]], ttl: int) -> bytes:
+    """The answer with records, each a type and its data; those that are not of the type asked for are left out."""
+    kept = [_record.pack(_NAME, kind, 1, ttl, len(data)) + data for kind, data in found if kind == query.kind]
+    return made(query, NO_ERROR, kept) if kept else nothing(query)
+
+
 def pointer(query: Query, name: bytes, ttl: int) -> bytes:
     """The answer to a reverse lookup: `name` in wire form."""
     return made(query, NO_ERROR, [_record.pack(_NAME, PTR, 1, ttl, len(name)) + name])
@@ -58,15 +64,29 @@ def nothing(query: Query, code: int = NO_ERROR) -> bytes:
 
 def body_of(answer: Answer) -> bytes:
     """A message to keep, without what was for us alone."""
-    header = answer.message[: HEADER.size - 2] + answer.additional.to_bytes(2, "big")
-    return header + answer.message[HEADER.size : answer.body_size]
+    body = bytearray(answer.message[: answer.body_size])
+    body[HEADER.size - 2 : HEADER.size] = answer.additional.to_bytes(2, "big")
+    for record in answer.records:
+        if record.ttl_at < answer.body_size and not record.ttl:
+            body[record.ttl_at : record.ttl_at + 4] = bytes(4)  # also where it had its first bit set
+    return bytes(body)
 
 
-def for_client(body: bytes, ttls: Sequence[tuple[int, int]], age: int, query: Query, authentic: bool) -> bytes:
+def owners_of(answer: Answer) -> tuple[int, ...]:
+    """The places of records' names that repeat the question's without pointing at it."""
+    message, end = answer.message, name_end_untrusted(answer.message, HEADER.size)
+    asked = message[HEADER.size : end].lower()
+    places = (record.name_at for record in answer.records if record.ttl_at < answer.body_size)
+    return tuple(at for at in places if message[at : at + len(asked)].lower() == asked)
+
+
+def for_client(
+    body: bytes, ttls: Sequence[tuple[int, int]], age: int, query: Query, authentic: bool, names: Sequence[int] = ()
+) -> bytes:
     """A kept message for one client: its identifier, letters and EDNS record, and lives shorter by `age` seconds.
 
-    `ttls` are the places of the records' lives and what they were. With `age` negative, each is `-age` instead: what
-    is served beyond its life (RFC 8767 §4).
+    `ttls` are the places of the records' lives and what they were, `names` those of names that are the question's.
+    With `age` negative, each life is `-age` instead: what is served beyond its life (RFC 8767 §4).
     """
     out = bytearray(body)
     flags = _RESPONSE | query.flags & _FROM_QUERY | body[3] & 15
@@ -75,6 +95,8 @@ def for_client(body: bytes, ttls: Sequence[tuple[int, int]], age: int, query: Qu
     out[0:2] = query.identifier.to_bytes(2, "big")
     out[2:4] = flags.to_bytes(2, "big")
     out[HEADER.size : HEADER.size + len(query.question)] = query.question
+    for at in names:  # clients compare them letter by letter, as some resolvers' 0x20 does
+        out[at : at + len(query.name)] = query.name
     if age > 0:
         for at, ttl in ttls:
             _ttl.pack_into(out, at, ttl - age if ttl > age else 0)

@@ -15,9 +15,9 @@ from typing import NamedTuple, Protocol
 from tunflow.dns.answers import Answer
 
 AddressTest = Callable[[bytes], bool]
-"""Whether a packed address is of a set."""
+"""True if a packed address is of a set."""
 NameTest = Callable[[str], bool]
-"""Whether a name (lower case, without the last dot) is of a set."""
+"""True if a name (lower case, without the last dot) is of a set."""
 
 
 class Reply(NamedTuple):
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SelectionStep:
     """One thing that a selection did, for `tunflow explain`."""
 
     reply: Reply | None
@@ -52,12 +52,12 @@ class Selection(ABC):
         self.chosen: Reply | None = None
         self.due: float | None = None
         """When `expire` wants to be called."""
-        self.steps: list[Step] = []
+        self.steps: list[SelectionStep] = []
         self._silent: set[str] = set()
 
     @property
     def over(self) -> bool:
-        """Whether nothing that may still come changes the outcome."""
+        """True if nothing that may still come changes the outcome."""
         return self.chosen is not None or self._silent.issuperset(self.groups)
 
     @abstractmethod
@@ -80,7 +80,7 @@ class Selection(ABC):
     def note(self, reply: Reply | None, verdict: str, why: str) -> None:
         """Remember a step. A hostile resolver may send replies without end, so only the first are kept."""
         if len(self.steps) < 64:
-            self.steps.append(Step(reply, verdict, why))
+            self.steps.append(SelectionStep(reply, verdict, why))
 
 
 class Selector(Protocol):
@@ -88,6 +88,9 @@ class Selector(Protocol):
 
     def select(self, name: str, kind: int, now: float) -> Selection:
         """The selection for a lookup of `kind` records of `name`."""
+
+    def network_changed(self) -> None:
+        """Forget what was found out about names: seen from another network they may be elsewhere."""
 
 
 class FirstReply(Selection):
@@ -114,6 +117,10 @@ class Routes:
                 return selection
         return self._otherwise.select(name, kind, now)
 
+    def network_changed(self) -> None:
+        """As `Selector.network_changed`."""
+        self._otherwise.network_changed()
+
 
 class OneGroup:
     """Asks one group for everything."""
@@ -124,3 +131,6 @@ class OneGroup:
     def select(self, name: str, kind: int, now: float) -> Selection:  # noqa: ARG002
         """As `Selector.select`."""
         return FirstReply(self._groups)
+
+    def network_changed(self) -> None:
+        """As `Selector.network_changed`: nothing was."""

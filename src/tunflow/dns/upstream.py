@@ -1,6 +1,6 @@
 """A resolver to ask, as people write it: `tls://dns.google@8.8.8.8`.
 
-    [udp|tcp|tls|https]://[NAME@]ADDRESS[:PORT][/PATH][#MORE]
+    [udp|tcp|tls|https|quic]://[NAME@]ADDRESS[:PORT][/PATH][#MORE]
 
 ADDRESS is an IP address (IPv6 in brackets) or a name. Where both stand, the address is where to connect to and the name
 whose certificate it must show: so no name has to be looked up before names can be. `#MORE` is, as its users know it, a
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from tunflow.addresses import ip_address
@@ -20,14 +21,14 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.numbers import NotANumber, whole_number
 
-Transport = Literal["udp", "tcp", "tls", "https", "tor"]
-PORTS: dict[str, int] = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}
-"""RFC 1035 §4.2, RFC 7858 §3.1, RFC 8484 §4.1 (that of HTTPS)."""
+Transport = Literal["udp", "tcp", "tls", "https", "quic", "tor"]
+PORTS: dict[str, int] = {"udp": 53, "tcp": 53, "tls": 853, "https": 443, "quic": 853}
+"""RFC 1035 §4.2, RFC 7858 §3.1, RFC 8484 §4.1 (that of HTTPS), RFC 9250 §4.1.1."""
 DEFAULT_PATH = "/dns-query"
 """RFC 8484 §4.1.1 uses it in its examples, and so does everybody."""
 DIRECT = "direct"
 TUNNEL = "tunnel"
-_SHAPE = "udp://, tcp://, tls:// or https:// with [NAME@]ADDRESS[:PORT][/PATH][#SERVER], or an address alone"
+_SHAPE = "udp://, tcp://, tls://, https:// or quic:// with [NAME@]ADDRESS[:PORT][/PATH][#SERVER], or an address alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def parse_upstream(text: str, default: Transport = "udp") -> Upstream:
     scheme = scheme.lower()
     if scheme not in PORTS:
         raise LocalError(f"resolver {text!r}: {scheme}:// is not known; it reads {_SHAPE}")
+    if scheme == "quic" and find_spec("aioquic") is None:
+        raise LocalError(f"resolver {text!r}: quic:// takes aioquic: pip install 'tunflow[quic]'")
     transport: Transport = scheme  # type: ignore[assignment]
     rest, _, more = rest.partition("#")
     rest, slash, path = rest.partition("/")

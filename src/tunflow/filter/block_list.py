@@ -10,15 +10,20 @@ the more special rule (the longer name) comes first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, KeysView, Sequence
 from typing import NamedTuple
 
+from tunflow.filter.conditional_rules import ConditionalRules
+from tunflow.filter.conditions import Audience
 from tunflow.filter.directives import Directives
 from tunflow.filter.list_line import (
     EXCEPT,
     IMPORTANT,
+    LONGEST_LINE,
     PAGES,
+    TOO_LONG_LINE,
     Cancelled,
+    ConditionalRule,
     DomainRule,
     Dotted,
     Line,
@@ -28,9 +33,10 @@ from tunflow.filter.list_line import (
     parse_line,
     pattern_of,
 )
+from tunflow.filter.text_index import TextIndex
 from tunflow.filter.url_rules import URLRules
-from tunflow.filter.wildcard import Text
-from tunflow.rules.domains import normalise
+from tunflow.filter.wildcard import URLText
+from tunflow.rules.domains import normalise, suffixes
 from tunflow.rules.expression import Allowance
 from tunflow.rules.expression_syntax import NotKept
 
@@ -51,6 +57,8 @@ class Finding(NamedTuple):
     line: int
     """The line of the list, from 1."""
     strength: int
+    audience: Audience | None = None
+    """The clients that it is for; None for all."""
 
 
 class Complaint(NamedTuple):
@@ -76,12 +84,21 @@ class BlockList:
         """Rules that are understood and cannot be kept here, by the reason."""
         self.complaints: list[Complaint] = []
         """The first broken lines."""
+        self.conditional = ConditionalRules()
+        """Rules that depend on more than names and URLs, of which `find` says nothing."""
         _Reader(self._names, self._more, self._urls, self).read(lines)
-        self.has_urls = len(self._urls) > 0
-        """Whether it has rules about URLs."""
+        self.has_urls = len(self._urls) > 0 or self.conditional.has_urls
+        """True if it has rules about URLs."""
+        self.has_audiences = self.conditional.has_audiences
+        """True if some of its rules are for some clients only."""
 
     def __len__(self) -> int:
-        return sum(map(bool, self._names.values())) + sum(map(len, self._more.values())) + len(self._urls)
+        return (
+            sum(map(bool, self._names.values()))
+            + sum(map(len, self._more.values()))
+            + len(self._urls)
+            + len(self.conditional)
+        )
 
     @property
     def unsupported(self) -> int:
@@ -94,32 +111,47 @@ class BlockList:
         if len(self.complaints) < MAX_COMPLAINTS:
             self.complaints.append(Complaint(line, why, text.strip()[:120]))
 
+    @property
+    def names(self) -> KeysView[str] | None:
+        """Those that its rules are about: where a URL lies below none of them, and none of its texts stands there, it
+        says nothing. None where there are rules that are tried on every URL."""
+        return None if self._urls.tries_all or self.has_audiences else self._names.keys()
+
+    @property
+    def texts(self) -> TextIndex:
+        """What it looks for in URLs: `find_text` is told which of it stands there."""
+        return self._urls.texts
+
     def find(self, host: str, url: str | None = None) -> Finding | None:
         """What the list says of a host (in normal form), or of a whole URL of it, path and all; None for nothing.
 
         Raises OutOfAllowance when an answer would cost more than `STEPS`.
         """
-        return self.find_text(host, Text(url or f"http://{host}/"), Allowance(STEPS))
+        text, allowance = URLText(url or f"http://{host}/"), Allowance(STEPS)
+        return self.find_text([*suffixes(host)], text, self.texts.standing(text.small, allowance), allowance)
 
-    def find_text(self, host: str, text: Text, allowance: Allowance) -> Finding | None:
-        """The same for one who asks several lists. Raises OutOfAllowance when that costs more than there is left."""
+    def find_text(
+        self, names: Sequence[str], url: URLText, standing: Collection[str], allowance: Allowance
+    ) -> Finding | None:
+        """The same for one who asks several lists. `names` are the host and those that it lies below, `standing` the
+        texts of all lists that stand in the URL.
+
+        Raises OutOfAllowance when that costs more than there is left.
+        """
         best: Finding | None = None
-        hosts = []
-        name, seen = host, _ITSELF
-        get = self._names.get
-        while True:
-            value = get(name)
-            if value is not None:
-                hosts.append(name)
-                best = _stronger(best, value, seen)
-                for other in self._more.get(name, ()):
-                    best = _stronger(best, other, seen)
-            at = name.find(".") + 1
-            if not at:
-                break
-            name, seen = name[at:], _BELOW
-        if self.has_urls:
-            for filed in self._urls.matching(host, text, hosts, allowance):
+        hosts: list[str] = []
+        if not self._names.keys().isdisjoint(names):
+            seen = _ITSELF
+            for name in names:
+                value = self._names.get(name)
+                if value is not None:
+                    hosts.append(name)
+                    best = _stronger(best, value, seen)
+                    for other in self._more.get(name, ()):
+                        best = _stronger(best, other, seen)
+                seen = _BELOW
+        if self.has_urls and (hosts or standing or self._urls.tries_all):
+            for filed in self._urls.matching(names[0], url, hosts, standing, allowance):
                 best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
         return best
 
@@ -136,11 +168,11 @@ class _Reader:
         self._list = complaints
         self._directives: Directives | None = None
         self._dotted: list[tuple[int, Dotted]] = []
-        self._cancelled: list[DomainRule | URLRule] = []
+        self._cancelled: list[DomainRule | URLRule | ConditionalRule] = []
         self._is_adblock = False
-        """Whether a line shows that the list is written for blockers in browsers."""
+        """True if a line shows that the list is written for blockers in browsers."""
         self._others = False
-        """Whether there are rules of another shape than `*.name`."""
+        """True if there are rules of another shape than `*.name`."""
 
     def read(self, lines: Iterable[str]) -> None:
         """All lines, and then what waits for the last one."""
@@ -164,10 +196,15 @@ class _Reader:
             for name in names:
                 names[name] |= _ITSELF
         self._list.not_kept += self._urls.close()
+        conditional = self._list.conditional.close()
+        if conditional:
+            self._list.not_kept["a regular expression with conditions that cannot be kept beside the others"] += (
+                conditional
+            )
 
     def _directed(self, number: int, text: str) -> None:
         """A line of a list that has directives, or the first of them."""
-        if text.startswith(("!#", "!+")):
+        if text.startswith(("!#", "!+")) and len(text) <= LONGEST_LINE:
             self._directives = self._directives or Directives()
             try:
                 why = self._directives.read(text.strip())
@@ -176,6 +213,8 @@ class _Reader:
             else:
                 if why is not None:
                     self._list.not_kept[why] += 1
+        elif text.startswith(("!#", "!+")):
+            self._list.complain(number, TOO_LONG_LINE, text)
         elif self._directives is not None and not text.startswith("!") and text.strip():
             reason = self._directives.reason()
             if reason is None:
@@ -209,6 +248,8 @@ class _Reader:
                 self._names.setdefault(host, 0)
         elif isinstance(rule, Dotted):
             self._dotted.append((number, rule))
+        elif isinstance(rule, ConditionalRule):
+            self._list.conditional.add(rule, number)
         elif isinstance(rule, Cancelled):
             self._cancelled.append(rule.rule)
         elif isinstance(rule, Unsupported):
@@ -217,8 +258,11 @@ class _Reader:
         else:
             self._list.complain(number, rule.why, text)
 
-    def _cancel(self, rule: DomainRule | URLRule) -> None:
+    def _cancel(self, rule: DomainRule | URLRule | ConditionalRule) -> None:
         """Forget what `$badfilter` names."""
+        if isinstance(rule, ConditionalRule):
+            self._list.conditional.remove(rule)
+            return
         if isinstance(rule, URLRule):
             self._urls.remove(rule)
             return
@@ -248,7 +292,7 @@ def _plain_domain(text: str) -> str | None:
     text = text.strip()
     if text.startswith("||") and text.endswith("^"):
         text = text[2:-1]
-    elif "." not in text:
+    elif "." not in text or text[-1] == ".":
         return None
     # Letters, digits, hyphens and dots only, checked by what is left without them.
     if not text or text.translate(_NAME_CHARACTERS) or text[0] in ".-" or text[-1].isdigit():

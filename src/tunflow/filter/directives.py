@@ -23,7 +23,7 @@ class Directives:
 
     def __init__(self) -> None:
         self._open: list[bool] = []
-        """Whether the lines count, for each `!#if` that is open."""
+        """True if the lines count, for each `!#if` that is open."""
         self._hidden = False
         self._for_next: str | None = None
 
@@ -57,7 +57,7 @@ class Directives:
 
 
 def _holds(condition: str) -> bool:
-    """The value of a condition in which every name is false but `true`. Raises ValueError."""
+    """Return True if a condition holds in which every name is false but `true`. Raises ValueError."""
     tokens, at = [], 0
     while at < len(condition.rstrip()):
         found = _TOKENS.match(condition, at)

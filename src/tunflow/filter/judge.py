@@ -1,4 +1,4 @@
-"""Whether a flow may pass: lists with their scopes and schedules, doors that are closed, and why.
+"""Judges whether a flow may pass: lists with their scopes and schedules, doors that are closed, and why.
 
 The strongest finding of all lists counts (see `block_list`): an important block, then an exception, then a block; a
 list that allows counts as exceptions. With `only_allowed` a flow that no list allows is blocked.
@@ -6,20 +6,22 @@ list that allows counts as exceptions. With `only_allowed` a flow that no list a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, KeysView, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tunflow.addresses import ip_address
-from tunflow.dns.public_resolvers import is_encrypted_dns
+from tunflow.dns.public_resolvers import PublicResolvers, known_resolvers
 from tunflow.filter.block_list import STEPS, BlockList, Finding
+from tunflow.filter.devices import Devices
 from tunflow.filter.list_line import EXCEPT
 from tunflow.filter.schedule import Schedule
-from tunflow.filter.wildcard import Text
+from tunflow.filter.text_index import TextIndex
+from tunflow.filter.wildcard import URLText
 from tunflow.flow import UDP, ProcessInfo
 from tunflow.numbers import whole_number
 from tunflow.rules.cidr import CIDRSet
@@ -39,6 +41,28 @@ class Door(Enum):
     """The usual ports of OpenVPN, WireGuard, IPsec, PPTP, L2TP, SOCKS and Tor."""
     ECH = "ech"
     """TLS whose real name is encrypted."""
+
+
+class Cause(StrEnum):
+    """Kinds of reasons for which flows are refused."""
+
+    LIST = "list"
+    NOT_ALLOWED = "not-allowed"
+    """No list allows it, and only what one allows may pass."""
+    DOOR = "door"
+    UNREADABLE = "unreadable"
+    FORGED = "forged"
+    FILTER = "filter"
+    """A filter of the user's own refuses it."""
+
+
+class Forged(Enum):
+    """What becomes of flows that name a host whose address theirs is not, as far as is known."""
+
+    PASS = "pass"  # noqa: S105 (no password)
+    TELL = "tell"
+    """They pass, and the log tells of them."""
+    REFUSE = "refuse"
 
 
 VPN_PORTS = frozenset({500, 1080, 1194, 1701, 1723, 4500, 9001, 9030, 9050, 51820})
@@ -74,7 +98,7 @@ class ListUse:
     list: BlockList
     category: str = ""
     allows: bool = False
-    """Whether what it names is allowed, instead of blocked."""
+    """True if what it names is allowed, instead of blocked."""
     schedule: Schedule | None = None
     apps: frozenset[str] = frozenset()
     """Paths or names of programs; empty for all."""
@@ -85,11 +109,11 @@ class ListUse:
 
     @property
     def is_scoped(self) -> bool:
-        """Whether it is for some flows or times only."""
+        """True if it is for some flows or times only."""
         return bool(self.schedule is not None or self.apps or self.uids or self.clients is not None or self.hardware)
 
     def concerns(self, subject: Subject, at: datetime, unknown: bool) -> bool:
-        """Whether the list is about such a flow at such a time; `unknown` where nobody knows whose flow it is."""
+        """Return True if the list is about such a flow at such a time; `unknown` if nobody knows whose flow it is."""
         if self.schedule is not None and not self.schedule.holds(at):
             return False
         process = subject.process
@@ -115,10 +139,27 @@ class Ruling(NamedTuple):
     list: str | None = None
     line: int | None = None
     category: str = ""
+    cause: Cause | None = None
+    """What kind of reason it is, of a ruling that blocks or that is to be told; None for others."""
+
+    @property
+    def is_forged(self) -> bool:
+        """True if it is about a name that the flow's address is not known to have."""
+        return self.cause is Cause.FORGED
 
 
 PASSES = Ruling(False, "no rule is about it")
-TOO_LONG = Ruling(True, "its URL would take too long to judge")
+TOO_LONG = Ruling(True, "its URL would take too long to judge", cause=Cause.UNREADABLE)
+NOT_ALLOWED = Ruling(True, "no list allows it", cause=Cause.NOT_ALLOWED)
+NAMELESS = Ruling(True, "it names no host, and only hosts of a list are allowed", cause=Cause.NOT_ALLOWED)
+
+
+def unreadable(why: str) -> Ruling:
+    """The ruling about what cannot be judged."""
+    return Ruling(True, why, cause=Cause.UNREADABLE)
+
+
+_Found: TypeAlias = tuple[ListUse, Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +169,41 @@ class Judge:
     lists: Sequence[ListUse] = ()
     only_allowed: bool = False
     doors: frozenset[Door] = frozenset()
+    resolvers: PublicResolvers = field(default_factory=known_resolvers)
+    """Who is encrypted DNS."""
+    devices: Devices = field(default_factory=Devices)
+    """Those that rules may name."""
     needs_process: bool = field(init=False, default=False)
-    """Whether a list is for some programs or users only."""
+    """True if a list is for some programs or users only."""
     needs_hardware: bool = field(init=False, default=False)
-    """Whether a list is for some devices only, by their hardware addresses."""
+    """True if a list is for some devices only, by their hardware addresses."""
     needs_time: bool = field(init=False, default=False)
-    """Whether a list has a schedule."""
+    """True if a list has a schedule."""
     looks_at_urls: bool = field(init=False, default=False)
-    """Whether a list has rules about URLs."""
+    """True if a list has rules about URLs."""
+    looks_at_queries: bool = field(init=False, default=False)
+    """True if a list has rules about queries alone."""
     looks_at_flows: bool = field(init=False, default=False)
-    """Whether more counts than the host and the URL: whose flow it is, where to, when."""
+    """True if more counts than the host and the URL: whose flow it is, where to, when."""
     rulings: dict[str, Ruling] = field(init=False, default_factory=dict, compare=False)
     """Those that were remembered, by host as it was written."""
-    _known: dict[str, tuple[tuple[ListUse, Finding], ...]] = field(init=False, default_factory=dict, compare=False)
+    _texts: TextIndex = field(init=False, repr=False, compare=False)
+    """What all lists look for in URLs."""
+    _names: tuple[tuple[ListUse, KeysView[str] | None], ...] = field(init=False, repr=False, compare=False)
+    """The lists, and the names without which they say nothing of a URL in which none of their texts stands."""
+    _known: dict[str, tuple[_Found, ...]] = field(init=False, default_factory=dict, compare=False)
     """What the lists say of hosts that were asked for lately, whoever it concerns and when."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_process", any(use.apps or use.uids for use in self.lists))
-        object.__setattr__(self, "needs_hardware", any(use.hardware for use in self.lists))
+        object.__setattr__(
+            self, "needs_hardware", any(use.hardware for use in self.lists) or self.devices.needs_hardware
+        )
         object.__setattr__(self, "looks_at_urls", any(use.list.has_urls for use in self.lists))
-        scoped = any(use.is_scoped for use in self.lists)
+        object.__setattr__(self, "_texts", TextIndex.joined([use.list.texts for use in self.lists]))
+        object.__setattr__(self, "_names", tuple((use, use.list.names) for use in self.lists))
+        scoped = any(use.is_scoped or use.list.has_audiences for use in self.lists)
+        object.__setattr__(self, "looks_at_queries", any(use.list.conditional.has_queries for use in self.lists))
         object.__setattr__(self, "looks_at_flows", scoped or bool(self.doors))
         object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
 
@@ -161,25 +217,31 @@ class Judge:
             door = self._door(subject)
             if door is not None:
                 return door
-        best: tuple[ListUse, Finding] | None = None
+        host, url = subject.host, subject.url
         try:
-            all_found = self._found(subject.host, subject.url)
+            if url is not None and host is not None and self.looks_at_urls:
+                all_found: Sequence[_Found] = self._look_up(host, url)
+            else:
+                all_found = self._found(host) if host is not None else ()
         except OutOfAllowance:
             return TOO_LONG
+        best: _Found | None = None
         for found in all_found:
-            if (best is None or found[1].strength > best[1].strength) and found[0].concerns(
-                subject, at, found[1].blocked is strict
-            ):
+            if (best is None or found[1].strength > best[1].strength) and self._concerns(found, subject, at, strict):
                 best = found
         if best is not None:
-            use, finding = best
-            what = "blocked by" if finding.blocked else "allowed by"
-            return Ruling(
-                finding.blocked, f"{what} {use.list.name}:{finding.line}", use.list.name, finding.line, use.category
-            )
-        if self.only_allowed and (subject.host is not None or subject.url is not None):
-            return Ruling(True, "no list allows it")
+            return _ruling_by(*best)
+        if self.only_allowed and (host is not None or url is not None):
+            return NOT_ALLOWED
         return PASSES
+
+    def _concerns(self, found: _Found, subject: Subject, at: datetime, strict: bool) -> bool:
+        use, finding = found
+        unknown = finding.blocked is strict
+        return use.concerns(subject, at, unknown) and (
+            finding.audience is None
+            or self.devices.concerns(finding.audience, subject.client, subject.hardware, unknown)
+        )
 
     def remember(self, host: str, ruling: Ruling) -> None:
         """The next flow to the host need not be judged, where neither its URL nor anything else of it counts."""
@@ -189,44 +251,71 @@ class Judge:
 
     def closes(self, door: Door, what: str) -> Ruling | None:
         """The ruling about a flow that goes by a door, if the door is closed."""
-        return Ruling(True, f"{what} ({door.value} is closed)") if door in self.doors else None
+        return Ruling(True, f"{what} ({door.value} is closed)", cause=Cause.DOOR) if door in self.doors else None
 
     def _door(self, subject: Subject) -> Ruling | None:
         host = subject.host
         if subject.port == 443 and subject.protocol == UDP:
             return self.closes(Door.QUIC, "QUIC")
         for target in (host, subject.address):
-            if target is not None and is_encrypted_dns(target, subject.port):
+            if target is not None and self.resolvers.is_encrypted_dns(target, subject.port):
                 return self.closes(Door.ENCRYPTED_DNS, "encrypted DNS")
         if subject.port in VPN_PORTS:
             return self.closes(Door.VPN, f"port {subject.port}")
         return None
 
-    def _found(self, host: str | None, url: str | None) -> Sequence[tuple[ListUse, Finding]]:
-        """What each list says, if it says something. Raises OutOfAllowance."""
-        if host is None:
-            return ()
-        if url is not None and self.looks_at_urls:
-            return self._look_up(host, url)
+    def _found(self, host: str) -> Sequence[_Found]:
+        """What each list says of a host, if it says something. Raises OutOfAllowance."""
         known = self._known.get(host)
         if known is None:
             if len(self._known) >= KNOWN:
                 self._known.clear()
-            known = self._known[host] = tuple(self._look_up(host, None))
+            known = self._known[host] = tuple(self._look_up(host, f"http://{host}/"))
         return known
 
-    def _look_up(self, host: str, url: str | None) -> list[tuple[ListUse, Finding]]:
-        found = []
-        text = Text(url or f"http://{host}/")
-        allowance = Allowance(STEPS)
-        allowance.spend(len(text.raw))  # for its words
-        for use in self.lists:
-            finding = use.list.find_text(host, text, allowance)
-            if finding is not None:
-                if use.allows:
-                    finding = Finding(False, finding.line, max(finding.strength, EXCEPT))
-                found.append((use, finding))
+    def _look_up(self, host: str, url: str) -> Sequence[_Found]:
+        """The same of a URL of it. Raises OutOfAllowance."""
+        allowance, names = Allowance(STEPS), _names_of(host)
+        standing = self._texts.standing(url.lower(), allowance)
+        found: list[_Found] = []
+        text: URLText | None = None
+        for use, known in self._names:
+            if standing or known is None or not known.isdisjoint(names):
+                text = URLText(url) if text is None else text
+                found += _said_by(use, names, text, standing, allowance)
         return found
+
+
+def _said_by(
+    use: ListUse, names: Sequence[str], text: URLText, standing: Sequence[str], allowance: Allowance
+) -> Iterator[_Found]:
+    """What a list says of a URL. Raises OutOfAllowance."""
+    finding = use.list.find_text(names, text, standing, allowance)
+    if finding is not None:
+        if use.allows:
+            finding = Finding(False, finding.line, max(finding.strength, EXCEPT))
+        yield use, finding
+    if use.list.has_audiences:
+        for each in use.list.conditional.find(names, text, allowance):
+            if not each.conditions.is_about_queries:
+                strength = max(each.strength, EXCEPT) if use.allows else each.strength
+                blocked = not (strength & EXCEPT or use.allows)
+                yield use, Finding(blocked, each.line, strength, each.conditions.audience)
+
+
+def _ruling_by(use: ListUse, finding: Finding) -> Ruling:
+    what = "blocked by" if finding.blocked else "allowed by"
+    why, cause = f"{what} {use.list.name}:{finding.line}", Cause.LIST if finding.blocked else None
+    return Ruling(finding.blocked, why, use.list.name, finding.line, use.category, cause)
+
+
+def _names_of(host: str) -> list[str]:
+    """As `suffixes`, which takes longer."""
+    found, at = [host], host.find(".") + 1
+    while at:
+        found.append(host[at:])
+        at = host.find(".", at) + 1
+    return found
 
 
 @lru_cache(maxsize=8192)
@@ -250,7 +339,7 @@ def host_text(host: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an address, in whichever spelling `host_text` knows."""
+    """Return True if a host is an address, in whichever spelling `host_text` knows."""
     try:
         ip_address(host_text(host))
     except ValueError:

@@ -16,6 +16,8 @@ What a line can be:
 | `…$important` | stronger than an exception |
 | `…$denyallow=a.example\\|b.example` | not for these names and what is below them |
 | `…$badfilter` | the same line without it counts for nothing |
+| `…$client=`, `$ctag=`, `$dnstype=`, `$dnsrewrite=` | see `conditions` |
+| `192.0.2.7 name` (hosts file) | the name is answered with that address |
 
 A tunnel does not see which page asked, nor what for: rules that depend on that (`$third-party`, `$domain=`, `$script`
 and the like), and rules about what a page shows (`##`, `#@#`, `#?#`, `$$`), are `Unsupported`, and said to be: none is
@@ -36,6 +38,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from tunflow.addresses import ip_address, ip_network
+from tunflow.filter.conditions import OPTIONS as CONDITIONS
+from tunflow.filter.conditions import RuleConditions, address_answer, parse_conditions
 from tunflow.filter.wildcard import LONGEST_PATTERN, MOST_SEPARATORS
 from tunflow.rules.domains import normalise
 from tunflow.rules.expression_syntax import NotKept, parse_expression
@@ -76,10 +80,18 @@ class Dotted:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionalRule:
+    """A rule that depends on more than a name or URL, or says what a name is answered with."""
+
+    rule: DomainRule | URLRule
+    conditions: RuleConditions
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """A rule that counts for nothing, wherever it stands in the list."""
 
-    rule: DomainRule | URLRule
+    rule: DomainRule | URLRule | ConditionalRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +108,13 @@ class Broken:
     why: str
 
 
-Line = DomainRule | URLRule | Dotted | Cancelled | Unsupported | Broken
+Line = DomainRule | URLRule | ConditionalRule | Dotted | Cancelled | Unsupported | Broken
 
 PAGES = "about what a page shows"
 
 LONGEST_LINE = 65536
+"""Characters."""
+TOO_LONG_LINE = f"longer than {LONGEST_LINE} characters"
 
 _COSMETIC = re.compile(r"(?<!\s)#[@?$%]{0,3}#|\$@?\$")
 _ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)(?:\^\|?|\|)")
@@ -120,6 +134,9 @@ _BUT_ONE = frozenset(
      "~ping", "~media", "~font", "~websocket", "~other", "~popup", "~document", "~doc")
 )  # fmt: skip
 _OPTION = re.compile(r"~?(?:[a-z][a-z0-9_-]*|_+)(?:=.*)?", re.DOTALL)
+_VALUE_WITH_BLANKS = re.compile(r"\$(?:[^$\s]*,)?(?:client|ctag|dnsrewrite|csp|permissions|replace|header)=")
+_COMMA = re.compile(r"(?<!\\),")
+_NO_SUCH_NAME = frozenset(("dnsrewrite=NXDOMAIN", "dnsrewrite=NXDOMAIN;;", "dnsrewrite=NXDOMAIN;"))
 _FOREIGN = (
     (re.compile(r"(?:address|server|local|ipset|nftset)=/([^/]*)/.*"), "dnsmasq's configuration"),
     (re.compile(r"(?:-\s*)?['\"]?(?:DOMAIN|DOMAIN-SUFFIX|HOST|HOST-SUFFIX),([^,'\"]+).*"), "a rule of Clash or Surge"),
@@ -145,12 +162,12 @@ def parse_line(text: str) -> list[Line]:
     if _COSMETIC.search(text) and "/" not in text.split("#", 1)[0][:1]:
         return [Unsupported(PAGES)]
     if len(text) > LONGEST_LINE:
-        return [Broken(f"longer than {LONGEST_LINE} characters")]
+        return [Broken(TOO_LONG_LINE)]
     foreign = _foreign(text) if text[0] not in "|@" else None
     if foreign is not None:
         return [Broken(foreign)]
     words = text.split(None, 1)
-    if len(words) > 1:
+    if len(words) > 1 and not _VALUE_WITH_BLANKS.search(text):
         return _parse_hosts(*words)
     return [_parse_rule(text)]
 
@@ -175,14 +192,19 @@ def _parse_hosts(first: str, rest: str) -> list[Line]:
             return [_parse_rule(first)]
         return [Broken("blanks inside a rule")]
     rules = [_domain(name, below=False) for name in names if name not in _LOCAL_NAMES and name != first]
-    if rules and not kind and not any(isinstance(rule, Broken) for rule in rules):
-        return [Unsupported("a name with an address of its own: that is for hosts in [dns]")]
-    return rules
+    return rules if kind else [_with_address(rule, first) for rule in rules]
+
+
+def _with_address(rule: Line, address: str) -> Line:
+    if not isinstance(rule, DomainRule):
+        return rule
+    answer = address_answer(address.partition("%")[0])
+    return ConditionalRule(rule, RuleConditions(answer=answer, rewrites=True))
 
 
 @lru_cache(maxsize=64)
 def _begins_hosts_line(word: str) -> bool | None:
-    """Whether it is an address where nobody is, as hosts files for blocking have; None for what is no address.
+    """Return True if it is an address where nobody is, as hosts files for blocking have; None for what is no address.
 
     They are few, and nearly always the same."""
     address = _address(word.partition("%")[0])
@@ -199,7 +221,9 @@ def _parse_rule(text: str) -> Line:
         strength, text = EXCEPT, text[2:]
     pattern, options = _split_options(text)
     spared: tuple[str, ...] = ()
+    conditional = []
     for option in options:
+        name = option.partition("=")[0]
         if option == "important":
             strength |= IMPORTANT
         elif not _OPTION.fullmatch(option):
@@ -209,16 +233,32 @@ def _parse_rule(text: str) -> Line:
                 spared = tuple(normalise(name) for name in option[10:].split("|"))
             except ValueError as error:
                 return Broken(f"{option[:80]!r}: {error}")
-        elif option == "dnsrewrite=NXDOMAIN" and not strength & EXCEPT:
+        elif option in _NO_SUCH_NAME and not strength & EXCEPT:
             continue
+        elif name in CONDITIONS:
+            conditional.append(option)
         elif option not in _HARMLESS and option.strip("_") and (strength & EXCEPT or option not in _BUT_ONE):
-            return Unsupported(f"depends on ${option.partition('=')[0]}")
+            return Unsupported(f"depends on ${name}")
     rule = _rule(pattern, strength, "match-case" in options, options, spared)
+    if isinstance(rule, Dotted) and whole != pattern:
+        rule = _url(pattern, strength, "match-case" in options)
+    if conditional:
+        rule = _conditional(rule, conditional)
     if "badfilter" in options:
-        return Cancelled(rule) if isinstance(rule, DomainRule | URLRule) else rule
-    return (
-        rule if not isinstance(rule, Dotted) or whole == pattern else _url(pattern, strength, "match-case" in options)
-    )
+        return Cancelled(rule) if isinstance(rule, DomainRule | URLRule | ConditionalRule) else rule
+    return rule
+
+
+def _conditional(rule: Line, options: list[str]) -> Line:
+    if not isinstance(rule, DomainRule | URLRule):
+        return rule
+    try:
+        conditions = parse_conditions(options, is_exception=bool(rule.strength & EXCEPT))
+    except NotKept as error:
+        return Unsupported(f"depends on {error}")
+    except ValueError as error:
+        return Broken(f"{','.join(options)[:80]!r}: {error}")
+    return ConditionalRule(rule, conditions)
 
 
 def _rule(pattern: str, strength: int, match_case: bool, options: list[str], spared: tuple[str, ...]) -> Line:
@@ -252,9 +292,9 @@ def _split_options(text: str) -> tuple[str, list[str]]:
     if text.startswith("/") and text.endswith("/") and len(text) > 1:
         return text, []
     at = text.rfind("$")
-    if at <= 0 or not re.match(r"~?[a-z_]", text[at + 1 :]):
+    if at < 0 or not re.match(r"~?[a-z_]", text[at + 1 :]):
         return text, []
-    return text[:at], text[at + 1 :].split(",")
+    return text[:at], [option.replace("\\,", ",") for option in _COMMA.split(text[at + 1 :])]
 
 
 def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:

@@ -21,7 +21,7 @@ class Schedule:
     zone: tzinfo
 
     def holds(self, at: datetime) -> bool:
-        """Whether it holds at a moment, which knows its own zone."""
+        """Return True if it holds at a moment, which knows its own zone."""
         here = at.astimezone(self.zone)
         clock = here.time()
         if self.start < self.end:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
-from tunflow.sniff.http import Ambiguous, HTTPRequests, Step, may_be_request
+from tunflow.sniff.http import Ambiguous, HTTPRequests, SniffStep, may_be_request
 
 _VISIBLE = re.compile("[!-~]+")
 
@@ -33,7 +33,7 @@ class URLAppender:
         """Where in the stream the string goes, in bytes from its start, in front of what was not taken yet."""
         self._taken = 0
 
-    def look_untrusted(self, offset: int, data: bytes) -> Step:
+    def look_untrusted(self, offset: int, data: bytes) -> SniffStep:
         """Find the requests in `data`, which is at `offset` of the stream.
 
         Raises BadPacket as `HTTPRequests`, and `Ambiguous` also for what only some servers take for a request.

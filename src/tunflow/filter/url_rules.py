@@ -2,12 +2,11 @@
 
 - A rule about one host (`||example.com/path`) is filed under that host, and tried on the path alone. Whoever asks has
   a table of names anyway, and says which of these hosts a URL lies below.
-- Another is filed under a word that the pattern surely demands: a run of letters, digits or `%` with something else on
-  both sides. Of several words the one counts that the fewest rules of the whole list demand.
-- One that demands no word is tried for every URL, as long as they are few. Of many, each is filed under four characters
-  that stand together in it.
-- Regular expressions are tried together, as one automaton, and one by one only where that finds something: on the URL,
-  and on the bare name of the host, which is what lists for name servers write them for.
+- Another has a text that stands in all that it holds for: whoever asks says which texts stand in the URL, by an index
+  (`text_index`) of this list's or of several lists' texts.
+- A regular expression has one such text, or several of which one must stand there. Those that demand none are tried
+  together, as one automaton, and one by one only where that finds something. They are tried on the URL and on the bare
+  name of the host, which is what lists for name servers write them for.
 
 Whoever asks says what an answer may cost: a page chooses its URLs.
 """
@@ -20,22 +19,27 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tunflow.filter.list_line import URLRule
-from tunflow.filter.wildcard import Text, holds
+from tunflow.filter.text_index import Text, TextIndex, share_of
+from tunflow.filter.wildcard import URLText, holds
 from tunflow.rules.expression import Allowance, Automaton
 from tunflow.rules.expression_syntax import Node, NotKept, parse_expression
+from tunflow.rules.expression_text import DemandedText, demands_of
 
-GRAM = 4
-"""Characters. Fewer would stand in most URLs, more in too few patterns."""
-FEW = 16
-"""Rules that demand no word, up to which all of them are tried."""
-MOST_ALWAYS = 200
-"""Rules that are tried for every URL: more would use up what an answer may cost."""
 _LOOK, _LOOKED = 2, 4
 """What looking for a rule's text costs, in the steps of an `Allowance`, and the logarithm of characters in one step."""
 LARGEST_TOGETHER = 4000
-"""Characters of all regular expressions of a list together."""
+"""Characters of all regular expressions of a list that demand no text, together."""
+LARGEST_FILED = 100_000
+"""Characters of all that do."""
+SHORTEST_TEXT = 3
+"""Characters of a text that an expression is filed under."""
+MOST_DEMANDS = 4
+"""Texts that are looked for before an expression is tried; the longest are."""
 
-_DEMANDED = re.compile(r"(?<![a-z0-9%*])[a-z0-9%]{2,}(?![a-z0-9%*])")
+TRIED_IN_VAIN = 100
+"""Regular expressions that did not fit beside the others, after which no more are tried: that costs time, too."""
+
+_TOO_MUCH = "more than can be tried on every URL"
 _OF_HOST = re.compile(r"\|\|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)([/^].*)", re.IGNORECASE | re.DOTALL)
 _WILD = re.compile(r"[*^|]+")
 _EVERYWHERE = frozenset(("http", "https", "www", "com"))
@@ -54,18 +58,43 @@ class Filed(NamedTuple):
     """Names for which it does not hold, nor for those below them."""
     text: str
     """What stands in everything that it holds for, in lower case; the pattern itself where that is all it says."""
+    expression: DemandingAutomaton | None = None
 
-    def holds(self, text: Text, allowance: Allowance) -> bool:
-        """Whether it holds for a URL in which its text stands. Raises OutOfAllowance."""
-        return (self.text is self.pattern and not self.match_case) or holds(self, text, allowance)
+    def holds(self, url: URLText, allowance: Allowance) -> bool:
+        """Return True if it holds for a URL in which its text stands. Raises OutOfAllowance."""
+        if self.expression is not None:
+            return self.expression.holds(url, allowance)
+        return (self.text is self.pattern and not self.match_case) or holds(self, url, allowance)
+
+
+class DemandingAutomaton(NamedTuple):
+    """A regular expression, and what is quickly looked for first."""
+
+    automaton: Automaton
+    demands: tuple[tuple[str, ...], ...]
+    """Texts in lower case; of each of these one stands in whatever it is found in."""
+    surrounded: DemandedText | None
+    """Another, with what stands in front of it."""
+
+    def holds(self, url: URLText, allowance: Allowance) -> bool:
+        """Return True if it is found in a URL or in its bare host. Raises OutOfAllowance."""
+        small = url.small
+        allowance.spend(sum(map(len, self.demands)) * (_LOOK + (len(small) >> _LOOKED)))
+        for texts in self.demands:
+            if not any(map(small.__contains__, texts)):
+                return False
+        if self.surrounded is not None and url.raw.isascii() and not _stands(self.surrounded, url, allowance):
+            return False
+        return self.automaton.found_in(url.raw, allowance) or self.automaton.found_in(url.host, allowance)
 
 
 class Expression(NamedTuple):
-    """A rule that is a regular expression."""
+    """A rule that is a regular expression, before it is filed."""
 
     filed: Filed
     root: Node
-    automaton: Automaton
+    texts: tuple[Text, ...]
+    """Of which it demands one; empty where it demands none that is worth looking for."""
 
 
 class URLRules:
@@ -75,16 +104,26 @@ class URLRules:
         self._by_host: dict[str, list[Filed]] = {}
         self._waiting: list[Filed] = []
         """Rules about any host, before `close` files them."""
-        self._by_word: dict[str, list[Filed]] = {}
-        self._by_gram: dict[str, list[Filed]] = {}
-        self._always: list[Filed] = []
         self._expressions: list[Expression] = []
+        self._by_text: dict[str, Filed] = {}
+        self._more: dict[str, list[Filed]] = {}
+        """Further rules with a text that one has already."""
+        self.texts = TextIndex()
+        """The texts of all rules about any host."""
         self._together: Automaton | None = None
-        self._size = 0
+        self._textless: list[Filed] = []
+        """The expressions in `_together`."""
+        self._size = self._filed_size = 0
+        self._in_vain = 0
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def tries_all(self) -> bool:
+        """True if there are rules that are tried on every URL."""
+        return self._together is not None
 
     def add(self, rule: URLRule, where: int) -> str | None:
         """Keep a rule; `where` is the caller's. The host that it is about, None if it is about any.
@@ -106,102 +145,107 @@ class URLRules:
         """Forget all rules that say the same."""
         if is_expression(rule.pattern):
             same = rule.pattern, rule.strength, rule.match_case, rule.spared
-            kept = [each for each in self._expressions if _said(each.filed) != same]
-            self._count -= len(self._expressions) - len(kept)
-            self._expressions = kept
+            self._expressions = [each for each in self._expressions if _said(each.filed) != same]
             return
         host, filed = _filed(rule, 0)
-        place = self._waiting if host is None else self._by_host.get(host, [])
+        if host is None:
+            self._waiting = [each for each in self._waiting if _said(each) != _said(filed)]
+            return
+        place = self._by_host.get(host, [])
         before = len(place)
         place[:] = [each for each in place if _said(each) != _said(filed)]
-        if host is not None:
-            self._count -= before - len(place)
+        self._count -= before - len(place)
 
     def close(self) -> Counter[str]:
         """File what was added; afterwards it can be asked. How many rules are not kept, by the reason."""
-        demanded = [set(_demanded_words(filed.pattern)) for filed in self._waiting]
-        counts: Counter[str] = Counter()
-        for words in demanded:
-            counts.update(words)
-        without: list[Filed] = []
-        for filed, words in zip(self._waiting, demanded, strict=True):
-            if words:
-                best = min(words, key=lambda word: (word in _EVERYWHERE, counts[word], -len(word), word))
-                self._by_word.setdefault(best, []).append(filed)
+        textless = [each for each in self._expressions if not each.texts]
+        self._textless = [each.filed for each in textless]
+        if textless:
+            self._together = Automaton([each.root for each in textless], LARGEST_TOGETHER)
+        placed: list[tuple[Filed, tuple[Text, ...]]] = [
+            (filed, (Text(filed.text, filed.pattern.lower()),)) for filed in self._waiting
+        ]
+        placed += [(each.filed, each.texts) for each in self._expressions if each.texts]
+        self.texts, left_out = TextIndex.of([text for _, texts in placed for text in texts])
+        not_kept = at = 0
+        for filed, texts in placed:
+            behind = at + len(texts)
+            if not left_out.isdisjoint(range(at, behind)):
+                not_kept += 1
             else:
-                without.append(filed)
-        for filed in without:
-            text = filed.text.strip("|")
-            if len(without) <= FEW or len(text) < GRAM:
-                self._always.append(filed)
-            else:
-                _least(self._by_gram, [text[at : at + GRAM] for at in range(len(text) - GRAM + 1)]).append(filed)
-        not_kept = len(self._always[MOST_ALWAYS:])
-        del self._always[MOST_ALWAYS:]
-        self._count += len(self._waiting) - not_kept
-        self._waiting = []
-        if self._expressions:
-            self._together = Automaton([each.root for each in self._expressions], LARGEST_TOGETHER)
+                for text, _ in texts:
+                    if self._by_text.setdefault(text, filed) is not filed:
+                        self._more.setdefault(text, []).append(filed)
+            at = behind
+        self._count += len(self._waiting) + len(self._expressions) - not_kept
+        self._waiting, self._expressions = [], []
         return Counter({"without a text of four characters, beyond the first 200": not_kept} if not_kept else {})
 
-    def matching(self, host: str, text: Text, hosts: Iterable[str], allowance: Allowance) -> list[Filed]:
-        """The rules that hold for a URL, which has a path; `hosts`: names that it lies below, all that have rules.
+    def matching(
+        self, host: str, url: URLText, hosts: Iterable[str], standing: Iterable[str], allowance: Allowance
+    ) -> list[Filed]:
+        """The rules that hold for a URL, which has a path, in the order of their lines;
+        `hosts`: names that it lies below, all that have rules; `standing`: texts that stand in it, all that rules have.
 
         Raises OutOfAllowance.
         """
-        small = text.small
-        places = [self._always]
         found: list[Filed] = []
-        by_host = self._by_host
         for name in hosts:
-            place = by_host.get(name)
+            place = self._by_host.get(name)
             if place is not None:
-                found += _holding((place,), text.path, allowance)
-        by_word, by_gram = self._by_word, self._by_gram
-        if by_word:
-            places += map(by_word.__getitem__, by_word.keys() & text.words)
-        if by_gram:
-            allowance.spend(len(small) << 1)
-            grams = {small[at : at + GRAM] for at in range(len(small) - GRAM + 1)}
-            places += map(by_gram.__getitem__, by_gram.keys() & grams)
-        found += _holding(places, text, allowance)
+                found += _holding(place, url.path, allowance)
+        for text in standing:
+            filed = self._by_text.get(text)
+            if filed is not None:
+                more = self._more.get(text, ())
+                allowance.spend((1 + len(more)) * _LOOK)
+                found += [each for each in (filed, *more) if each.holds(url, allowance)]
         if self._together is not None:
-            found += self._matching_expressions(self._together, (text.raw, host), allowance)
+            for asked in (url.raw, url.host):
+                if self._together.found_in(asked, allowance):
+                    found += [each for each in self._textless if each.holds(url, allowance)]
+                    break
+        if len(found) > 1:
+            found.sort(key=_line)
         return [each for each in found if not each.spared or not _is_below(host, each.spared)] if found else found
 
-    def _matching_expressions(self, together: Automaton, texts: Sequence[str], allowance: Allowance) -> list[Filed]:
-        found = []
-        for text in texts:
-            if together.found_in(text, allowance):
-                found += [each.filed for each in self._expressions if each.automaton.found_in(text, allowance)]
-        return found
-
     def _add_expression(self, rule: URLRule, where: int) -> None:
+        if self._in_vain >= TRIED_IN_VAIN:
+            raise NotKept(_TOO_MUCH)
         root = parse_expression(rule.pattern[1:-1], match_case=rule.match_case)
         automaton = Automaton([root])
-        if self._size + automaton.size > LARGEST_TOGETHER:
-            raise NotKept("more than can be tried on every URL")
-        self._size += automaton.size
-        self._count += 1
-        filed = Filed(where, rule.strength, rule.pattern, rule.match_case, rule.spared, "")
-        self._expressions.append(Expression(filed, root, automaton))
+        found = demands_of(root)
+        demands = [tuple(map(_as_text, demand)) for demand in found]
+        usable = [*filter(_is_usable, demands)]
+        texts = min(usable, key=_often) if len(usable) > 1 else usable[0] if usable else ()
+        size = self._filed_size if texts else self._size
+        if size + automaton.size > (LARGEST_FILED if texts else LARGEST_TOGETHER):
+            self._in_vain += 1
+            raise NotKept(_TOO_MUCH)
+        alone = [each for each, *more in found if each.before and len(each.text) >= SHORTEST_TEXT and not more]
+        wanted = sorted((tuple(text for text, _ in demand) for demand in demands), key=_shortest, reverse=True)
+        surrounded = max(alone, key=_compared, default=None)
+        if surrounded is not None:
+            surrounded = surrounded._replace(text=_quick(surrounded.text))
+        made = DemandingAutomaton(automaton, tuple(wanted[:MOST_DEMANDS]), surrounded)
+        filed = Filed(where, rule.strength, rule.pattern, rule.match_case, rule.spared, "", made)
+        if texts:
+            self._filed_size += automaton.size
+        else:
+            self._size += automaton.size
+        self._expressions.append(Expression(filed, root, texts))
 
 
-def _holding(places: Iterable[list[Filed]], text: Text, allowance: Allowance) -> list[Filed]:
-    small = text.small
-    cost = _LOOK + (len(small) >> _LOOKED)
-    found = []
-    for place in places:
-        allowance.spend(len(place) * cost)
-        for each in place:
-            if each.text in small and each.holds(text, allowance):
-                found.append(each)
-    return found
+def _holding(place: Sequence[Filed], url: URLText, allowance: Allowance) -> list[Filed]:
+    small = url.small
+    allowance.spend(len(place) * (_LOOK + (len(small) >> _LOOKED)))
+    return [each for each in place if each.text in small and each.holds(url, allowance)]
 
 
 def _filed(rule: URLRule, where: int) -> tuple[str | None, Filed]:
     """The host that a rule is about, if it is about one, and what is filed."""
     pattern = rule.pattern if rule.match_case else rule.pattern.lower()
+    pattern = pattern.strip("*") or pattern  # stars at the ends say nothing
     of_host = _OF_HOST.fullmatch(pattern)
     if of_host is not None:
         pattern = f"|{of_host[2]}"
@@ -214,34 +258,65 @@ def _said(filed: Filed) -> tuple[str, int, bool, tuple[str, ...]]:
     return filed.pattern, filed.strength, filed.match_case, filed.spared
 
 
+def _line(filed: Filed) -> int:
+    return filed.where
+
+
 def _is_below(host: str, names: Iterable[str]) -> bool:
     return any(host == name or host.endswith("." + name) for name in names)
 
 
-def _least(places: dict[str, list[Filed]], keys: list[str]) -> list[Filed]:
-    """The list of that key under which the fewest rules are filed so far; of several such the longest key's."""
-    best = min(keys, key=lambda key: (key in _EVERYWHERE, len(places.get(key, ())), -len(key)))
-    return places.setdefault(best, [])
-
-
 def is_expression(pattern: str) -> bool:
-    """Whether a pattern is a regular expression."""
+    """Return True if a pattern is a regular expression."""
     return len(pattern) > 2 and pattern[0] == "/" and pattern[-1] == "/"
 
 
-def _demanded_text(pattern: str) -> str:
-    """The longest text that a pattern surely demands; "" where it demands none.
+def _stands(wanted: DemandedText, url: URLText, allowance: Allowance) -> bool:
+    """Return True if a text stands in an ASCII URL behind what it must. Raises OutOfAllowance."""
+    raw, small, before = url.raw, url.small, wanted.before
+    at = small.find(wanted.text)
+    while at >= 0:
+        allowance.spend(_LOOK * (1 + len(before)))
+        if at >= len(before) and all(members >> ord(raw[at - place]) & 1 for place, members in enumerate(before, 1)):
+            return True
+        at = small.find(wanted.text, at + 1)
+    return False
 
-    It ends where its first character comes for the third time: looking for such a text compares no character of a URL
-    more than a few times, whatever the URL.
+
+def _as_text(demanded: DemandedText) -> Text:
+    """As the index takes it: `^` stands for what is no part of a word."""
+    text = _quick(demanded.text)
+    ends = demanded.ends and len(text) == len(demanded.text)
+    return Text(text, f"{'^' * demanded.starts}{text}{'^' * ends}")
+
+
+def _is_usable(demand: tuple[Text, ...]) -> bool:
+    """Return True if texts of which an expression demands one are worth looking for in every URL."""
+    return all(len(text) >= SHORTEST_TEXT and text.strip(":/.") not in _EVERYWHERE for text, _ in demand)
+
+
+def _often(demand: tuple[Text, ...]) -> tuple[int, int]:
+    """In how many URLs one of some texts is looked for, and then how short they are."""
+    return sum(map(share_of, demand)), -min(len(text) for text, _ in demand)
+
+
+def _compared(demanded: DemandedText) -> int:
+    return len(demanded.text) + len(demanded.before)
+
+
+def _shortest(texts: tuple[str, ...]) -> int:
+    return min(map(len, texts))
+
+
+def _demanded_text(pattern: str) -> str:
+    """The longest text that a pattern surely demands; "" where it demands none."""
+    return _quick(max(_WILD.split(pattern.lower()), key=len))
+
+
+def _quick(text: str) -> str:
+    """The beginning of a text that ends where its first character comes for the third time.
+
+    Looking for such a text compares no character of a URL more than a few times, whatever the URL.
     """
-    text = max(_WILD.split(pattern.lower()), key=len)
     parts = text[1:].split(text[:1], 2) if text else []
     return text if len(parts) < 3 else text[: -len(parts[2]) - 1]
-
-
-def _demanded_words(pattern: str) -> list[str]:
-    text = pattern.lower()
-    # At either end a longer word may go on, unless an anchor says that it does not.
-    bounded = f"{'' if text.startswith('|') else '*'}{text}{'' if text.endswith(('|', '^')) else '*'}"
-    return _DEMANDED.findall(bounded.replace("|", "/"))

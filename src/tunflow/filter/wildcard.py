@@ -11,7 +11,7 @@ Read first: https://help.adblockplus.org/hc/en-us/articles/360062733293 (filters
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from tunflow.rules.expression import Allowance
@@ -22,8 +22,7 @@ MOST_SEPARATORS = 4
 
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.%")
 _MARKED = "".join(chr(code) if chr(code) in _WORD else "^" for code in range(128))
-
-_WORDS = re.compile(r"[a-z0-9%]{2,}").findall
+_MARKED_BYTES = _MARKED.encode() + bytes(128)
 
 _CANDIDATE = 8
 _TRIED = 12
@@ -33,16 +32,21 @@ _COMPARED = 6
 """The logarithm of how many characters are compared in one step."""
 
 
-class Text:
+def _as_marked(text: str) -> str:
+    """As `str.translate`, which is slow: 3.7 us for a URL instead of 0.3."""
+    return text.encode().translate(_MARKED_BYTES).decode() if text.isascii() else text.translate(_MARKED)
+
+
+class URLText:
     """A URL, or the end of one from its path on."""
 
-    __slots__ = ("_marked", "_path", "_starts", "_words", "raw", "small")
+    __slots__ = ("_host", "_marked", "_path", "_starts", "raw", "small")
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
         self.small = raw.lower()
-        self._words: set[str] | None = None
-        self._path: Text | None = None
+        self._path: URLText | None = None
+        self._host: str | None = None
         self._marked = ""
         self._starts: tuple[int, ...] | None = None
 
@@ -50,21 +54,25 @@ class Text:
     def marked(self) -> str:
         """In lower case, all separators as `^`, and some of them behind the end."""
         if not self._marked:
-            self._marked = self.small.translate(_MARKED) + "^" * MOST_SEPARATORS
+            self._marked = _as_marked(self.small) + "^" * MOST_SEPARATORS
         return self._marked
 
     @property
-    def words(self) -> set[str]:
-        """Runs of letters, digits and `%`, in lower case."""
-        if self._words is None:
-            self._words = set(_WORDS(self.small))
-        return self._words
+    def host(self) -> str:
+        """The host alone, without port and brackets."""
+        if self._host is None:
+            host = self.small[self.small.find("//") + 2 :]
+            for mark in "/?#":
+                host = host.partition(mark)[0]
+            inside, bracket, _ = host[1:].partition("]") if host[:1] == "[" else ("", "", "")
+            self._host = inside if bracket else host.partition(":")[0]
+        return self._host
 
     @property
-    def path(self) -> Text:
+    def path(self) -> URLText:
         """The URL from its path on."""
         if self._path is None:
-            self._path = Text(self.raw[self.raw.index("/", self.raw.index("//") + 2) :])
+            self._path = URLText(self.raw[self.raw.index("/", self.raw.index("//") + 2) :])
         return self._path
 
     @property
@@ -90,11 +98,11 @@ class Pattern(Protocol):
 
     @property
     def match_case(self) -> bool:
-        """Whether upper and lower case differ."""
+        """True if upper and lower case differ."""
 
 
-def holds(rule: Pattern, text: Text, allowance: Allowance) -> bool:
-    """Whether a pattern holds for a URL. Raises OutOfAllowance."""
+def holds(rule: Pattern, text: URLText, allowance: Allowance) -> bool:
+    """Return True if a pattern holds for a URL. Raises OutOfAllowance."""
     pattern = rule.pattern
     compared = text.raw if rule.match_case else text.small
     allowance.spend(_CANDIDATE + (len(compared) * _weight(pattern, len(compared)) >> _COMPARED))
@@ -105,8 +113,8 @@ def holds(rule: Pattern, text: Text, allowance: Allowance) -> bool:
         pattern, starts = pattern[2:], text.starts
     elif pattern[:1] == "|":
         pattern, starts = pattern[1:], (0,)
-    if "*" not in pattern and "^" not in pattern and starts is None and not at_end:
-        return pattern in compared
+    if "^" not in pattern and starts is None and not at_end:
+        return _stand_in_turn(pattern.split("*"), compared)
     match = _Comparison(text, compared, allowance)
     first, *pieces = pattern.split("*")
     if not pieces:
@@ -119,6 +127,17 @@ def holds(rule: Pattern, text: Text, allowance: Allowance) -> bool:
     if at < 0:
         return False
     return match.at_end(pieces[-1], at) if at_end else match.behind(pieces[-1], at) >= 0
+
+
+def _stand_in_turn(pieces: Sequence[str], compared: str) -> bool:
+    """Return True if each piece stands behind the one before."""
+    at = 0
+    for piece in pieces:
+        at = compared.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
 
 
 def _weight(pattern: str, length: int) -> int:
@@ -137,13 +156,13 @@ class _Comparison:
 
     __slots__ = ("_allowance", "_compared", "_text")
 
-    def __init__(self, text: Text, compared: str, allowance: Allowance) -> None:
+    def __init__(self, text: URLText, compared: str, allowance: Allowance) -> None:
         self._text = text
         self._compared = compared
         self._allowance = allowance
 
     def alone(self, piece: str, starts: tuple[int, ...] | None, at_end: bool) -> bool:
-        """Whether a piece stands at one of the places to start from, and at the end, if that is asked for."""
+        """Return True if a piece stands at one of the places to start from, and at the end, if that is asked for."""
         if starts is None:
             return self.at_end(piece, 0) if at_end else self._find(piece, 0) >= 0
         for start in starts:
@@ -163,7 +182,7 @@ class _Comparison:
         return found + len(piece) if found >= 0 else -1
 
     def at_end(self, piece: str, at: int) -> bool:
-        """Whether the URL ends with a piece that begins at `at` or behind."""
+        """Return True if the URL ends with a piece that begins at `at` or behind."""
         behind = piece.rstrip("^")
         past = len(piece) - len(behind) if behind else MOST_SEPARATORS
         first = len(self._compared) - len(piece)
@@ -181,7 +200,7 @@ class _Comparison:
         return at
 
     def _stands(self, piece: str, at: int) -> bool:
-        """Whether a piece stands at a place."""
+        """Return True if a piece stands at a place."""
         if "^" not in piece:
             return self._compared.startswith(piece, at)
         if not self._text.marked.startswith(piece.lower().translate(_MARKED), at):

@@ -39,6 +39,12 @@ class DaemonReport:
         """It is not; `line` is for the user."""
         self._say({"error": line, "exit_status": exit_status})
 
+    def close(self) -> None:
+        """In the parent of who reports: leave it to that."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def _say(self, message: dict[str, Any]) -> None:
         if self._fd < 0:
             return

@@ -66,7 +66,7 @@ def _from_tun(fd: int, mtu: int | None) -> TunDevice:
 
 
 def _has_packet_information(fd: int) -> bool:
-    """Whether the device was opened without IFF_NO_PI, and so has 4 bytes in front of every packet.
+    """Return True if the device was opened without IFF_NO_PI, and so has 4 bytes in front of every packet.
 
     TUNGETIFF cannot tell: Linux reports IFF_NOFILTER in the same bit, which every TUN device has. But a
     packet whose first bytes are that prefix is no IP packet, and refused as such, exactly where they are not

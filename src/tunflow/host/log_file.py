@@ -43,6 +43,10 @@ class LogFile:
         self._old = os.open(old, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._source = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
+    def catch_up(self) -> None:
+        """In another process than the one that wrote so far: find out how long the file is. Raises OSError."""
+        self._size = os.fstat(self._fd).st_size
+
     def say(self, line: str) -> None:
         """One line, for people."""
         stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._clock()))} {line}"

@@ -74,7 +74,7 @@ class MemoryDevice:
         return refused
 
     def accept(self, packet: Packet) -> bool:
-        """Take a packet from the other end, or refuse it."""
+        """Take a packet from the other end. Return False if the queue is full."""
         try:
             plain = [packet] if self.vnet_offset else segment(packet)
         except BadPacket:

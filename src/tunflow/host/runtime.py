@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class RuntimeDirectory:
         return self.path / "lock"
 
     @property
+    def supervision(self) -> Path:
+        """How the tunnel stands while no process serves it, or why none does any more."""
+        return self.path / "supervision.json"
+
+    @property
     def state(self) -> Path:
         """What was changed on the host, so that it can be taken back whatever happens."""
         return self.path / "host.json"
@@ -88,7 +94,7 @@ class InstanceLock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def take(self) -> bool:
-        """Whether it was free, and now is ours; our process id is then in the file."""
+        """Return True if it was free, and now is ours; our process id is then in the file."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -106,7 +112,7 @@ class InstanceLock:
 
     @property
     def is_held_by_a_living_process(self) -> bool:
-        """Whether the last holder is still there; it may have been killed, and a process of its may hold on a while."""
+        """True if the last holder is still there; it may have been killed, and a process of its may hold on a while."""
         if self.holder is None:
             return False
         try:
@@ -116,6 +122,21 @@ class InstanceLock:
         except PermissionError:
             return True
         return not Path(f"/proc/{self.holder}/stat").read_text(errors="replace").rpartition(")")[2].startswith(" Z")
+
+    def end_holder(self, patience: float) -> None:
+        """Ask the holder to end, and kill it when it has not after `patience` seconds. Raises PermissionError."""
+        holder = self.holder
+        if holder is not None and self.is_held_by_a_living_process:
+            with suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGTERM)
+            wait_ended(holder, patience)
+            self.kill_holder()
+
+    def kill_holder(self) -> None:
+        """Kill the holder. Raises PermissionError."""
+        if self.holder is not None and self.is_held_by_a_living_process:
+            with suppress(ProcessLookupError):
+                os.kill(self.holder, signal.SIGKILL)
 
     def close(self) -> None:
         """Let go of it."""

@@ -21,11 +21,11 @@ SYSUSERS_FILE = "tunflow.conf"
 USER = 'u tunflow - "tunflow" / /usr/sbin/nologin\n'
 """A system user that owns nothing."""
 
-SET_UP = ("CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
-"""What it takes to change the network, and to become somebody else."""
+SET_UP = ("CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL")
+"""What it takes to change the network, to become somebody else, and to end that one when it hangs."""
 DIRECT = ("CAP_NET_RAW",)
 """For pings of targets themselves."""
-FAKE_ADDRESSES = ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
+KEPT_FOLDERS = ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
 """To give the folder where they are remembered to who we become."""
 PROCESSES = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_BPF", "CAP_PERFMON")
 """To tell whose a flow is."""
@@ -36,6 +36,7 @@ Description=tunflow: this machine's traffic by the profile {profile}
 Documentation=man:tunflow(1)
 Wants=network-online.target
 After=network-online.target nss-lookup.target
+RequiresMountsFor={places}
 
 [Service]
 Type=notify
@@ -44,6 +45,7 @@ ExecStart={command} up --foreground {profile}
 ExecReload={command} reload
 Restart=on-failure
 RestartSec=2
+WatchdogSec=60
 KillMode=mixed
 TimeoutStopSec=20
 LimitNOFILE=65536
@@ -85,7 +87,7 @@ DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target {service} shutdown.target
 Conflicts=shutdown.target
-RequiresMountsFor=/run /usr
+RequiresMountsFor=/run /usr {places}
 
 [Service]
 Type=oneshot
@@ -116,20 +118,28 @@ def service(
     """The unit that serves `profile`; `command` runs tunflow. `writable`: folders besides its own state's."""
     calls = " bpf" if "CAP_BPF" in capabilities else ""
     return _SERVICE.format(
-        command=_line(command),
+        command=command_line(command),
         profile=_quoted(profile),
+        places=_places(command, profile),
         capabilities=" ".join(capabilities),
         calls=calls,
-        writable=_line(writable),
+        writable=command_line(writable),
     )
 
 
 def guard(command: Sequence[str], profile: str) -> str:
     """The unit that closes the host until the service has its tunnel."""
-    return _GUARD.format(command=_line(command), profile=_quoted(profile), service=SERVICE)
+    places = _places(command, profile)
+    return _GUARD.format(command=command_line(command), profile=_quoted(profile), service=SERVICE, places=places)
 
 
-def _line(command: Sequence[str]) -> str:
+def _places(command: Sequence[str], profile: str) -> str:
+    """What must be mounted before: /usr/local or /opt may be a disk of its own."""
+    return command_line([path for path in (command[0], profile) if path.startswith("/")])
+
+
+def command_line(command: Sequence[str]) -> str:
+    """A command as ExecStart= has it."""
     return " ".join(map(_quoted, command))
 
 

@@ -94,7 +94,7 @@ class TunDevice:
         self._scratch = memoryview(bytearray(_READ_SIZE))
         self._scratch_list = [self._scratch]
         self._bulky = False
-        """Whether the last packet was large, so the next one is read into memory of its own and not copied.
+        """True if the last packet was large, so the next one is read into memory of its own and not copied.
 
         Small ones are copied out of one buffer: a fresh one for each would leave holes of nearly 64 KB between the
         small things that are allocated meanwhile and stay.
@@ -115,7 +115,7 @@ class TunDevice:
         """Take an existing persistent device. Raises LocalError."""
         try:
             socket.if_nametoindex(name)
-        except OSError:
+        except (OSError, ValueError):  # the latter where it cannot be a name at all
             message = f"no network device {name!r}: expected a TUN device (ip tuntap add dev NAME mode tun)"
             raise LocalError(message) from None
         return cls._open(name, 0)
@@ -194,7 +194,11 @@ class TunDevice:
         scratch, into = self._scratch, self._scratch_list
         try:
             for _ in range(limit):
-                packet = os.read(fd, _READ_SIZE) if self._bulky else bytes(scratch[: os.readv(fd, into)])
+                if self._bulky:
+                    packet = os.read(fd, _READ_SIZE)
+                else:
+                    size = os.readv(fd, into)
+                    packet = bytes(scratch[:size])
                 self._bulky = len(packet) > _SMALL
                 packets.append(packet)
         except BlockingIOError:
@@ -229,7 +233,7 @@ class TunDevice:
             self._fd = -1
 
     def _write_again(self, packet: Packet, error: OSError) -> bool:
-        """Whether a packet that the kernel refused could be given to it in another form."""
+        """Return True if a packet that the kernel refused could be given to it in another form."""
         self._raise_if_gone(error)
         if error.errno != errno.EINVAL:
             return False
@@ -242,7 +246,7 @@ class TunDevice:
         return self._write_plain(packet, virtio_net.PLAIN)
 
     def _write_plain(self, packet: Packet, front: bytes = b"") -> bool:
-        """Whether all of the plain packets that `packet` stands for were taken, each behind `front`."""
+        """Return True if all of the plain packets that `packet` stands for were taken, each behind `front`."""
         try:
             plain = segment(packet)
         except BadPacket:

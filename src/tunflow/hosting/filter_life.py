@@ -95,6 +95,6 @@ class FilterLife:
     def _tell(self) -> None:
         if self._flow_filter is not None:
             if self._outcome:
-                self._flow_filter.give_up(self._outcome)
+                self._flow_filter.provider_failed(self._outcome)
             else:
                 self._flow_filter.begin()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, cast
 
-from tunflow.dataplane.decision import Carry, DatagramCase, Decision, Hand, Policy, Refuse, StreamCase
+from tunflow.dataplane.decision import Carry, DatagramCase, Decision, Delegate, Refuse, StreamCase
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.hosting.tcp_flow import StackTCPFlow
@@ -26,7 +26,7 @@ class AskingSession(Protocol):
 
     @property
     def serves_flows(self) -> bool:
-        """Whether the provider is to be asked."""
+        """True if the provider is to be asked."""
 
     @property
     def settings(self) -> TunnelNetworkSettings | None:
@@ -39,7 +39,7 @@ class AskingSession(Protocol):
         """A task that ends with the provider."""
 
 
-class ProviderPolicy(Policy):
+class ProviderPolicy:
     """A flow of a program that `app_rules` name (None: of any program) is the provider's to take.
 
     What is not its business goes through `straight`; so does what a transparent proxy declines. What another proxy
@@ -69,7 +69,7 @@ class ProviderPolicy(Policy):
         answer = self._ask("handle_new_flow", lambda: self._provider.handle_new_flow(theirs))
         if isinstance(answer, bool):
             if answer:
-                return Hand(stream=lambda _: theirs.owner)
+                return Delegate(stream=lambda _: theirs.owner)
             theirs.let_go()
             return self._declined(flow.target)
 
@@ -78,7 +78,7 @@ class ProviderPolicy(Policy):
                 theirs.give_away(self._declined(flow.target))
 
         self._await(answer, decline)
-        return Hand(stream=lambda _: theirs.owner)
+        return Delegate(stream=lambda _: theirs.owner)
 
     def datagrams(self, case: DatagramCase) -> Decision | None:
         """The first datagrams of a client's socket; the provider gets all of the socket's."""
@@ -91,10 +91,10 @@ class ProviderPolicy(Policy):
         target = flow.target if flow.hostname is None else Endpoint(flow.hostname, flow.target.port)
         answer = self._ask("handle_new_udp_flow", lambda: self._provider.handle_new_udp_flow(theirs, target))
         owner = theirs.owner
-        hand = Hand(datagrams=lambda _: owner, whole_socket=True)
+        decision = Delegate(datagrams=lambda _: owner, whole_socket=True)
         if isinstance(answer, bool):
             if answer:
-                return hand
+                return decision
             theirs.let_go()
             return self._declined(flow.target)
 
@@ -103,10 +103,10 @@ class ProviderPolicy(Policy):
                 theirs.give_away(lambda later: self._declined(later.flow.target))
 
         self._await(answer, decline)
-        return hand
+        return decision
 
     def _concerns(self, flow: FlowInfo) -> bool:
-        """Whether a flow is the provider's business."""
+        """Return True if a flow is the provider's business."""
         provider = self._provider
         if isinstance(provider, DNSProxyProvider) and flow.target.port != DNS_PORT:
             return False

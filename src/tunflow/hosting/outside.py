@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
 from collections.abc import Sequence
 
-from tunflow.endpoint import Buffer, Endpoint, endpoint
+from tunflow.endpoint import Address, Buffer, Endpoint, endpoint
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import EDGE, READ, WRITE, Reactor
+from tunflow.loop.socket_address import address_of
 from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.dial_asyncio import NotConnected, dial
+from tunflow.protocols.server_addresses import interleaved
 from tunflow.providers.connections import TCPConnection, UDPSession
 
 CONNECT_TIMEOUT = 15.0
-"""Seconds for each address of a host."""
+"""Seconds for one of a host's addresses to answer."""
 
 BATCH = 8
 """Datagrams, or as many batches of them, that one read takes from the socket."""
@@ -69,29 +71,18 @@ class SocketConnection(TCPConnection):
 async def connect(
     remote: Endpoint, tls: ssl.SSLContext | None, server_name: str | None, sockets: SocketOptions
 ) -> SocketConnection:
-    """Connect to a host, trying its addresses in order. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    failure: OSError = OSError(errno.EHOSTUNREACH, f"{remote}: no address")
-    for family, sockaddr in await _addresses(remote, socket.SOCK_STREAM):
-        sock = sockets.open(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await loop.sock_connect(sock, sockaddr)
-        except TimeoutError:
-            sock.close()
-            failure = TimeoutError(errno.ETIMEDOUT, f"{remote}: {os.strerror(errno.ETIMEDOUT)}")
-            continue
-        except OSError as error:
-            sock.close()
-            failure = OSError(error.errno, f"{remote}: {os.strerror(error.errno or 0)}")
-            continue
-        except BaseException:
-            sock.close()
-            raise
+    """Connect to a host, racing its addresses (`outbound.dial`). Raises OSError."""
+    try:
+        sock = await dial(interleaved(await _addresses(remote, socket.SOCK_STREAM)), sockets, CONNECT_TIMEOUT)
+    except NotConnected as error:
+        raise OSError(error.errno, f"{remote}: {error.strerror}") from error
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = (server_name or remote.host_text) if tls is not None else None
         return SocketConnection(*await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name))
-    raise failure
+    except BaseException:
+        sock.close()
+        raise
 
 
 class SocketUDPSession(UDPSession):
@@ -100,7 +91,7 @@ class SocketUDPSession(UDPSession):
     def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
         self._reactor = reactor
         self._socket = sock
-        self._batches = DatagramBatches(sock)
+        self._batches = DatagramBatches(sock, sheds=True)
         self._readable = True
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
@@ -172,25 +163,26 @@ async def open_udp(
     remote: Endpoint, local: Endpoint | None, sockets: SocketOptions, reactor: Reactor
 ) -> SocketUDPSession:
     """A session with a host's first address. Raises OSError."""
-    family, sockaddr = (await _addresses(remote, socket.SOCK_DGRAM))[0]
-    sock = sockets.open(family, socket.SOCK_DGRAM)
+    address = (await _addresses(remote, socket.SOCK_DGRAM))[0]
+    sock = sockets.open(address.family, socket.SOCK_DGRAM)
     try:
         if local is not None:
             sock.bind((local.host_text, local.port))
-        sock.connect(sockaddr)
+        sock.connect(address.sockaddr)
         return SocketUDPSession(reactor, sock)
     except BaseException:
         sock.close()
         raise
 
 
-async def _addresses(remote: Endpoint, kind: int) -> list[tuple[int, tuple[str, int]]]:
+async def _addresses(remote: Endpoint, kind: int) -> list[Address]:
     """Socket addresses of a host, looked up by the system where it is a name. Raises OSError."""
     if isinstance(remote.host, bytes):
-        family = socket.AF_INET if len(remote.host) == 4 else socket.AF_INET6
-        return [(family, (remote.host_text, remote.port))]
+        return [address_of(remote)]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(remote.host, remote.port, type=kind)
     except socket.gaierror as error:
         raise OSError(errno.EHOSTUNREACH, f"{remote}: {error.strerror}") from error
-    return [(family, (str(sockaddr[0]), int(sockaddr[1]))) for family, _, _, _, sockaddr in found]
+    except ValueError as error:  # what IDNA cannot encode, or a byte of zeros
+        raise OSError(errno.EHOSTUNREACH, f"{remote.host!r} is no name of a host") from error
+    return [Address(family, (str(sockaddr[0]), int(sockaddr[1]))) for family, _, _, _, sockaddr in found]

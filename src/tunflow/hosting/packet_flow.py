@@ -1,7 +1,8 @@
 """The packets of a packet tunnel (`providers.packet_flow`), on a device.
 
 The device is edge-triggered: nothing is read before the provider asks, so what it does not take waits in the device's
-queue and is dropped there. Packets of connections "through the tunnel" (`hosting.through`) join those of the device.
+queue and is dropped there. Packets of connections "through the tunnel" (`hosting.through_tunnel`) join those of the
+device.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tunflow.device import VNET_SIZE, Device
 from tunflow.device import Packet as GatherList
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
+from tunflow.loop.codel import CoDel
 from tunflow.loop.reactor import EDGE, READ, Reactor
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
 from tunflow.providers.packet_flow import PacketTunnelFlow
@@ -48,6 +50,7 @@ class DevicePacketFlow(PacketTunnelFlow):
         self._turns = 0
         self._injected: deque[GatherList] = deque()
         self._intercept: Callable[[bytes], bool] | None = None
+        self._queue = CoDel()
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = self.refused = 0
         """Read from programs and written to them; what the device did not take."""
 
@@ -81,13 +84,13 @@ class DevicePacketFlow(PacketTunnelFlow):
     # What the provider does.
 
     async def read_packets(self) -> list[bytes]:
-        """Plain packets."""
+        """Give IP packets to the programs. Return True if the system took all of them."""
         while True:
             packets: list[bytes] = []
             while self._injected:
                 packets += _plain(self._injected.popleft())
             if not packets:
-                waiting = await self._read(BATCH)
+                waiting = self._queue.thinned(await self._read(BATCH), BATCH, self._reactor.now)
                 offset = self._offset  # known by now: a device may come after the first call
                 for packet in waiting:
                     if offset and (packet[1] or packet[0] & virtio_net.NEEDS_CSUM):
@@ -121,7 +124,7 @@ class DevicePacketFlow(PacketTunnelFlow):
         return packets
 
     def write_packets(self, packets: Sequence[Buffer]) -> bool:
-        """Plain packets."""
+        """Give IP packets to the programs. Return True if the system took all of them."""
         plain = virtio_net.PLAIN
         intercept = self._intercept
         if intercept is not None:
@@ -130,7 +133,7 @@ class DevicePacketFlow(PacketTunnelFlow):
         return self._write([(plain, packet) for packet in packets])
 
     def write_super_packets(self, packets: Sequence[GatherList]) -> bool:
-        """Packets behind virtio-net headers."""
+        """Give packets behind virtio-net headers to the programs. Return True if the system took all of them."""
         if self._intercept is not None:
             packets = [packet for packet in packets if not self._intercepted(packet)]
         self.bytes_out += sum(len(piece) for packet in packets for piece in packet) - VNET_SIZE * len(packets)

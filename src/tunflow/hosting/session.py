@@ -15,6 +15,8 @@ Rules, Apple's as far as they say:
 from __future__ import annotations
 
 import asyncio
+import errno
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -27,11 +29,12 @@ from tunflow.errors import LocalError, TunflowError
 from tunflow.hosting.flow_policy import ProviderPolicy
 from tunflow.hosting.packet_flow import DevicePacketFlow
 from tunflow.hosting.services import ProviderFailed, Services
-from tunflow.hosting.tunnel_stack import ThroughTunnel
+from tunflow.hosting.through_tunnel import BesidePrograms, ThroughTunnel
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED, SocketOptions
 from tunflow.outbound.direct import DirectOutbound
+from tunflow.outbound.inner_stack import InnerStack
 from tunflow.protocols.contract import Outbound
 from tunflow.providers.app_proxy import AppProxyProvider
 from tunflow.providers.app_rule import AppRule
@@ -61,6 +64,8 @@ SLEEP_TIMEOUT = 5.0
 MESSAGE_TIMEOUT = 10.0
 """Seconds that a provider may take to start, to stop, to get ready for sleep, and to answer a message."""
 
+PHYSICAL_MTU = 1500
+
 Applier = Callable[[TunnelNetworkSettings | None], Awaitable[None]]
 
 
@@ -69,7 +74,7 @@ async def _nothing(_: TunnelNetworkSettings | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HostServices:
     """What a provider's host gives it of the system."""
 
     reactor: Reactor
@@ -93,7 +98,7 @@ class ProviderSession(Services):
     def __init__(
         self,
         provider: Provider,
-        surroundings: Surroundings,
+        surroundings: HostServices,
         *,
         on_status: Callable[[ConnectionStatus], None] = lambda _: None,
         on_end: Callable[[str | None], None] = lambda _: None,
@@ -102,11 +107,16 @@ class ProviderSession(Services):
         self.status = ConnectionStatus.DISCONNECTED
         self.settings: TunnelNetworkSettings | None = None
         self.reasserting = False
+        self.trouble: str | None = None
+        self.troubled_since = 0.0
+        """When the trouble was seen first, in seconds since 1970."""
         self.configuration = surroundings.configuration
         self.system_dns = surroundings.system_dns
         self._surroundings = surroundings
         self._on_status = on_status
         self._on_end = on_end
+        self._beside: InnerStack | None = None
+        """What stands beside the programs, once something goes through the tunnel that is the provider's own."""
         self._through: ThroughTunnel | None = None
         self._packets: DevicePacketFlow | None = None
         self.policy: ProviderPolicy | None = None
@@ -123,7 +133,7 @@ class ProviderSession(Services):
 
     @property
     def serves_flows(self) -> bool:
-        """Whether the provider is to be asked about flows."""
+        """True if the provider is to be asked about flows."""
         return self.status in {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
 
     async def start(self, options: Mapping[str, Any] | None = None) -> None:
@@ -194,6 +204,15 @@ class ProviderSession(Services):
             "refused": flow.refused,
         }
 
+    @property
+    def summary(self) -> str:
+        """What a packet tunnel carried, in a line for people."""
+        said = self.statistics
+        counts = [
+            f"{said.get(f'packets_{way}', 0)} packets {way}, {said.get(f'bytes_{way}', 0)} B" for way in ("in", "out")
+        ]
+        return f"{'; '.join(counts)}; {said.get('refused', 0)} refused"
+
     # What the provider asks for (providers.host).
 
     async def connect(
@@ -224,6 +243,19 @@ class ProviderSession(Services):
         except (LocalError, OSError) as error:
             raise TunnelProviderError(TunnelProviderErrorCode.NETWORK_SETTINGS_INVALID, str(error)) from error
         self.settings = settings
+        self._end_beside()
+
+    def _end_beside(self) -> None:
+        """Reset the provider's own connections where the addresses or the MTU that they know are no more."""
+        beside, settings = self._beside, self.settings
+        if beside is None:
+            return
+        if isinstance(settings, PacketTunnelNetworkSettings):
+            stays = beside.addresses == frozenset(own_addresses(settings))
+            if stays and beside.stack.mtu == settings.mtu_on(PHYSICAL_MTU):
+                return
+        self._beside = None
+        beside.close()
 
     def set_reasserting(self, value: bool) -> None:
         """Only while connected."""
@@ -231,6 +263,12 @@ class ProviderSession(Services):
             return
         self.reasserting = bool(value)
         self._move(ConnectionStatus.REASSERTING if value else ConnectionStatus.CONNECTED)
+
+    def set_trouble(self, line: str | None) -> None:
+        """Counted from its first line on."""
+        if self.trouble is None:
+            self.troubled_since = time.time()
+        self.trouble = None if line is None else " ".join(line.split())
 
     def cancel(self, error: BaseException | None) -> None:
         """The provider ends the tunnel."""
@@ -260,10 +298,23 @@ class ProviderSession(Services):
             self._on_status(status)
 
     def tunnel(self) -> ThroughTunnel:
-        """What carries connections through the tunnel, made when it is first needed."""
-        if self._through is None:
-            self._through = ThroughTunnel(self._surroundings.reactor, self.packets, lambda: self.settings)
+        """What carries connections through the tunnel. Raises OSError while the tunnel has no addresses."""
+        inner = self.inner_stack()
+        if self._through is None or self._through.inner is not inner:
+            if self._through is not None:
+                self._through.close()
+            self._through = ThroughTunnel(inner)
         return self._through
+
+    def inner_stack(self) -> InnerStack:
+        """The tunnel's near end as a host, made when it is first needed. Raises OSError."""
+        settings = self.settings
+        if not isinstance(settings, PacketTunnelNetworkSettings):
+            raise OSError(errno.ENETDOWN, "the tunnel has no addresses yet: call set_tunnel_network_settings first")
+        if self._beside is None:
+            link = BesidePrograms(self.packets, settings.mtu_on(PHYSICAL_MTU))
+            self._beside = InnerStack(self._surroundings.reactor, link, own_addresses(settings))
+        return self._beside
 
     async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:
         """A task's work; its failure is the provider's."""
@@ -297,9 +348,17 @@ class ProviderSession(Services):
             self._packets.close()
         if self._through is not None:
             self._through.close()
+        if self._beside is not None:
+            self._beside.close()
         await self._end_tasks()
         if self.settings is not None:
             with suppress(TunflowError, OSError):
                 await self._surroundings.apply(None)
             self.settings = None
         self._move(ConnectionStatus.DISCONNECTED)
+
+
+def own_addresses(settings: PacketTunnelNetworkSettings) -> list[bytes]:
+    """The tunnel's own addresses, packed: the first of each family."""
+    families = [family for family in (settings.ipv4_settings, settings.ipv6_settings) if family is not None]
+    return [family.addresses[0].ip.packed for family in families]

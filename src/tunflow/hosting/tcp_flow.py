@@ -77,9 +77,9 @@ class StackTCPFlow(TCPFlow):
         self._opened = self._given_away = False
         self._read_closed = self._write_closed = False
         self._connecting = False
-        """Whether the SYN is ours and not answered yet."""
+        """True if the SYN is ours and not answered yet."""
         self._ended = False
-        """Whether the provider is done with both directions."""
+        """True if the provider is done with both directions."""
         self._reader = Waiter()
         self._writers: deque[tuple[memoryview, asyncio.Future[None]]] = deque()
         self.owner = _Owner(weakref.ref(self))
@@ -122,7 +122,7 @@ class StackTCPFlow(TCPFlow):
 
     @property
     def is_given_away(self) -> bool:
-        """Whether tunflow carries the flow itself."""
+        """True if tunflow carries the flow itself."""
         return self._given_away
 
     async def open(self, local_endpoint: Endpoint | None = None) -> None:  # noqa: ARG002
@@ -334,4 +334,6 @@ async def _resolved(target: Endpoint) -> Endpoint:
         found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port)
     except OSError as error:
         raise AppProxyFlowError(Code.HOST_UNREACHABLE, f"{target}: {error.strerror}") from error
+    except ValueError as error:  # what IDNA cannot encode, or a byte of zeros
+        raise AppProxyFlowError(Code.HOST_UNREACHABLE, f"{target.host!r} is no name of a host") from error
     return endpoint(str(found[0][4][0]), target.port)

@@ -67,7 +67,7 @@ class StackUDPFlow(UDPFlow):
 
     @property
     def is_given_away(self) -> bool:
-        """Whether tunflow carries the flow itself."""
+        """True if tunflow carries the flow itself."""
         return self.owner.decide is not None
 
     async def open(self, local_endpoint: Endpoint | None = None) -> None:  # noqa: ARG002

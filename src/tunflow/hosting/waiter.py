@@ -14,7 +14,7 @@ class Waiter:
         self._woken: asyncio.Future[None] | None = None
 
     def __bool__(self) -> bool:
-        """Whether one waits."""
+        """Return True if one waits."""
         return self._woken is not None
 
     async def wait(self) -> None:

@@ -10,7 +10,6 @@ It costs nothing while nothing happens: while the loop waits the thread waits to
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from tunflow.loop.event_loop import HANDLERS_BEGIN
 from tunflow.loop.reactor import Reactor
 from tunflow.providers.blame import ProviderHung, innermost
 
@@ -32,10 +32,6 @@ EXIT_STATUS = 70
 
 SIGNAL = signal.SIGVTALRM
 """Not one that `tunflow run` passes on to its program (host.signals)."""
-
-
-_LOOPS = frozenset({Reactor.run_once.__code__, asyncio.BaseEventLoop._run_once.__code__})  # type: ignore[attr-defined]
-"""What calls providers: inwards of it on the stack is the provider's code, or what it called."""
 
 
 class Watchdog:
@@ -56,6 +52,11 @@ class Watchdog:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it does not look, because the loop waits for something to happen."""
+        return self._idle
 
     def close(self) -> None:
         """Stop watching."""
@@ -105,7 +106,7 @@ def _place(frame: FrameType | None) -> str | None:
     """`file:line` of the provider's code that a stack is in; None when the loop waits or tunflow itself works."""
     frames: list[tuple[str, int]] = []
     while frame is not None:
-        if frame.f_code in _LOOPS:
+        if frame.f_code in HANDLERS_BEGIN:
             return innermost(frames)
         frames.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back

@@ -9,13 +9,21 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable
 
+from tunflow.errors import LocalError
+
 KEPT_FREE = 32
 """Descriptors for the loop, the listeners, the log, name look-ups and whatever the libraries open."""
 
 
+LEAST = 48
+"""With fewer a client's few connections and their names would keep each other waiting."""
+
+
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one; what may be open now."""
+    """Raise the soft limit of open files to the hard one; what may be open now. Raises LocalError below `LEAST`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < LEAST:
+        raise LocalError(f"{hard} open files are too few (ulimit -n): expected {LEAST} at least")
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
@@ -30,7 +38,7 @@ class DescriptorBudget:
         self._waiting: list[Callable[[], None]] = []
 
     def take(self, count: int) -> bool:
-        """Whether `count` more descriptors may be opened; they are counted if so."""
+        """Return True if `count` more descriptors may be opened; they are counted if so."""
         if self.used + count > self.limit:
             return False
         self.used += count

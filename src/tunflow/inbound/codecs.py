@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import LocalError
-from tunflow.inbound.relay import ServerCodec
+from tunflow.inbound.target_service import ServerCodec
 from tunflow.protocols.shadowsocks.datagram import Datagrams
 from tunflow.protocols.shadowsocks.keys import master_key
-from tunflow.protocols.shadowsocks.keys2022 import parse_keys
+from tunflow.protocols.shadowsocks.keys2022 import Users, parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter, TimedReplayFilter
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
@@ -56,12 +56,18 @@ class _Sessionless:
 
 
 class ServerCodecs:
-    """Makes the codecs under a server's key. Raises LocalError for a password that is no key of the 2022 edition."""
+    """Makes the codecs under a server's key, or under those of its `users` beside it.
 
-    def __init__(self, spec: ShadowsocksServer, rng: RNG) -> None:
+    Raises LocalError for a password that is no key of the 2022 edition, and for users where there cannot be any.
+    """
+
+    def __init__(self, spec: ShadowsocksServer, rng: RNG, users: Sequence[str] = ()) -> None:
         method = self._method = METHODS[spec.method]
         self._rng = rng
         self.datagrams: ServerDatagramCodec
+        self._users: Users | None = None
+        if users and not method.has_identities:
+            raise LocalError("users of one server are for the 2022 methods with AES: 2022-blake3-aes-128-gcm, -256-gcm")
         if not method.is_2022:
             self._key = master_key(spec.password, method.key_size)
             self._salts = ReplayFilter()
@@ -71,10 +77,12 @@ class ServerCodecs:
 
         keys = parse_keys(spec.password, method.key_size, many=method.has_identities)
         if len(keys) > 1:
-            raise LocalError("serve knows one key and no identities: give it the last of the keys")
+            raise LocalError("serve takes the server's own key: its users' are in a file (--users)")
         (self._key,) = keys
         self._timed_salts = TimedReplayFilter()
-        self.datagrams = ServerDatagrams2022(method, self._key, rng, time.time)
+        if users:
+            self._users = Users(self._key, [parse_keys(user, method.key_size, many=False)[0] for user in users])
+        self.datagrams = ServerDatagrams2022(method, self._key, rng, time.time, self._users)
 
     def stream(self) -> ServerCodec:
         """A codec for one connection."""
@@ -83,4 +91,4 @@ class ServerCodecs:
             return ServerStream(method, self._key, self._rng(method.salt_size), self._salts)
         from tunflow.protocols.shadowsocks.stream2022 import ServerStream2022  # noqa: PLC0415
 
-        return ServerStream2022(method, self._key, self._rng, self._timed_salts, time.time)
+        return ServerStream2022(method, self._key, self._rng, self._timed_salts, time.time, self._users)

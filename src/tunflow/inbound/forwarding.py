@@ -12,15 +12,17 @@ import errno
 import socket
 from collections.abc import Callable
 
-from tunflow.endpoint import Buffer
+from tunflow.contained import Contained
+from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.inbound.connect import why
-from tunflow.inbound.relay import DESCRIPTORS, EVENTS, RESET_ON_CLOSE, Cancellable, Surroundings, keep_alive
+from tunflow.inbound.relay import DESCRIPTORS, EVENTS, Cancellable, keep_alive
+from tunflow.inbound.server_context import ServerContext
 from tunflow.inbound.side import Side
+from tunflow.inbound.target_dial import Reached, reach
 from tunflow.inbound.udp import endpoint_of
-from tunflow.inbound.way_out import Reached, reach
-from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import ERROR, Timer
+from tunflow.loop.sockets import RESET_ON_CLOSE
 from tunflow.protocols.codec import Refusal, StreamCodec
 from tunflow.protocols.contract import Outbound
 from tunflow.protocols.http.answers import local_page
@@ -37,23 +39,46 @@ LINGER_SECONDS = 2.0
 """How long a client whose request was not read to its end has to read the answer (RFC 9112 §9.6)."""
 
 
+class SiteTraffic:
+    """The part of a client's connection that goes to one site, as `conduit.Carrier`."""
+
+    __slots__ = ("_abort", "bytes_down", "bytes_up", "is_over")
+
+    def __init__(self, abort: Callable[[], None]) -> None:
+        self._abort = abort
+        self.bytes_up = 0
+        """As `Carrier.bytes_up`."""
+        self.bytes_down = 0
+        """As `Carrier.bytes_down`."""
+        self.is_over = False
+        """As `Carrier.is_over`."""
+
+    def cut(self) -> None:
+        """As `Carrier.cut`; the client's connection ends with it."""
+        self._abort()
+
+
 class Forwarding(Contained):
     """One client's connection; `first` are the bytes that were read from it already."""
 
     def __init__(
         self,
-        shared: Surroundings,
+        shared: ServerContext,
         client: socket.socket,
         peer: str,
         first: bytes,
         dialer: Outbound,
         known: Known | None,
         ended: Callable[[Forwarding], None],
+        note: Callable[[Endpoint, SiteTraffic], None] | None = None,
     ) -> None:
+        """`note` is told of each site that the client's requests go to."""
         self._shared = shared
         self._peer = peer
         self._dialer = dialer
         self._ended = ended
+        self._note = note
+        self._traffic: SiteTraffic | None = None
         self._client = Side(client)
         self._site: Side | None = None
         self._codec: StreamCodec | None = None
@@ -69,6 +94,11 @@ class Forwarding(Contained):
 
     def _page(self, path: str) -> bytes:
         return local_page(str(endpoint_of(self._client.socket.getsockname())), path)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written, on both sides."""
+        return self._client.waiting + (self._site.waiting if self._site is not None else 0)
 
     # Between two requests.
 
@@ -109,7 +139,7 @@ class Forwarding(Contained):
         self._pump()
 
     def _step(self) -> bool:
-        """Do what can be done now; return True if there may be more."""
+        """Do what can be done now. Return True if there may be more."""
         more = self._machine.advance()
         self._obey()
         try:
@@ -142,12 +172,15 @@ class Forwarding(Contained):
             target, machine.dial = machine.dial, None
             self._drop_site()
             shared.counters.streams += 1
+            if self._note is not None:
+                self._traffic = SiteTraffic(self.abort)
+                self._note(target, self._traffic)
             self._dialing = reach(shared, self._dialer, target, self)
 
     # The site.
 
     def reached(self, way: Reached) -> None:
-        """As `way_out.Outcome.reached`."""
+        """As `target_dial.OutcomeListener.reached`."""
         self._dialing = None
         self._site = Side(way.outward)
         self._codec, self._tail = way.codec, way.tail
@@ -161,12 +194,16 @@ class Forwarding(Contained):
         self._pump()
 
     def not_reached(self, refusal: Refusal, reason: str) -> None:
-        """As `way_out.Outcome.not_reached`."""
+        """As `target_dial.OutcomeListener.not_reached`."""
         self._dialing = None
         self._machine.not_dialled(refusal, reason)
         self._pump()
 
     def _hear(self, pieces: list[Buffer]) -> None:
+        size = sum(map(len, pieces))
+        self._shared.counters.stream_bytes_down += size
+        if self._traffic is not None:
+            self._traffic.bytes_down += size
         for piece in pieces:
             if piece:
                 self._machine.from_site_untrusted(piece)
@@ -176,6 +213,9 @@ class Forwarding(Contained):
         self._machine.site_lost(why)
 
     def _drop_site(self) -> None:
+        if self._traffic is not None:
+            self._traffic.is_over = True
+            self._traffic = None
         if self._dialing is not None:
             self._dialing.cancel()
             self._dialing = None
@@ -187,7 +227,7 @@ class Forwarding(Contained):
     # Bytes.
 
     def _write(self) -> bool:
-        """Write what waits on both sides; return False if this was the end. Raises OSError about the client."""
+        """Write what waits on both sides. Return False if this was the end. Raises OSError about the client."""
         machine, client = self._machine, self._client
         if machine.to_client:
             client.outgoing += machine.to_client
@@ -209,12 +249,16 @@ class Forwarding(Contained):
     def _write_site(self, site: Side) -> None:
         waiting = self._machine.to_site
         if waiting:
+            size = sum(map(len, waiting))
+            self._shared.counters.stream_bytes_up += size
+            if self._traffic is not None:
+                self._traffic.bytes_up += size
             site.outgoing += waiting if self._codec is None else self._codec.seal(list(waiting))
             waiting.clear()
         site.flush()
 
     def _read_client(self) -> bool:
-        """Read once, if it is the client's turn; return True if something came. Raises OSError."""
+        """Read once, if it is the client's turn. Return True if something came. Raises OSError."""
         machine, client, site = self._machine, self._client, self._site
         if not client.readable or client.ended or not machine.takes_client:
             return False
@@ -230,7 +274,7 @@ class Forwarding(Contained):
         return True
 
     def _read_site(self) -> bool:
-        """Read once, if the client has taken what came before; return True if something came."""
+        """Read once, if the client has taken what came before. Return True if something came."""
         site = self._site
         if site is None or not site.readable or site.ended or self._client.outgoing or self._machine.to_client:
             return False

@@ -1,27 +1,26 @@
 """A local port for clients that know proxies only: SOCKS5, SOCKS4, SOCKS4a and HTTP on one, and a PAC file.
 
-It is made of the parts of the Shadowsocks server (`server`): the same listener, pipes and bounds, with the client's
-protocol exchanged and a dialer as the way out.
+It is made of the parts of the Shadowsocks server (`server`): the same listener, relays and bounds, with another service
+for the client and a dialer as the way out.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
-from tunflow.inbound.budget import DescriptorBudget
-from tunflow.inbound.forwarding import Forwarding
-from tunflow.inbound.listen_relay import ListenRelay, Way
+from tunflow.endpoint import Endpoint
+from tunflow.flow import TCP
+from tunflow.inbound.flow_note import NoteFlow
+from tunflow.inbound.forwarding import Forwarding, SiteTraffic
 from tunflow.inbound.listen_udp import ListenDatagrams
 from tunflow.inbound.listening_sockets import Listener, listening_sockets
-from tunflow.inbound.pipe import READ_SIZE
-from tunflow.inbound.relay import Relay, Surroundings
-from tunflow.inbound.resolver import Resolver
-from tunflow.inbound.silence import SilentPeers
+from tunflow.inbound.proxy_service import ListenContext, ProxyService
+from tunflow.inbound.relay import Relay
+from tunflow.inbound.server_context import DESCRIPTORS, ServerContext
 from tunflow.inbound.udp import endpoint_of
-from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.protocols.contract import Outbound
 
@@ -41,30 +40,27 @@ class ListenServer:
         *,
         log: Callable[[str], None],
         credentials: tuple[str, str] | None = None,
-        descriptors: int = 1024,
+        descriptors: int = DESCRIPTORS,
+        note: NoteFlow | None = None,
     ) -> None:
+        """`note` is told of each flow on its way."""
         pairs = listening_sockets(host, port)
         self.addresses = [endpoint_of(stream.getsockname()) for stream, _ in pairs]
         """Where it listens."""
-        budget = DescriptorBudget(descriptors)
-        scratch = memoryview(bytearray(READ_SIZE))
-        self._shared = Surroundings(
-            reactor=reactor,
-            rng=os.urandom,
-            log=CauseLog(log, lambda: reactor.now),
-            budget=budget,
-            resolver=Resolver(reactor),
-            silence=SilentPeers(reactor, budget, scratch),
-            scratch=scratch,
-            rewrite={},
-        )
+        self.shared = ServerContext.on(reactor, log, allow_local=True, descriptors=descriptors)
         self._relays: set[Relay] = set()
         self._forwardings: set[Forwarding] = set()
-        self._datagrams = [ListenDatagrams(self._shared, bound, dialer) for _, bound in pairs]
+        self._note = note
+        self._datagrams = [ListenDatagrams(self.shared, bound, dialer, note) for _, bound in pairs]
         self._listeners = [
-            Listener(self._shared, stream, partial(self._welcome, Way(dialer, credentials, datagrams)))
+            Listener(self.shared, stream, partial(self._welcome, ListenContext(dialer, credentials, datagrams, note)))
             for (stream, _), datagrams in zip(pairs, self._datagrams, strict=True)
         ]
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of forwarded requests and answers that wait for who takes them slowly."""
+        return sum(forwarding.waiting for forwarding in self._forwardings)
 
     def close(self) -> None:
         """Stop listening and end all flows."""
@@ -76,14 +72,24 @@ class ListenServer:
             forwarding.abort()
         for datagrams in self._datagrams:
             datagrams.close()
-        self._shared.silence.close()
-        self._shared.resolver.close()
+        self.shared.close()
 
-    def _welcome(self, way: Way, client: socket.socket, peer: str) -> None:
-        forward = partial(self._forward, way)
-        self._relays.add(ListenRelay(self._shared, client, peer, way, self._relays.discard, forward))
+    def _welcome(self, way: ListenContext, client: socket.socket, peer: str) -> None:
+        service = partial(ProxyService, way, partial(self._forward, way))
+        self._relays.add(Relay(self.shared, client, peer, service, self._relays.discard))
 
-    def _forward(self, way: Way, client: socket.socket, peer: str, first: bytes) -> None:
+    def _forward(self, way: ListenContext, client: socket.socket, peer: str, first: bytes) -> None:
         """The client sends whole HTTP requests."""
         ended = self._forwardings.discard
-        self._forwardings.add(Forwarding(self._shared, client, peer, first, way.dialer, way.credentials, ended))
+        note = None
+        if way.note is not None:
+            with suppress(OSError):  # it has reset the connection already
+                note = _note_site(way.note, endpoint_of(client.getpeername()))
+        self._forwardings.add(Forwarding(self.shared, client, peer, first, way.dialer, way.credentials, ended, note))
+
+
+def _note_site(note: NoteFlow, client: Endpoint) -> Callable[[Endpoint, SiteTraffic], None]:
+    def noted(target: Endpoint, traffic: SiteTraffic) -> None:
+        note(TCP, client, traffic, target)
+
+    return noted

@@ -7,22 +7,36 @@ address only; each of its sockets has a way out of its own; a datagram that cann
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Endpoint, SocketAddress
-from tunflow.errors import BadPacket
-from tunflow.inbound.relay import Surroundings
+from tunflow.errors import BadPacket, TunflowError
+from tunflow.flow import UDP
+from tunflow.inbound.flow_note import NoteFlow
+from tunflow.inbound.server_context import ServerContext
 from tunflow.inbound.udp import UDPAssociation, datagrams_waiting, endpoint_of
-from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound.chain import goes_direct
+from tunflow.outbound.datagram_streams import DatagramStreams
 from tunflow.outbound.held_association import HeldAssociation
-from tunflow.protocols.codec import DatagramCodec
-from tunflow.protocols.contract import Association, DatagramRoute, Outbound
+from tunflow.protocols.codec import Datagram, DatagramCodec
+from tunflow.protocols.contract import (
+    Association,
+    DatagramConduit,
+    DatagramRoute,
+    DatagramWay,
+    FramedDatagrams,
+    Outbound,
+    StandingWay,
+)
 from tunflow.protocols.socks.client5 import Socks5Datagrams
 
 CLIENTS_AT_MOST = 512
@@ -32,10 +46,33 @@ WAITING = 32
 Reply = Callable[[Endpoint, memoryview], None]
 
 
-class ListenDatagrams(Contained):
-    """The UDP half of one port."""
+class ClientTraffic:
+    """What one client's socket sent and got, as `conduit.Carrier`."""
 
-    def __init__(self, shared: Surroundings, listening: socket.socket, dialer: Outbound) -> None:
+    __slots__ = ("_drop", "bytes_down", "bytes_up", "is_over")
+
+    def __init__(self, drop: Callable[[], None]) -> None:
+        self._drop = drop
+        self.bytes_up = 0
+        """As `Carrier.bytes_up`."""
+        self.bytes_down = 0
+        """As `Carrier.bytes_down`."""
+        self.is_over = False
+        """As `Carrier.is_over`."""
+
+    def cut(self) -> None:
+        """As `Carrier.cut`: what the client sends next begins anew."""
+        self._drop()
+
+
+class ListenDatagrams(Contained):
+    """The UDP half of one port. `note` is told of each client's socket, with the target that it sent to first."""
+
+    def __init__(
+        self, shared: ServerContext, listening: socket.socket, dialer: Outbound, note: NoteFlow | None = None
+    ) -> None:
+        self._note = note
+        self._traffic: dict[SocketAddress, ClientTraffic] = {}
         self._shared = shared
         self._socket = listening
         self._dialer = dialer
@@ -77,11 +114,14 @@ class ListenDatagrams(Contained):
                 target, payload = self._codec.open_untrusted(datagram)
             except BadPacket:
                 continue
-            way = self._way(client)
+            way = self._way(client, target)
             if way is not None:
+                self._shared.counters.datagram_bytes_up += len(payload)
+                if (traffic := self._traffic.get(client)) is not None:
+                    traffic.bytes_up += len(payload)
                 way.send(target, payload)
 
-    def _way(self, client: SocketAddress) -> UDPAssociation | ProxiedDatagrams | None:
+    def _way(self, client: SocketAddress, target: Endpoint) -> UDPAssociation | ProxiedDatagrams | None:
         way = self._clients.get(client)
         if way is not None:
             self._clients.move_to_end(client)
@@ -99,9 +139,15 @@ class ListenDatagrams(Contained):
             self._shared.budget.give(1)
             return None
         self._clients[client] = way
+        self._shared.counters.associations += 1
+        if self._note is not None:
+            traffic = self._traffic[client] = ClientTraffic(partial(self._drop, client))
+            self._note(UDP, endpoint_of(client), traffic, target)
         return way
 
     def _drop(self, client: SocketAddress) -> None:
+        if (traffic := self._traffic.pop(client, None)) is not None:
+            traffic.is_over = True
         self._clients.pop(client).close()
         self._shared.budget.give(1)
 
@@ -110,6 +156,9 @@ class ListenDatagrams(Contained):
 
     def _reply_to(self, client: SocketAddress) -> Reply:
         def reply(source: Endpoint, payload: memoryview) -> None:
+            self._shared.counters.datagram_bytes_down += len(payload)
+            if (traffic := self._traffic.get(client)) is not None:
+                traffic.bytes_down += len(payload)
             with contextlib.suppress(OSError):
                 self._socket.sendto(self._codec.seal(source, payload), client)
 
@@ -119,17 +168,18 @@ class ListenDatagrams(Contained):
 class ProxiedDatagrams(Contained):
     """One client socket's datagrams through a dialer's servers. Raises OSError when no socket is left."""
 
-    def __init__(self, shared: Surroundings, route: DatagramRoute | Association, reply: Reply) -> None:
+    def __init__(self, shared: ServerContext, way: DatagramWay, reply: Reply) -> None:
         self._shared = shared
         self._reply = reply
+        self._streams: DatagramConduit | None = None
         self._codec: DatagramCodec | None = None
         self._socket: socket.socket | None = None
         self._waiting: list[tuple[Endpoint, bytes]] = []
         self._association: HeldAssociation | None = None
-        if isinstance(route, Association):
-            self._association = HeldAssociation(shared.reactor, route, self._agreed, self._lost, UNMARKED)
+        if isinstance(way, Association):
+            self._association = HeldAssociation(shared.reactor, way, self._agreed, self._lost, UNMARKED)
         else:
-            self._open(route)
+            self._open(way)
 
     about = "datagrams to a client"
 
@@ -138,6 +188,10 @@ class ProxiedDatagrams(Contained):
 
     def send(self, target: Endpoint, payload: memoryview) -> None:
         """To `target`, which may be a name."""
+        if self._streams is not None:
+            with contextlib.suppress(OSError, TunflowError):  # no descriptor, or a name that cannot be told: lost
+                self._streams.send(target, (payload,))
+            return
         if self._socket is None:
             if self._association is not None and len(self._waiting) < WAITING:
                 self._waiting.append((target, bytes(payload)))
@@ -151,23 +205,43 @@ class ProxiedDatagrams(Contained):
         if self._association is not None:
             self._association.close()
             self._association = None
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = None
         if self._socket is not None:
             self._shared.reactor.remove(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
-    def _agreed(self, route: DatagramRoute) -> None:
+    def _agreed(self, way: StandingWay) -> None:
         """There is a way. Raises OSError."""
-        self._open(route)
+        self._open(way)
         waiting, self._waiting = self._waiting, []
         for target, payload in waiting:
             self.send(target, memoryview(payload))
 
     def _lost(self, why: str) -> None:
-        self._shared.log.tell(f"udp {why}", f"UDP ends: {why}")
+        self._tell(why)
         self.close()
 
-    def _open(self, route: DatagramRoute) -> None:
+    def _tell(self, why: str, has_brought: bool = False) -> None:
+        if not has_brought:
+            self._shared.log.tell(f"udp {why}", f"UDP ends: {why}")
+
+    def _received(self, datagrams: Sequence[Datagram]) -> None:
+        for source, payload in datagrams:
+            self._reply(source, memoryview(payload))
+
+    def _open(self, route: StandingWay) -> None:
+        if isinstance(route, FramedDatagrams):
+            shared = self._shared
+            self._streams = DatagramStreams(
+                shared.reactor, route, self._received, self._tell, UNMARKED, _Descriptors(shared)
+            )
+            return
+        if not isinstance(route, DatagramRoute):
+            self._streams = route.open(self._received)
+            return
         address = route.addresses[0]
         self._socket = UNMARKED.open(address.family, socket.SOCK_DGRAM)
         self._codec = route.codec
@@ -181,3 +255,19 @@ class ProxiedDatagrams(Contained):
         for datagram, _ in datagrams_waiting(self._socket, self._shared.scratch):
             with contextlib.suppress(BadPacket):
                 self._reply(*codec.open_untrusted(datagram))
+
+
+class _Descriptors:
+    """Those of the port's budget. As `datagram_streams.Room`."""
+
+    def __init__(self, shared: ServerContext) -> None:
+        self._budget = shared.budget
+
+    def claim(self) -> None:
+        """As `Room.claim`."""
+        if not self._budget.take(1):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def give_back(self) -> None:
+        """As `Room.give_back`."""
+        self._budget.give(1)

@@ -15,11 +15,12 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Address, Endpoint, SocketAddress, endpoint
 from tunflow.errors import LocalError
-from tunflow.inbound.relay import DESCRIPTORS, Surroundings, keep_alive
+from tunflow.inbound.relay import DESCRIPTORS, keep_alive
+from tunflow.inbound.server_context import ServerContext
 from tunflow.inbound.udp import endpoint_of
-from tunflow.loop.containment import Contained
 from tunflow.loop.reactor import READ, Timer
 
 ACCEPTS_PER_TURN = 64
@@ -36,6 +37,9 @@ GRACE_SECONDS = 5.0
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses that nobody has (RFC 5737, RFC 3849)."""
 
+_FREE_PORTS = 8
+"""How many free ports are tried that are not free for both."""
+
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -43,7 +47,7 @@ class Listener(Contained):
     """One listening stream socket; `welcome` takes each accepted socket and its peer's name."""
 
     def __init__(
-        self, shared: Surroundings, listening: socket.socket, welcome: Callable[[socket.socket, str], None]
+        self, shared: ServerContext, listening: socket.socket, welcome: Callable[[socket.socket, str], None]
     ) -> None:
         self._shared = shared
         self._socket = listening
@@ -91,7 +95,7 @@ class Listener(Contained):
             self._welcome(client, str(endpoint_of(sockaddr)))
 
     def _make_room(self) -> bool:
-        """Take the descriptors of a relay, at the cost of connections that have proved nothing if need be."""
+        """Take a relay's descriptors, if need be from connections that proved nothing. Return True if there are."""
         shared = self._shared
         while not shared.budget.take(DESCRIPTORS):
             if shared.silence.drop_oldest():
@@ -137,7 +141,10 @@ def _addresses(host: str, port: int) -> list[Address]:
     if not host:
         everywhere = Address(socket.AF_INET6, ("::", port, 0, 0))
         return [everywhere if _has_ipv6() else Address(socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except ValueError:  # what IDNA cannot encode, or a byte of zeros
+        raise LocalError(f"cannot listen on {host!r} port {port}: no name of a host") from None
     unique = {(entry[0], entry[4]): None for entry in found}
     return [Address(family, cast("SocketAddress", sockaddr)) for family, sockaddr in unique]
 
@@ -164,6 +171,14 @@ def _has_ipv6() -> bool:
 
 
 def _bound_pair(address: Address) -> tuple[socket.socket, socket.socket]:
+    """Raises OSError. A free port is one for streams first; another one where it is in use for datagrams."""
+    for _ in range(_FREE_PORTS if address.sockaddr[1] == 0 else 0):
+        with contextlib.suppress(OSError):
+            return _bound_both(address)
+    return _bound_both(address)
+
+
+def _bound_both(address: Address) -> tuple[socket.socket, socket.socket]:
     stream = _bound(address, socket.SOCK_STREAM)
     try:
         stream.listen(BACKLOG)

@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from tunflow.contained import Contained
 from tunflow.device import Device
 from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.containment import Contained
+from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor
-from tunflow.protocols.openvpn.server import OpenVPNServer
+from tunflow.protocols.openvpn.server import OpenVPNServerMachine
 from tunflow.protocols.openvpn.settings import Settings
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce
@@ -39,8 +40,9 @@ class OpenVPNService(Contained):
         self._device = device
         self._socket = sock
         self._log = log
-        self._batches = DatagramBatches(sock)
-        self._machine: OpenVPNServer[SocketAddress] = OpenVPNServer(
+        self._batches = DatagramBatches(sock, sheds=True)
+        self._queue = CoDel()
+        self._machine: OpenVPNServerMachine[SocketAddress] = OpenVPNServerMachine(
             settings, reactor.now, unix_offset=time.time() - reactor.now, random_bytes=os.urandom
         )
         self._end_round: Callable[[], None] = self._flush
@@ -75,8 +77,11 @@ class OpenVPNService(Contained):
             self._device.write(coalesce(packets))
 
     def _on_device(self) -> None:
-        packets = [plain for packet in self._device.read(PACKETS) for plain in self._plain(packet)]
+        packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
         self._machine.send(packets, self._reactor.now)
+
+    def _read_device(self) -> list[bytes]:
+        return self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now)
 
     def _plain(self, packet: bytes) -> Iterable[Buffer]:
         """The packets that the device gave as one: as a rule one, for the kernel cuts them."""

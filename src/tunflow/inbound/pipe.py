@@ -36,6 +36,7 @@ class Pipe:
 
     __slots__ = (
         "_carry",
+        "_finish",
         "_scratch",
         "_turn",
         "blocked",
@@ -48,7 +49,14 @@ class Pipe:
         "source",
     )
 
-    def __init__(self, source: socket.socket | None, turn: Turn, scratch: memoryview) -> None:
+    def __init__(
+        self,
+        source: socket.socket | None,
+        turn: Turn,
+        scratch: memoryview,
+        finish: Callable[[], list[Buffer]] | None = None,
+    ) -> None:
+        """`finish` makes what is said behind the source's end."""
         self.source = source
         self.sink: socket.socket | None = None
         self.pending: list[Buffer] = []
@@ -58,17 +66,26 @@ class Pipe:
         self.ended = False
         self.done = False
         self._turn = turn
+        self._finish = finish
         self._scratch = scratch
         self._carry = b""
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return sum(map(len, self.pending))
+
     def pump(self) -> bool:
-        """Move what can be moved now; True when there is more to do at once. Raises OSError, BadPacket."""
+        """Move what can be moved now. Return True when there is more to do at once. Raises OSError, BadPacket."""
         sink = self.sink
         if sink is None or self.done:
             return False
         for _ in range(READS_PER_TURN):
             if self.pending and (self.blocked or not self._flush(sink)):
                 return False
+            if self.ended and self._finish is not None:
+                self.pending, self._finish = self._finish(), None
+                continue
             if self.ended:
                 sink.shutdown(socket.SHUT_WR)
                 self.done = True
@@ -105,7 +122,7 @@ class Pipe:
         self._carry = bytes(view[used:have])
 
     def _flush(self, sink: socket.socket) -> bool:
-        """Write what waits; False when the socket took less."""
+        """Write what waits. Return False when the socket took less."""
         while self.pending:
             try:
                 sent = sink.sendmsg(self.pending[:IOV_MAX])

@@ -1,10 +1,12 @@
-"""One accepted stream and its outward socket.
+"""One accepted stream and its outward socket. What is spoken with the client, and done for it, is its `ClientService`.
 
 The life of a relay, each step only ever followed by the next or by the end:
 
-    header   reading until the codec knows the target; wrong bytes or too few of them end in silence
-    connect  the target's name is resolved and its addresses tried; nothing is read
+    header   reading until the service knows what the client wants, or that it is none of ours
+    connect  the target is being reached; nothing is read
     relay    two pipes, each with its own half-close; the end of both is the end of the relay
+
+A client whose wish is not a stream (an association of datagrams) is its service's until the end.
 
 Rules: an error on one side is told to the other as a reset, so that neither takes a cut stream for a whole
 one; the relay holds two descriptors of the budget from the moment it is accepted.
@@ -14,42 +16,27 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Protocol
 
-from tunflow.endpoint import Buffer, Endpoint
+from tunflow.contained import Contained
+from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.inbound.budget import DescriptorBudget
-from tunflow.inbound.connect import Connecting, why
 from tunflow.inbound.pipe import Pipe
-from tunflow.inbound.resolver import Resolver
-from tunflow.inbound.silence import SilentPeers, silent_seconds
-from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.containment import Contained
-from tunflow.loop.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE, Reactor
-from tunflow.protocols.codec import StreamCodec
+from tunflow.inbound.server_context import ServerContext
+from tunflow.inbound.silent_peers import silent_seconds
+from tunflow.loop.reactor import EDGE, ERROR, HANGUP, READ, READ_HANGUP, WRITE
+from tunflow.loop.sockets import RESET_ON_CLOSE
 
 EVENTS = READ | WRITE | READ_HANGUP | EDGE
 READABLE = READ | READ_HANGUP | HANGUP | ERROR
 ENDING = READ_HANGUP | HANGUP | ERROR
 
 DESCRIPTORS = 2
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""SO_LINGER on with zero seconds: closing discards what is queued and sends a reset (socket(7))."""
+"""That a relay holds."""
 
 KEEPALIVE_IDLE_SECONDS = 300
 """A peer that vanished is noticed; a flow that is merely idle goes on (RFC 9293 §3.8.4)."""
-
-
-class ServerCodec(StreamCodec, Protocol):
-    """A server-side stream codec, which learns from the client where the stream goes."""
-
-    @property
-    def target(self) -> Endpoint | None:
-        """Where to, once the client's header is whole."""
 
 
 class Cancellable(Protocol):
@@ -59,37 +46,36 @@ class Cancellable(Protocol):
         """Give up without telling anyone."""
 
 
-class Newcomer(Protocol):
-    """A connection that has not said what it wants."""
+class ClientService(Protocol):
+    """What is spoken with one client, and what is done for it. It is made for one relay, and drives that."""
 
-    def close(self) -> None:
-        """Make room for another."""
+    @property
+    def knows_wish(self) -> bool:
+        """True if the client has said what it wants."""
 
+    def words(self) -> bytes:
+        """What the client is to be told by now, before its wish is known; each byte once."""
 
-@dataclass(slots=True)
-class Counters:
-    """What the server has done so far."""
+    def turn_up(self, view: memoryview) -> tuple[list[Buffer], int]:
+        """Turn bytes of the client's into those that go outward; how many of them that used up. Raises BadPacket."""
 
-    streams: int = 0
-    associations: int = 0
-    refused: int = 0
+    def turn_down(self, view: memoryview) -> tuple[list[Buffer], int]:
+        """The same for bytes that are for the client. Raises BadPacket."""
 
+    def finish(self) -> list[Buffer]:
+        """Return what the client is told behind the last of these."""
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every part of a server shares."""
+    def fulfil(self) -> None:
+        """The client's wish is known: do it."""
 
-    reactor: Reactor
-    rng: Callable[[int], bytes]
-    log: CauseLog
-    budget: DescriptorBudget
-    resolver: Resolver
-    silence: SilentPeers
-    scratch: memoryview
-    rewrite: Mapping[Endpoint, Endpoint]
-    counters: Counters = field(default_factory=Counters)
-    newcomers: dict[Newcomer, float] = field(default_factory=dict)
-    """Connections that do not know their target yet, and since when, oldest first."""
+    def refused(self, error: BadPacket) -> None:
+        """The client is none of ours: end the relay, or keep it in silence."""
+
+    def serve(self) -> None:
+        """The client, which has no outward side, said something or takes more; only after `Relay.begin`."""
+
+    def over(self) -> None:
+        """The relay has ended: give back what is yours."""
 
 
 class Relay(Contained):
@@ -97,33 +83,49 @@ class Relay(Contained):
 
     def __init__(
         self,
-        shared: Surroundings,
+        shared: ServerContext,
         client: socket.socket,
         peer: str,
-        codec: ServerCodec,
+        make_service: Callable[[Relay], ClientService],
         ended: Callable[[Relay], None],
     ) -> None:
-        self._shared = shared
-        self._client = client
-        self._peer = peer
-        self._codec = codec
+        self.shared = shared
+        self.client = client
+        self.peer = peer
+        """The client's address, for the log."""
+        self.is_over = False
+        """True once both sides are closed, or somebody else's."""
         self._ended = ended
         self._outward: socket.socket | None = None
         self._connecting: Cancellable | None = None
-        self._again = False
-        self._closed = False
-        self._up = Pipe(client, codec.open_untrusted, shared.scratch)
-        self._down = Pipe(None, self._seal, shared.scratch)
+        self._has_begun = False
+        self._is_due = False
+        self._service = service = make_service(self)
+        self.up = Pipe(client, service.turn_up, shared.scratch)
+        self.down = Pipe(None, service.turn_down, shared.scratch, service.finish)
         self._deadline = shared.reactor.now + silent_seconds(shared.rng)
         self._timer = shared.reactor.call_at(self._deadline, self.close)
         shared.newcomers[self] = shared.reactor.now
         shared.reactor.add(client.fileno(), EVENTS, self._on_client)
 
-    def _seal(self, view: memoryview) -> tuple[list[Buffer], int]:
-        return self._codec.seal((view,)), len(view)
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written, in both directions."""
+        return self.up.waiting + self.down.waiting
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"the connection of {self.peer}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self.abort()
+
+    # Events.
 
     def _on_client(self, events: int) -> None:
-        up = self._up
+        up = self.up
         if events & READABLE:
             up.readable = True
             if events & ENDING:
@@ -132,147 +134,164 @@ class Relay(Contained):
                     self.abort()
                     return
         if events & WRITE:
-            self._down.blocked = False
-        if self._outward is not None:
-            self._pump()
-        elif self._connecting is None:
-            self._read_header()
+            self.down.blocked = False
+        self._go_on()
 
     def _on_outward(self, events: int) -> None:
-        down = self._down
+        down = self.down
         if events & READABLE:
             down.readable = True
             if events & ENDING:
                 down.hangup = True
         if events & WRITE:
-            self._up.blocked = False
-        self._pump()
+            self.up.blocked = False
+        self.pump()
+
+    def _go_on(self) -> None:
+        if self._outward is not None:
+            self.pump()
+        elif self._connecting is None:
+            if self._has_begun:
+                self._service.serve()
+            else:
+                self._read_header()
+
+    def again(self) -> None:
+        """There is more to do, once the other connections had their turn."""
+        if not self._is_due:
+            self._is_due = True
+            self.shared.reactor.call_soon(self._due)
+
+    def _due(self) -> None:
+        self._is_due = False
+        if not self.is_over:
+            self._go_on()
+
+    # The client's wish.
 
     def _read_header(self) -> None:
-        up = self._up
+        up, service = self.up, self._service
         try:
-            while up.readable and self._codec.target is None and not up.ended:
+            while up.readable and not service.knows_wish and not up.ended:
                 up.fill()
+                self.tell(service.words())
         except BadPacket as error:
-            self._fall_silent(str(error))
+            self.tell(service.words())
+            service.refused(error)
             return
         except OSError:
             self.close()
             return
-        target = self._codec.target
-        if target is not None:
-            self._connect(target)
+        if service.knows_wish:
+            service.fulfil()
         elif up.ended:
             self.close()
 
-    def _fall_silent(self, reason: str) -> None:
-        shared = self._shared
+    def tell(self, words: bytes) -> None:
+        """Tell the client a few bytes, which an idle socket always takes."""
+        if words:
+            with contextlib.suppress(OSError):
+                self.client.send(words)
+
+    def begin(self) -> None:
+        """The client has said what it wants, and may have it."""
+        self._has_begun = True
+        self._timer.cancel()
+        self.shared.newcomers.pop(self, None)
+        self.shared.counters.streams += 1
+
+    def fall_silent(self, reason: str) -> None:
+        """Keep the client, which did not prove to know the key, among the silent peers; the relay ends."""
+        shared = self.shared
         shared.counters.refused += 1
-        shared.log.tell(f"refused: {reason}", f"{self._peer}: {reason}; kept in silence")
-        if self._up.ended:
+        shared.log.tell(f"refused: {reason}", f"{self.peer}: {reason}; kept in silence")
+        if self.up.ended:
             self.close()
             return
-        shared.reactor.remove(self._client.fileno())
+        shared.reactor.remove(self.client.fileno())
         self._leave(1)
-        shared.silence.hold(self._client, self._deadline)
+        shared.silence.hold(self.client, self._deadline)
 
-    def _begin(self) -> None:
-        """The client has said what it wants."""
-        self._timer.cancel()
-        self._shared.newcomers.pop(self, None)
-        self._shared.counters.streams += 1
+    def hand_over(self) -> bytes:
+        """Somebody else goes on with `client`, and with the budget's descriptors; return what was read from it."""
+        self.shared.reactor.remove(self.client.fileno())
+        self._leave(0)
+        return b"".join(self.up.pending)
 
-    def _connect(self, target: Endpoint) -> None:
-        shared = self._shared
-        self._begin()
-        goal = shared.rewrite.get(target, target)
-        self._connecting = Connecting(
-            shared.reactor,
-            shared.resolver,
-            goal,
-            lambda outward, error: self._on_connect(target, outward, error),
-        )
+    def wait_for(self, connecting: Cancellable | None) -> None:
+        """Leave the client's bytes where they are until `carry`; None if it was called already, or the relay ended."""
+        self._connecting = connecting
 
-    def _on_connect(self, target: Endpoint, outward: socket.socket | None, error: int) -> None:
-        if outward is None:
-            reason = why(error)
-            self._shared.log.tell(f"connect {target} {error}", f"cannot reach {target}: {reason}")
-            self.abort()
-            return
-        self._carry(outward)
+    # Bytes.
 
-    def _carry(self, outward: socket.socket) -> None:
-        """Both sides are there."""
+    def carry(self, outward: socket.socket) -> None:
+        """Join the client with `outward`, which is connected."""
         self._outward = outward
-        outward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(outward)
-        self._up.sink = outward
-        self._down.source = outward
-        self._down.sink = self._client
-        self._shared.reactor.add(outward.fileno(), EVENTS, self._on_outward)
-        self._pump()
+        if outward.family != socket.AF_UNIX:  # a stream of a session is the end of a pair
+            outward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(outward)
+        self.up.sink = outward
+        self.down.source = outward
+        self.down.sink = self.client
+        self.shared.reactor.add(outward.fileno(), EVENTS, self._on_outward)
+        self.pump()
 
-    def _pump(self) -> None:
-        up, down = self._up, self._down
+    def pump(self) -> None:
+        """Move what can be moved now."""
+        up, down = self.up, self.down
         try:
             more = up.pump()
             if down.pump():
                 more = True
         except BadPacket as error:
-            self._shared.log.tell(f"stream: {error}", f"{self._peer}: {error}; stream reset")
-            self.abort()
+            self.garbled(error)
             return
         except OSError:
             self.abort()
             return
         if up.done and down.done:
             self.close()
-        elif more and not self._again:
-            self._again = True
-            self._shared.reactor.call_soon(self._pump_again)
+        elif more:
+            self.again()
 
-    def _pump_again(self) -> None:
-        self._again = False
-        if not self._closed:
-            self._pump()
+    # Ends.
 
-    @property
-    def about(self) -> str:
-        """As `Contained.about`."""
-        return f"the connection of {self._peer}"
-
-    def cut(self) -> None:
-        """As `Contained.cut`."""
+    def garbled(self, error: BadPacket) -> None:
+        """A side sent what does not decode, in the middle of the flow."""
+        self.shared.log.tell(f"stream: {error}", f"{self.peer}: {error}; stream reset")
         self.abort()
 
     def abort(self) -> None:
         """Reset both sides."""
-        for side in (self._client, self._outward):
-            if side is not None and not self._closed:
+        for side in (self.client, self._outward):
+            if side is not None and not self.is_over:
                 with contextlib.suppress(OSError):
                     side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.close()
 
     def close(self) -> None:
         """Close both sides; what was written to them still goes out."""
-        if self._closed:
+        if self.is_over:
             return
-        self._shared.reactor.remove(self._client.fileno())
-        self._client.close()
+        self.shared.reactor.remove(self.client.fileno())
+        self.client.close()
         if self._outward is not None:
-            self._shared.reactor.remove(self._outward.fileno())
+            self.shared.reactor.remove(self._outward.fileno())
             self._outward.close()
         self._leave(DESCRIPTORS)
 
     def _leave(self, descriptors: int) -> None:
         """The end of the relay: forget what it waited for and give its descriptors back."""
-        self._closed = True
+        self.is_over = True
         self._timer.cancel()
-        self._shared.newcomers.pop(self, None)
-        if self._connecting is not None:
-            self._connecting.cancel()
-        self._ended(self)
-        self._shared.budget.give(descriptors)
+        self.shared.newcomers.pop(self, None)
+        try:
+            self._service.over()
+            if self._connecting is not None:
+                self._connecting.cancel()
+        finally:
+            self._ended(self)
+            self.shared.budget.give(descriptors)
 
 
 def keep_alive(stream: socket.socket) -> None:

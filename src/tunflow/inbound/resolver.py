@@ -32,7 +32,12 @@ Lookup = Callable[[str], Addresses]
 
 
 def system_lookup(host: str) -> Addresses:
-    """The addresses of `host` by the system's resolver; blocks."""
+    """The addresses of `host` by the system's resolver; blocks.
+
+    Names that no resolver may be asked for are none (RFC 7686 §2, RFC 6761 §6.4): the system's would ask.
+    """
+    if host.lower().rstrip(".").endswith((".onion", ".invalid")):
+        return ()
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError):  # ValueError: a label that IDNA cannot encode, or a byte of zeros
@@ -40,12 +45,13 @@ def system_lookup(host: str) -> Addresses:
     return tuple(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]).packed for entry in found))
 
 
-class Resolver:
+class InboundResolver:
     """Answers names on the loop's thread."""
 
     def __init__(self, reactor: Reactor, lookup: Lookup = system_lookup) -> None:
         self._reactor = reactor
-        self._lookup = lookup
+        self.lookup = lookup
+        """Asked in a thread; Raises OSError."""
         self._kept: OrderedDict[str, tuple[float, Addresses]] = OrderedDict()
         self._waiting: dict[str, list[Answer]] = {}
         self._names: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -85,7 +91,7 @@ class Resolver:
 
     def _work(self) -> None:
         while (host := self._names.get()) is not None:
-            addresses = self._lookup(host)
+            addresses = self.lookup(host)
             with self._lock:  # the descriptor may be somebody else's once `close` has run
                 if self._closed:
                     return

@@ -7,11 +7,12 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from tunflow.contained import Contained
 from tunflow.device import Device
 from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.containment import Contained
+from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.shadowvpn.seal import Sealer, SecretBox
@@ -43,7 +44,8 @@ class ShadowVPNServer(Contained):
         self._reactor = reactor
         self._device = device
         self._socket = sock
-        self._batches = DatagramBatches(sock)
+        self._batches = DatagramBatches(sock, sheds=True)
+        self._queue = CoDel()
         self._sealer = Sealer(box, os.urandom)
         self._users: Users[SocketAddress] = Users(config.net, config.user_tokens)
         self._log = log
@@ -105,7 +107,7 @@ class ShadowVPNServer(Contained):
         """Seal what waits, a run of packets for one user at a time."""
         run: list[Buffer] = []
         user: User[SocketAddress] | None = None
-        for packet in self._device.read(PACKETS):
+        for packet in self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now):
             for plain in self._plain(packet):
                 try:
                     whose, mended = self._users.to_user_untrusted(plain)

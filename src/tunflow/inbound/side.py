@@ -24,9 +24,9 @@ class Side:
         self.readable = False
         self.blocked = False
         self.ended = False
-        """Whether the peer will say no more."""
+        """True if the peer will say no more."""
         self.ending = False
-        """Whether we shall say no more than what waits."""
+        """True if we shall say no more than what waits."""
         self._said_end = False
 
     def take(self, events: int) -> None:
@@ -49,7 +49,7 @@ class Side:
         return scratch[:count]
 
     def flush(self) -> bool:
-        """Write what waits; return True if all of it is out. Raises OSError."""
+        """Write what waits. Return True if all of it is out. Raises OSError."""
         while self.outgoing:
             if self.blocked:
                 return False
@@ -65,6 +65,11 @@ class Side:
         return True
 
     @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return sum(map(len, self.outgoing))
+
+    @property
     def is_done(self) -> bool:
-        """Whether both directions have ended."""
+        """True if both directions have ended."""
         return self.ended and self._said_end

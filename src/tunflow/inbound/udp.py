@@ -12,14 +12,16 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Buffer, Endpoint, SocketAddress, endpoint
 from tunflow.errors import BadPacket
-from tunflow.inbound.relay import Surroundings
+from tunflow.inbound.connect import OFF_LIMITS, why
+from tunflow.inbound.local_addresses import V4_IN_V6
 from tunflow.inbound.resolver import Addresses
-from tunflow.loop.containment import Contained
+from tunflow.inbound.server_context import ServerContext
 from tunflow.loop.reactor import READ, Timer
 from tunflow.loop.socket_address import address_of
 
@@ -39,9 +41,6 @@ WAITING_FOR_NAME = 64
 RECEIVE_BUFFER = 4 << 20
 """Asked of the kernel, which grants up to net.core.rmem_max: bursts arrive while the loop serves others."""
 
-V4_IN_V6 = bytes(10) + b"\xff\xff"
-"""RFC 4291 §2.5.5.2: how an IPv4 address is written on a socket of both families."""
-
 
 class UDPAssociation(Contained):
     """One client address and the socket that its datagrams leave from."""
@@ -50,7 +49,7 @@ class UDPAssociation(Contained):
 
     def __init__(
         self,
-        shared: Surroundings,
+        shared: ServerContext,
         client: SocketAddress,
         session: ServerSession | None,
         reply: Callable[[UDPAssociation, Endpoint, memoryview], None],
@@ -77,21 +76,25 @@ class UDPAssociation(Contained):
         goal = shared.rewrite.get(target)
         if goal is not None:
             self._source_of[goal] = target
-            target = goal
+            self._send_to(goal, payload, ())
+        else:
+            self._send_to(target, payload, shared.off_limits)
+
+    def _send_to(self, target: Endpoint, payload: memoryview, off_limits: Container[bytes]) -> None:
         host = target.host
         if isinstance(host, str):
-            target = endpoint(host, target.port)
-            if isinstance(target.host, str):
-                self._send_to_name(target.host, target.port, payload)
-                return
-        self._send_to_address(target, payload)
+            host = endpoint(host, target.port).host  # some clients send an address as text
+        if isinstance(host, str):
+            self._send_to_name(host, target.port, payload, off_limits)
+        else:
+            self._send_to_first((host,), target.port, payload, off_limits)
 
     def close(self) -> None:
         """Give the socket back."""
         self._shared.reactor.remove(self.outward.fileno())
         self.outward.close()
 
-    def _send_to_name(self, name: str, port: int, payload: memoryview) -> None:
+    def _send_to_name(self, name: str, port: int, payload: memoryview, off_limits: Container[bytes]) -> None:
         if self._waiting >= WAITING_FOR_NAME:
             return
         self._waiting += 1
@@ -100,9 +103,18 @@ class UDPAssociation(Contained):
         def answer(addresses: Addresses) -> None:
             self._waiting -= 1
             if addresses and self.outward.fileno() >= 0:
-                self._send_to_address(Endpoint(addresses[0], port), kept)
+                self._send_to_first(addresses, port, kept, off_limits)
 
         self._shared.resolver.resolve(name, answer)
+
+    def _send_to_first(self, hosts: Addresses, port: int, payload: Buffer, off_limits: Container[bytes]) -> None:
+        """Send to the first address that is not off limits."""
+        for host in hosts:
+            if host not in off_limits:
+                self._send_to_address(Endpoint(host, port), payload)
+                return
+        target = Endpoint(hosts[0], port)
+        self._shared.log.tell("udp off limits", f"a datagram to {target} was dropped: {why(OFF_LIMITS)}")
 
     def _send_to_address(self, target: Endpoint, payload: Buffer) -> None:
         host = target.host
@@ -125,7 +137,7 @@ class UDPAssociation(Contained):
 class UDPListener(Contained):
     """The socket that clients send to, and their associations."""
 
-    def __init__(self, shared: Surroundings, listening: socket.socket, codec: ServerDatagramCodec) -> None:
+    def __init__(self, shared: ServerContext, listening: socket.socket, codec: ServerDatagramCodec) -> None:
         self._shared = shared
         self._socket = listening
         self._codec = codec
@@ -137,6 +149,11 @@ class UDPListener(Contained):
 
     def __len__(self) -> int:
         return len(self._associations)
+
+    @property
+    def clients(self) -> list[SocketAddress]:
+        """Their clients' addresses, the one that was idle longest first."""
+        return [association.client for association in self._associations.values()]
 
     about = "datagrams of a client"
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from tunflow.addresses import ip_address
+from tunflow.contained import Contained
 from tunflow.device import Device
 from tunflow.endpoint import Endpoint, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor, Timer
 from tunflow.protocols.wireguard.interface import Interface
@@ -29,8 +31,10 @@ _MAPPED = bytes(10) + b"\xff\xff"
 """RFC 4291 section 2.5.5.2: how an IPv6 socket names an IPv4 address."""
 
 
-class WireGuardServer:
+class WireGuardListener(Contained):
     """Serves until `close`. The socket is bound and the device up; both stay the caller's to close."""
+
+    about = "packets of a WireGuard peer"
 
     def __init__(
         self, reactor: Reactor, device: Device, sock: socket.socket, settings: WireGuardSettings, log: CauseLog
@@ -39,7 +43,8 @@ class WireGuardServer:
         self._device = device
         self._socket = sock
         self._is_v6 = sock.family == socket.AF_INET6
-        self._batches = DatagramBatches(sock)
+        self._batches = DatagramBatches(sock, sheds=True)
+        self._queue = CoDel()
         self._log = log
         self._timer: Timer | None = None
         self.interface = Interface(settings.private_key, settings.mtu, os.urandom, time.time_ns)
@@ -55,6 +60,9 @@ class WireGuardServer:
         reactor.add(device.fileno(), READ, lambda _: self._on_device())
         self.interface.start(reactor.now)
         self._flush()
+
+    def cut(self) -> None:
+        """What came is lost, as datagrams are."""
 
     def close(self) -> None:
         """Serve no more."""
@@ -73,7 +81,7 @@ class WireGuardServer:
         self._flush()
 
     def _on_device(self) -> None:
-        packets = [plain for packet in self._device.read(PACKETS) for plain in self._plain(packet)]
+        packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
         self.interface.send_untrusted(packets, self._reactor.now)
         self._flush()
 
@@ -97,6 +105,9 @@ class WireGuardServer:
             self._timer = None
         if self._timer is None:
             self._timer = self._reactor.call_at(when, self._on_time)
+
+    def _read_device(self) -> list[bytes]:
+        return self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now)
 
     def _plain(self, packet: bytes) -> Iterable[memoryview]:
         """The packets that the device gave as one: as a rule one, for the kernel cuts them."""

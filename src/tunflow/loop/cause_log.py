@@ -24,6 +24,11 @@ class CauseLog:
         self._clock = clock
         self._causes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
+    @property
+    def remembered(self) -> int:
+        """How many causes are known to have been told."""
+        return len(self._causes)
+
     def tell(self, cause: str, line: str) -> None:
         """Write `line` unless a line of the same `cause` stood there within the last minute."""
         now = self._clock()

@@ -1,27 +1,26 @@
-"""Datagrams in batches on one socket: several of one size in a call of the kernel, each way (UDP_SEGMENT, UDP_GRO).
-
-A call costs far more than the bytes of a datagram. Read first: udp(7); Linux Documentation/networking/
-segmentation-offloads.rst.
-"""
+"""Datagrams in batches on one socket: several of one size in a call of the kernel, each way (`loop.udp_segments`)."""
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from tunflow.endpoint import Buffer, SocketAddress
-from tunflow.stack.udp import MAX_BATCH
-
-LARGEST = 65536
-"""Bytes: no datagram is larger, and no run of them that the kernel joined."""
-
-UDP_SEGMENT = 103
-UDP_GRO = 104
-"""linux/udp.h."""
+from tunflow.loop.codel import BULK, CoDel
+from tunflow.loop.udp_segments import (
+    CONTROL,
+    GRO_SIZE,
+    LARGEST,
+    REFUSED,
+    UDP_GRO,
+    cut_every,
+    end_of_run,
+    join_arriving,
+)
 
 LARGEST_RUN = 65_000
 """Bytes of datagrams that leave in one call: one IP packet of the largest kind, less its headers."""
@@ -33,17 +32,27 @@ SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 """asm-generic/socket.h: beyond the limits, for those with CAP_NET_ADMIN."""
 
-_SEGMENT_SIZE = struct.Struct("=H")
-_GRO_SIZE = struct.Struct("=i")
-_CONTROL = socket.CMSG_SPACE(_GRO_SIZE.size)
-_NO_SEGMENTS = {errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
+SO_TIMESTAMPNS = 35
+"""asm-generic/socket.h: when each datagram arrived, as a timespec (SCM_TIMESTAMPNS)."""
+_TIMESPEC = struct.Struct("=qq")
+_TIMESPEC_ROOM = socket.CMSG_SPACE(_TIMESPEC.size)
+LONGEST_WAIT = 5.0
+"""Seconds: more is a clock that was set, and no queue."""
 
 
 class DatagramBatches:
     """A socket of the caller's, which does not block."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, *, sheds: bool = False) -> None:
+        """With `sheds` a queue that stands in the socket is kept short: what is in it is sent again by who sent it."""
+        self.socket = sock
+        self.queue = CoDel() if sheds else None
+        """What waits in the socket; None where nothing of it is to be dropped."""
+        self._room = CONTROL
+        if sheds:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+                self._room += _TIMESPEC_ROOM
         self._scratch = memoryview(bytearray(LARGEST))
         self._segments = True
         for forced, option in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
@@ -51,8 +60,7 @@ class DatagramBatches:
                 sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
             except OSError:
                 sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        with suppress(OSError):  # Linux before 5.0: they come one by one
-            sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        join_arriving(sock)
 
     def send(self, datagrams: Sequence[Buffer], to: SocketAddress | None = None) -> int:
         """Send in order; how many left before the socket was full. Raises OSError for other reasons."""
@@ -60,18 +68,14 @@ class DatagramBatches:
         while start < count:
             size = len(datagrams[start])
             end = start + 1
-            if self._segments and 0 < size < LARGEST_RUN // 2:
-                last = min(count, start + min(MAX_BATCH, LARGEST_RUN // size))
-                while end < last and len(datagrams[end]) == size:
-                    end += 1
-                if end < last and 0 < len(datagrams[end]) < size:
-                    end += 1  # the last of a run may be shorter
+            if self._segments and size < LARGEST_RUN // 2:
+                end = end_of_run(datagrams, start, LARGEST_RUN)
             try:
                 self._transmit(datagrams[start:end], size if end - start > 1 else 0, to)
             except BlockingIOError:
                 return start
             except OSError as error:
-                if end - start == 1 or error.errno not in _NO_SEGMENTS | {errno.EMSGSIZE}:
+                if end - start == 1 or error.errno not in REFUSED:
                     raise
                 self._segments = False  # a kernel, or a path, that does not cut
                 continue
@@ -80,19 +84,41 @@ class DatagramBatches:
 
     def receive(self, most: int) -> Iterator[tuple[list[bytes], Any]]:
         """Up to `most` datagrams, or as many batches of them, each batch with where it came from."""
-        scratch = self._scratch
+        scratch, room, queue = self._scratch, self._room, self.queue
         for _ in range(most):
             try:
-                size, control, _, source = self._sock.recvmsg_into((scratch,), _CONTROL)
+                size, control, _, source = self.socket.recvmsg_into((scratch,), room)
             except BlockingIOError:
+                if queue is not None:
+                    queue.surplus(0.0, time.monotonic())  # empty: nothing stands, however long it was before we came
                 return
+            step = size
+            waited = 0.0
+            for _, kind, value in control:
+                if kind == UDP_GRO:
+                    step = GRO_SIZE.unpack(value)[0]
+                elif kind == SO_TIMESTAMPNS:
+                    waited = _waited(value)
+            start = 0
+            if queue is not None:
+                surplus = queue.surplus(waited, time.monotonic())
+                if surplus and BULK < step < size:
+                    start = min(surplus, (size - 1) // step) * step
             whole = scratch[:size].tobytes()
-            step = _GRO_SIZE.unpack(control[0][2])[0] if control else size
-            yield ([whole[start : start + step] for start in range(0, size, step)] if step < size else [whole]), source
+            yield ([whole[at : at + step] for at in range(start, size, step)] if step < size else [whole]), source
 
     def _transmit(self, pieces: Sequence[Buffer], gso_size: int, to: SocketAddress | None) -> None:
-        control = ((socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(gso_size)),) if gso_size else ()
+        control = cut_every(gso_size) if gso_size else ()
         if to is None:
-            self._sock.sendmsg(pieces, control)
+            self.socket.sendmsg(pieces, control)
         else:
-            self._sock.sendmsg(pieces, control, 0, to)
+            self.socket.sendmsg(pieces, control, 0, to)
+
+
+def _waited(timespec: bytes) -> float:
+    """Seconds since a datagram arrived; 0 when the clock was set meanwhile."""
+    if len(timespec) != _TIMESPEC.size:  # a machine of 32 bits
+        return 0.0
+    seconds, nanoseconds = _TIMESPEC.unpack(timespec)
+    waited = (time.time_ns() - nanoseconds) / 1e9 - seconds
+    return waited if 0 < waited < LONGEST_WAIT else 0.0

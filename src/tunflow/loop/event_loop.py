@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 import time
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tunflow.contained import Lost
 from tunflow.loop.reactor import READ, READ_HANGUP, WRITE, Reactor
 from tunflow.loop.threads import BackgroundThreads
 
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 
-class _ReactorSelector(selectors.BaseSelector):
-    """What `selectors` asks of a selector, on a reactor."""
+class ReactorSelector(selectors.BaseSelector):
+    """A selector for asyncio (see `selectors.BaseSelector`) on a reactor."""
 
     def __init__(self, reactor: Reactor) -> None:
         self.loop_has_work: Callable[[], bool] = lambda: False
@@ -35,6 +37,7 @@ class _ReactorSelector(selectors.BaseSelector):
         self._ready: list[tuple[selectors.SelectorKey, int]] = []
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
+        """As `selectors.BaseSelector.register`."""
         fd = _descriptor(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} is already registered")
@@ -43,11 +46,13 @@ class _ReactorSelector(selectors.BaseSelector):
         return key
 
     def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        """As `selectors.BaseSelector.unregister`."""
         key = self._keys.pop(self._find(fileobj))
         self._reactor.remove(key.fd)
         return key
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
+        """As `selectors.BaseSelector.modify`."""
         fd = self._find(fileobj)
         if events != self._keys[fd].events:
             self._reactor.modify(fd, _epoll_events(events))
@@ -74,12 +79,15 @@ class _ReactorSelector(selectors.BaseSelector):
         return ready
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """As `selectors.BaseSelector.get_map`."""
         return self._keys
 
     def get_key(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        """As `selectors.BaseSelector.get_key`."""
         return self._keys[self._find(fileobj)]
 
     def close(self) -> None:
+        """As `selectors.BaseSelector.close`."""
         for fd in self._keys:
             self._reactor.remove(fd)
         self._keys.clear()
@@ -110,11 +118,27 @@ class ReactorLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        selector = _ReactorSelector(reactor)
+        selector = ReactorSelector(reactor)
         super().__init__(selector)
         selector.loop_has_work = lambda: bool(self._ready) or self._stopping  # type: ignore[attr-defined]
         selector.timers = self._scheduled.__len__  # type: ignore[attr-defined]
         self.set_default_executor(BackgroundThreads())
+        self.set_exception_handler(_caught)
+        if sys.version_info < (3, 12):
+            # The default one until then has a thread for each child, which takes the signals of `tunflow run`.
+            watcher = asyncio.PidfdChildWatcher()
+            watcher.attach_loop(self)
+            asyncio.set_child_watcher(watcher)
+
+
+def _caught(loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """asyncio's own callbacks and forgotten tasks: what they were about is ended by asyncio, and told as any bug is."""
+    assert isinstance(loop, ReactorLoop)
+    error = about.get("exception")
+    if isinstance(error, Exception) and loop.reactor.containment is not None:
+        loop.reactor.contain(error, Lost(f"asyncio ({about.get('message', '?')})"))
+    else:
+        loop.default_exception_handler(about)
 
 
 def _descriptor(fileobj: FileDescriptorLike) -> int:
@@ -126,3 +150,8 @@ def _descriptor(fileobj: FileDescriptorLike) -> int:
 
 def _epoll_events(events: int) -> int:
     return (READ if events & selectors.EVENT_READ else 0) | (WRITE if events & selectors.EVENT_WRITE else 0)
+
+
+HANDLERS_BEGIN = frozenset({ReactorSelector.select.__code__, asyncio.BaseEventLoop._run_once.__code__})  # type: ignore[attr-defined]
+"""The code that calls handlers: inwards of it on a thread's stack is a handler, and what that called. (Not the
+reactor's own: compiled code leaves no frame.)"""

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import socket
+from typing import Protocol
 
 Path = tuple[bytes, bytes]
 """A socket's local and far address, packed."""
+
+
+class SharedConnection(Protocol):
+    """A connection to a server that many flows go by, which is on a path as theirs are."""
+
+    @property
+    def path(self) -> Path | None:
+        """The addresses that its packets go between; None when it is not on its way."""
+
+    def path_lost(self) -> None:
+        """Go on by another socket, or end, for no answer comes on this path any more."""
 
 
 def path_of(sock: socket.SocketType, far: str) -> Path | None:

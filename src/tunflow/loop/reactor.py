@@ -13,8 +13,12 @@ import select
 import time
 from collections.abc import Callable
 from math import inf
+from typing import Self
 
+from tunflow.contained import Contained
+from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Containment
+from tunflow.loop.path import SharedConnection
 from tunflow.loop.waiting import Waiting
 
 READ = select.EPOLLIN
@@ -52,7 +56,9 @@ class Timer:
 class Reactor:
     """Waits on file descriptors and timers, and calls back; single-threaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds on a monotonic scale; another one than the system's is for tests."""
+        self._clock = clock
         self._epoll = select.epoll()
         self._waiting = Waiting(self._epoll)
         self._handlers: dict[int, Handler] = {}
@@ -66,10 +72,34 @@ class Reactor:
         self._removed: set[int] = set()
         self._due = -inf
         """When a timer or deadline is due that was known before the wait; a later one has its turn after the next."""
-        self.now = time.monotonic()
+        self.now = clock()
         """The time of this round in seconds, read once when epoll returned."""
+        self.shared: set[SharedConnection] = set()
+        """Connections that many flows go by: they are told when their path is gone (`dataplane.network_change`)."""
         self.containment: Containment | None = None
         """Who takes an exception out of a callback; without one it ends the run."""
+
+    @classmethod
+    def containing(cls, tell: Callable[[str], None]) -> Self:
+        """Return a loop in which a bug ends what it happened in; `tell` gets a line about it."""
+        reactor = cls()
+        reactor.containment = Containment(CauseLog(tell, lambda: reactor.now), lambda: reactor.now)
+        return reactor
+
+    @property
+    def watched(self) -> int:
+        """How many descriptors are watched."""
+        return len(self._handlers)
+
+    @property
+    def timers(self) -> int:
+        """How many timers are kept, cancelled ones that nobody has swept yet included."""
+        return len(self._timers)
+
+    @property
+    def internal_errors(self) -> int:
+        """How many bugs were contained."""
+        return 0 if self.containment is None else self.containment.errors
 
     def fileno(self) -> int:
         """The epoll descriptor, readable when a descriptor has something for `run_once`."""
@@ -148,7 +178,7 @@ class Reactor:
         events = self._waiting.events(self._patience(longest))
         removed = self._removed
         removed.clear()
-        self.now = time.monotonic()
+        self.now = self._clock()
         soon, self._soon = self._soon, []
         for fd, what in events:
             if fd in removed:
@@ -156,12 +186,12 @@ class Reactor:
             try:
                 handlers[fd](what)
             except Exception as error:
-                self._contain(error)
+                self.contain(error)
         for call in soon:
             try:
                 call()
             except Exception as error:
-                self._contain(error)
+                self.contain(error)
         if self.now >= self._due:
             self._run_timers()
             self._serve_deadlines()
@@ -171,25 +201,44 @@ class Reactor:
         """The next wait is a sleep: this round moved bulk, and whoever sends or takes it needs the CPU."""
         self._waiting.asleep = True
 
+    @property
+    def sleeps_next(self) -> bool:
+        """True if the next wait is a sleep, whatever the waits before it were."""
+        return self._waiting.asleep
+
     def end_round(self) -> None:
         """Do what is done at the end of every round; for whoever did something between two rounds."""
         for call in self._round_end:
             try:
                 call()
             except Exception as error:
-                self._contain(error)
+                self.contain(error)
 
     def contained(self, call: Callable[..., None], *arguments: object) -> None:
         """Call now; a bug in it does not end the caller, where `containment` is set."""
         try:
             call(*arguments)
         except Exception as error:
-            self._contain(error)
+            self.contain(error)
 
-    def _contain(self, error: Exception) -> None:
-        if self.containment is None:
+    def contain(self, error: Exception, outermost: Contained | None = None) -> None:
+        """A bug was caught: end what it happened in, or else `outermost`. Raises it where `containment` is not set.
+
+        For loops over many flows, which go on with the next.
+        """
+        containment = self.containment
+        if containment is None:
             raise error
-        self.containment.caught(error)
+        was_troubled = containment.troubled
+        containment.caught(error, outermost)
+        if containment.troubled and not was_troubled:
+            self.at_round_end(self._round_over)
+
+    def _round_over(self) -> None:
+        assert self.containment is not None
+        self.containment.round_over()
+        if not self.containment.troubled:
+            self.forget_machine(self._round_over)
 
     def close(self) -> None:
         """Give the epoll descriptor back."""
@@ -206,14 +255,18 @@ class Reactor:
             self._cancelled -= 1
         if timers:
             due = timers[0][0]
-        for next_timeout, _ in self._deadlines:
-            when = next_timeout()
-            if when is not None and (due is None or when < due):
-                due = when
+        try:
+            for next_timeout, _ in self._deadlines:
+                when = next_timeout()
+                if when is not None and (due is None or when < due):
+                    due = when
+        except Exception as error:
+            self.contain(error)
+            due = self.now
         self._due = inf if due is None else due
         if due is None:
             return longest
-        wait = due - time.monotonic()
+        wait = due - self._clock()
         if wait < 0:
             return 0
         return wait if longest is None or wait < longest else longest
@@ -228,7 +281,7 @@ class Reactor:
             try:
                 call()
             except Exception as error:
-                self._contain(error)
+                self.contain(error)
 
     def _serve_deadlines(self) -> None:
         for next_timeout, handle in self._deadlines:
@@ -237,4 +290,4 @@ class Reactor:
                 if due is not None and due <= self.now:
                     handle(self.now)
             except Exception as error:
-                self._contain(error)
+                self.contain(error)

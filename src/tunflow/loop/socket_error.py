@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Endpoint, SocketAddress
 from tunflow.wire import icmp
 
 IP_RECVERR = 11
@@ -57,7 +57,7 @@ def want_errors(sock: socket.socket) -> None:
 
 
 def let_fragment(sock: socket.socket, allowed: bool) -> None:
-    """Whether datagrams over the path's MTU leave in fragments, or come back as an error. Raises OSError."""
+    """Have datagrams over the path's MTU leave in fragments (`allowed`), or come back as EMSGSIZE. Raises OSError."""
     mode = PMTUDISC_WANT if allowed else PMTUDISC_DO
     if sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, mode)
@@ -65,7 +65,7 @@ def let_fragment(sock: socket.socket, allowed: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, mode)
 
 
-def endpoint_of(sockaddr: tuple[str, int]) -> Endpoint:
+def endpoint_of(sockaddr: SocketAddress) -> Endpoint:
     """The endpoint in what `recvfrom` calls an address."""
     host = sockaddr[0].partition("%")[0]
     return Endpoint(socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host), sockaddr[1])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 from dataclasses import dataclass
 
 _STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER on with zero seconds: closing discards what is queued and sends a reset (socket(7))."""
 
 SO_BINDTODEVICE = 25
 """linux/asm-generic/socket.h; Python has it on Linux only."""

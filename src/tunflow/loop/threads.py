@@ -29,7 +29,8 @@ class BackgroundThreads(ThreadPoolExecutor):
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(0)
         """Threads that wait for work."""
-        self._started = 0
+        self.started = 0
+        """Threads so far, no more than `MOST`."""
         self._guard = threading.Lock()
         self._is_over = False
 
@@ -48,16 +49,16 @@ class BackgroundThreads(ThreadPoolExecutor):
             if self._is_over:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._work.put(work)
-            if not self._free.acquire(blocking=False) and self._started < MOST:
-                self._started += 1
-                threading.Thread(target=self._run, name=f"background-{self._started}", daemon=True).start()
+            if not self._free.acquire(blocking=False) and self.started < MOST:
+                self.started += 1
+                threading.Thread(target=self._run, name=f"background-{self.started}", daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Take no more work. Never waits: what still runs ends by itself, or with the process."""
         with self._guard:
             self._is_over = True
-            for _ in range(self._started):
+            for _ in range(self.started):
                 self._work.put(None)
 
     def _run(self) -> None:

@@ -19,7 +19,7 @@ class Trouble(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether to speak of it."""
+        """True if to speak of it."""
         return self.sure or self.times >= ENOUGH
 
 

@@ -47,7 +47,7 @@ class Waiting:
         self._mean = LONG
         self._short = SHORT if (cpus or len(os.sched_getaffinity(0))) > 1 else 0.0  # the only CPU is others' too
         self.asleep = False
-        """Whether the next wait is to be a sleep whatever the mean is: others need the CPU more."""
+        """True if the next wait is to be a sleep whatever the mean is: others need the CPU more."""
 
     def events(self, patience: float | None) -> Events:
         """What epoll tells within `patience` seconds (None: as long as it takes)."""

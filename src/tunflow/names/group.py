@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunflow.dns.messages import without_edns
 from tunflow.loop.reactor import Reactor, Timer
-from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 
 STAGGER = 0.8
 """Seconds. Most lookups take less; and several resolvers fit into the time that a client waits."""
 BENCHED = 30.0
+_UNREAD = {1, 4}
+"""FORMERR and NOTIMP: what servers say that do not know EDNS. They are asked again without (RFC 6891 §7)."""
 _CANNOT = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
 """RFC 1035 §4.1.1, RFC 2136 §2.2."""
 
@@ -42,7 +45,7 @@ class ResolverGroup:
 
     @property
     def races(self) -> bool:
-        """Whether all are asked at once."""
+        """True if all are asked at once."""
         return self._race
 
     def failed(self, number: int) -> None:
@@ -104,31 +107,43 @@ class _GroupAsk:
         number = self._left.pop(0)
         self._running.add(number)
 
+        self._cancels.append(self._ask(number, self._query, edns=True))
+        if self._left and not self._group.races:
+            self._timer = self._reactor.call_later(STAGGER, self._next)
+
+    def _ask(self, number: int, query: bytes, *, edns: bool) -> Cancel:
+        """Ask a resolver; once more, without EDNS, if it does not know that."""
+        asked_again = False
+
         def heard(message: bytes, label: str, now: float) -> None:
-            if self._over:
+            nonlocal asked_again
+            if self._over or asked_again:
                 return
-            cannot = _CANNOT.get(message[3] & 15)
-            if cannot is not None:
-                self._group.answered(number)
-                pass_over(f"it answered {cannot}", now)
+            code = message[3] & 15
+            self._group.answered(number)
+            if edns and code in _UNREAD:
+                asked_again = True
+                cancel()
+                self._cancels.append(self._ask(number, without_edns(query), edns=False))
+            elif code in _CANNOT:
+                self._pass_over(number, f"it answered {_CANNOT[code]}", now)
             else:
-                self._group.answered(number)
                 self._heard(message, label, now)
 
         def end(why: str, now: float) -> None:
-            if not self._over and number in self._running:
+            if not self._over and not asked_again and number in self._running:
                 self._group.failed(number)
-                pass_over(why, now)
+                self._pass_over(number, why, now)
 
-        def pass_over(why: str, now: float) -> None:
-            if self._over or number not in self._running:
-                return
-            self._running.discard(number)
-            if self._left:
-                self._next()
-            elif not self._running:
-                self._ended(f"{self._group.member(number).label}: {why}", now)
+        cancel = self._group.member(number).ask(query, heard, end)
+        return cancel
 
-        self._cancels.append(self._group.member(number).ask(self._query, heard, end))
-        if self._left and not self._group.races:
-            self._timer = self._reactor.call_later(STAGGER, self._next)
+    def _pass_over(self, number: int, why: str, now: float) -> None:
+        """A resolver has nothing for us."""
+        if self._over or number not in self._running:
+            return
+        self._running.discard(number)
+        if self._left:
+            self._next()
+        elif not self._running:
+            self._ended(f"{self._group.member(number).label}: {why}", now)

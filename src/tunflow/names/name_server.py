@@ -1,4 +1,4 @@
-"""The name server of a tunnel: what answers everything that clients send to port 53, whomever they mean.
+"""The name server of a tunnel: what answers what clients send to port 53, whomever they mean or in a scope.
 
 It joins the resolver (`dns.resolver`, without I/O) to the loop: upstreams with their sockets below, the driver above.
 Port 53 is bound nowhere: queries are taken out of the packet path and answered with the addresses swapped. Replacing
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from tunflow.contained import Lost
 from tunflow.dns import replies
 from tunflow.dns.answers import (
     AAAA,
@@ -26,9 +27,13 @@ from tunflow.dns.answers import (
 from tunflow.dns.cache import Cache
 from tunflow.dns.config import BOOTSTRAP, DNSConfig, FakeIP
 from tunflow.dns.fake_ip import FakeIPMap
+from tunflow.dns.local_answers import FAKE_TTL
+from tunflow.dns.lookup import Finished, PendingQuery
 from tunflow.dns.messages import SERVER_FAILURE, Query, failure
-from tunflow.dns.public_resolvers import is_encrypted_dns
-from tunflow.dns.resolver import FAKE_TTL, ClientQuery, Finished, Lookup, Plan, Resolver, question
+from tunflow.dns.questions import ClientQuery, question
+from tunflow.dns.resolver import Resolver
+from tunflow.dns.resolver_plan import ResolverPlan
+from tunflow.dns.seen_names import MOST_NAMES
 from tunflow.dns.upstream import DIRECT
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
@@ -37,13 +42,16 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.loop.trouble import Trouble, seen
-from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.group import ResolverGroup
-from tunflow.names.rules import NO_RULES, NameRules, Unresolved
+from tunflow.names.judged_answers import judged, leads_to_refused
+from tunflow.names.rules import NO_RULES, MadeAnswer, NameRules, Unresolved
 from tunflow.names.upstreams import make_upstream
 from tunflow.outbound.chain import goes_direct
 from tunflow.protocols.contract import Outbound
+
+_A_FLOW = Lost("a flow to a name")
 
 LINGER = 10.0
 """Seconds that replaced resolvers keep their sockets."""
@@ -80,6 +88,8 @@ class NameServer:
         self.resolver = Resolver(self, self._plan(config), cache, fake, finished=finished or self._finished)
         reactor.add_deadline(self.resolver.next_timeout, self.resolver.handle_timeout)
         self._rules = NO_RULES
+        self._asked_as: dict[str, dict[str, None]] = {}
+        """Names that were answered with another's addresses, by that one, the latest last."""
 
     # For the driver.
 
@@ -97,7 +107,14 @@ class NameServer:
         """Answer a client's query: at once, later or never (then `gone` is called)."""
         client, rules = flow.client.host, self._rules
         assert isinstance(client, bytes)
-        if rules is not NO_RULES:
+        other: str | None = None
+        made = rules.answers(query.name, query.query.kind, flow) if rules.answers is not None else None
+        if made is not None and not made.alias:
+            reply(self._made(query, client, made))
+            return
+        if made is not None:
+            other = made.alias
+        elif rules is not NO_RULES:
             if rules.refuses is not None and rules.refuses(query.name, flow):
                 reply(replies.nothing(query.query, NO_SUCH_NAME))
                 return
@@ -105,30 +122,67 @@ class NameServer:
                 reply(replies.nothing(query.query))
                 return
             other = rules.instead(query.name) if rules.instead is not None else None
-            if other is not None:
-                if query.query.kind not in {A, AAAA}:
-                    reply(replies.nothing(query.query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
-                    return
-                query, reply = _asked_instead(query.query, other, reply)
+        if other is None:
+            other = self.resolver.plan.aliases.get(query.name)
+        if other is not None:
+            if query.query.kind not in {A, AAAA}:
+                reply(replies.nothing(query.query))  # an HTTPS record has addresses too (RFC 9460 §7.3)
+                return
+            self._note_stand_in(query.name, other)
+            query, reply = _asked_instead(query.query, other, reply)
+        if rules.refuses_answer is not None:
+            reply = judged(query, flow, reply, rules)
         self.resolver.query(query, client, flow.protocol == TCP, reply, self._reactor.now, gone)
 
-    def name_of(self, client: bytes, address: bytes) -> str | None:
-        """The name that a client means by an address (both packed), as far as answers tell."""
+    def _made(self, query: ClientQuery, client: bytes, made: MadeAnswer) -> bytes:
+        """The answer to a client's query that a content filter's rules make."""
+        if made.code and made.code != NO_SUCH_NAME:
+            return failure(query.query, made.code)
+        if not made.records:
+            return replies.nothing(query.query, made.code)
+        addresses = tuple(data for kind, data in made.records if kind == query.query.kind and kind in {A, AAAA})
+        if addresses:
+            self.resolver.seen.told(client, query.name, addresses, self._reactor.now)
+        return replies.records(query.query, made.records, replies.NEGATIVE_TTL)
+
+    def names_of(self, client: bytes, address: bytes) -> tuple[str, ...]:
+        """The names that a client may mean by an address (both packed), the likeliest first, as far as answers tell."""
         fake = self.resolver.fake
         if fake is not None and address in fake:
-            return fake.name_of(address)
-        return self.resolver.seen.name_of(client, address, self._reactor.now)
+            name = fake.name_of(address)
+            names: tuple[str, ...] = () if name is None else (name,)
+        else:
+            names = self.resolver.seen.names_of(client, address, self._reactor.now)
+        if self._asked_as:
+            names += tuple(each for name in names for each in reversed(self._asked_as.get(name, {})))
+        return names
+
+    def _note_stand_in(self, name: str, other: str) -> None:
+        """A client means `name` by the addresses of `other`, too."""
+        names = self._asked_as.setdefault(other, {})
+        names.pop(name, None)
+        names[name] = None
+        if len(names) > MOST_NAMES:
+            del names[next(iter(names))]
+        while len(self._asked_as) > MOST_NAMES:
+            del self._asked_as[next(iter(self._asked_as))]
+
+    def serves(self, address: bytes) -> bool:
+        """Return True if queries to a packed address are answered here."""
+        scope = self.config.scope
+        return scope is None or scope(address)
 
     def is_fake(self, address: bytes) -> bool:
-        """Whether a packed address is one of ours, which nobody outside knows."""
+        """Return True if a packed address is one of ours, which nobody outside knows."""
         return self.resolver.fake is not None and address in self.resolver.fake
 
     def blocks(self, target: Endpoint, hostname: str | None) -> bool:
-        """Whether a flow is encrypted DNS that is to stay out."""
+        """Return True if a flow is encrypted DNS that is to stay out."""
         if not self.config.block_encrypted:
             return False
-        return is_encrypted_dns(target.host, target.port) or (
-            hostname is not None and is_encrypted_dns(hostname, target.port)
+        resolvers = self.config.resolvers
+        return resolvers.is_encrypted_dns(target.host, target.port) or (
+            hostname is not None and resolvers.is_encrypted_dns(hostname, target.port)
         )
 
     def outside(self, target: Endpoint, dialer: Outbound) -> Endpoint | Unresolved | None:
@@ -147,8 +201,17 @@ class NameServer:
             name, is_ipv6 = host, False
         return Unresolved(name, is_ipv6) if goes_direct(dialer) else Endpoint(name, target.port)
 
-    def resolve(self, name: str, then: Callable[[Sequence[bytes]], None], ipv6_first: bool = False) -> None:
-        """The real addresses of a name, of the other family if it has none of the first; `then` is called once."""
+    def resolve(
+        self,
+        name: str,
+        then: Callable[[Sequence[bytes]], None],
+        ipv6_first: bool = False,
+        flow: FlowInfo | None = None,
+    ) -> None:
+        """The real addresses of a name, of the other family if it has none of the first; `then` is called once.
+
+        None are found for a flow whose content filter refuses what the name is an alias of.
+        """
         kinds = [AAAA, A] if ipv6_first else [A, AAAA]
 
         def ask() -> None:
@@ -162,13 +225,19 @@ class NameServer:
 
         def answered(message: bytes | None) -> None:
             found: list[bytes] = []
+            if message is not None and flow is not None and leads_to_refused(name, message, flow, self._rules, A):
+                then([])
+                return
             if message is not None:
                 try:
                     found = addresses_untrusted(parse_answer_untrusted(message))
                 except BadPacket:
                     found = []
             if found or not kinds:
-                then(found)
+                try:
+                    then(found)
+                except Exception as error:  # those who have asked the same are not to be kept from their answers
+                    self._reactor.contain(error, _A_FLOW)
             else:
                 ask()
 
@@ -191,7 +260,8 @@ class NameServer:
         self._reactor.call_later(LINGER, lambda: _close(before))
 
     def reconnect(self) -> None:
-        """The network has changed: connections to resolvers are dialled anew."""
+        """The network has changed: connections to resolvers are dialled anew, and names judged anew."""
+        self.resolver.plan.selector.network_changed()
         for group in self._groups.values():
             group.reconnect()
 
@@ -211,8 +281,9 @@ class NameServer:
             )
         return fake
 
-    def _plan(self, config: DNSConfig) -> Plan:
-        return replace(config.plan, hide_resolvers=config.block_encrypted, gives_fake=config.fake_ip is not None)
+    def _plan(self, config: DNSConfig) -> ResolverPlan:
+        plan = replace(config.plan, gives_fake=config.fake_ip is not None)
+        return replace(plan, hidden=config.resolvers.has) if config.block_encrypted else plan
 
     def _make_groups(self, config: DNSConfig, dialer_for: DialerFor) -> dict[str, Upstreams]:
         made: dict[str, Upstreams] = {}
@@ -248,7 +319,7 @@ class NameServer:
     # For the resolver.
 
     def ask(self, group: str, query: bytes, heard: Heard, ended: Ended) -> Cancel:
-        """As `dns.resolver.Asker.ask`."""
+        """As `dns.lookup.Asker.ask`."""
         return self._groups[group].ask(query, heard, ended)
 
     def _bootstrap(self, name: str, then: Callable[[bytes | None], None]) -> None:
@@ -264,7 +335,7 @@ class NameServer:
 
         cancel = self._groups[BOOTSTRAP].ask(question(name, A), heard, lambda _why, _now: then(None))
 
-    def _finished(self, lookup: Lookup, outcome: str) -> None:
+    def _finished(self, lookup: PendingQuery, outcome: str) -> None:
         if lookup.selection.chosen is None:
             why = next((step.why for step in reversed(lookup.selection.steps)), outcome)
             self._log.tell(f"dns {why}", f"names cannot be looked up: {lookup.name}: {why}")

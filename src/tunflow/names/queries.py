@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tunflow.conduit import ClientConduit
-from tunflow.dns.messages import Deframer, frame
-from tunflow.dns.resolver import ClientQuery
+from tunflow.contained import Contained, Lost
+from tunflow.dns.messages import SERVER_FAILURE, Deframer, failure, frame, refusal_of_unread
+from tunflow.dns.questions import ClientQuery
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.flow import FlowInfo
 from tunflow.loop.reactor import Reactor
 from tunflow.stack.stack import Stack
-from tunflow.stack.udp import UDPFlow, UDPMapping, UDPRun
+from tunflow.stack.udp import DatagramFlow, UDPMapping, UDPRun
 
 ONE_SHOT = 4
 """Datagrams from a socket up to which it is taken for a stub resolver's, which asks for a name (A and AAAA, perhaps
@@ -27,6 +28,7 @@ PIPELINED = 64
 IDLE = 30.0
 """Seconds without a query after which a client's connection is closed (RFC 7766 §6.2.3: a few seconds)."""
 _TAKE = 16 * 1024
+_A_QUERY = Lost("a query")
 
 
 class QueryCounts(Protocol):
@@ -53,6 +55,9 @@ class QueryPlane(Protocol):
     def deliver(self, mapping: UDPMapping, source: Endpoint, payloads: Sequence[Buffer], gso_size: int = 0) -> None:
         """Bring a client's socket a datagram from `source`."""
 
+    def forget_client(self, mapping: UDPMapping) -> None:
+        """Give back what serves a client's UDP socket."""
+
 
 class Answerer(Protocol):
     """Who answers: a name server."""
@@ -63,12 +68,12 @@ class Answerer(Protocol):
         """Answer a client's query: at once, later or never (then `gone` is called)."""
 
 
-class DatagramQueries:
+class DatagramQueries(Contained):
     """One client socket's queries to one address."""
 
     __slots__ = ("_asked", "_info", "_mapping", "_names", "_plane", "_target")
 
-    def __init__(self, names: Answerer, plane: QueryPlane, udp: UDPFlow, flow: FlowInfo) -> None:
+    def __init__(self, names: Answerer, plane: QueryPlane, udp: DatagramFlow, flow: FlowInfo) -> None:
         self._names = names
         self._plane = plane
         self._mapping = udp.mapping
@@ -84,9 +89,24 @@ class DatagramQueries:
             try:
                 query = ClientQuery.of_untrusted(message)
             except BadPacket:
-                continue  # what is no query gets no answer
+                if (refusal := refusal_of_unread(message)) is not None:
+                    self._plane.deliver(self._mapping, self._target, (refusal,))
+                continue
             self._asked += 1
-            self._names.query(query, self._info, self._reply, self._gone)
+            try:
+                self._names.query(query, self._info, self._reply, self._gone)
+            except Exception as error:
+                self._plane.reactor.contain(error, _A_QUERY)
+                self._reply(failure(query.query, SERVER_FAILURE))
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"dns {self._mapping.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self._plane.forget_client(self._mapping)
 
     def close(self) -> None:
         """Nothing is held; answers that still come go to a socket that is gone, and are dropped there."""
@@ -96,13 +116,17 @@ class DatagramQueries:
 
     def _reply(self, message: bytes) -> None:
         mapping = self._mapping
-        self._plane.deliver(mapping, self._target, (message,))
+        try:
+            self._plane.deliver(mapping, self._target, (message,))
+        except Exception as error:  # those who have asked the same are not to be kept from their answers
+            self._plane.reactor.contain(error, self)
+            return
         self._asked -= 1
         if not self._asked and mapping.only_target == self._target and mapping.datagrams_out <= ONE_SHOT:
             self._plane.stack.udp.close(mapping)
 
 
-class StreamQueries:
+class StreamQueries(Contained):
     """One client connection to port 53."""
 
     __slots__ = ("_asked", "_connection", "_deframer", "_info", "_names", "_plane", "_replies", "_serving", "_used_at")
@@ -147,18 +171,40 @@ class StreamQueries:
             try:
                 query = ClientQuery.of_untrusted(message)
             except BadPacket:
-                continue  # what is no query gets no answer
+                if (refusal := refusal_of_unread(message)) is not None:
+                    self._replies.append(frame(refusal))
+                continue
             self._asked += 1
-            self._names.query(query, self._info, self._reply, self._gone)
+            try:
+                self._names.query(query, self._info, self._reply, self._gone)
+            except Exception as error:
+                self._plane.reactor.contain(error, _A_QUERY)
+                self._reply(failure(query.query, SERVER_FAILURE))
 
     def _gone(self) -> None:
         self._asked -= 1
-        self.service()
+        self._service_late()
 
     def _reply(self, message: bytes) -> None:
         self._asked -= 1
         self._replies.append(frame(message))
-        self.service()
+        self._service_late()
+
+    def _service_late(self) -> None:
+        """Because of an answer: those who have asked the same are not to be kept from theirs."""
+        try:
+            self.service()
+        except Exception as error:
+            self._plane.reactor.contain(error, self)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"dns over tcp {self._connection.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self._connection.cut()
 
     def _send(self) -> None:
         connection, replies = self._connection, self._replies

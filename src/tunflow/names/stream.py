@@ -13,7 +13,7 @@ from tunflow.endpoint import Buffer
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
-from tunflow.protocols.contract import CodecRoute
+from tunflow.protocols.contract import StreamRoute
 
 if TYPE_CHECKING:
     from tunflow.protocols.transport.tls import TLSClient
@@ -27,7 +27,7 @@ class DNSStream:
     def __init__(
         self,
         reactor: Reactor,
-        route: CodecRoute,
+        route: StreamRoute,
         received: Callable[[bytes], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,

@@ -1,4 +1,4 @@
-"""A resolver that is asked over TCP, TLS or HTTPS: one connection for all queries.
+"""A resolver that is asked over TCP, TLS, HTTPS or QUIC: one connection for all queries.
 
 Rules: it is opened by the first query, answers come in any order (RFC 7766 §6.2.1), and it is closed when nothing was
 asked for `IDLE_CLOSE` seconds. A query whose connection breaks goes out once more on a fresh one, because servers close
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from tunflow.dns.messages import is_answer, with_identifier
+from tunflow.dns.messages import is_answer, padded, with_identifier
 from tunflow.loop.reactor import Reactor, Timer
-from tunflow.names.ask import PATIENCE, Ask, Cancel, Ended, Heard
+from tunflow.names.exchange import PATIENCE, Cancel, Ended, Exchange, Heard
 from tunflow.names.stream import DNSStream
-from tunflow.protocols.contract import Blocked, CodecRoute
+from tunflow.protocols.contract import Blocked
 
 IDLE_CLOSE = 10.0
 """Seconds. RFC 7766 §6.2.3: a client should close what it no longer needs; servers wait for some seconds only."""
@@ -26,7 +26,7 @@ Received = Callable[[int, bytes], None]
 Lost = Callable[[str, bool], None]
 
 
-class Session(Protocol):
+class DNSSession(Protocol):
     """A connection that carries numbered queries; see `DNSStream` for when it calls back."""
 
     @property
@@ -40,7 +40,8 @@ class Session(Protocol):
         """Give the descriptor back."""
 
 
-OpenSession = Callable[[CodecRoute, Received, Lost], Session]
+OpenSession = Callable[[Received, Lost], DNSSession]
+"""Dials by the way of the moment. Raises Blocked or OSError."""
 
 
 class MessageSession:
@@ -68,32 +69,36 @@ class MessageSession:
 
 
 class StreamResolver:
-    """See the module's rules. `route` plans a connection and may raise Blocked; `draw` gives random bits."""
+    """See the module's rules. `draw` gives random bits."""
 
     def __init__(
         self,
         reactor: Reactor,
         label: str,
-        route: Callable[[], CodecRoute],
         open_session: OpenSession,
         draw: Callable[[int], int],
+        *,
+        pads: bool = False,
     ) -> None:
+        """`pads` for what is encrypted: queries get the lengths of others."""
+        self._pads = pads
         self.label = label
         self.dropped = 0
         """Messages that answered nothing."""
         self._reactor = reactor
-        self._route = route
         self._open_session = open_session
         self._draw = draw
-        self._asks: dict[int, Ask] = {}
-        self._session: Session | None = None
+        self._asks: dict[int, Exchange] = {}
+        self._session: DNSSession | None = None
         self._used_at = 0.0
         self._idle_timer: Timer | None = None
 
     def ask(self, query: bytes, heard: Heard, ended: Ended) -> Cancel:
         """As `Upstreams.ask`."""
         reactor = self._reactor
-        asked = Ask(query, self.label, heard, ended, reactor.now)
+        if self._pads:
+            query = padded(query)
+        asked = Exchange(query, self.label, heard, ended, reactor.now)
         if len(self._asks) >= MOST:
             reactor.call_soon(lambda: asked.end("too many queries wait", reactor.now))
             return lambda: None
@@ -104,10 +109,6 @@ class StreamResolver:
         self._asks[number] = asked
         self._used_at = reactor.now
         timer = reactor.call_later(PATIENCE, lambda: self._silent(asked))
-        if self._session is not None:
-            self._session.ask(number, query)
-        else:
-            reactor.call_soon(self._connect)  # with all that this round asks
 
         def cancel() -> None:
             asked.over = True
@@ -115,6 +116,14 @@ class StreamResolver:
             self._asks.pop(number, None)
             self._watch_idle()
 
+        try:
+            if self._session is not None:
+                self._session.ask(number, query)
+            else:
+                reactor.call_soon(self._connect)  # with all that this round asks
+        except Exception:
+            cancel()  # whoever asks does not know of it
+            raise
         return cancel
 
     def reconnect(self) -> None:
@@ -136,9 +145,9 @@ class StreamResolver:
         if self._session is not None or not self._asks:
             return
         try:
-            self._session = self._open_session(self._route(), self._received, self._lost)
-        except Blocked as error:
-            self._end_all(str(error))
+            self._session = self._open_session(self._received, self._lost)
+        except (Blocked, OSError) as error:
+            self._end_all(error.strerror or str(error) if isinstance(error, OSError) else str(error))
             return
         for number, asked in list(self._asks.items()):
             if self._session is not None:  # a connection can be of no use from the start
@@ -177,7 +186,7 @@ class StreamResolver:
                 asked.end(why, self._reactor.now)
         self._connect()
 
-    def _silent(self, asked: Ask) -> None:
+    def _silent(self, asked: Exchange) -> None:
         """A query had no answer in time."""
         if asked.over or self._asks.pop(asked.number, None) is None:
             return

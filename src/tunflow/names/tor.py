@@ -17,7 +17,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
-from tunflow.names.ask import Ask, Cancel, Ended, Heard
+from tunflow.names.exchange import Cancel, Ended, Exchange, Heard
 from tunflow.outbound.client import StreamClient
 from tunflow.protocols.codec import Refusal
 from tunflow.protocols.contract import NameQuestion, Outbound
@@ -45,7 +45,7 @@ class TorResolver:
 
     def ask(self, query: bytes, heard: Heard, ended: Ended) -> Cancel:
         """As `Upstreams.ask`."""
-        ask = Ask(query, self.label, heard, ended, self._reactor.now)
+        ask = Exchange(query, self.label, heard, ended, self._reactor.now)
         question = self._question(ask.query)
         if question is None or len(self._asking) >= AT_ONCE:
             why = "too many queries at once" if question is not None else ""
@@ -90,7 +90,7 @@ class TorResolver:
         except LocalError:  # a name that SOCKS cannot carry
             return None
 
-    def _refuse(self, ask: Ask, why: str) -> None:
+    def _refuse(self, ask: Exchange, why: str) -> None:
         if why:
             ask.end(why, self._reactor.now)
         else:
@@ -100,7 +100,7 @@ class TorResolver:
 class _Asking:
     """One query on its way."""
 
-    def __init__(self, resolver: TorResolver, ask: Ask, question: NameQuestion) -> None:
+    def __init__(self, resolver: TorResolver, ask: Exchange, question: NameQuestion) -> None:
         self._resolver = resolver
         self._ask = ask
         self._question = question

@@ -18,6 +18,7 @@ import errno
 import socket
 from collections.abc import Callable
 
+from tunflow.contained import Contained
 from tunflow.dns.messages import HEADER, is_answer, with_identifier
 from tunflow.dns.mutation import is_mutated, mutated, restored_untrusted
 from tunflow.endpoint import Address, Endpoint
@@ -25,7 +26,7 @@ from tunflow.errors import BadPacket
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.loop.socket_address import address_of
 from tunflow.loop.sockets import SocketOptions
-from tunflow.names.ask import PATIENCE, Ask, Cancel, Ended, Heard, Upstreams
+from tunflow.names.exchange import PATIENCE, Cancel, Ended, Exchange, Heard, Upstreams
 from tunflow.protocols.codec import DatagramCodec
 from tunflow.protocols.contract import Blocked, DatagramRoute, NoDatagrams
 
@@ -47,10 +48,10 @@ class _Port:
     def __init__(self, sock: socket.socket, codec: DatagramCodec | None) -> None:
         self.sock = sock
         self.codec = codec
-        self.asks: dict[int, _UDPAsk] = {}
+        self.asks: dict[int, _UDPExchange] = {}
 
 
-class _UDPAsk(Ask):
+class _UDPExchange(Exchange):
     """With the socket that it is on, the question as it was sent, and a try over TCP."""
 
     __slots__ = ("cancel_tcp", "port", "sent_name", "was_plain")
@@ -59,10 +60,10 @@ class _UDPAsk(Ask):
     sent_name: bytes
     cancel_tcp: Cancel | None
     was_plain: bool
-    """Whether it was sent in lower case because a reply had other letters."""
+    """True if it was sent in lower case because a reply had other letters."""
 
 
-class UDPResolver:
+class UDPResolver(Contained):
     """See the module's rules. `mutation` sends names as ChinaDNS did to escape injectors (`dns.mutation`)."""
 
     def __init__(
@@ -92,11 +93,15 @@ class UDPResolver:
     def ask(self, query: bytes, heard: Heard, ended: Ended) -> Cancel:
         """As `Upstreams.ask`."""
         reactor = self._reactor
-        asked = _UDPAsk(query, self.label, heard, ended, reactor.now)
+        asked = _UDPExchange(query, self.label, heard, ended, reactor.now)
         asked.cancel_tcp = asked.port = None
         asked.was_plain = False
         asked.sent_name = mixed(asked.query.name, self._draw) if self._mixes else asked.query.name
-        self._place(asked)
+        try:
+            self._place(asked)
+        except Exception:
+            self._forget(asked)  # whoever asks does not know of it
+            raise
         again = reactor.call_later(AGAIN, lambda: self._again(asked))
         timer = reactor.call_later(PATIENCE, lambda: self._failed(asked, f"no answer for {PATIENCE:g} seconds"))
 
@@ -130,9 +135,23 @@ class UDPResolver:
         self._ports.clear()
         self._over_tcp.close()
 
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"the resolver {self.label}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: what it sent is dropped, and sockets on which nobody waits any more are closed."""
+        for port in list(self._ports):
+            port.asks = {number: asked for number, asked in port.asks.items() if not asked.over}
+            if not port.asks:
+                self._ports.remove(port)
+                self._reactor.remove(port.sock.fileno())
+                port.sock.close()
+
     # Sockets.
 
-    def _place(self, asked: _UDPAsk) -> None:
+    def _place(self, asked: _UDPExchange) -> None:
         """Give a query a socket and a number, and send it."""
         try:
             port = self._free_port()
@@ -171,7 +190,7 @@ class UDPResolver:
         ports.append(port)
         return port
 
-    def _forget(self, asked: _UDPAsk) -> None:
+    def _forget(self, asked: _UDPExchange) -> None:
         port, asked.port = asked.port, None
         if port is not None and port.asks.pop(asked.number, None) is not None and not port.asks and port in self._ports:
             self._ports.remove(port)
@@ -180,7 +199,7 @@ class UDPResolver:
 
     # Out.
 
-    def _send(self, asked: _UDPAsk) -> None:
+    def _send(self, asked: _UDPExchange) -> None:
         port = asked.port
         if port is None:
             return
@@ -198,11 +217,11 @@ class UDPResolver:
                 self._reactor.call_soon(lambda: self._failed(asked, why))
 
     @staticmethod
-    def _name(asked: _UDPAsk) -> bytes:
+    def _name(asked: _UDPExchange) -> bytes:
         """The name as it was sent last."""
         return asked.query.name if asked.retried else asked.sent_name
 
-    def _again(self, asked: _UDPAsk) -> None:
+    def _again(self, asked: _UDPExchange) -> None:
         if asked.over or asked.retried or asked.cancel_tcp is not None:
             return
         asked.retried = True
@@ -210,7 +229,7 @@ class UDPResolver:
         if asked.port is not None and asked.port.codec is not None:
             self._ask_over_tcp(asked)
 
-    def _ask_over_tcp(self, asked: _UDPAsk) -> None:
+    def _ask_over_tcp(self, asked: _UDPExchange) -> None:
         if asked.cancel_tcp is None:
             asked.cancel_tcp = self._over_tcp.ask(
                 asked.message,
@@ -218,9 +237,11 @@ class UDPResolver:
                 lambda why, _now: self._failed(asked, f"over TCP: {why}"),
             )
 
-    def _failed(self, asked: _UDPAsk, why: str) -> None:
-        self._forget(asked)
-        asked.end(why, self._reactor.now)
+    def _failed(self, asked: _UDPExchange, why: str) -> None:
+        try:
+            self._forget(asked)
+        finally:
+            asked.end(why, self._reactor.now)
 
     # In.
 
@@ -265,8 +286,8 @@ class UDPResolver:
             asked.heard(message, self._reactor.now)
 
     @staticmethod
-    def _keeps_case(message: bytes, asked: _UDPAsk) -> bool:
-        """Whether the question is as it was sent; after the second try any letters will do."""
+    def _keeps_case(message: bytes, asked: _UDPExchange) -> bool:
+        """Return True if the question is as it was sent; after the second try any letters will do."""
         end = HEADER.size + len(asked.sent_name)
         if message[4:6] == b"\0\0":  # an error without a question
             return True

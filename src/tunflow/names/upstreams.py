@@ -1,4 +1,4 @@
-"""Makes what asks one resolver: UDP, TCP, TLS or HTTPS, through a dialer."""
+"""Makes what asks one resolver: UDP, TCP, TLS, HTTPS or QUIC, through a dialer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
-from tunflow.names.ask import Cancel, Ended, Heard, Upstreams
+from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 from tunflow.names.stream import DNSStream
-from tunflow.names.stream_resolver import Lost, MessageSession, OpenSession, Received, Session, StreamResolver
+from tunflow.names.stream_resolver import DNSSession, Lost, MessageSession, Received, StreamResolver
 from tunflow.names.udp import UDPResolver
 from tunflow.outbound.client import StreamClient
-from tunflow.protocols.contract import Association, CodecRoute, DatagramRoute, NoDatagrams, Outbound
+from tunflow.protocols.contract import DatagramRoute, NoDatagrams, Outbound, StreamRoute
 
+OpenBy = Callable[[StreamRoute, Received, Lost], DNSSession]
+"""Opens a connection by a way."""
 Bootstrap = Callable[[str, Callable[[bytes | None], None]], None]
 """Finds the packed address of a resolver by its name."""
 
@@ -57,16 +59,24 @@ def _make(
 
         return TorResolver(reactor, dialer, sockets)
 
-    def stream(open_session: OpenSession) -> StreamResolver:
-        return StreamResolver(reactor, upstream.label, lambda: dialer().stream(target), open_session, draw)
+    def stream(open_by: OpenBy) -> StreamResolver:
+        def open_session(received: Received, lost: Lost) -> DNSSession:
+            return open_by(dialer().stream(target), received, lost)
+
+        return StreamResolver(reactor, upstream.label, open_session, draw, pads=upstream.transport in {"tls", "https"})
 
     def datagrams() -> DatagramRoute:
         route = dialer().datagrams()
-        if isinstance(route, Association):
+        if not isinstance(route, DatagramRoute):
             # Such a way hangs on a stream of its own: then the resolver is asked over one at once.
-            raise NoDatagrams(f"{route.label}: UDP needs an association")
+            raise NoDatagrams(f"{route.label}: UDP needs a stream")
         return route
 
+    if upstream.transport == "quic":
+        from tunflow.names.quic import open_quic  # noqa: PLC0415 (aioquic, which few need)
+
+        opens = open_quic(reactor, upstream.label, target, upstream.name, datagrams, sockets)
+        return StreamResolver(reactor, upstream.label, opens, draw, pads=True)
     if upstream.transport == "https":
         return stream(_https(reactor, upstream, sockets))
     if upstream.transport != "udp":
@@ -75,8 +85,8 @@ def _make(
     return UDPResolver(reactor, upstream.label, target, datagrams, over_tcp, sockets, draw, mutation=mutation)
 
 
-def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
-    def open_session(route: CodecRoute, received: Received, lost: Lost) -> Session:
+def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenBy:
+    def open_session(route: StreamRoute, received: Received, lost: Lost) -> DNSSession:
         tls = None
         if upstream.transport == "tls":
             from tunflow.outbound.tls_context import client_context  # noqa: PLC0415 (OpenSSL, which few need)
@@ -88,8 +98,8 @@ def _messages(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> O
     return open_session
 
 
-def _https(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenSession:
-    def open_session(route: CodecRoute, received: Received, lost: Lost) -> Session:
+def _https(reactor: Reactor, upstream: Upstream, sockets: SocketOptions) -> OpenBy:
+    def open_session(route: StreamRoute, received: Received, lost: Lost) -> DNSSession:
         from tunflow.names.http import HTTPSession  # noqa: PLC0415 (h2, which few need)
         from tunflow.outbound.tls_context import client_context  # noqa: PLC0415
         from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415

@@ -13,47 +13,54 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Address, Buffer
 from tunflow.errors import BadPacket
-from tunflow.loop.reactor import READ, WRITE, Reactor, Timer
+from tunflow.loop.path import Path, path_of
+from tunflow.loop.reactor import READ, WRITE, Reactor
 from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.agreement import agree
+from tunflow.outbound.carrier import LoopCarrier
+from tunflow.outbound.dialing import Dialing
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused, Refusal, StreamCodec
-from tunflow.protocols.contract import CodecRoute
+from tunflow.protocols.contract import CodecRoute, NotDialled, StreamRoute
+from tunflow.protocols.sealed_reader import SealedReader
 
 if TYPE_CHECKING:
+    from tunflow.outbound.conduit_socket import ConduitDialing
     from tunflow.protocols.transport.tls import TLSClient
-
-NEXT_ADDRESS_AFTER = 2.0
-"""Seconds for a server's address to take the connection while another is left to try: two of them fit into the time
-that a client waits for an answer."""
 
 _RECEIVE_SIZE = 32 * 1024
 _WRITE_PIECES = 64
 """Buffers in one `sendmsg`; Linux takes IOV_MAX (1024)."""
 
 
-class StreamClient:
+class StreamClient(Contained):
     """Dials at once. `received` is called with bytes of the flow; `lost` once, with the reason in words and whether the
-    connection had stood; `opened` once, when it stands. None is called from within `send` or the constructor, nor after
-    `close`.
+    connection had stood; `opened` once, when it stands; `drained` when the kernel has taken all that was sent. None is
+    called from within `send` or the constructor, nor after `close`.
     """
 
     def __init__(
         self,
         reactor: Reactor,
-        route: CodecRoute,
+        route: StreamRoute,
         received: Callable[[Buffer], None],
         lost: Callable[[str, bool], None],
         sockets: SocketOptions,
         tls: TLSClient | None = None,
         opened: Callable[[], None] | None = None,
+        drained: Callable[[], None] | None = None,
     ) -> None:
         self.refusal: Refusal | None = None
         """What a proxy answered, where that was no."""
+        self.failure: OSError | BadPacket | None = None
+        """What ended it, where that was the network or what the servers said."""
         self.address: Address | None = None
         """Where the socket goes."""
         self._opened = opened
+        self._drained = drained
         self.heard_at: float | None = None
         """When bytes last came, in the reactor's time."""
         self._reactor = reactor
@@ -62,30 +69,58 @@ class StreamClient:
         self._sockets = sockets
         self._tls = tls
         self._codec: StreamCodec | None = route.codec
+        self._trouble = _no_trouble if isinstance(route, CodecRoute) else route.trouble
         if tls is not None:
             self._codec = tls if route.codec is None else ChainedStream(route.codec, tls)
-        self._addresses = list(route.addresses)
         self._waiting: list[Buffer] = []
         """Bytes of the flow, not sealed yet."""
         self._outgoing: list[Buffer] = []
-        self._tail = b""
+        self._reader = None if self._codec is None else SealedReader(self._codec.open_untrusted)
         self._socket: socket.socket | None = None
         self._watched = 0
+        self._reading = READ
         self._connected = False
         self.closed = False
-        self._timer: Timer | None = None
-        self._dial(errno.EADDRNOTAVAIL)
+        self._dialing: Dialing[socket.socket] | ConduitDialing | None = self._dial(route)
 
     @property
     def established(self) -> bool:
-        """Whether the connection stands, the proxies agreed, and TLS stands on it."""
+        """True if the connection stands, the proxies agreed, and TLS stands on it."""
         return self._connected and (self._codec is None or self._codec.established)
 
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Send bytes, as soon as it is possible."""
         self._waiting += pieces
         if self._connected:
-            self._watch(READ | WRITE)
+            self._watch(self._reading | WRITE)
+
+    def hold(self, is_held: bool) -> None:
+        """Read nothing more for a while, or go on."""
+        self._reading = 0 if is_held else READ
+        if self._connected:
+            self._watch(self._reading | self._watched & WRITE)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        where = "" if self.address is None else f" to {self.address.sockaddr[0]}"
+        return f"a connection{where}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: whoever opened it hears of its end."""
+        self._end("internal error")
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return sum(map(len, self._waiting)) + sum(map(len, self._outgoing))
+
+    @property
+    def path(self) -> Path | None:
+        """The addresses that its packets go between; None when it is not on its way."""
+        if self._socket is None or self.address is None:
+            return None
+        return path_of(self._socket, self.address.sockaddr[0])
 
     def take_socket(self) -> tuple[socket.socket, bytes]:
         """The socket, for somebody else to go on with, and the start of a record that is not whole."""
@@ -93,7 +128,7 @@ class StreamClient:
         assert taken is not None
         self._reactor.remove(taken.fileno())
         self.closed = True
-        return taken, self._tail
+        return taken, b"" if self._reader is None else self._reader.tail
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -102,33 +137,40 @@ class StreamClient:
 
     # Dialing.
 
-    def _dial(self, error: int) -> None:
-        """Start on the next address; with none left, it ends with `error`, that of the one before."""
-        self._drop_socket()
-        while self._addresses:
-            address = self.address = self._addresses.pop(0)
-            try:
-                sock = self._sockets.open(address.family, socket.SOCK_STREAM)
-            except OSError as failure:
-                error = failure.errno or errno.EIO
-                continue
-            error = sock.connect_ex(address.sockaddr)
-            if error not in (0, errno.EINPROGRESS):
-                sock.close()
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = sock
-            self._watched = WRITE
-            self._reactor.add(sock.fileno(), WRITE, self._on_event)
-            if self._addresses:
-                self._timer = self._reactor.call_later(NEXT_ADDRESS_AFTER, lambda: self._dial(errno.ETIMEDOUT))
+    def _dial(self, route: StreamRoute) -> Dialing[socket.socket] | ConduitDialing:
+        if isinstance(route, CodecRoute):
+            return Dialing(self._reactor, route.addresses, self._open, self._on_dialled, server=route.server)
+        from tunflow.outbound.conduit_socket import ConduitDialing  # noqa: PLC0415 (which few need)
+
+        carrier = carrier_on(self._reactor, self._sockets)
+        return ConduitDialing(self._reactor, carrier, route.dial, self._on_dialled)
+
+    def _open(self, address: Address) -> socket.socket:
+        sock = self._sockets.open(address.family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _on_dialled(self, sock: socket.socket | None, address: Address | None, error: NotDialled) -> None:
+        self._dialing = None
+        if sock is None:
+            if error == errno.ENETDOWN and (trouble := self._trouble()) is not None:
+                error = BadPacket(trouble)
+            failure = OSError(error, os.strerror(error)) if isinstance(error, int) else error
+            if isinstance(failure, ProxyRefused):
+                self.refusal = failure.refusal
+            self.failure = failure
+            self._end((isinstance(failure, OSError) and failure.strerror) or str(failure))
             return
-        self._reactor.call_soon(lambda: self._end(os.strerror(error)))  # not from the constructor
+        self._socket, self.address = sock, address
+        self._connected = True
+        self._watched = WRITE
+        self._reactor.add(sock.fileno(), WRITE, self._on_event)
+        self._on_event(WRITE)
 
     def _drop_socket(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._dialing is not None:
+            self._dialing.cancel()
+            self._dialing = None
         if self._socket is not None:
             self._reactor.remove(self._socket.fileno())
             self._socket.close()
@@ -147,82 +189,73 @@ class StreamClient:
         if sock is None:
             return
         try:
-            if not self._connected and not self._has_connected(sock):
-                return
-            if events & WRITE:
-                self._write(sock)
-            if events & ~WRITE:
-                self._read(sock)
+            self._hand_on(self._exchange(events))
             if self._opened is not None and self.established and not self.closed:
                 opened, self._opened = self._opened, None
                 opened()
         except BlockingIOError:
             return
         except OSError as error:
+            self.failure = error
             self._end(error.strerror or str(error))
-        except ProxyRefused as refused:
-            self.refusal = refused.refusal
-            self._send_alert(sock)
-            self._end(str(refused))
         except BadPacket as error:
+            self.failure = error
+            if isinstance(error, ProxyRefused):
+                self.refusal = error.refusal
             self._send_alert(sock)
             self._end(str(error))
-
-    def _has_connected(self, sock: socket.socket) -> bool:
-        """Whether the connection stands now; if this address failed, on to the next."""
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._dial(error)
-            return False
-        try:
-            sock.getpeername()
-        except OSError:  # an event of this round that was meant for a closed socket with the same number
-            return False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._connected = True
-        return True
 
     def _watch(self, events: int) -> None:
         if self._socket is not None and events != self._watched:
             self._watched = events
             self._reactor.modify(self._socket.fileno(), events)
 
-    def _write(self, sock: socket.socket) -> None:
-        """Seal what waits and write what the socket takes. Raises OSError."""
-        if self._codec is not None and not self._codec.established:
-            self._outgoing += self._codec.seal(())  # the other side must agree first; the rest waits
-        else:
+    def _exchange(self, events: int) -> list[Buffer]:
+        """Say what there is to say; what came of the flow. Raises OSError, BadPacket."""
+        codec, reader = self._codec, self._reader
+        flow: list[Buffer] = []
+        if codec is not None and reader is not None and not codec.established:
+            flow = agree(codec, reader, self._transmit, self._receive, bool(events & ~WRITE))
+            events = WRITE if codec.established else 0
+        if events & WRITE:
             pieces, self._waiting = self._waiting, []
-            if pieces:
-                self._outgoing += pieces if self._codec is None else self._codec.seal(pieces)
-        if self._outgoing:
-            sent = sock.sendmsg(self._outgoing[:_WRITE_PIECES])
-            done = 0
-            while done < len(self._outgoing) and sent >= len(self._outgoing[done]):
-                sent -= len(self._outgoing[done])
-                done += 1
-            del self._outgoing[:done]
-            if sent:
-                self._outgoing[0] = memoryview(self._outgoing[0])[sent:]
-        self._watch(READ | WRITE if self._outgoing else READ)
+            self._transmit(codec.seal(pieces) if codec is not None and pieces else pieces)
+        if events & ~WRITE:
+            data = self._receive(_RECEIVE_SIZE)
+            if not data:
+                self._end("the connection was closed")
+            else:
+                flow += [data] if reader is None else reader.read_untrusted(data)
+        return flow
 
-    def _read(self, sock: socket.socket) -> None:
-        """Read once and hand on what came. Raises OSError, BadPacket."""
-        data = sock.recv(_RECEIVE_SIZE)
-        if not data:
-            self._end("the connection was closed")
-            return
-        self.heard_at = self._reactor.now
-        pieces: list[Buffer] = [data]
-        if self._codec is not None:
-            data = self._tail + data
-            if not self._codec.established:
-                self._watch(READ | WRITE)  # there is more to say
-            pieces, used = self._codec.open_untrusted(memoryview(data))
-            self._tail = data[used:]
-        for piece in pieces:
+    def _transmit(self, pieces: list[Buffer]) -> None:
+        """Write what the socket takes and keep the rest. Raises OSError."""
+        outgoing = self._outgoing
+        outgoing += pieces
+        if outgoing and self._socket is not None:
+            with suppress(BlockingIOError):
+                sent = self._socket.sendmsg(outgoing[:_WRITE_PIECES])
+                done = 0
+                while done < len(outgoing) and sent >= len(outgoing[done]):
+                    sent -= len(outgoing[done])
+                    done += 1
+                del outgoing[:done]
+                if sent:
+                    outgoing[0] = memoryview(outgoing[0])[sent:]
+        self._watch(self._reading | WRITE if outgoing else self._reading)
+        if not outgoing and self._drained is not None:
+            self._drained()
+
+    def _receive(self, size: int) -> bytes:
+        """Read once; empty at the end. Raises OSError."""
+        assert self._socket is not None
+        data = self._socket.recv(size)
+        if data:
+            self.heard_at = self._reactor.now
+        return data
+
+    def _hand_on(self, flow: list[Buffer]) -> None:
+        for piece in flow:
             if self.closed:
                 return
             self._received(piece)
@@ -234,3 +267,23 @@ class StreamClient:
         if self._tls is not None and self._codec is not None:
             with suppress(OSError):
                 sock.sendmsg(self._codec.seal(()))
+
+
+def _no_trouble() -> str | None:
+    """Sockets have errors that say it."""
+    return None
+
+
+def carrier_on(reactor: Reactor, sockets: SocketOptions) -> LoopCarrier:
+    """Who carries sessions on a loop, by connections with these options."""
+
+    def open_stream(
+        route: StreamRoute,
+        received: Callable[[Buffer], None],
+        lost: Callable[[str, bool], None],
+        opened: Callable[[], None],
+        drained: Callable[[], None],
+    ) -> StreamClient:
+        return StreamClient(reactor, route, received, lost, sockets, opened=opened, drained=drained)
+
+    return LoopCarrier(reactor, open_stream)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tunflow.endpoint import Address, Endpoint
+from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.loop.socket_address import address_of
 from tunflow.protocols.contract import Carries, CodecRoute, DatagramRoute, NameSource
+from tunflow.protocols.server_addresses import ServerAddresses
 
 
 class DirectOutbound:
@@ -14,7 +15,7 @@ class DirectOutbound:
     label = "direct://"
     carries = Carries.STREAMS | Carries.DATAGRAMS
     wants_flow = False
-    addresses: tuple[Address, ...] = ()
+    server: ServerAddresses | None = None
     resolver: NameSource | None = None
 
     def stream(self, target: Endpoint, flow: FlowInfo | None = None) -> CodecRoute:  # noqa: ARG002
@@ -34,15 +35,17 @@ class FirstHop:
     wants_flow = False
     resolver: NameSource | None = None
 
-    def __init__(self, addresses: tuple[Address, ...]) -> None:
-        self.addresses = addresses
-        self._stream = CodecRoute(addresses, None, "")
-        self._datagrams = DatagramRoute(addresses, None, "")
+    def __init__(self, server: ServerAddresses) -> None:
+        self.server: ServerAddresses | None = server
+        self._server = server
+        self._stream = CodecRoute(server.in_order, None, "", server)
 
     def stream(self, target: Endpoint, flow: FlowInfo | None = None) -> CodecRoute:  # noqa: ARG002
         """The server."""
+        if self._stream.addresses is not self._server.in_order:
+            self._stream = CodecRoute(self._server.in_order, None, "", self._server)
         return self._stream
 
     def datagrams(self) -> DatagramRoute:
         """To the server."""
-        return self._datagrams
+        return DatagramRoute(self._server.in_order, None, "", self._server)

@@ -1,11 +1,13 @@
 """Asks servers how they do, when `rules.groups.Health` says so: one small HTTP request through each.
 
-Any HTTP answer counts: it proves that the server takes the password, reaches the Internet, and how long that takes.
+Any HTTP answer counts unless the question wants certain ones: it proves that the server takes the password, reaches the
+Internet, and how long that takes.
 A check that cannot be made counts as failed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,19 +19,21 @@ from tunflow.outbound.chain import goes_direct
 from tunflow.outbound.client import StreamClient
 from tunflow.protocols.contract import Blocked, Outbound
 from tunflow.rules.groups import Health
+from tunflow.rules.health_question import HealthQuestion
 from tunflow.urls import parse_url
-
-PATIENCE = 5.0
-"""Seconds until a server counts as one that does not work."""
 
 URL = "http://cp.cloudflare.com/generate_204"
 """An empty answer from a place that is everywhere; groups may name another."""
 
 
+_STATUS_LINE = len("HTTP/1.1 204")
+"""Bytes in which an answer's status stands (RFC 9112 §4)."""
+
+
 class HealthChecks:
     """Serves one `Health` on a reactor until closed.
 
-    `dialer_of` gives a server's dialer, None if it has none; `url_of` what it is asked for, None for the usual.
+    `dialer_of` gives a server's dialer, None if it has none; `question_of` what it is asked for.
     """
 
     def __init__(
@@ -37,13 +41,13 @@ class HealthChecks:
         reactor: Reactor,
         health: Health,
         dialer_of: Callable[[str], Outbound | None],
-        url_of: Callable[[str], str | None],
+        question_of: Callable[[str], HealthQuestion],
         sockets: SocketOptions,
     ) -> None:
         self._reactor = reactor
         self._health = health
         self._dialer_of = dialer_of
-        self._url_of = url_of
+        self._question_of = question_of
         self._sockets = sockets
         self._timer: Timer | None = None
         self._closed = False
@@ -79,8 +83,12 @@ class HealthChecks:
     ) -> StreamClient | None:
         """Open a connection through a server and ask; None when there is no way."""
         with suppress(Blocked, OSError, ValueError, LocalError, RemoteError):
-            return self._dial(server, self._url_of(server) or URL, received, lost)
+            return self._dial(server, self.question(server).url or URL, received, lost)
         return None
+
+    def question(self, server: str) -> HealthQuestion:
+        """What a server is asked for."""
+        return self._question_of(server)
 
     def _dial(
         self, server: str, url: str, received: Callable[[Buffer], None], lost: Callable[[str, bool], None]
@@ -131,14 +139,21 @@ class _Check:
         self._checks = checks
         self._server = server
         self._began = checks.now
-        self._timer = checks.call_later(PATIENCE, lambda: self._end(None))
+        self._question = checks.question(server)
+        self._head = b""
+        self._timer = checks.call_later(self._question.patience, lambda: self._end(None))
         self._client = checks.dial(server, self._received, lambda _why, _established: self._end(None))
         if self._client is None:
             self._timer.cancel()
             self._timer = checks.call_later(0, lambda: self._end(None))  # not from within the one that asks
 
     def _received(self, data: Buffer) -> None:
-        self._end(self._checks.now - self._began if bytes(data[:5]) == b"HTTP/" else None)
+        self._head += bytes(data[:_STATUS_LINE])
+        if len(self._head) < _STATUS_LINE and self._head.startswith(b"HTTP/"[: len(self._head)]):
+            return
+        match = re.match(rb"HTTP/[0-9.]{1,3} ([0-9]{3})", self._head)
+        is_right = match is not None and self._question.is_answered_by(int(match[1]))
+        self._end(self._checks.now - self._began if is_right else None)
 
     def _end(self, delay: float | None) -> None:
         self._timer.cancel()

@@ -8,7 +8,7 @@ from tunflow.errors import BadPacket
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
-from tunflow.protocols.contract import Association, DatagramRoute
+from tunflow.protocols.contract import Association, StandingWay
 
 
 class HeldAssociation:
@@ -19,7 +19,7 @@ class HeldAssociation:
         self,
         reactor: Reactor,
         association: Association,
-        agreed: Callable[[DatagramRoute], None],
+        agreed: Callable[[StandingWay], None],
         lost: Callable[[str], None],
         sockets: SocketOptions,
     ) -> None:
@@ -47,7 +47,7 @@ class HeldAssociation:
         first = self._streams[0].address
         assert first is not None
         try:
-            self._agreed(self._association.settle(first))
+            self._agreed(self._association.route_after(first))
         except (BadPacket, OSError) as error:
             self._lost(str(error))
 

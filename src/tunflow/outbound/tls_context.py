@@ -8,12 +8,18 @@ from __future__ import annotations
 import ssl
 from functools import cache
 
+from tunflow.errors import LocalError
+from tunflow.paths import parse_path
+
 
 @cache
-def client_context(*protocols: str, verified: bool = True) -> ssl.SSLContext:
+def client_context(
+    *protocols: str, verified: bool = True, identity: tuple[str, str | None] | None = None
+) -> ssl.SSLContext:
     """What every connection shares: the system's authorities (or SSL_CERT_FILE's), TLS 1.2 or later, ALPN names.
 
     Unless `verified`, any certificate is taken: for who compares it himself, or was told to take any.
+    `identity` are the files of our certificate and of its key (None: the same one). Raises LocalError for others.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -22,4 +28,13 @@ def client_context(*protocols: str, verified: bool = True) -> ssl.SSLContext:
     if not verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if identity is not None:
+        certificate, key = (None if name is None else str(parse_path(name)) for name in identity)
+        try:
+            # A password would be asked for on the terminal.
+            context.load_cert_chain(certificate or "", key, password=lambda: "")
+        except (OSError, ssl.SSLError) as error:
+            is_missing = isinstance(error, FileNotFoundError)
+            why = "no such file" if is_missing else "no certificate and key in PEM that go together, without a password"
+            raise LocalError(f"certificate={certificate} key={key or certificate}: {why}") from None
     return context

@@ -8,17 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from tunflow.addresses import ip_address, ip_interface, ip_network
-from tunflow.errors import LocalError
-from tunflow.protocols.registry import parse_server
-from tunflow.urls import parse_url
-
-
-def _server(text: str) -> str:
-    try:
-        parse_server(text)
-    except LocalError as error:
-        raise ValueError(str(error)) from None
-    return text
+from tunflow.profiles.minisign import MinisignKey
+from tunflow.urls import parse_web_address
 
 
 def _checked(parse: Callable[[str], object], accepted: str) -> Callable[[str], str]:
@@ -42,19 +33,19 @@ def _domain(text: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    """Raises ValueError for what could not be connected to, or would not be one line of a request (RFC 9112 §3.2)."""
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError
-    parts = parse_url(text)
-    if parts.scheme not in {"http", "https"} or parts.port == 0 or "%" in parts.host:
-        raise ValueError
-    if ":" not in parts.host:
-        _domain(parts.host)
+    parse_web_address(text)
     return text
 
 
-ServerLink = Annotated[str, AfterValidator(_server)]
-"""A link that `--server` takes too. It may hold a password."""
+def _minisign_key(text: str) -> str:
+    MinisignKey.of(text)
+    return text
+
+
+SignedBy = Annotated[
+    str, AfterValidator(_checked(_minisign_key, "a minisign public key: RW… in base64, as `minisign -G` prints it"))
+]
+"""Whose signature a fetched file must have."""
 Address = Annotated[str, AfterValidator(_checked(ip_address, "an address like 10.0.0.1 or fd00::1"))]
 """An IPv4 or IPv6 address."""
 Network = Annotated[
@@ -66,6 +57,7 @@ Interface = Annotated[str, AfterValidator(_checked(ip_interface, "an address wit
 Domain = Annotated[str, AfterValidator(_checked(_domain, "a domain like example.com, without wildcards"))]
 """A domain name, in lower case and without a dot at its ends."""
 WebAddress = Annotated[
-    str, AfterValidator(_checked(_web_address, "an http:// or https:// URL in ASCII, its port from 1 to 65535"))
+    str,
+    AfterValidator(_checked(_web_address, "an http:// or https:// URL in ASCII, its port from 1 to 65535")),
 ]
 """Where to fetch something."""

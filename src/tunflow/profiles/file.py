@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
+from tunflow.profiles.atomic_file import write_atomically
 from tunflow.profiles.profile import Profile, is_profile_name
 from tunflow.profiles.toml_lines import lines_of
-from tunflow.profiles.whole_file import write_whole
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of the largest profile: rules by the thousand belong into a rule set."""
@@ -43,9 +43,7 @@ def parse(text: str, file: str, name: str = "") -> Profile:
     lines = lines_of(text)
     if "name" not in data and is_profile_name(name):
         data["name"] = name
-    profile = Profile.parse(data, file, lines)
-    profile._file, profile._lines = file, lines
-    return profile
+    return Profile.parse(data, file, lines).located(file, lines)
 
 
 def save(profile: Profile, path: Path) -> None:
@@ -58,7 +56,7 @@ def save(profile: Profile, path: Path) -> None:
     except (TOMLKitError, LocalError):
         document = tomlkit.document()
     _update(document, as_data(profile))
-    write_whole(path, (tomlkit.dumps(document).rstrip("\n") + "\n").encode(), private=True)
+    write_atomically(path, (tomlkit.dumps(document).rstrip("\n") + "\n").encode(), private=True)
 
 
 def as_data(profile: Profile) -> dict[str, Any]:
@@ -69,16 +67,17 @@ def as_data(profile: Profile) -> dict[str, Any]:
 
 
 def holds_secrets(profile: Profile) -> bool:
-    """Whether there may be a password in it."""
+    """Return True if there may be a password in it."""
     links = [
         *profile.server,
-        *(link for server in profile.servers.values() for link in (server.url or "", *server.chain)),
+        *(link for section in profile.servers.values() for link in section.links),
     ]
-    return bool(profile.provider_configuration) or any("@" in link or link.startswith("ss://") for link in links)
+    return bool(profile.provider_configuration or profile.subscription) or any(
+        "@" in link.text or link.text.startswith("ss://") for link in links
+    )
 
 
 def read(path: Path) -> str:
-    """A profile's text. Raises LocalError."""
     """A profile's text. Raises LocalError."""
     try:
         with path.open("rb") as file:
@@ -110,7 +109,23 @@ def _update(table: Any, data: Mapping[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(table.get(key), dict):
             _update(table[key], value)
         elif key not in table or table[key] != value:
-            table[key] = value
+            table[key] = _long(value) if _is_long(value) else value
+
+
+LONG = 32
+"""Texts of a list from which each has a line of its own."""
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, list) and len(value) >= LONG and all(isinstance(each, str) for each in value)
+
+
+def _long(texts: list[str]) -> Any:
+    """A list as tomlkit reads it: put together one by one it takes the square of its length."""
+    import tomlkit  # noqa: PLC0415
+
+    lines = "".join(f"  {tomlkit.item(each).as_string()},\n" for each in texts)
+    return tomlkit.value(f"[\n{lines}]")
 
 
 def _is_tables(value: object) -> bool:

@@ -7,18 +7,21 @@ live.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
-from tunflow.profiles.field_types import ServerLink
 from tunflow.profiles.section import Many, Section
+from tunflow.profiles.sections.api import APISection
 from tunflow.profiles.sections.apps import AppAction, AppSection
 from tunflow.profiles.sections.dns import DNSSection
 from tunflow.profiles.sections.filter import FilterSection
 from tunflow.profiles.sections.on_demand import OnDemandSection
-from tunflow.profiles.sections.rules import GroupSection, RuleSetSection, ServerSection
+from tunflow.profiles.sections.rules import GroupSection, RuleSetSection, ServerListSection, ServerSection
+from tunflow.profiles.sections.subscription import SubscriptionSection
 from tunflow.profiles.sections.tunnel import TunnelSection
+from tunflow.profiles.server_link import ServerField
 from tunflow.profiles.toml_lines import Key
 from tunflow.providers.configuration import TunnelProviderProtocol
 
@@ -26,7 +29,7 @@ _NAME = re.compile(r"\w[\w.+-]{0,63}")
 
 
 def is_profile_name(text: str) -> bool:
-    """Whether a profile may be called that: it is also a file's name."""
+    """Return True if a profile may be called that: it is also a file's name."""
     return bool(_NAME.fullmatch(text)) and not text.endswith(".toml")
 
 
@@ -52,10 +55,10 @@ class Profile(Section):
     name: ProfileName = "unnamed"
     """By default the file's, without `.toml`."""
     enabled: bool = True
-    """Whether a tunnel may be made of it."""
-    server: Annotated[Many[ServerLink], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = (
-        Field(default=(), repr=False)
-    )
+    """True if a tunnel may be made of it."""
+    server: Annotated[
+        Many[ServerField], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+    ] = ()
     """Where flows go that no rule sends elsewhere: a link, or a chain of links, first hop first."""
     provider: ProviderName | None = None
     """A provider instead of servers: `module:Class`, `file.py:Class` (a relative path starts at the profile's
@@ -70,6 +73,7 @@ class Profile(Section):
     dns: DNSSection = DNSSection()
     servers: dict[str, ServerSection] = Field(default_factory=dict)
     groups: dict[str, GroupSection] = Field(default_factory=dict)
+    server_lists: dict[str, ServerListSection] = Field(default_factory=dict)
     rule_sets: dict[str, RuleSetSection] = Field(default_factory=dict)
     geoip: str | None = None
     """A country database (MMDB, metadb or geoip.dat) for GEOIP rules, instead of the registries' files: a path, or an
@@ -80,8 +84,12 @@ class Profile(Section):
     """A database of operators (MMDB) for IP-ASN rules: a path or an address."""
     on_demand: OnDemandSection = OnDemandSection()
     apps: Many[AppSection] = ()
+    api: APISection | None = None
+    """HTTP for dashboards; None for none."""
     filter: FilterSection | None = None
     """The content filter; None for none."""
+    subscription: SubscriptionSection | None = None
+    """Where `tunflow profile update` fetches its servers from; None for nowhere."""
 
     _file: str = PrivateAttr(default="")
     _lines: dict[Key, int] = PrivateAttr(default_factory=dict)
@@ -90,6 +98,15 @@ class Profile(Section):
     def file(self) -> str:
         """The file it was read from; "" for none."""
         return self._file
+
+    def located(self, file: str, lines: dict[Key, int]) -> Self:
+        """The same, once it knows the file that it was read from, and where its keys stand there."""
+        self._file, self._lines = file, lines
+        return self
+
+    def saying(self, data: Mapping[str, Any]) -> Self:
+        """What `data` says, as if it stood in the same file. Raises LocalError."""
+        return self.parse(data, self._file or self.name, self._lines).located(self._file, self._lines)
 
     def line(self, *key: str | int) -> int | None:
         """Where a key stands in the file, or else the table around it: `line("rules", 3)`."""
@@ -106,7 +123,7 @@ class Profile(Section):
         return TunnelProviderProtocol(self.provider_configuration, self.name)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same, wherever they were read from."""
+        """Return True if both say the same, wherever they were read from."""
         return isinstance(other, Profile) and self.__dict__ == other.__dict__
 
     __hash__ = None  # type: ignore[assignment]  # the free tables are dictionaries

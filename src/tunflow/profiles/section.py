@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tunflow.errors import LocalError
 from tunflow.profiles.toml_lines import Key
+from tunflow.protocols.link import printable
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Section")
@@ -100,10 +101,10 @@ def reason(error: ErrorDetails) -> str:
 
 
 def dotted(key: Key) -> str:
-    """A key as people write it: `servers.home.url`, `rules[3]`."""
+    """A key as people write it: `servers.home.url`, `rules[3]`; fit for a terminal, also where it was quoted."""
     text = ""
     for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}" if text else printable(part)
     return text
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunflow.errors import LocalError
+from tunflow.paths import parse_path
 from tunflow.profiles import file as profile_file
+from tunflow.profiles.file_names import FOREIGN_SUFFIXES, SUFFIX, is_file_name
 from tunflow.profiles.profile import Profile, is_profile_name
 
 SYSTEM = Path("/etc/tunflow/profiles")
-SUFFIX = ".toml"
-CLASH_SUFFIXES = (".yaml", ".yml")
-OPENVPN_SUFFIX = ".ovpn"
-CONF_SUFFIX = ".conf"
+_EXPECTED = {".ovpn": "openvpn", ".conf": "wireguard"}
+"""What a file is read as that looks like nothing."""
 
 
 def directories(environment: Mapping[str, str] | None = None, uid: int | None = None) -> list[Path]:
@@ -70,14 +70,21 @@ class ProfileStore:
 
     def load(self, name_or_path: str) -> Profile:
         """The profile that a user means by a name, or by a path (with `/` or `.toml` in it). Raises LocalError."""
-        if name_or_path.endswith(CLASH_SUFFIXES):
-            return _parse_clash(profile_file.read(Path(name_or_path)), name_or_path)
-        if name_or_path.endswith(OPENVPN_SUFFIX):
-            return _parse_openvpn(profile_file.read(Path(name_or_path)), name_or_path)
-        if name_or_path.endswith(CONF_SUFFIX):
-            return _parse_conf(profile_file.read(Path(name_or_path)), name_or_path)
-        is_path = "/" in name_or_path or name_or_path.endswith(SUFFIX)
-        return profile_file.load(Path(name_or_path) if is_path else self.find(name_or_path), self._warn)
+        if "://" in name_or_path:
+            raise LocalError(
+                "a profile is a saved one's name or a file: one server's link is given as --server URL, and "
+                "tunflow profile import URL saves a subscription"
+            )
+        if not self.is_path(name_or_path):
+            return profile_file.load(self.find(name_or_path), self._warn)
+        path = parse_path(name_or_path)
+        if not name_or_path.endswith(SUFFIX) and _is_foreign(text := profile_file.read(path), name_or_path):
+            return _parse_foreign(text, name_or_path, self._warn)
+        return profile_file.load(path, self._warn)
+
+    def is_path(self, text: str) -> bool:
+        """Return True if a user means a file by that, and no saved profile. Raises LocalError."""
+        return is_file_name(text) or (text.endswith(FOREIGN_SUFFIXES) and not _exists(self.path(text)))
 
     def save(self, profile: Profile, *, replace: bool = True) -> Path:
         """Write a profile under its name; where. Raises LocalError."""
@@ -98,47 +105,45 @@ class ProfileStore:
 
 
 def parse_text(text: str, file: str) -> Profile:
-    """The profile that a file's text holds, as its name says: TOML, or Clash YAML. Raises LocalError."""
-    if file.endswith(OPENVPN_SUFFIX):
-        return _parse_openvpn(text, file)
-    if file.endswith(CONF_SUFFIX):
-        return _parse_conf(text, file)
-    return _parse_clash(text, file) if file.endswith(CLASH_SUFFIXES) else profile_file.parse(text, file)
+    """The profile that a file's text holds: TOML, or what another program reads. Raises LocalError."""
+    if not file.endswith(SUFFIX) and _is_foreign(text, file):
+        return _parse_foreign(text, file, lambda _: None)
+    return profile_file.parse(text, file)
 
 
-def _parse_clash(text: str, file: str) -> Profile:
-    """The profile that a Clash YAML makes. Raises LocalError, also for what is not understood."""
-    from tunflow.profiles.imports.clash import read_clash  # noqa: PLC0415 (YAML and resolvers, for who uses it)
+def _is_foreign(text: str, file: str) -> bool:
+    """Return True if a file is another program's: by its content, or else by its suffix."""
+    from tunflow.profiles.imports import importer  # noqa: PLC0415 (YAML and much else, for who uses it)
 
-    draft = read_clash(text, file)
-    profile = draft.profile(Path(file).stem)
-    lost = [each for each in draft.told if each.is_lost]
-    if lost:
+    content = text.encode()
+    if importer.looks_like_own(content):
+        return False
+    return file.endswith(FOREIGN_SUFFIXES) or importer.is_known(content)
+
+
+def _parse_foreign(text: str, file: str, warn: Callable[[str], None]) -> Profile:
+    """The profile that another program's file makes, with the files beside it. Raises LocalError for what was lost.
+
+    `warn` is told which servers of a plain list are not taken.
+    """
+    from tunflow.profiles.imports import importer, own_file  # noqa: PLC0415 (YAML and much else, for who uses it)
+    from tunflow.profiles.imports.subscription import name_from  # noqa: PLC0415
+
+    name, folder = name_from(Path(file).stem), parse_path(file).parent
+    source = importer.ImportSource(text.encode(), file, name, folder)
+    if (expected := _EXPECTED.get(Path(file).suffix)) is not None and not importer.is_known(source.content):
+        keys = own_file.keys_of_file(source.content, file, source.read, expected)
+        assert keys is not None
+        return Profile(name=name, **keys)
+    imported = importer.import_profile(source, fetch=None)
+    lost = imported.lost
+    if lost and (imported.is_whole or not imported.is_usable):
         first = lost[0]
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise LocalError(f"{first.place}: {first.reason}{more}; tunflow profile import --partial leaves that out")
-    return profile
-
-
-def _parse_openvpn(text: str, file: str) -> Profile:
-    """The profile that an OpenVPN configuration makes, with the files beside it. Raises LocalError."""
-    from tunflow.profiles.imports.openvpn import provider_of_file, read_file  # noqa: PLC0415 (for who uses it)
-    from tunflow.profiles.imports.subscription import name_from  # noqa: PLC0415
-
-    folder = Path(file).parent
-    name = name_from(Path(file).stem)
-    return Profile(name=name, **provider_of_file(text.encode(), file, lambda each: read_file(folder / each)))
-
-
-def _parse_conf(text: str, file: str) -> Profile:
-    """The profile that a wg-quick file makes, or else OpenVPN's. Raises LocalError with its line."""
-    from tunflow.profiles.imports.openvpn import is_openvpn_file  # noqa: PLC0415
-    from tunflow.profiles.imports.subscription import name_from  # noqa: PLC0415
-    from tunflow.profiles.imports.wireguard import provider_of_config  # noqa: PLC0415 (for who uses it)
-
-    if is_openvpn_file(text.encode()):
-        return _parse_openvpn(text, file)
-    return Profile(name=name_from(Path(file).stem), **provider_of_config(text.encode(), file))
+    for each in lost:
+        warn(f"{file}: skipped {each.place}: {each.reason}")
+    return imported.profile
 
 
 def load_profile(name_or_path: str, warn: Callable[[str], None] = lambda _: None) -> Profile:
@@ -157,7 +162,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a profile is there. Raises LocalError when its folder may not be looked into, as another user's HOME."""
+    """Return True if a profile is there. Raises LocalError when its folder may not be read (another user's)."""
     try:
         return path.exists()
     except OSError as error:

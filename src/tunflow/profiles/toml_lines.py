@@ -47,7 +47,7 @@ class _Scanner:
         return self._lines
 
     def _skip_blank(self) -> bool:
-        """Whether there is anything more."""
+        """Return True if there is anything more."""
         match = _BLANK.match(self._text, self._at)
         assert match is not None
         self._at = match.end()

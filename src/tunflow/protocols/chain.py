@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.protocols.codec import DatagramCodec, StreamCodec
+from tunflow.errors import BadPacket
+from tunflow.protocols.codec import Datagram, DatagramCodec, StreamCodec, StreamDatagramCodec
 
 
 class ChainedStream:
@@ -24,12 +25,12 @@ class ChainedStream:
 
     @property
     def established(self) -> bool:
-        """Whether both are."""
+        """True if both are."""
         return self._inner.established and self._outer.established
 
     @property
     def transparent(self) -> bool:
-        """Whether both are, and nothing is kept here."""
+        """True if both are, and nothing is kept here."""
         return self._inner.transparent and self._outer.transparent and not self._tail
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
@@ -71,3 +72,32 @@ class ChainedDatagrams:
         """As `DatagramCodec.open_untrusted`. Raises BadPacket."""
         _, inside = self._outer.open_untrusted(datagram)
         return self._inner.open_untrusted(inside)
+
+
+class FramedInside:
+    """What a datagram codec seals for its server at `next_hop`, carried there in a stream's frames.
+
+    As `StreamDatagramCodec`.
+    """
+
+    __slots__ = ("_frames", "_inner", "_next_hop")
+
+    def __init__(self, frames: StreamDatagramCodec, inner: DatagramCodec, next_hop: Endpoint) -> None:
+        self._frames = frames
+        self._inner = inner
+        self._next_hop = next_hop
+
+    def seal(self, peer: Endpoint, payload: Buffer) -> Sequence[Buffer]:
+        """As `StreamDatagramCodec.seal`."""
+        return self._frames.seal(self._next_hop, self._inner.seal(peer, payload))
+
+    def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
+        """As `StreamDatagramCodec.open_untrusted`; a datagram that the server did not seal is dropped."""
+        framed, used = self._frames.open_untrusted(data)
+        opened = []
+        for each in framed:
+            try:
+                opened.append(Datagram(*self._inner.open_untrusted(each.payload)))
+            except BadPacket:
+                continue
+        return opened, used

@@ -51,9 +51,15 @@ class ClashEntry:
             raise LocalError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
         return [value for value in found if value is not None]
 
-    def flag(self, key: str) -> bool:
-        """Return True if the key says so. Raises LocalError for what is neither true nor false."""
-        value = str(self.value(key) or "").lower()
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Return True if the key says so, `default` where there is none.
+
+        Raises LocalError for what is neither true nor false.
+        """
+        given = self.value(key)
+        if given is None:
+            return default
+        value = str(given).lower()
         if value not in _TRUE | _FALSE:
             raise LocalError(f"{key} must be true or false, not {printable(value)!r}")
         return value in _TRUE

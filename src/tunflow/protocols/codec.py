@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
@@ -40,7 +40,7 @@ class Refusal(Enum):
 
     @property
     def is_servers_fault(self) -> bool:
-        """Whether it says something about the server or our use of it, and not about the target."""
+        """True if it says something about the server or our use of it, and not about the target."""
         return self in {Refusal.UNSUPPORTED, Refusal.CREDENTIALS, Refusal.CERTIFICATE}
 
 
@@ -57,11 +57,11 @@ class StreamCodec(Protocol):
 
     @property
     def established(self) -> bool:
-        """Whether flow bytes may be sealed; never goes back to False."""
+        """True if flow bytes may be sealed; never goes back to False."""
 
     @property
     def transparent(self) -> bool:
-        """Whether wire bytes are flow bytes from here on, both ways: then the codec may be left out."""
+        """True if wire bytes are flow bytes from here on, both ways: then the codec may be left out."""
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """Flow bytes to wire bytes; also what the protocol itself has to say by now.
@@ -92,4 +92,28 @@ class DatagramCodec(Protocol):
         """The peer that a wire datagram comes from (client side) or is for (server side), and its payload.
 
         Raises BadPacket.
+        """
+
+
+class Datagram(NamedTuple):
+    """One datagram, and whom it comes from or goes to."""
+
+    peer: Endpoint
+    payload: Buffer
+
+
+class StreamDatagramCodec(Protocol):
+    """One association's half of a protocol that carries datagrams in a stream, a frame for each."""
+
+    def seal(self, peer: Endpoint, payload: Buffer) -> Sequence[Buffer]:
+        """A datagram to the bytes of its frame; the first one's stand behind what the protocol must say first.
+
+        Raises BadPacket for a datagram that no frame can carry; the next one may.
+        """
+
+    def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
+        """The datagrams whose frames are whole, and how many bytes of `data` they used up.
+
+        What was not used up must be presented again at the front of the next `data`. What is returned does not refer
+        to `data`. Raises BadPacket, after which the stream is of no more use.
         """

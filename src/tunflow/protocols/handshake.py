@@ -24,12 +24,12 @@ class Handshake(ABC):
     def __init__(self, say: Sequence[bytes]) -> None:
         self._say: list[Buffer] = list(say)
         self._answered = False
-        """Whether all that the server has to say before the flow was heard."""
+        """True if all that the server has to say before the flow was heard."""
         self.established = False
 
     @property
     def transparent(self) -> bool:
-        """Whether the talking is over on both sides."""
+        """True if the talking is over on both sides."""
         return self._answered and not self._say
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:

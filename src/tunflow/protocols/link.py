@@ -15,17 +15,20 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from tunflow.errors import LocalError
 
 YES_NO = ("yes", "no")
+_FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 class Link(NamedTuple):
     """A link cut at its `://`: the scheme in lower case, and what stands behind.
 
-    `listening` says that it is the server's own side, whose host may be empty (every local address).
+    `listening` says that it is the server's own side, whose host may be empty (every local address), `is_foreign` that
+    it comes from a list that somebody else made, which may name no program of this machine that is not known.
     """
 
     scheme: str
     rest: str
     listening: bool = False
+    is_foreign: bool = False
 
 
 class Parts(NamedTuple):
@@ -102,6 +105,15 @@ def parse_options(scheme: str, query: str, accepted: dict[str, Collection[str]])
     return options
 
 
+def yes_or_no(scheme: str, key: str, text: str | None, default: bool) -> bool:
+    """Return True if the option `key` of a link says so; `default` if it is not given. Raises LocalError."""
+    if text is None:
+        return default
+    if text.lower() not in _FLAGS:
+        raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is yes or no")
+    return _FLAGS[text.lower()]
+
+
 def refuse_rest(link: Link) -> None:
     """Raises LocalError for anything behind the `://` of a link that takes nothing."""
     if link.rest not in {"", "/"}:
@@ -146,7 +158,7 @@ def unquoted(scheme: str, text: str) -> str:
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether it is an IPv6 address, perhaps with a scope."""
+    """Return True if it is an IPv6 address, perhaps with a scope."""
     try:
         IPv6Address(text)
     except ValueError:

@@ -15,7 +15,7 @@ from typing import cast
 
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
-from tunflow.protocols.contract import Protocol, Settings
+from tunflow.protocols.contract import FromFile, Protocol, Settings
 from tunflow.protocols.link import Link, printable
 
 BUILT_IN = (
@@ -25,9 +25,15 @@ BUILT_IN = (
     "trojan",
     "vless",
     "vmess",
+    "hysteria2",
+    "tuic",
+    "ssh",
     "tor",
     "shadowvpn",
     "wireguard",
+    "openvpn",
+    "openconnect",
+    "ikev2",
     "direct",
     "block",
 )
@@ -92,6 +98,23 @@ def by_file(content: bytes) -> Protocol | None:
     return _first(lambda protocol: protocol.looks_like is not None and protocol.looks_like(content))
 
 
+def server_of_file(
+    content: bytes, name: str, read: Callable[[str], bytes], expected: str | None = None
+) -> Settings | None:
+    """The server of a file that a protocol knows for its own, or that must be one of the protocol `expected`.
+
+    None if it is none's. `read` gives files that it names. Raises LocalError that begins with the file's `name` and the
+    line.
+    """
+    protocol = by_file(content) or (by_name(expected) if expected is not None else None)
+    if protocol is None:
+        return None
+    made = settings_of(protocol)
+    if not isinstance(made, FromFile):
+        raise LocalError(f"{name}: the protocol {protocol.name} knows this file and cannot read it")
+    return made.from_file(content, name, read)
+
+
 def settings_of(protocol: Protocol) -> type[Settings]:
     """The class of a protocol's servers. Raises LocalError when its module cannot be imported."""
     try:
@@ -100,8 +123,10 @@ def settings_of(protocol: Protocol) -> type[Settings]:
         raise LocalError(f"the protocol {protocol.name} cannot be used: {error}") from error
 
 
-def parse_server(url: str, *, listening: bool = False) -> Settings:
+def parse_server(url: str, *, listening: bool = False, is_foreign: bool = False) -> Settings:
     """The server that a link names; with `listening`, as the server's own side, whose host may be empty.
+
+    `is_foreign` as `Link.is_foreign`.
 
     Raises LocalError: one line that says what is wrong and what is accepted, without the password.
     """
@@ -112,7 +137,7 @@ def parse_server(url: str, *, listening: bool = False) -> Settings:
     protocol = by_scheme(scheme)
     if protocol is None:
         raise LocalError(f"unknown server scheme {printable(scheme)}://; accepted are {accepted()}")
-    return settings_of(protocol).from_link(Link(scheme, rest, listening))
+    return settings_of(protocol).from_link(Link(scheme, rest, listening, is_foreign))
 
 
 def clash_server(values: dict[str, object]) -> tuple[Settings, list[str]]:

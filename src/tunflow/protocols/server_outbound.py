@@ -12,15 +12,19 @@ from typing import NamedTuple
 from tunflow.endpoint import Address, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.flow import FlowInfo
-from tunflow.protocols.codec import DatagramCodec, StreamCodec
+from tunflow.protocols.codec import DatagramCodec, StreamCodec, StreamDatagramCodec
 from tunflow.protocols.contract import (
     Association,
     Carries,
-    CodecRoute,
     DatagramRoute,
+    DatagramWay,
+    FramedDatagrams,
+    FramedStream,
     NameSource,
     NoDatagrams,
     OutboundContext,
+    StandingWay,
+    StreamRoute,
 )
 
 StreamTo = Callable[[Endpoint, FlowInfo | None], StreamCodec]
@@ -34,8 +38,18 @@ class Request(NamedTuple):
     place: Callable[[], Endpoint | None]
 
 
+class Frames(NamedTuple):
+    """How a server takes datagrams in streams: what is said on one that begins with a datagram to a target (None for
+    nothing), and the frames on it."""
+
+    begin: Callable[[Endpoint], tuple[StreamCodec | None, StreamDatagramCodec]]
+    is_per_target: bool = False
+    """As `FramedDatagrams.is_per_target`."""
+
+
 class ServerOutbound:
-    """Streams by `stream_to`; datagrams by a codec of `datagram_codec`, after a `request` where one is due.
+    """Streams by `stream_to`; datagrams in streams of `frames`, or else by a codec of `datagram_codec`, after a
+    `request` where one is due.
 
     As `contract.Outbound`.
     """
@@ -51,13 +65,14 @@ class ServerOutbound:
         datagram_codec: Callable[[], DatagramCodec] | None = None,
         request: Callable[[], Request] | None = None,
         wants_flow: bool = False,
+        frames: Frames | None = None,
     ) -> None:
         below = context.below
-        self.label = f"{below.label} -> {label}" if below.addresses and below.label else label
-        self.addresses = below.addresses
+        self.label = f"{below.label} -> {label}" if below.server is not None and below.label else label
+        self.server = below.server
         self.wants_flow = wants_flow or below.wants_flow
         self.carries = Carries.STREAMS | Carries.NAMES
-        if datagram_codec is not None and Carries.DATAGRAMS in below.carries:
+        if frames is not None or (datagram_codec is not None and Carries.DATAGRAMS in below.carries):
             self.carries |= Carries.DATAGRAMS
         self._own_label = label
         self._server = server
@@ -66,39 +81,52 @@ class ServerOutbound:
         self._stream_to = stream_to
         self._datagram_codec = datagram_codec
         self._request = request
+        self._frames = frames
 
-    def stream(self, target: Endpoint, flow: FlowInfo | None = None) -> CodecRoute:
+    def stream(self, target: Endpoint, flow: FlowInfo | None = None) -> StreamRoute:
         """As `Outbound.stream`."""
         return self.speaking(self._stream_to(target, flow), flow)
 
-    def speaking(self, codec: StreamCodec, flow: FlowInfo | None = None) -> CodecRoute:
+    def speaking(self, codec: StreamCodec, flow: FlowInfo | None = None) -> StreamRoute:
         """A stream to the server, on which `codec` speaks."""
         return self._below.stream(self._server, flow).over(codec, self.label)
 
-    def datagrams(self) -> DatagramRoute | Association:
+    def datagrams(self) -> DatagramWay:
         """As `Outbound.datagrams`. Raises NoDatagrams."""
+        if self._frames is not None:
+            return FramedDatagrams(self._framed, self._frames.is_per_target, self.label)
         if self._datagram_codec is None:
             raise NoDatagrams(f"{self._own_label} carries no UDP")
         below = self._below.datagrams()
         if self._request is not None:
             return self._asked_for(below, self._datagram_codec(), self._request())
         codec = self._datagram_codec()
-        if isinstance(below, DatagramRoute):
+        if not isinstance(below, Association):
             return below.over(codec, self._server, self.label)
-        settle = below.settle
-        return Association(below.controls, lambda at: settle(at).over(codec, self._server, self.label), self.label)
+        route_after = below.route_after
+        return Association(below.controls, lambda at: route_after(at).over(codec, self._server, self.label), self.label)
 
-    def _asked_for(self, below: DatagramRoute | Association, codec: DatagramCodec, request: Request) -> Association:
+    def _framed(self, target: Endpoint) -> FramedStream:
+        """A stream for datagrams. Raises LocalError."""
+        assert self._frames is not None
+        codec, frames = self._frames.begin(target)
+        route = self._below.stream(self._server)
+        route = route._replace(label=self.label) if codec is None else route.over(codec, self.label)
+        return FramedStream(route, frames)
+
+    def _asked_for(self, below: DatagramWay, codec: DatagramCodec, request: Request) -> Association:
         control = self.speaking(request.codec)
-        controls = (control,) if isinstance(below, DatagramRoute) else (*below.controls, control)
+        controls = (*below.controls, control) if isinstance(below, Association) else (control,)
 
-        def settle(reached: Address) -> DatagramRoute:
-            way = below._replace(addresses=(reached,)) if isinstance(below, DatagramRoute) else below.settle(reached)
+        def route_after(reached: Address) -> StandingWay:
+            way = below.route_after(reached) if isinstance(below, Association) else below
+            if way is below and isinstance(way, DatagramRoute):
+                way = way._replace(addresses=(reached,))
             place = request.place()
             if place is None or not place.port:
                 raise BadPacket("the server names no place for datagrams")
             is_unnamed = isinstance(place.host, bytes) and not any(place.host)
-            if way.codec is None:
+            if isinstance(way, DatagramRoute) and way.codec is None:
                 return DatagramRoute((self._address(reached, place, is_unnamed),), codec, self.label)
             if is_unnamed:
                 place = Endpoint(self._server.host, place.port)
@@ -106,7 +134,7 @@ class ServerOutbound:
                 raise BadPacket(f"the server wants datagrams at a name, {place.host}")
             return way.over(codec, place, self.label)
 
-        return Association(controls, settle, self.label)
+        return Association(controls, route_after, self.label)
 
     def _address(self, reached: Address, place: Endpoint, is_unnamed: bool) -> Address:
         """Where this machine sends; an address of zeros, as servers behind translators give it, is the server's own."""

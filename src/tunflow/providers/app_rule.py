@@ -39,7 +39,7 @@ class AppRule:
             object.__setattr__(self, "match_domains", domains)
 
     def matches(self, program: ProcessInfo | None, hostname: str | None) -> bool:
-        """Whether a flow of `program` to a host is one of these. What is not known matches no condition."""
+        """Return True if a flow of `program` to a host is one of these. What is not known matches no condition."""
         if self.match_path is not None and (
             program is None or program.executable is None or not fnmatchcase(program.executable, self.match_path)
         ):

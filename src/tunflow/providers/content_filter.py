@@ -1,8 +1,11 @@
 """The built-in content filter, on the public extension point: it finds out what a flow is, and asks a `Judge`.
 
 - A name that is known before the first byte (from a DNS answer, a fake address) is judged then, and so is the address.
-- TLS is judged by its ClientHello, HTTP/1 by every request on the connection, QUIC by its first packets.
+  Where an address was told for several names, a flow is refused by them only if each of them is.
+- TLS is judged by its ClientHello, HTTP/1 by every request on the connection, QUIC by its first packets, on any port.
 - HTTP/2 without TLS is refused: no browser speaks it, and its names are compressed.
+- A flow whose server spoke first is no HTTP.
+- What goes to port 53 past the tunnel's name server is a flow like any; where names must be allowed, a query's must be.
 - Whatever else a flow carries passes, unless only allowed hosts may: then a flow without a name is refused.
 """
 
@@ -13,20 +16,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from tunflow.dns.messages import parse_query_untrusted
+from tunflow.dns.names import text_of
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.filter.judge import PASSES, Door, Judge, Ruling, Subject, host_text, is_address
+from tunflow.filter.judge import (
+    NAMELESS,
+    NOT_ALLOWED,
+    PASSES,
+    Cause,
+    Door,
+    Forged,
+    Judge,
+    Ruling,
+    Subject,
+    host_text,
+    is_address,
+    unreadable,
+)
 from tunflow.flow import TCP, UDP
 from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 from tunflow.sniff import tls
-from tunflow.sniff.http import HTTPRequests, Request, may_be_request
-from tunflow.sniff.quic import FlowSniffer, Unreadable
+from tunflow.sniff.http import HTTPRequest, HTTPRequests, SniffStep, may_be_request
+from tunflow.sniff.quic import QUIC_PORT, FlowSniffer, Unreadable, may_open
 
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
+DNS_PORT = 53
 REMEMBERED = 8
 """Names of earlier QUIC connections of a flow, for when the rules change."""
+
+ALIASES = 4096
+"""Names that are remembered to be aliases of blocked ones."""
 
 _ALLOW = DataVerdict.allow()
 _WATCH, _WATCH_AND_TELL = (
@@ -39,7 +61,6 @@ _ANY_TIME = datetime.fromtimestamp(0, UTC)
 """For judges that have no schedules."""
 
 _H2 = b"PRI * HTTP/2.0\r\n"
-_TLS_HANDSHAKE = 22
 
 Clock = Callable[[], datetime]
 Record = Callable[[FilterFlow, Ruling, str | None], None]
@@ -57,9 +78,13 @@ class _Watched:
     earlier: tuple[str, ...] = ()
     """Those of QUIC connections that it opened before."""
     is_known: bool = False
-    """Whether the last word was said: nothing that follows would tell more."""
+    """True if the last word was said: nothing that follows would tell more."""
     ruling: Ruling = PASSES
     """Why it is refused."""
+    passed: tuple[Judge, tuple[str, ...], tuple[str, ...], Ruling] | None = None
+    """Who let its last request pass, for which hosts and looked-up names, by which ruling; None where URLs count."""
+    step: SniffStep | None = None
+    """The look that found that request."""
 
 
 class ContentFilter(FilterDataProvider):
@@ -70,6 +95,10 @@ class ContentFilter(FilterDataProvider):
 
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
+        self.forged = Forged.PASS
+        """What becomes of flows that name a host which their client was not told to have that address."""
+        self.aliases: dict[str, tuple[str, ...]] = {}
+        """Of names that were found to be aliases of blocked ones: those, as they were written."""
         self.ended: Callable[[FilterReport], None] | None = None
         """Told of the end of each flow that passed; None when nobody wants to know."""
         self._clock = clock
@@ -77,8 +106,6 @@ class ContentFilter(FilterDataProvider):
 
     def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
         """By name and address; what needs a closer look is watched."""
-        if flow.remote_endpoint.port == 53:
-            return NewFlowVerdict.allow()  # names are judged where they are answered
         known: _Watched | None = flow.state
         watched = flow.state = known or _Watched()
         ruling = self._judge_endpoint(flow)
@@ -90,14 +117,22 @@ class ContentFilter(FilterDataProvider):
             if not is_udp and flow.remote_endpoint.port in HTTP_PORTS:
                 return NewFlowVerdict.remediate(None, None)
             return NewFlowVerdict.drop()
-        if is_udp and flow.remote_endpoint.port != 443:
-            if self.judge.only_allowed and ruling is PASSES:
-                self._note(flow, Ruling(True, "no list allows it"), flow.remote_hostname)
-                return NewFlowVerdict.drop()
-            return NewFlowVerdict.allow(should_report=self.ended is not None)
+        by_address = is_udp and flow.remote_endpoint.port not in {DNS_PORT, QUIC_PORT}
+        if by_address and self.judge.only_allowed and ruling is PASSES:
+            self._note(flow, NOT_ALLOWED, flow.remote_hostname)
+            return NewFlowVerdict.drop()
         if watched.is_known and not is_udp:
             return NewFlowVerdict.allow(should_report=self.ended is not None)
         return _WATCH if self.ended is None else _WATCH_AND_TELL
+
+    def may_ping(self, ping: FilterFlow) -> bool:
+        """Return True if a client may ping an address, by it and the names that the client knows for it."""
+        ruling = self._judge_endpoint(ping)
+        if ruling is PASSES and self.judge.only_allowed:
+            ruling = NOT_ALLOWED
+        if ruling.blocked:
+            self._record(ping, ruling, ping.remote_hostname)
+        return not ruling.blocked
 
     def handle_report(self, report: FilterReport) -> None:
         """Pass the ends on."""
@@ -117,20 +152,20 @@ class ContentFilter(FilterDataProvider):
             return self._look_at_http(flow, watched.http, data)
         if flow.socket_protocol == 17:
             return self._look_at_quic(flow, watched, data)
-        if data[0] == _TLS_HANDSHAKE and offset == 0:
+        if data[0] in tls.RECORD_TYPES and offset == 0:
             return self._look_at_tls(flow, data)
         if _H2.startswith(data[: len(_H2)]):
             if len(data) < len(_H2):
                 return DataVerdict.data(pass_bytes=0, peek_bytes=len(_H2))
-            return self._refuse(flow, Ruling(True, "HTTP/2 without TLS, whose names cannot be read"), None)
+            return self._refuse(flow, unreadable("HTTP/2 without TLS, whose names cannot be read"), None)
         watched.http = HTTPRequests()
         return self._look_at_http(flow, watched.http, data)
 
     def handle_outbound_data_complete(self, flow: FilterFlow) -> DataVerdict:
         """What waits will never be whole."""
         http: HTTPRequests | None = flow.state.http
-        if http is not None and http.is_cut:
-            return self._refuse(flow, Ruling(True, "an HTTP request that is not whole"), flow.url)
+        if http is not None and http.is_cut and not (flow.url is None and flow.server_spoke_first):
+            return self._refuse(flow, unreadable("an HTTP request that is not whole"), flow.url)
         return self._unknown(flow) if flow.url is None else _ALLOW
 
     # What a flow is.
@@ -138,33 +173,50 @@ class ContentFilter(FilterDataProvider):
     def _look_at_tls(self, flow: FilterFlow, data: bytes) -> DataVerdict:
         try:
             hello = tls.parse_records_untrusted(data)
+        except tls.NotTLS:
+            return self._unknown(flow)
         except BadPacket as error:
-            if data[1:2] != b"\3":
-                return self._unknown(flow)
-            return self._refuse(flow, Ruling(True, f"a TLS hello that cannot be judged: {error}"), None)
+            return self._refuse(flow, unreadable(f"a TLS hello that cannot be judged: {error}"), None)
         if hello is None:
             return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
         return self._name_heard(flow, hello)
 
     def _look_at_quic(self, flow: FilterFlow, watched: _Watched, data: bytes) -> DataVerdict:
-        """A datagram to port 443. Those that open no connection pass, and the flow is watched on: a name may follow."""
-        if data[:1] < b"\x80":
-            return self._watch_on(flow)  # a short header (RFC 9000 §17.3), or no QUIC
+        """A datagram. Those that open no connection pass, and the flow is watched on: a name may follow."""
+        port = flow.remote_endpoint.port
+        if not may_open(data, anywhere=port != QUIC_PORT):
+            return self._watch_on(flow) if port != DNS_PORT else self._look_at_query(flow, data)
+        closed = self.judge.closes(Door.QUIC, "QUIC")
+        if closed is not None:
+            return self._refuse(flow, closed, flow.remote_hostname)
         if watched.quic is None:
             watched.quic = FlowSniffer()
         try:
             hello = watched.quic.receive_untrusted(data)
         except Unreadable as error:
-            return self._refuse(flow, Ruling(True, f"QUIC that cannot be judged: {error}"), None)
+            return self._refuse(flow, unreadable(f"QUIC that cannot be judged: {error}"), None)
         except BadPacket:
-            return self._watch_on(flow)  # another version, which the server will decline, or a later packet
+            return self._watch_on(flow)  # a later packet, or one whose version asks which there are
         if hello is None:
             # It passes although its name is not known yet: a server answers nothing before it has all of it.
             return DataVerdict.data(pass_bytes=len(data), peek_bytes=1)
         return self._name_heard(flow, hello)
 
+    def _look_at_query(self, flow: FilterFlow, data: bytes) -> DataVerdict:
+        """A datagram to somebody else's resolver: of each query the name counts, where names must be allowed."""
+        if not self.judge.only_allowed:
+            return self._watch_on(flow)
+        try:
+            name = text_of(parse_query_untrusted(data).name).lower()
+        except BadPacket:
+            return self._refuse(flow, NOT_ALLOWED, flow.remote_hostname)
+        ruling = self._judge_host(flow, name, None)
+        self._record(flow, ruling, name)
+        return DataVerdict.data(pass_bytes=0 if ruling.blocked else len(data), peek_bytes=1)
+
     def _watch_on(self, flow: FilterFlow) -> DataVerdict:
-        if self.judge.only_allowed and flow.remote_hostname is None and flow.state.name is None:
+        needs_name = self.judge.only_allowed and flow.remote_endpoint.port == QUIC_PORT
+        if needs_name and not flow.remote_hostnames and flow.state.name is None:
             return self._unknown(flow)
         return DataVerdict.allow(but_new_connections=True)
 
@@ -173,7 +225,7 @@ class ContentFilter(FilterDataProvider):
         if watched.name is not None and watched.name != hello.server_name:
             watched.earlier = (*watched.earlier[1 - REMEMBERED :], watched.name)
         watched.name, watched.is_known = hello.server_name, True
-        if hello.is_encrypted and (hello.server_name is None or hello.server_name != flow.remote_hostname):
+        if hello.is_encrypted and (hello.server_name is None or hello.server_name not in flow.remote_hostnames):
             # Browsers pretend to it always (RFC 9849, GREASE), under the name that they looked up; whoever does encrypt
             # shows the name of his provider's front instead. The keys for it are kept from DNS answers.
             closed = self.judge.closes(Door.ECH, "the real name may be encrypted")
@@ -183,19 +235,39 @@ class ContentFilter(FilterDataProvider):
             closed = self.judge.closes(Door.RAW_IP, "TLS to a bare address")
             return self._refuse(flow, closed, None) if closed is not None else self._unknown(flow)
         ruling = self._judge_host(flow, hello.server_name, None)
+        if not ruling.blocked:
+            ruling = self._forged(flow, hello.server_name) or ruling
         return (
             self._refuse(flow, ruling, hello.server_name)
             if ruling.blocked
             else self._pass(flow, ruling, hello.server_name)
         )
 
+    def _forged(self, flow: FilterFlow, name: str) -> Ruling | None:
+        """The ruling about a flow that names a host, if that one has another address; None if it has this one."""
+        if self.forged is Forged.PASS or name in flow.remote_hostnames or is_address(name):
+            return None
+        why = f"the name {name} was not looked up for this address"
+        return Ruling(self.forged is Forged.REFUSE, why, cause=Cause.FORGED)
+
     def _look_at_http(self, flow: FilterFlow, machine: HTTPRequests, data: bytes) -> DataVerdict:
         try:
             step = machine.look_untrusted(data)
         except BadPacket as error:
-            if flow.url is None and not may_be_request(data):
+            if flow.url is None and (flow.server_spoke_first or not may_be_request(data)):
                 return self._unknown(flow)
-            return self._refuse(flow, Ruling(True, f"an HTTP request that cannot be judged: {error}"), flow.url)
+            return self._refuse(flow, unreadable(f"an HTTP request that cannot be judged: {error}"), flow.url)
+        watched: _Watched = flow.state
+        before = watched.passed
+        if (
+            step is watched.step
+            and before is not None
+            and before[0] is self.judge
+            and before[2] == flow.remote_hostnames
+        ):
+            self._record(flow, before[3], flow.url)  # the same request as before
+            return _go_on(step.passed, step.peek)
+        watched.step = step
         for request in step.requests:
             refused = self._judge_request(flow, request)
             if refused is not None:
@@ -205,29 +277,51 @@ class ContentFilter(FilterDataProvider):
             return _ALLOW
         return _go_on(step.passed, step.peek)
 
-    def _judge_request(self, flow: FilterFlow, request: Request) -> DataVerdict | None:
+    def _judge_request(self, flow: FilterFlow, request: HTTPRequest) -> DataVerdict | None:
         """None when it may pass."""
-        name, port = flow.remote_hostname, flow.remote_endpoint.port
-        hosts = request.hosts or (name or _text(flow.remote_endpoint),)
-        flow.url = url = request.url_of(hosts[0], port)
-        flow.state.name = hosts[0]
+        names = flow.remote_hostnames
+        hosts = request.hosts or (names[:1] or (_text(flow.remote_endpoint),))
+        flow.url = url = request.url_of(hosts[0], flow.remote_endpoint.port)
+        watched, judge = flow.state, self.judge
+        before = watched.passed
+        if before is not None and before[0] is judge and before[1] == hosts and before[2] == names:
+            self._record(flow, before[3], url)
+            return None
+        watched.name = hosts[0]
         closed = self.judge.closes(Door.RAW_IP, "HTTP to a bare address")
         if closed is not None and all(map(is_address, hosts)):
             return self._refuse(flow, closed, url, page=True)
-        if name is not None and name not in hosts:
-            hosts = (*hosts, name)  # a server that has no such site may show the one that was looked up
         for host in hosts:
-            for each in request.urls_of(host, port) if self.judge.looks_at_urls else (url,):
-                ruling = self._judge_host(flow, host, each)
-                if ruling.blocked:
-                    return self._refuse(flow, ruling, url, page=True)
+            ruling = self._judge_url(flow, request, host, url)
+            if ruling.blocked:
+                return self._refuse(flow, ruling, url, page=True)
+        if names and not any(name in hosts for name in names):
+            # A server that has no such site may show one that was looked up.
+            others = [self._judge_url(flow, request, name, url) for name in names]
+            if all(other.blocked for other in others):
+                return self._refuse(flow, others[0], url, page=True)
+        forged = next(filter(None, (self._forged(flow, host) for host in hosts)), None)
+        if forged is not None and forged.blocked:
+            return self._refuse(flow, forged, url, page=True)
+        ruling = forged or ruling
+        if not (judge.looks_at_urls or judge.looks_at_flows or self.aliases):
+            watched.passed = judge, hosts, names, ruling
         self._record(flow, ruling, url)
         return None
 
+    def _judge_url(self, flow: FilterFlow, request: HTTPRequest, host: str, url: str) -> Ruling:
+        """A request, should `host` be who is meant; `url` is how its URL is written."""
+        urls = request.urls_of(host, flow.remote_endpoint.port) if self.judge.looks_at_urls else (url,)
+        for each in urls:
+            ruling = self._judge_host(flow, host, each)
+            if ruling.blocked:
+                break
+        return ruling
+
     def _unknown(self, flow: FilterFlow) -> DataVerdict:
         """Nothing that tells a name: what was said of the address stands, unless a name is needed."""
-        if self.judge.only_allowed and flow.remote_hostname is None:
-            return self._refuse(flow, Ruling(True, "it names no host, and only hosts of a list are allowed"), None)
+        if self.judge.only_allowed and not flow.remote_hostnames:
+            return self._refuse(flow, NAMELESS, None)
         flow.state.is_known = True
         return self._pass(flow, PASSES, flow.remote_hostname)
 
@@ -241,23 +335,43 @@ class ContentFilter(FilterDataProvider):
                 return ruling
         if known.name is not None:
             return self._judge_host(flow, known.name, flow.url)
-        if known.is_known and self.judge.only_allowed and flow.remote_hostname is None:
-            return Ruling(True, "it names no host, and only hosts of a list are allowed")
+        if known.is_known and self.judge.only_allowed and not flow.remote_hostnames:
+            return NAMELESS
         return PASSES
 
     def _judge_endpoint(self, flow: FilterFlow) -> Ruling:
-        """By the name that is known beforehand, and by the address."""
+        """By the names that are known beforehand, of which one that may pass is enough, and by the address."""
         ruling = PASSES
-        if flow.remote_hostname is not None:
-            ruling = self._judge_host(flow, flow.remote_hostname, None)
-            if ruling.blocked or ruling is not PASSES:
-                return ruling
+        for name in flow.remote_hostnames:
+            found = self._judge_host(flow, name, None)
+            if not found.blocked:
+                ruling = found
+                break
+            ruling = ruling if ruling.blocked else found
+        if ruling is not PASSES:
+            return ruling
         address = self._judge_host(flow, _text(flow.remote_endpoint), None)
         if address.blocked and address.list is None and self.judge.only_allowed:
             return PASSES  # the name that its first bytes tell may be allowed
         return address
 
+    def note_aliases(self, name: str, others: tuple[str, ...]) -> None:
+        """Flows to `name` are judged by the blocked names that it stands for, too."""
+        while len(self.aliases) >= ALIASES:
+            del self.aliases[next(iter(self.aliases))]
+        self.aliases[name] = others
+
     def _judge_host(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
+        """As `_judge_name`; of an alias also by what it stands for, unless a list allows it by its own name."""
+        ruling = self._judge_name(flow, host, url)
+        if ruling is PASSES and self.aliases:
+            for other in self.aliases.get(host, ()):
+                found = self._judge_name(flow, other, None)
+                if found.blocked and found.list is not None:
+                    return found
+        return ruling
+
+    def _judge_name(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
         judge = self.judge
         is_alike = not judge.looks_at_flows and (url is None or not judge.looks_at_urls)
         if is_alike and (known := judge.rulings.get(host)) is not None:
@@ -265,7 +379,7 @@ class ContentFilter(FilterDataProvider):
         try:
             name = host_text(host)
         except ValueError:
-            return Ruling(True, f"{host[:80]!r} is not a host name")
+            return unreadable(f"{host[:80]!r} is not a host name")
         address, port = flow.remote_endpoint
         client = flow.local_endpoint.host
         ruling = judge.judge(

@@ -8,15 +8,25 @@ from enum import IntEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from tunflow.flow import TCP, FlowInfo, HardwareFinder, ProcessInfo
+from tunflow.flow import ICMP, TCP, UDP, FlowInfo, HardwareFinder, ProcessInfo
 from tunflow.providers.network_rule import TrafficDirection
+
+_PROTOCOLS = {TCP: socket.IPPROTO_TCP, UDP: socket.IPPROTO_UDP, ICMP: socket.IPPROTO_ICMP}
 
 
 class FilterFlow:
     """NEFilterSocketFlow. `url` is known for HTTP once its request has been seen; None before and for all else."""
 
     __slots__ = (
-        "_find_hardware", "_identifier", "_info", "local_endpoint", "remote_endpoint", "socket_protocol", "state",
+        "_find_hardware",
+        "_identifier",
+        "_info",
+        "accepted_languages",
+        "local_endpoint",
+        "remote_endpoint",
+        "server_spoke_first",
+        "socket_protocol",
+        "state",
         "url",
     )  # fmt: skip
 
@@ -27,10 +37,14 @@ class FilterFlow:
         """Where the flow goes, as its packets say."""
         self.local_endpoint = info.client
         """The client's end."""
-        self.socket_protocol: int = socket.IPPROTO_TCP if info.protocol == TCP else socket.IPPROTO_UDP
+        self.socket_protocol: int = _PROTOCOLS[info.protocol]
         """`socket.IPPROTO_TCP` or `socket.IPPROTO_UDP`."""
         self._identifier: UUID | None = None
         self.url: str | None = None
+        self.accepted_languages = ""
+        """The Accept-Language of an HTTP request that is refused (RFC 9110 §12.5.4); "" before and for all else."""
+        self.server_spoke_first: bool | None = None
+        """True if bytes had come from the far side of a TCP flow when the client's first were judged; None before."""
         self.state: Any = None
         """The data provider's own: whatever it wants to remember of the flow."""
 
@@ -45,6 +59,12 @@ class FilterFlow:
     def remote_hostname(self) -> str | None:
         """The name that the client asked for; None when unknown."""
         return self._info.hostname
+
+    @property
+    def remote_hostnames(self) -> tuple[str, ...]:
+        """All names that the client may mean by the address, the likeliest first: sites share addresses."""
+        name = self._info.hostname
+        return self._info.hostnames or (() if name is None else (name,))
 
     @property
     def direction(self) -> TrafficDirection:

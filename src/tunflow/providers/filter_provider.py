@@ -8,7 +8,7 @@ time, and changes the rules. A handler that raises, or does not return, is follo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunflow.errors import LocalError
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
@@ -84,10 +84,10 @@ class FilterDataProvider(FilterProvider):
     """NEFilterDataProvider."""
 
     finds_urls = False
-    """Whether it sets the `url` of flows itself; else that is done from the first bytes that it is shown."""
+    """True if it sets the `url` of flows itself; else that is done from the first bytes that it is shown."""
 
     hears_ends = True
-    """Whether the `…_complete` methods are also called where every byte of their direction has passed."""
+    """True if the `…_complete` methods are also called where every byte of their direction has passed."""
 
     def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
         """A flow begins; nothing of it has passed."""
@@ -158,7 +158,3 @@ class FilterControlProvider(FilterProvider):
     def notify_rules_changed(self) -> None:
         """Tell the data provider, and have open flows judged again."""
         self._filter.rules_changed()
-
-    async def handle_message(self, data: Any) -> Any:  # noqa: ARG002
-        """What `tunflow filter` or the profile's owner asks; the answer."""
-        return None

@@ -44,12 +44,12 @@ class FilterWindow:
         self._shown = 0
         """Bytes at `_offset` that the filter has seen and not passed."""
         self.open = False
-        """Whether everything passes, unseen."""
+        """True if everything passes, unseen."""
         self.paused = False
 
     @property
     def may_end(self) -> bool:
-        """Whether nobody need be asked at the end, when nothing waits."""
+        """True if nobody need be asked at the end, when nothing waits."""
         return not self._hears_ends and not self.paused
 
     @property
@@ -66,13 +66,13 @@ class FilterWindow:
         while not self.paused:
             if self.open:
                 return self.pass_on(size - passed) + passed, None
-            if self.free:
-                passed += self.pass_on(min(self.free, size - passed))
             left = size - passed
+            if self.free:
+                passed += self.pass_on(min(self.free, left))
+                left = size - passed
             if not ended and (self.free or not left):
                 break
-            wanted = max(self._shown + 1, min(self._peek, MAX_PEEK))
-            if left >= wanted or (ended and left > self._shown):
+            if left > self._shown and (ended or left >= min(self._peek, MAX_PEEK)):
                 data = _slice(waiting, passed, min(left, MAX_PEEK))
                 self._shown = len(data)
                 verdict = self._ask(self._offset, data)
@@ -92,7 +92,7 @@ class FilterWindow:
         return passed, None
 
     def apply(self, verdict: DataVerdict) -> bool:
-        """Take a verdict about this direction; False when it is about the whole flow."""
+        """Take a verdict about this direction. Return False when it is about the whole flow."""
         if verdict.action is Action.DATA:
             self.free = verdict.pass_bytes
             self._peek = verdict.peek_bytes

@@ -30,6 +30,7 @@ class ProviderHost(Protocol):
     configuration: TunnelProviderProtocol
     path: NetworkPath
     reasserting: bool
+    trouble: str | None
 
     def paths(self) -> AsyncIterator[NetworkPath]:
         """Changes of `path`."""
@@ -56,6 +57,9 @@ class ProviderHost(Protocol):
 
     def set_reasserting(self, value: bool) -> None:
         """Show the tunnel as reasserting, or as connected again."""
+
+    def set_trouble(self, line: str | None) -> None:
+        """Show a trouble in the tunnel's status, or none."""
 
     def cancel(self, error: BaseException | None) -> None:
         """End the tunnel by the provider's own will."""

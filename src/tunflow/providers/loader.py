@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tunflow.errors import LocalError
+from tunflow.paths import parse_path
 from tunflow.providers.blame import describe
 from tunflow.providers.provider import Provider
 
@@ -59,7 +60,7 @@ def _from_entry_point(name: str, where: str) -> object:
 
 def _module(target: str, where: str) -> ModuleType:
     if target.endswith(".py"):
-        return _from_file(Path(target).expanduser().absolute(), where)
+        return _from_file(parse_path(target).absolute(), where)
     try:
         return importlib.import_module(target)
     except ModuleNotFoundError as error:
@@ -72,7 +73,11 @@ def _module(target: str, where: str) -> ModuleType:
 
 def _from_file(path: Path, where: str) -> ModuleType:
     """The module in a file; it finds its neighbours, as a script does."""
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise LocalError(f"{where}: cannot look at {path}: {error.strerror}") from None
+    if not is_file:
         raise LocalError(f"{where}: there is no file {path}: {_ACCEPTED}")
     loaded = sys.modules.get(path.stem)
     if loaded is not None and loaded.__file__ == str(path):

@@ -47,5 +47,5 @@ class NetworkPath:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether there is a way to the network."""
+        """True if there is a way to the network."""
         return self.status is PathStatus.SATISFIED

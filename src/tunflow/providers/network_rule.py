@@ -68,7 +68,7 @@ class NetworkRule:
             raise LocalError("NetworkRule.port: 53 goes with a domain, not with an address: DNS is matched by name")
 
     def matches(self, protocol: str, target: Endpoint, hostname: str | None) -> bool:
-        """Whether a flow ("tcp" or "udp") to `target`, of which `hostname` may be known, is one of these."""
+        """Return True if a flow ("tcp" or "udp") to `target`, of which `hostname` may be known, is one of these."""
         if self.protocol and self.protocol != _PROTOCOLS.get(protocol):
             return False
         if self.port and self.port != target.port:

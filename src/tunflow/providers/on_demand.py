@@ -110,7 +110,7 @@ class OnDemandRule:
                 check.address(f"{kind}.dns_server_address_match", server)
 
     def matches(self, path: NetworkPath) -> bool:
-        """Whether every condition but the probe holds."""
+        """Return True if every condition but the probe holds."""
         if self.interface_type_match is not None and path.interface_type is not self.interface_type_match:
             return False
         if self.ssid_match is not None and path.ssid not in self.ssid_match:
@@ -134,7 +134,7 @@ class OnDemandRule:
         return None
 
     def covers(self, other: OnDemandRule) -> bool:
-        """Whether this matches wherever `other` does."""
+        """Return True if this matches wherever `other` does."""
         mine, others = self.interface_type_match, other.interface_type_match
         if mine is not None and mine is not others and not (mine is InterfaceType.WIFI and other.ssid_match):
             return False
@@ -211,7 +211,7 @@ def evaluate(rules: Sequence[OnDemandRule], path: NetworkPath, answers: Mapping[
 
 
 def _is_needed(rule: OnDemandRuleEvaluateConnection, answers: Mapping[Question, bool]) -> bool | Question:
-    """Whether one of the rule's domains needs the tunnel; the first connection rule about a domain decides."""
+    """Return True if one of the rule's domains needs the tunnel; the first connection rule about a domain decides."""
     decided: list[str] = []
     for connection in rule.connection_rules:
         for question in connection.questions():

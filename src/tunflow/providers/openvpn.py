@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError, RemoteError
+from tunflow.paths import parse_path
 from tunflow.protocols.openvpn.client import OpenVPNClient
 from tunflow.protocols.openvpn.data_key import LARGEST_OVERHEAD
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Event, Said, Updated
@@ -25,9 +26,11 @@ from tunflow.protocols.openvpn.settings_reader import settings_from_file
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
-from tunflow.providers.openvpn_credentials import Credentials
-from tunflow.providers.openvpn_link import OpenVPNLink, open_transport, resolved
+from tunflow.providers.openvpn_credentials import OpenVPNCredentials
+from tunflow.providers.openvpn_link import OpenVPNLink
+from tunflow.providers.openvpn_remote import open_transport, resolved
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.silence_watch import SILENCE, SilenceWatch
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.wire.coalesce import coalesce
@@ -45,9 +48,10 @@ class OpenVPNProvider(PacketTunnelProvider):
     """An OpenVPN client."""
 
     _settings: Settings
-    _credentials: Credentials
+    _credentials: OpenVPNCredentials
     _link: OpenVPNLink | None = None
     _running: asyncio.Task[Ended] | None = None
+    _silence: SilenceWatch | None = None
     _applied: PacketTunnelNetworkSettings | None = None
     _remote: Remote
     _next = 0
@@ -58,7 +62,8 @@ class OpenVPNProvider(PacketTunnelProvider):
         settings = _load(values)
         for line in settings.told[:MOST_TOLD]:
             self.display_message(line)
-        self._credentials = Credentials(settings, values)
+        self._credentials = OpenVPNCredentials(settings, values)
+        self._silence = SilenceWatch(self._on_silence, self._on_answer)
         self._settings = await self._credentials.complete()
         self._remotes = [each for remote in _ordered(settings) for each in await resolved(remote)]
         await self._connect_first()
@@ -68,6 +73,8 @@ class OpenVPNProvider(PacketTunnelProvider):
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
         """Say goodbye."""
+        if self._silence is not None:
+            self._silence.close()
         if self._link is not None:
             await self._link.close()
         if self._running is not None:
@@ -112,7 +119,9 @@ class OpenVPNProvider(PacketTunnelProvider):
             settings, remote, now, unix_offset=time.time() - now, random_bytes=os.urandom, patience=patience
         )
         connected: asyncio.Future[TunnelOptions] = loop.create_future()
-        self._link = OpenVPNLink(machine, transport, self._deliver, lambda event: self._on_event(event, connected))
+        self._link = OpenVPNLink(
+            machine, transport, self._deliver, lambda event: self._on_event(event, connected), self._silence
+        )
         self._running = loop.create_task(self._link.run(), name="connection")
         either: list[asyncio.Future[Any]] = [self._running, connected]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -125,9 +134,12 @@ class OpenVPNProvider(PacketTunnelProvider):
         """How the connection ends."""
         assert self._running is not None
         try:
-            return await self._running
+            ended = await self._running
         finally:
             self._link = self._running = None
+        if ended.refuses_token:  # it may have grown too old: the password is said again
+            self._settings = self._settings.with_token("", "")
+        return ended
 
     async def _live(self) -> None:
         """Be connected, and connected again, until it is of no use."""
@@ -141,6 +153,7 @@ class OpenVPNProvider(PacketTunnelProvider):
                     self.cancel_tunnel(RemoteError(ended.reason))
                     return
                 self.display_message(f"{ended.reason}: connecting again")
+                self.trouble = ended.reason
                 if ended.challenge is not None:
                     self._settings = await self._credentials.answered(self._settings, ended.challenge)
                 else:
@@ -150,8 +163,12 @@ class OpenVPNProvider(PacketTunnelProvider):
                     self._next += 1
                 ended = await self._attempt(self._settings.connect_timeout or 20.0)
             self.reasserting = False
+            self.trouble = None
 
     def _on_event(self, event: Event, connected: asyncio.Future[TunnelOptions]) -> None:
+        if isinstance(event, Connected | Updated) and event.options.auth_token:
+            user = event.options.auth_token_user or self._settings.token_user
+            self._settings = self._settings.with_token(event.options.auth_token, user)
         if isinstance(event, Connected):
             for name in event.options.told[:MOST_TOLD]:
                 self.display_message(f"the server pushes {name}, which changes nothing here")
@@ -197,13 +214,27 @@ class OpenVPNProvider(PacketTunnelProvider):
             link = self._link
             if not path.is_satisfied or link is None:
                 continue
-            if not link.moves:
+            if link.moves:
+                await self._move(link)
+            else:
                 link.lose("a TCP connection does not outlive its address")
-                continue
-            try:
-                link.move(await self.create_udp_session(self._remote.host, self._remote.port))
-            except OSError as error:
-                self.display_message(f"no new session with {self._remote}: {error.strerror}")
+
+    async def _move(self, link: OpenVPNLink) -> None:
+        """Go on from another address or port, under which the server hears of it at once."""
+        try:
+            link.move(await self.create_udp_session(self._remote.host, self._remote.port))
+        except OSError as error:
+            self.display_message(f"no new session with {self._remote}: {error.strerror}")
+
+    def _on_silence(self) -> None:
+        self.trouble = f"nothing heard from {self._remote} for {SILENCE:.0f} s of sending"
+        if self._link is not None and self._link.moves:
+            self.display_message(f"{self.trouble}: going on from another port")
+            self.create_task(self._move(self._link), name="another port")
+
+    def _on_answer(self) -> None:
+        self.trouble = None
+        self.display_message(f"{self._remote} answers again")
 
 
 def network_settings(options: TunnelOptions, remote: Remote) -> PacketTunnelNetworkSettings:
@@ -248,8 +279,8 @@ def _load(values: Mapping[str, Any]) -> Settings:
         return _client(settings_from_file(str(values["config"]).encode(), str(values.get("name", "config")), _no_file))
     if "file" not in values:
         raise LocalError("provider_configuration: expected file (the path of an .ovpn file) or config (its text)")
-    path = Path(str(values["file"])).expanduser()
-    return _client(settings_from_file(_read(path), str(path), lambda name: _read(path.parent / name)))
+    path = parse_path(str(values["file"]))
+    return _client(settings_from_file(_read(path), str(path), lambda name: _read(path.parent / parse_path(name))))
 
 
 def _client(settings: Settings) -> Settings:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.control_message import Challenge, dynamic_answer, static_answer
 from tunflow.protocols.openvpn.settings import Settings
 from tunflow.protocols.openvpn.tls import needs_password
+from tunflow.providers import terminal
 
-TERMINAL = Path("/dev/tty")
 
-
-class Credentials:
+class OpenVPNCredentials:
     """Asked for once. `values` are the provider's configuration: `username`, `password`, `key_password`, `answer`."""
 
     def __init__(self, settings: Settings, values: Mapping[str, Any]) -> None:
@@ -60,22 +55,9 @@ class Credentials:
 
 
 _KEYS = ("username", "password", "key_password", "answer")
+_REMEDY = "write username, password, key_password or answer into the profile's [provider_configuration]"
 
 
 async def ask(prompt: str, *, echo: bool) -> str:
     """What the user types on the terminal. Raises LocalError when there is none."""
-    try:
-        return await asyncio.get_running_loop().run_in_executor(None, _ask, prompt, echo)
-    except (OSError, EOFError):
-        raise LocalError(
-            f"{prompt.strip(': ')}: there is no terminal to ask on: write username, password, key_password or answer "
-            "into the profile's [provider_configuration]"
-        ) from None
-
-
-def _ask(prompt: str, echo: bool) -> str:
-    with TERMINAL.open("r+b", buffering=0) as terminal:
-        if not echo:
-            return getpass.getpass(prompt)
-        terminal.write(prompt.encode())
-        return terminal.readline().decode(errors="replace").rstrip("\r\n")
+    return await terminal.ask(prompt, echo=echo, remedy=_REMEDY)

@@ -3,101 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.openvpn.client import OpenVPNClient
 from tunflow.protocols.openvpn.events import Ended, Event
-from tunflow.protocols.openvpn.framing import StreamFraming, framed
-from tunflow.protocols.openvpn.settings import Remote
-from tunflow.providers.connections import TCPConnection, UDPSession
-
-PAUSE = 0.1
-"""Seconds after an error of a UDP socket: it is about what was sent, and the next read may bring something."""
+from tunflow.providers.connections import UDPSession
+from tunflow.providers.openvpn_transport import DatagramTransport, PacketTransport
+from tunflow.providers.silence_watch import SilenceWatch
 
 GOODBYE = 1.0
 """Seconds that a goodbye may take to leave: the way to the server may be gone."""
-MOST_ADDRESSES = 8
-"""Of one name."""
-
-
-class Transport(Protocol):
-    """Packets to and from the server."""
-
-    async def read(self) -> list[bytes]:
-        """What has arrived; empty for nothing. Raises EOFError or BadPacket when nothing will any more."""
-
-    async def write(self, packets: Sequence[Buffer]) -> None:
-        """Send; what cannot leave now is lost, as on any wire."""
-
-    def close(self) -> None:
-        """Be over."""
-
-
-class DatagramTransport:
-    """Over UDP."""
-
-    def __init__(self, session: UDPSession) -> None:
-        self.session = session
-
-    async def read(self) -> list[bytes]:
-        """What has arrived."""
-        try:
-            return await self.session.read_datagrams()
-        except OSError:  # an ICMP error, or the session has just been replaced
-            await asyncio.sleep(PAUSE)
-            return []
-
-    async def write(self, packets: Sequence[Buffer]) -> None:
-        """Send."""
-        with suppress(OSError):
-            await self.session.write_datagrams(packets)
-
-    def close(self) -> None:
-        """Be over."""
-        self.session.cancel()
-
-
-class StreamTransport:
-    """Over TCP."""
-
-    def __init__(self, connection: TCPConnection) -> None:
-        self._connection = connection
-        self._framing = StreamFraming()
-
-    async def read(self) -> list[bytes]:
-        """What has arrived."""
-        try:
-            data = await self._connection.read()
-        except OSError as error:
-            raise EOFError(str(error)) from None
-        if not data:
-            raise EOFError("the server closed the connection")
-        return self._framing.feed_untrusted(data)
-
-    async def write(self, packets: Sequence[Buffer]) -> None:
-        """Send."""
-        with suppress(OSError):  # the reader hears of it too
-            await self._connection.write(framed(packets))
-
-    def close(self) -> None:
-        """Be over."""
-        self._connection.cancel()
-
-
-class Sockets(Protocol):
-    """What opens connections: a provider."""
-
-    async def create_udp_session(self, host: str, port: int = 0) -> UDPSession:
-        """See `Provider`."""
-
-    async def create_tcp_connection(self, host: str, port: int = 0) -> TCPConnection:
-        """See `Provider`."""
 
 
 class OpenVPNLink:
@@ -106,14 +25,16 @@ class OpenVPNLink:
     def __init__(
         self,
         machine: OpenVPNClient,
-        transport: Transport,
+        transport: PacketTransport,
         deliver: Callable[[list[bytes]], object],
         tell: Callable[[Event], None],
+        silence: SilenceWatch | None,
     ) -> None:
         self._machine = machine
         self._transport = transport
         self._deliver = deliver
         self._tell = tell
+        self._silence = silence
         self._news = asyncio.Event()
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._clock = asyncio.get_running_loop().time
@@ -138,6 +59,8 @@ class OpenVPNLink:
         sealed = self._machine.seal(packets, self._clock())
         if sealed:
             await self._transport.write(sealed)
+            if self._silence is not None:
+                self._silence.sent()
 
     def answer(self, text: str) -> None:
         """What the user answers to a question inside the session."""
@@ -153,8 +76,9 @@ class OpenVPNLink:
 
     @property
     def moves(self) -> bool:
-        """Whether it can go on from another address."""
-        return self._machine.remote.transport == "udp"
+        """True if it can go on from another address; what hangs on a TCP connection, a proxy's too, cannot."""
+        remote = self._machine.remote
+        return remote.transport == "udp" and remote.proxy is None
 
     def lose(self, reason: str) -> None:
         """The connection is of no use any more; the same server may be tried again."""
@@ -176,7 +100,10 @@ class OpenVPNLink:
             except (EOFError, BadPacket) as error:
                 self._end(Ended(str(error), fatal=False))
                 return
+            heard_at = machine.heard_at
             packets = machine.receive_untrusted(datagrams, clock())
+            if self._silence is not None and machine.heard_at != heard_at:
+                self._silence.heard()
             if packets:
                 self._deliver(packets)
             if machine.has_news:
@@ -209,26 +136,3 @@ class OpenVPNLink:
     def _end(self, event: Ended) -> None:
         if not self._ended.done():
             self._ended.set_result(event)
-
-
-async def open_transport(sockets: Sockets, remote: Remote) -> Transport:
-    """A way to a server. Raises OSError."""
-    if remote.transport == "udp":
-        return DatagramTransport(await sockets.create_udp_session(remote.host, remote.port))
-    return StreamTransport(await sockets.create_tcp_connection(remote.host, remote.port))
-
-
-async def resolved(remote: Remote) -> list[Remote]:
-    """The same server by each of its addresses; as it was when its name is not known now.
-
-    Names are looked up once, before the tunnel is up: later the system's resolver may be behind the tunnel that is to
-    be connected again.
-    """
-    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(remote.version, socket.AF_UNSPEC)
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(remote.host, remote.port, family=family, type=socket.SOCK_DGRAM)
-    except OSError:
-        return [remote]
-    addresses = dict.fromkeys(str(each[4][0]) for each in found)
-    return [replace(remote, host=address) for address in list(addresses)[:MOST_ADDRESSES]]

@@ -35,7 +35,7 @@ class PacketTunnelFlow(ABC):
 
     @abstractmethod
     def write_packets(self, packets: Sequence[Buffer]) -> bool:
-        """Give IP packets to the programs; whether the system took them all.
+        """Give IP packets to the programs. Return True if the system took them all.
 
         Like a wire, it says nothing about what becomes of them, and never waits.
         """
@@ -45,7 +45,7 @@ class PacketTunnelFlow(ABC):
         return [Packet.of(data) for data in await self.read_packets()]
 
     def write_packet_objects(self, packets: Sequence[Packet]) -> bool:
-        """`write_packets`, for what `read_packet_objects` gives."""
+        """As `write_packets`, for what `read_packet_objects` gives. Return True if the system took all of them."""
         return self.write_packets([packet.data for packet in packets])
 
     @abstractmethod
@@ -58,4 +58,7 @@ class PacketTunnelFlow(ABC):
 
     @abstractmethod
     def write_super_packets(self, packets: Sequence[GatherList]) -> bool:
-        """Give packets to the programs, each a list that starts with a virtio-net header; see `read_super_packets`."""
+        """Give packets to the programs, each a list that starts with a virtio-net header (see `read_super_packets`).
+
+        Return True if the system took all of them.
+        """

@@ -23,7 +23,7 @@ class PacketTunnelProvider(TunnelProvider):
     """
 
     super_packets = False
-    """Whether packets are read as the system has them, up to 64 KB, instead of cut to the MTU."""
+    """True if packets are read as the system has them, up to 64 KB, instead of cut to the MTU."""
 
     async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:
         """Bring the tunnel up; what it raises is why it did not. `options` is None unless a user gave some."""

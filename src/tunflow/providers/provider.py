@@ -115,12 +115,21 @@ class TunnelProvider(Provider):
 
     @property
     def reasserting(self) -> bool:
-        """Whether the tunnel is being set up again after it was up; has an effect only while it is connected."""
+        """True if the tunnel is being set up again after it was up; has an effect only while it is connected."""
         return self._host.reasserting
 
     @reasserting.setter
     def reasserting(self, value: bool) -> None:
         self._host.set_reasserting(value)
+
+    @property
+    def trouble(self) -> str | None:
+        """What does not work now, in a line for `tunflow status`; None when all does."""
+        return self._host.trouble
+
+    @trouble.setter
+    def trouble(self, line: str | None) -> None:
+        self._host.set_trouble(line)
 
 
 def _remote(host: str | Endpoint, port: int) -> Endpoint:

@@ -71,7 +71,7 @@ class ProxySettings:
 
     @property
     def auto_proxy_configuration_enabled(self) -> bool:
-        """Whether a PAC script decides."""
+        """True if a PAC script decides."""
         return self.proxy_auto_configuration_url is not None or self.proxy_auto_configuration_javascript is not None
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tunflow.endpoint import endpoint
@@ -23,12 +24,13 @@ from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.silence_watch import SILENCE, SilenceWatch
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
 from tunflow.wire.coalesce import coalesce
 
-SILENCE = 10.0
-"""Seconds of sending without an answer after which it is mentioned."""
+MENTIONED_AFTER = 10.0
+"""Seconds of sending without any answer at all after which the first advice is given."""
 
 
 class ShadowVPNProvider(PacketTunnelProvider):
@@ -37,6 +39,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
     _session: UDPSession
     _config: ShadowVPNConfig
     _sealer: Sealer
+    _silence: SilenceWatch
     _heard = False
 
     async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:  # noqa: ARG002
@@ -45,6 +48,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._config = parse_link(values["link"]) if "link" in values else config_of(values, "provider_configuration")
         self._settings = _settings(self._config, values)
         self._sealer = Sealer(make_box(master_key(self._config.password.encode()), self.display_message), os.urandom)
+        self._silence = SilenceWatch(self._on_silence, self._on_answer)
         await self._open()
         await self.set_tunnel_network_settings(self._settings)
         self.create_task(self._send(), name="packets to the server")
@@ -54,6 +58,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
         """Close the session."""
+        self._silence.close()
         self._session.cancel()
 
     async def _open(self) -> None:
@@ -69,6 +74,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
             except OSError:
                 continue  # as on any wire: a packet that cannot leave now is lost
             self._asked = True
+            self._silence.sent()
 
     async def _receive(self) -> None:
         open_untrusted, flow = self._sealer.open_all_untrusted, self.packet_flow
@@ -86,6 +92,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
                 if token_size:
                     packets = [packet[token_size:] for packet in packets]
                 self._heard = True
+                self._silence.heard()
                 flow.write_super_packets(coalesce(packets))
 
     _asked = False
@@ -107,14 +114,31 @@ class ShadowVPNProvider(PacketTunnelProvider):
             await self.set_tunnel_network_settings(self._settings)
             self.reasserting = False
 
+    def _on_silence(self) -> None:
+        self.trouble = f"nothing heard from {self._config.label} for {SILENCE:.0f} s of sending"
+        self.display_message(f"{self.trouble}: going on from another port")
+        self.create_task(self._try_another_port(), name="another port")
+
+    def _on_answer(self) -> None:
+        self.trouble = None
+        self.display_message(f"{self._config.label} answers again")
+
+    async def _try_another_port(self) -> None:
+        """A session from another port to the same address: a name is not looked up again, which goes by the tunnel."""
+        old = self._session
+        with suppress(OSError):
+            self._session = await self.create_udp_session(old.resolved_endpoint)
+            old.cancel()
+
     async def _mention_silence(self) -> None:
         while not self._asked:
             await asyncio.sleep(1)
-        await asyncio.sleep(SILENCE)
+        await asyncio.sleep(MENTIONED_AFTER)
         if not self._heard:
             self.display_message(
-                f"no answer from {self._config.label} for {SILENCE:.0f} s: check the server's address and port, the "
-                "password, the user_token, and that UDP passes (a server does not answer what it cannot authenticate)"
+                f"no answer from {self._config.label} for {MENTIONED_AFTER:.0f} s: check the server's address and "
+                "port, the password, the user_token, and that UDP passes (a server does not answer what it cannot "
+                "authenticate)"
             )
 
 

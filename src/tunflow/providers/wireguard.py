@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
+from tunflow.paths import parse_path
 from tunflow.protocols.wireguard.config_file import parse_config
 from tunflow.protocols.wireguard.interface import Interface
 from tunflow.protocols.wireguard.keys import format_key
@@ -57,7 +57,7 @@ class WireGuardProvider(PacketTunnelProvider):
             self.display_message(line)
         network = _network_settings(settings, values)
         self._interface = Interface(settings.private_key, settings.mtu, os.urandom, time.time_ns)
-        self._lines: list[Line] = []
+        self._lines: list[PeerSession] = []
         for each in settings.peers:
             peer = self._interface.add_peer(
                 each.public_key,
@@ -68,7 +68,7 @@ class WireGuardProvider(PacketTunnelProvider):
             if each.endpoint is None:
                 self.display_message(f"peer {_short(peer)} has no Endpoint: only `tunflow serve` waits for peers")
                 continue
-            line = Line(peer, each.endpoint)
+            line = PeerSession(peer, each.endpoint)
             await self._open(line)
             self._lines.append(line)
         if not self._lines:
@@ -101,12 +101,12 @@ class WireGuardProvider(PacketTunnelProvider):
             return as_text(self._interface, "wireguard", port, now()).encode()
         return json.dumps(as_data(self._interface, now())).encode() if data == b"status" else None
 
-    async def _open(self, line: Line) -> None:
+    async def _open(self, line: PeerSession) -> None:
         """A session with where the peer is said to be. Raises OSError."""
         line.session = await self.create_udp_session(line.where)
         line.source = line.peer.endpoint = line.session.resolved_endpoint
 
-    async def _renew(self, line: Line) -> None:
+    async def _renew(self, line: PeerSession) -> None:
         """A session from another port, or address; the old one while there is no other."""
         old = line.session
         try:
@@ -121,7 +121,7 @@ class WireGuardProvider(PacketTunnelProvider):
             send(await flow.read_packets(), now())
             await self._flush()
 
-    async def _receive(self, line: Line) -> None:
+    async def _receive(self, line: PeerSession) -> None:
         interface, flow = self._interface, self.packet_flow
         while True:
             session = line.session
@@ -183,12 +183,15 @@ class WireGuardProvider(PacketTunnelProvider):
             line.unanswered = 0
             if line.is_lost:
                 line.is_lost = False
+                if not any(each.is_lost for each in self._lines):
+                    self.trouble = None
                 self.display_message(f"peer {_short(line.peer)} at {line.source} answers again")
         elif event.kind is EventKind.NO_ANSWER:
             line.unanswered += 1
             if line.unanswered % TRIES:
                 return
             line.is_lost = True
+            self.trouble = f"no answer from the peer at {line.where}"
             self.display_message(
                 f"no answer from {line.where}: check the Endpoint, that UDP passes, PublicKey and PresharedKey, that "
                 "the server has our public key, and both clocks (a server does not answer whom it does not know); "
@@ -196,12 +199,12 @@ class WireGuardProvider(PacketTunnelProvider):
             )
             self.create_task(self._try_another_port(line), name="another port")
 
-    async def _try_another_port(self, line: Line) -> None:
+    async def _try_another_port(self, line: PeerSession) -> None:
         with suppress(OSError):
             await self._renew(line)  # the next initiation leaves there
 
 
-class Line:
+class PeerSession:
     """How a peer is reached."""
 
     session: UDPSession
@@ -227,7 +230,7 @@ def settings_of(values: Mapping[str, Any]) -> WireGuardSettings:
     if given == ["config"]:
         return parse_config(str(values["config"]), "provider_configuration.config")
     try:
-        text = Path(values["file"]).read_text(encoding="utf-8-sig", errors="replace")
+        text = parse_path(str(values["file"])).read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise LocalError(f"cannot read {values['file']}: {error.strerror}") from None
     return parse_config(text, str(values["file"]))

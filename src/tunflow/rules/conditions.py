@@ -43,7 +43,7 @@ class Facts:
     address: bytes | None = None
     name: str | None = None
     name_sought: bool = False
-    """Whether nothing more can be done to find a name."""
+    """True if nothing more can be done to find a name."""
     address_sought: bool = False
     find_process: Callable[[], ProcessInfo | None] = lambda: None
 
@@ -57,7 +57,7 @@ class AddressTest(Protocol):
     """Any set of packed addresses: a `CIDRSet`, a country of a database."""
 
     def __contains__(self, packed: bytes, /) -> bool:
-        """Whether the address is one of them."""
+        """Return True if the address is one of them."""
 
 
 class Condition(Protocol):
@@ -73,14 +73,14 @@ class NameCondition(ABC):
     __slots__ = ()
 
     def holds(self, facts: Facts) -> bool | Need:
-        """Whether the name is known and meant."""
+        """Return True if the name is known and meant."""
         if facts.name is None:
             return False if facts.name_sought else Need.NAME
         return self.names(facts.name)
 
     @abstractmethod
     def names(self, name: str) -> bool:
-        """Whether `name` is meant."""
+        """Return True if `name` is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Domain(NameCondition):
     name: str
 
     def names(self, name: str) -> bool:
-        """Whether it is the name."""
+        """Return True if it is the name."""
         return name == self.name
 
 
@@ -101,7 +101,7 @@ class DomainSuffix(NameCondition):
     suffix: str
 
     def names(self, name: str) -> bool:
-        """Whether it ends so, at a label border."""
+        """Return True if it ends so, at a label border."""
         return name.endswith(self.suffix) and (len(name) == len(self.suffix) or name[-len(self.suffix) - 1] == ".")
 
 
@@ -112,7 +112,7 @@ class DomainKeyword(NameCondition):
     keyword: str
 
     def names(self, name: str) -> bool:
-        """Whether it is part of the name."""
+        """Return True if it is part of the name."""
         return self.keyword in name
 
 
@@ -130,7 +130,7 @@ class DomainRegex(NameCondition):
         object.__setattr__(self, "_automaton", automaton)
 
     def names(self, name: str) -> bool:
-        """Whether it is found in the name."""
+        """Return True if it is found in the name."""
         return self._automaton.found_in(name, Allowance(2 * STEPS))
 
 
@@ -142,7 +142,7 @@ class DomainWildcard(NameCondition):
     below: bool = False
 
     def names(self, name: str) -> bool:
-        """Whether its labels are these, at the end if there may be more."""
+        """Return True if its labels are these, at the end if there may be more."""
         labels = name.split(".")
         more = len(labels) - len(self.labels)
         if more <= 0 if self.below else more:
@@ -158,7 +158,7 @@ class DomainTest(NameCondition):
     patterns: tuple[DomainRegex, ...] = ()
 
     def names(self, name: str) -> bool:
-        """Whether it is one of them."""
+        """Return True if it is one of them."""
         return name in self.domains or any(pattern.names(name) for pattern in self.patterns)
 
 
@@ -170,7 +170,7 @@ class Addresses:
     resolve: bool = True
 
     def holds(self, facts: Facts) -> bool | Need:
-        """Whether the address is among them."""
+        """Return True if the address is among them."""
         if facts.address is None:
             return Need.ADDRESS if self.resolve and not facts.address_sought else False
         return facts.address in self.addresses
@@ -183,7 +183,7 @@ class SourceAddresses:
     addresses: AddressTest
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the client is among them."""
+        """Return True if the client is among them."""
         return facts.source in self.addresses
 
 
@@ -204,7 +204,7 @@ class TargetPort:
     ports: Ranges
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the flow goes to one of them."""
+        """Return True if the flow goes to one of them."""
         return facts.port in self.ports
 
 
@@ -215,7 +215,7 @@ class SourcePort:
     ports: Ranges
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the flow comes from one of them."""
+        """Return True if the flow comes from one of them."""
         return facts.source_port in self.ports
 
 
@@ -226,7 +226,7 @@ class Network:
     network: str
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the flow is of this kind."""
+        """Return True if the flow is of this kind."""
         return facts.network == self.network
 
 
@@ -237,7 +237,7 @@ class ProcessName:
     name: str
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the program is called so."""
+        """Return True if the program is called so."""
         process = facts.process
         if process is None:
             return False
@@ -252,7 +252,7 @@ class ProcessPath:
     path: str
 
     def holds(self, facts: Facts) -> bool:
-        """Whether it is this one."""
+        """Return True if it is this one."""
         process = facts.process
         return process is not None and process.executable == self.path
 
@@ -272,7 +272,7 @@ class ProcessRegex:
         object.__setattr__(self, "_automaton", expression(self.pattern))
 
     def holds(self, facts: Facts) -> bool:
-        """Whether it is found."""
+        """Return True if it is found."""
         process = facts.process
         if process is None:
             return False
@@ -288,7 +288,7 @@ class Uid:
     uids: Ranges
 
     def holds(self, facts: Facts) -> bool:
-        """Whether it is one of them."""
+        """Return True if it is one of them."""
         process = facts.process
         return process is not None and process.uid is not None and process.uid in self.uids
 
@@ -346,7 +346,7 @@ class Always:
     """MATCH."""
 
     def holds(self, _: Facts) -> bool:
-        """True."""
+        """Return True: it holds for every flow."""
         return True
 
 
@@ -360,7 +360,7 @@ class RuleSet:
     resolve: bool = True
 
     def holds(self, facts: Facts) -> bool | Need:
-        """Whether any of them does."""
+        """Return True if any of them does."""
         need: Need | None = None
         if self.domains:
             if facts.name is not None:
@@ -380,12 +380,28 @@ class RuleSet:
         return answer or need or False
 
     def is_about(self, name: str) -> bool:
-        """Whether a name is one of its names."""
-        return name in self.domains or any(
-            isinstance(other, NameCondition) and other.names(name) for other in self.others
-        )
+        """Return True if a name is one of its names."""
+        return name in self.domains or any(_is_about(other, name) is True for other in self.others)
 
     def without_resolving(self) -> RuleSet:
         """The same for a rule that says `no-resolve`."""
         others = (replace(c, resolve=False) if isinstance(c, Addresses) else c for c in self.others)
         return replace(self, others=tuple(others), resolve=False)
+
+
+def _is_about(condition: Condition, name: str) -> bool | None:
+    """Return True if a condition holds for a name, whatever flow that is of; None if it asks for more than the name."""
+    if isinstance(condition, NameCondition):
+        return condition.names(name)
+    if isinstance(condition, RuleSet):
+        return condition.is_about(name)
+    if isinstance(condition, Not):
+        inner = _is_about(condition.condition, name)
+        return None if inner is None else not inner
+    if isinstance(condition, All | Some):
+        decides = isinstance(condition, Some)
+        answers = [_is_about(each, name) for each in condition.conditions]
+        if decides in answers:
+            return decides
+        return None if None in answers else not decides
+    return None

@@ -22,7 +22,7 @@ LONGEST_NAME = 253
 LONGEST_LABEL = 63
 _FORBIDDEN = frozenset(" \t\r\n\0/\\:@,;\"'()<>[]{}|")
 _is_plain = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
-"""Whether a name is in the form in which names are compared, as nearly all of a long list are."""
+"""True if a name is in the form in which names are compared, as nearly all of a long list are."""
 
 
 def normalise(name: str) -> str:

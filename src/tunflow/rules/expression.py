@@ -26,11 +26,11 @@ from tunflow.rules.expression_syntax import (
     AT_WORD_EDGE,
     INSIDE_WORD,
     OTHER,
+    Anchor,
     Characters,
     Choice,
     Node,
     NotKept,
-    Place,
     Repeat,
     Series,
     parse_expression,
@@ -115,7 +115,7 @@ class Automaton:
         made = _Making(roots, largest)
         self._classes = made.classes
         self._bounded = made.bounded
-        """Whether it matters whether the last character was one of a word."""
+        """True if it matters whether the last character was one of a word."""
         self.size = len(made.follow)
         """How many states it has."""
         self._end = 1 << self.size
@@ -145,7 +145,7 @@ class Automaton:
         return NEW_SET + 2 * len(self._jumps)
 
     def found_in(self, text: str, allowance: Allowance) -> bool:
-        """Whether it is found in a text. Raises OutOfAllowance."""
+        """Return True if it is found in a text. Raises OutOfAllowance."""
         allowance.spend(len(text))
         start = _start_of(self)
         if start.table.is_full:
@@ -184,12 +184,12 @@ class Automaton:
         return found
 
     def is_end(self, states: int) -> bool:
-        """Whether the expression was found."""
+        """Return True if the expression was found."""
         return states == self._end
 
     @property
     def bounded(self) -> bool:
-        """Whether it matters whether the last character was one of a word."""
+        """True if it matters whether the last character was one of a word."""
         return self._bounded
 
 
@@ -203,7 +203,7 @@ class _Making:
         self.classes: dict[int, int] = {}
         """Sets of characters -> the states that are entered by one of them."""
         self.bounded = False
-        """Whether an expression asks for the edges of words."""
+        """True if an expression asks for the edges of words."""
         whole = self._choice([self._made(root) for root in roots])
         self.follow[0] = whole.first
         end = 1 << len(self.follow)
@@ -222,7 +222,7 @@ class _Making:
             self.follow.append({})
             self.classes[node.members] = self.classes.get(node.members, 0) | 1 << state
             return _Fragment({0: 1 << state}, {0: 1 << state}, frozenset())
-        if isinstance(node, Place):
+        if isinstance(node, Anchor):
             self.bounded |= bool(node.condition & (AT_WORD_EDGE | INSIDE_WORD))
             return _Fragment({}, {}, frozenset((node.condition,)))
         if isinstance(node, Series):
@@ -297,7 +297,7 @@ class _States(dict[str, "_States"]):
         """`AT_START` at the start, and `AT_WORD_EDGE` behind a character of a word."""
         self.accepts = accepts
         self.settled = accepts or not states
-        """Whether what follows makes no difference."""
+        """True if what follows makes no difference."""
 
     def __missing__(self, character: str) -> _States:
         if self.settled:

@@ -35,7 +35,7 @@ class Characters:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Anchor:
     """A condition on a place: one of `AT_START` and the like."""
 
     condition: int
@@ -64,7 +64,7 @@ class Repeat:
     most: int | None
 
 
-Node = Characters | Place | Series | Choice | Repeat
+Node = Characters | Anchor | Series | Choice | Repeat
 
 
 def _set(text: str) -> int:
@@ -126,7 +126,7 @@ class _Reader:
             part = self._atom()
             repeats = self._repeats()
             if repeats is not None:
-                if isinstance(part, Place) and not is_group:
+                if isinstance(part, Anchor) and not is_group:
                     raise ValueError(f"nothing to repeat at character {self._at}")
                 part = Repeat(part, *repeats)
             parts.append(part)
@@ -175,7 +175,7 @@ class _Reader:
         if character == ".":
             return Characters(ANY)
         if character in "^$":
-            return Place(AT_START if character == "^" else AT_END)
+            return Anchor(AT_START if character == "^" else AT_END)
         if character == "\\":
             return self._escaped()
         if character in "*+?":
@@ -206,7 +206,7 @@ class _Reader:
         if character in _CLASSES:
             return Characters(_CLASSES[character])
         if character in _PLACES:
-            return Place(_PLACES[character])
+            return Anchor(_PLACES[character])
         if character in "123456789k":
             raise NotKept("a back reference")
         return self._characters(_bit(self._escaped_character(character)))

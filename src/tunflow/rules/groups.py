@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from tunflow.errors import LocalError
+from tunflow.rules.health_question import USUAL, HealthQuestion
 
 KINDS = ("select", "url-test", "fallback", "load-balance")
 STRATEGIES = ("consistent-hashing", "round-robin", "sticky-sessions")
@@ -47,10 +49,16 @@ IN_USE = 2.0
 class Health:
     """What is known of servers, and when to ask them: a machine (`tunflow.machine`).
 
-    `random` gives numbers in 0..1. What to ask is drained from `due`; the answers are `succeeded` and `failed`.
+    `random` gives numbers in 0..1. What to ask is drained from `due`, at most `at_once` at a time; the answers are
+    `succeeded` and `failed`, and `answered` hears of each (None for a failure).
     """
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        random: Callable[[], float],
+        at_once: int = AT_ONCE,
+        answered: Callable[[str, float | None], None] = lambda _server, _delay: None,
+    ) -> None:
         self.due: list[str] = []
         """Servers to be asked now."""
         self._random = random
@@ -58,9 +66,11 @@ class Health:
         self._times: list[tuple[float, str]] = []
         self._waiting: list[str] = []
         self._asking = 0
+        self._at_once = at_once
+        self._told = answered
 
     def works(self, server: str) -> bool:
-        """Whether it answered when it was last asked, or was not asked yet."""
+        """Return True if it answered when it was last asked, or was not asked yet."""
         known = self._servers.get(server)
         return known is None or known.failures == 0
 
@@ -69,12 +79,23 @@ class Health:
         known = self._servers.get(server)
         return known.delay if known is not None and not known.failures else None
 
-    def used(self, server: str, now: float, interval: float = INTERVAL) -> None:
-        """A flow depends on how this server does: see to it that that is known, and not older than `interval`."""
+    def memory(self) -> dict[str, float | None]:
+        """What is known of every server that was asked: seconds, None for one that does not work."""
+        return {name: known.delay for name, known in self._servers.items() if known.delay is not None or known.failures}
+
+    def recall(self, server: str, delay: float | None) -> None:
+        """What was known before a restart holds until somebody needs to know: then it is asked again, at once."""
+        known = self._servers.setdefault(server, _Server())
+        known.delay = delay
+        known.failures = 0 if delay is not None else 1
+
+    def used(self, server: str, now: float, interval: float = INTERVAL, *, for_good: bool = False) -> None:
+        """A flow depends on how this server does: see to it that that is known, and not older than `interval`; for ever
+        where it is wanted `for_good`."""
         known = self._servers.get(server)
         if known is None:
             known = self._servers[server] = _Server()
-        known.used_at = now
+        known.used_at = inf if for_good else max(known.used_at, now)
         known.interval = min(known.interval, interval)
         if not known.scheduled:
             known.scheduled = True
@@ -94,6 +115,7 @@ class Health:
         known.failures = 0
         known.delay = delay
         self._again(server, now, known.interval)
+        self._told(server, delay)
 
     def failed(self, server: str, now: float) -> None:
         """It did not."""
@@ -101,6 +123,7 @@ class Health:
         known.failures += 1
         known.delay = None
         self._again(server, now, min(known.interval, RETRY * 2 ** min(known.failures - 1, 10)))
+        self._told(server, None)
 
     def next_timeout(self) -> float | None:
         """When somebody is to be asked."""
@@ -121,7 +144,7 @@ class Health:
         self._start()
 
     def _start(self) -> None:
-        while self._waiting and self._asking < AT_ONCE:
+        while self._waiting and self._asking < self._at_once:
             self._asking += 1
             self.due.append(self._waiting.pop(0))
 
@@ -165,15 +188,22 @@ class Group:
     name: str
     kind: str
     members: tuple[str, ...]
-    url: str | None = None
-    """What its members are asked for; None for the usual."""
+    question: HealthQuestion = USUAL
+    """What its members are asked for."""
     interval: float = INTERVAL
     """Seconds between two checks of a member."""
     tolerance: float = TOLERANCE
     strategy: str = STRATEGIES[0]
+    is_lazy: bool = True
+    """True if members are asked only while a flow needs to know."""
     chosen: str | None = None
     turns: int = 0
     """How often `round-robin` has chosen."""
+
+
+def copied(groups: Iterable[Group]) -> list[Group]:
+    """Groups of the same kind and members, in which nothing was chosen yet."""
+    return [replace(group, chosen=None, turns=0) for group in groups]
 
 
 class Groups:
@@ -202,16 +232,49 @@ class Groups:
         return self._groups
 
     @property
+    def servers(self) -> Collection[str]:
+        """The servers by name."""
+        return self._servers
+
+    @property
     def health(self) -> Health:
         """What is known of the servers."""
         return self._health
 
     def keep(self, before: Groups) -> None:
-        """What was chosen before a reload stays so, where it can."""
+        """What was chosen before a reload stays so, where it can, and what was known of servers is known."""
         for name, group in self._groups.items():
             old = before._groups.get(name)
             if old is not None and old.kind == group.kind and old.chosen in group.members:
                 group.chosen = old.chosen
+        for server, delay in before._health.memory().items():
+            if server in self._servers:
+                self._health.recall(server, delay)
+
+    def memory(self) -> dict[str, Any]:
+        """What is to be known after a restart: choices, and how servers did; values of JSON."""
+        chosen = {name: group.chosen for name, group in self._groups.items() if group.chosen is not None}
+        return {"chosen": chosen, "servers": self._health.memory()}
+
+    def recall(self, memory: Mapping[str, Any]) -> list[str]:
+        """Take what `memory` gave before a restart; what of it there is no more, in words. The rest is dropped."""
+        gone = []
+        chosen, servers = memory.get("chosen"), memory.get("servers")
+        for name, member in chosen.items() if isinstance(chosen, dict) else ():
+            group = self._groups.get(name)
+            if group is None:
+                gone.append(f"the group {name!r}, where {member!r} was chosen")
+            elif member not in group.members:
+                gone.append(f"{member!r} in the group {name!r}, where it was chosen")
+            elif group.kind in {"select", "url-test"}:
+                group.chosen = member
+        for name, delay in servers.items() if isinstance(servers, dict) else ():
+            is_delay = isinstance(delay, int | float) and not isinstance(delay, bool) and 0 <= delay < 3600
+            if name not in self._servers:
+                gone.append(f"the server {name!r}")
+            elif delay is None or is_delay:
+                self._health.recall(name, delay)
+        return gone
 
     def select(self, name: str, member: str) -> None:
         """The user's choice. Raises LocalError."""
@@ -258,9 +321,30 @@ class Groups:
             elif group.kind != "select" and member in self._servers:
                 self._health.used(member, now, group.interval)
 
-    def url(self, server: str) -> str | None:
-        """What a server is asked for: as the first group says that it is in."""
-        return next((group.url for group in self._groups.values() if group.url and server in group.members), None)
+    def servers_of(self, target: str) -> list[str]:
+        """The servers that `target`, a server or group, may use, each once. Raises LocalError for neither."""
+        if target in self._servers:
+            return [target]
+        if target not in self._groups:
+            known = ", ".join([*self._groups, *self._servers])
+            raise LocalError(f"there is no group or server {target!r}; there are: {known}")
+        found: list[str] = []
+        for member in self._groups[target].members:
+            if member in self._groups or member in self._servers:
+                found += self.servers_of(member)
+        return list(dict.fromkeys(found))
+
+    def question(self, server: str) -> HealthQuestion:
+        """What a server is asked for: as the first group says that it is in and that says something."""
+        found = (group.question for group in self._groups.values() if server in group.members)
+        return next((question for question in found if question != USUAL), USUAL)
+
+    def wake(self, now: float) -> None:
+        """See to it that groups that are not lazy know how their members do, whether a flow goes there or not."""
+        for group in self._groups.values():
+            if not group.is_lazy:
+                for server in self.servers_of(group.name):
+                    self._health.used(server, now, group.interval, for_good=True)
 
     def _choose(self, group: Group, destination: str) -> str:
         members = group.members

@@ -34,19 +34,19 @@ _KEY = re.compile(r"\s*[A-Za-z][\w-]*:(\s.*)?$")
 _LONGEST_NAME = 253
 
 
-class Entry(NamedTuple):
+class ListEntry(NamedTuple):
     """One entry of a list."""
 
     text: str
     number: int
     """Its line, from 1; 0 for a plain name, for which nobody asks."""
     is_plain: bool = False
-    """Whether it is a name in the form in which names are compared."""
+    """True if it is a name in the form in which names are compared."""
     is_suffix: bool = False
-    """Whether a plain name had `+.` in front, which `text` is without."""
+    """True if a plain name had `+.` in front, which `text` is without."""
 
 
-def entries(text: str, file: str, *, names: bool) -> Iterator[Entry]:
+def entries(text: str, file: str, *, names: bool) -> Iterator[ListEntry]:
     """The entries of a list; `names` for one of names, whose plain ones are then marked.
 
     Raises LocalError for YAML that is none, or has no payload.
@@ -58,7 +58,7 @@ def entries(text: str, file: str, *, names: bool) -> Iterator[Entry]:
 
 
 def is_note(text: str) -> bool:
-    """Whether a line says nothing."""
+    """Return True if a line says nothing."""
     text = text.lstrip()
     return not text or text[0] in "#;" or text.startswith(("//", "---"))
 
@@ -70,7 +70,7 @@ def _is_yaml(text: str) -> bool:
     return False
 
 
-def _yaml_entries(text: str, file: str, names: bool) -> Iterator[Entry]:
+def _yaml_entries(text: str, file: str, names: bool) -> Iterator[ListEntry]:
     begin = re.search(r"^[ \t]*payload:[ \t]*(#[^\n]*)?\r?$", text, re.MULTILINE)
     if begin is None or _has_other_keys(text, begin):
         yield from _general(text, file)
@@ -80,12 +80,12 @@ def _yaml_entries(text: str, file: str, names: bool) -> Iterator[Entry]:
 
 
 def _has_other_keys(text: str, begin: re.Match[str]) -> bool:
-    """Whether lines around the items are more than notes: then it takes a general reader."""
+    """Return True if lines around the items are more than notes: then it takes a general reader."""
     before = any(not is_note(line) for line in text[: begin.start()].splitlines())
     return before or re.search(r"^[ \t]*[A-Za-z][\w-]*:([ \t]|\r?$)", text[begin.end() :], re.MULTILINE) is not None
 
 
-def _fast(text: str, start: int, number: int, names: bool, *, yaml_items: bool) -> Iterator[Entry]:
+def _fast(text: str, start: int, number: int, names: bool, *, yaml_items: bool) -> Iterator[ListEntry]:
     at = start
     for match in _PLAIN.finditer(text, start) if names else ():
         if match.start() > at:
@@ -95,13 +95,13 @@ def _fast(text: str, start: int, number: int, names: bool, *, yaml_items: bool) 
         if len(name) > _LONGEST_NAME or (yaml_items and "-" not in text[match.start() : match.start("name")]):
             yield from _slow(match[0], text, match.start(), start, number, yaml_items)
         else:
-            yield Entry(name, 0, True, match["suffix"] is not None)
+            yield ListEntry(name, 0, True, match["suffix"] is not None)
         at = match.end() + 1
     if at < len(text):
         yield from _slow(text[at:], text, at, start, number, yaml_items)
 
 
-def _slow(part: str, text: str, at: int, start: int, number: int, yaml_items: bool) -> Iterator[Entry]:
+def _slow(part: str, text: str, at: int, start: int, number: int, yaml_items: bool) -> Iterator[ListEntry]:
     """The entries of lines that are more than plain names."""
     line_number: int | None = None
     for offset, line in enumerate(part.split("\n")):
@@ -110,18 +110,18 @@ def _slow(part: str, text: str, at: int, start: int, number: int, yaml_items: bo
         if line_number is None:
             line_number = number + text.count("\n", start, at)
         if not yaml_items:
-            yield Entry(_NOTE.sub("", line).strip().strip("'\""), line_number + offset)
+            yield ListEntry(_NOTE.sub("", line).strip().strip("'\""), line_number + offset)
             continue
         item = _ITEM.fullmatch(line.rstrip("\r"))
         if item is None:
-            yield Entry(line.strip(), line_number + offset)
+            yield ListEntry(line.strip(), line_number + offset)
             continue
         found = next(value for value in item.groups() if value is not None).strip()
         if found:
-            yield Entry(found, line_number + offset)
+            yield ListEntry(found, line_number + offset)
 
 
-def _general(text: str, file: str) -> Iterator[Entry]:
+def _general(text: str, file: str) -> Iterator[ListEntry]:
     """The payload as a YAML reader finds it. Raises LocalError."""
     if len(text) > MOST_YAML:
         raise LocalError(f"{file}: a list this long is read as text, or as payload: with one '- item' a line")
@@ -137,6 +137,6 @@ def _general(text: str, file: str) -> Iterator[Entry]:
                 raise LocalError(f"{file}:{key.start_mark.line + 1}: payload is a list: one '- item' a line, or [a, b]")
             for item in value.value:
                 if isinstance(item, yaml.ScalarNode) and str(item.value).strip():
-                    yield Entry(str(item.value).strip(), item.start_mark.line + 1)
+                    yield ListEntry(str(item.value).strip(), item.start_mark.line + 1)
             return
     raise LocalError(f"{file}: a list in YAML has the key payload")

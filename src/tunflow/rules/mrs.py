@@ -4,20 +4,18 @@
     prefixes   1 | ranges (8 bytes) | first and last address, 16 bytes each …
     names      1 | words (8 bytes) | leaves | words | bitmap | bytes (8 bytes) | labels
 
-Numbers are big-endian. Names stand in a tree, from the last letter to the first, level by level. `bitmap` has a 0 for
-every edge of a node and then a 1; the n-th edge has the n-th byte of `labels` and leads to the n-th node (the root
-being 0); `leaves` has a 1 for every node at which a name ends. A word holds 64 bits, the lowest first.
+Numbers are big-endian. Names stand in a tree (`label_tree`).
 
 Read first: mihomo's `rules/provider/mrs_reader.go`, `component/trie/domain_set.go`, `component/cidr/ipcidr_set_bin.go`.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from ipaddress import IPv6Address, summarize_address_range
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.rules.label_tree import bits_of, names_untrusted
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """How what Zstandard compressed begins (RFC 8878 §3.1.1)."""
@@ -84,10 +82,7 @@ class _Reader:
         words = self.number()
         if not 0 <= words <= len(self._data) // 8:
             raise BadPacket("the packed list was cut short")
-        found = bytearray()
-        for word in struct.unpack(f">{words}Q", self.take(words * 8)):
-            found += f"{word:064b}".encode()[::-1]
-        return bytes(found)
+        return bits_of(self.take(words * 8))
 
 
 def _prefixes_untrusted(data: _Reader) -> Iterator[str]:
@@ -104,21 +99,5 @@ def _prefixes_untrusted(data: _Reader) -> Iterator[str]:
 
 def _names_untrusted(data: _Reader) -> Iterator[str]:
     leaves, bitmap = data.bits(), data.bits()
-    labels = data.take(data.number())
-    # Level by level: the texts of a level's nodes are those of the level above, each with an edge's letter.
-    texts = [b""]
-    at = edge = node = 0
-    while texts:
-        below: list[bytes] = []
-        for text in texts:
-            if leaves[node : node + 1] == b"1":
-                yield text[::-1].decode("ascii", "replace")
-            node += 1
-            while bitmap[at : at + 1] == b"0":
-                if edge >= len(labels):
-                    raise BadPacket("the packed list was cut short")
-                below.append(text + labels[edge : edge + 1])
-                at += 1
-                edge += 1
-            at += 1
-        texts = below
+    for name in names_untrusted(leaves, bitmap, data.take(data.number())):
+        yield name.decode("ascii", "replace")

@@ -4,8 +4,9 @@
     domain-set  Surge's DOMAIN-SET: `example.com` (itself), `.example.com` (and below)
     ipcidr      prefixes: `10.0.0.0/8`, `2001:db8::/32`
     classical   rules without a target: `DOMAIN-SUFFIX,example.com`, `IP-CIDR,10.0.0.0/8,no-resolve`
+    sing-box    sing-box's rules in JSON (`headless_rules`)
 
-Each as text, one a line, or as Clash's YAML (`list_lines`).
+Each of the first four as text, one a line, or as Clash's YAML (`list_lines`).
 
 Rule: a line that is not understood does not take the others with it: such lines are counted, and the first is told. A
 list in which nothing is understood is an error: it is another thing than it is said to be.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tunflow.errors import LocalError
+from tunflow.rules import headless_rules
 from tunflow.rules.cidr import CIDRSet, Span, span_of
 from tunflow.rules.conditions import (
     Addresses,
@@ -27,8 +29,8 @@ from tunflow.rules.conditions import (
     RuleSet,
 )
 from tunflow.rules.domains import DomainSet, normalise
-from tunflow.rules.list_lines import Entry, entries
-from tunflow.rules.syntax import EMPTY, NO_RESOLVE, TYPES, Context, Line, MissingData, parse_condition
+from tunflow.rules.list_lines import ListEntry, entries
+from tunflow.rules.syntax import EMPTY, NO_RESOLVE, TYPES, Context, MissingData, RuleLine, parse_condition
 
 BEHAVIORS = ("domain", "ipcidr", "classical")
 DOMAIN_SET = "domain-set"
@@ -48,13 +50,15 @@ def parse_rule_set(
     `tell` gets one line about the lines that are not understood. Raises LocalError that names the file and the line
     when none is, and MissingData for a country whose addresses are not here.
     """
-    if behavior not in {*BEHAVIORS, DOMAIN_SET}:
+    if behavior not in {*BEHAVIORS, DOMAIN_SET, headless_rules.BEHAVIOR}:
         raise LocalError(f"rule set {file}: {behavior!r} is not a behavior; {', '.join(BEHAVIORS)} are")
     reader = _Reader(file, behavior)
     if behavior == "ipcidr":
         made = reader.networks(entries(text, file, names=False))
     elif behavior == "classical":
         made = reader.conditions(entries(text, file, names=False), context)
+    elif behavior == headless_rules.BEHAVIOR:
+        made = reader.headless(text)
     else:
         made = reader.domains(entries(text, file, names=True))
     reader.report(tell)
@@ -81,13 +85,13 @@ class _Reader:
         more = f" (and {others} more line{'s' if others > 1 else ''} of it)" if others else ""
         tell(f"{self._first}{more}: left out of the list")
 
-    def _lose(self, entry: Entry, why: str) -> None:
+    def _lose(self, entry: ListEntry, why: str) -> None:
         self._lost += 1
         if self._first is None:
             hint = _other_behavior(entry.text, self._behavior)
-            self._first = Line(entry.text, self._file, entry.number).error(f"{why}{hint}")
+            self._first = RuleLine(entry.text, self._file, entry.number).error(f"{why}{hint}")
 
-    def domains(self, items: Iterator[Entry]) -> RuleSet:
+    def domains(self, items: Iterator[ListEntry]) -> RuleSet:
         exact: set[str] = set()
         below: set[str] = set()
         others: list[Condition] = []
@@ -112,7 +116,7 @@ class _Reader:
         self._taken += len(exact) + len(below)
         return RuleSet(DomainSet(exact, below), CIDRSet(), tuple(others))
 
-    def networks(self, items: Iterator[Entry]) -> RuleSet:
+    def networks(self, items: Iterator[ListEntry]) -> RuleSet:
         spans: dict[int, list[Span]] = {4: [], 6: []}
         for entry in items:
             text, _, option = entry.text.partition(",")
@@ -127,13 +131,19 @@ class _Reader:
                 self._taken += 1
         return RuleSet(DomainSet(), CIDRSet.from_spans(spans[4], spans[6]))
 
-    def conditions(self, items: Iterator[Entry], context: Context) -> RuleSet:
+    def headless(self, text: str) -> RuleSet:
+        made, self._taken = headless_rules.rule_set(
+            text, self._file, lambda rule, number, why: self._lose(ListEntry(rule, number), why)
+        )
+        return made
+
+    def conditions(self, items: Iterator[ListEntry], context: Context) -> RuleSet:
         return collect(self._conditions(items, context))
 
-    def _conditions(self, items: Iterator[Entry], context: Context) -> Iterator[Condition]:
+    def _conditions(self, items: Iterator[ListEntry], context: Context) -> Iterator[Condition]:
         for entry in items:
             try:
-                condition = parse_condition(Line(entry.text, self._file, entry.number), context)
+                condition = parse_condition(RuleLine(entry.text, self._file, entry.number), context)
             except MissingData:
                 raise
             except LocalError as error:

@@ -28,7 +28,7 @@ from tunflow.rules.conditions import (
     Some,
     SourceAddresses,
 )
-from tunflow.rules.values import SIMPLE
+from tunflow.rules.values import SIMPLE, suffix_of
 
 NO_RESOLVE = "no-resolve"
 SOURCE = "src"
@@ -52,7 +52,7 @@ CountryAddresses = Callable[[str], AddressTest]
 """Country code -> its addresses. Raises LocalError when there is no data, or no such country."""
 
 
-class Line(NamedTuple):
+class RuleLine(NamedTuple):
     """A rule's text and where it stands."""
 
     text: str
@@ -69,7 +69,7 @@ class Rule(NamedTuple):
 
     condition: Condition
     target: str
-    line: Line
+    line: RuleLine
 
 
 class MissingData(LocalError):
@@ -105,15 +105,8 @@ class Context(NamedTuple):
 EMPTY = Context({}, no_countries)
 
 
-def parse_rules(lines: Iterable[str], file: str, context: Context = EMPTY, first_line: int = 1) -> Iterator[Rule]:
-    """The rules of a list, one a line; empty lines and comments are passed over. Raises LocalError."""
-    for number, text in enumerate(lines, first_line):
-        if not is_comment(text):
-            yield parse_rule(Line(text.strip(), file, number), context)
-
-
 def is_comment(text: str) -> bool:
-    """Whether a line says nothing."""
+    """Return True if a line says nothing."""
     text = text.lstrip()
     return not text or text[0] in "#;" or text.startswith("//")
 
@@ -164,7 +157,7 @@ def _bracketed(text: str) -> tuple[str, list[str]]:
     return value, [target.strip()]
 
 
-def parse_rule(line: Line, context: Context = EMPTY) -> Rule:
+def parse_rule(line: RuleLine, context: Context = EMPTY) -> Rule:
     """One rule. Raises LocalError."""
     try:
         kind, _, rest = line.text.partition(",")
@@ -191,7 +184,7 @@ def _check_options(options: Iterable[str]) -> frozenset[str]:
     return given - _WITHOUT_EFFECT
 
 
-def parse_condition(line: Line, context: Context = EMPTY) -> Condition:
+def parse_condition(line: RuleLine, context: Context = EMPTY) -> Condition:
     """A rule without a target, as rule sets of the behavior `classical` hold them. Raises LocalError."""
     try:
         return _bare_condition(line.text, context, 0)
@@ -219,6 +212,8 @@ def _condition(kind: str, value: str, options: frozenset[str], context: Context,
     simple = SIMPLE.get(kind)
     if simple is not None:
         return simple(value)
+    if kind in _OF_CLIENT:
+        kind, options = kind.removeprefix("SRC-"), options | {SOURCE}
     if (addresses := _addresses(kind, value, context)) is not None:
         return SourceAddresses(addresses) if SOURCE in options else Addresses(addresses, NO_RESOLVE not in options)
     if kind == "GEOSITE":
@@ -240,6 +235,8 @@ def _addresses(kind: str, value: str, context: Context) -> AddressTest | None:
     """The addresses that a rule is about; None for a rule that is not about addresses."""
     if kind in {"IP-CIDR", "IP-CIDR6"}:
         return CIDRSet([value])
+    if kind == "IP-SUFFIX":
+        return suffix_of(value)
     if kind == "GEOIP":
         return PRIVATE if value.upper() in {"LAN", "PRIVATE"} else context.countries(value.upper())
     if kind == "IP-ASN":
@@ -283,11 +280,25 @@ def _groups(text: str) -> Iterator[str]:
         raise ValueError("the brackets do not match" if depth else "there is no condition in the brackets")
 
 
+_OF_CLIENT = frozenset({"SRC-GEOIP", "SRC-IP-ASN", "SRC-IP-SUFFIX"})
+"""The same as without SRC- about the client's address."""
 _LOGIC = frozenset({"AND", "OR", "NOT"})
 _HOLDS_COMMAS = frozenset({"DOMAIN-REGEX", "PROCESS-NAME-REGEX", "PROCESS-PATH-REGEX"})
 """Kinds whose value may have commas."""
 
-TYPES = (*SIMPLE, "IP-CIDR", "IP-CIDR6", "IP-ASN", "GEOIP", "GEOSITE", "RULE-SET", *sorted(_LOGIC), "MATCH")
+TYPES = (
+    *SIMPLE,
+    "IP-CIDR",
+    "IP-CIDR6",
+    "IP-SUFFIX",
+    "IP-ASN",
+    "GEOIP",
+    *sorted(_OF_CLIENT),
+    "GEOSITE",
+    "RULE-SET",
+    *sorted(_LOGIC),
+    "MATCH",
+)
 """What a rule may begin with."""
 
 ELSEWHERE = {
@@ -301,9 +312,6 @@ ELSEWHERE = {
     "IN-USER": "never holds: all flows come out of a TUN device, without a user's name",
     "IN-NAME": "never holds: all flows come out of a TUN device, by no listener",
     "DSCP": "is about a mark that flows here do not keep",
-    "IP-SUFFIX": "is not there: IP-CIDR is about the beginning of an address",
-    "SRC-GEOIP": "is about a client's country: SRC-IP-CIDR is about its address",
-    "SRC-IP-ASN": "is about a client's operator: SRC-IP-CIDR is about its address",
     "HOSTNAME-TYPE": "is not there: IP-CIDR and DOMAIN-REGEX tell names and addresses apart",
 }
 """Types of other programs that there are not here, and why, or what does the same."""

@@ -73,6 +73,11 @@ class RuleTable:
         return len(self._targets)
 
     @property
+    def indexed_names(self) -> int:
+        """How many names are kept here, beside the long lists, which keep theirs."""
+        return len(self._exact) + len(self._below)
+
+    @property
     def targets(self) -> list[str]:
         """Every target that a rule names, once, in order."""
         return list(dict.fromkeys(self._targets))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from tunflow.addresses import ip_address
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import (
@@ -103,6 +105,30 @@ def process_path(value: str) -> ProcessPath:
     if not value.startswith("/"):
         raise ValueError(f"a program's path begins with /, so it never holds: write PROCESS-NAME,{value}")
     return ProcessPath(value)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSuffix:
+    """Addresses whose last bits are certain ones."""
+
+    bits: int
+    mask: int
+    size: int
+    """Bytes."""
+
+    def __contains__(self, packed: bytes) -> bool:
+        return len(packed) == self.size and int.from_bytes(packed, "big") & self.mask == self.bits
+
+
+def suffix_of(value: str) -> AddressSuffix:
+    """IP-SUFFIX: `8.8.8.8/24` for addresses that end in the same 24 bits. Raises ValueError."""
+    text, _, length = value.partition("/")
+    address = ip_address(text)
+    try:
+        mask = (1 << whole_number(length, address.max_prefixlen)) - 1
+    except NotANumber:
+        raise ValueError(f"{value!r} is not the end of an address; 8.8.8.8/24 is one of 24 bits") from None
+    return AddressSuffix(int(address) & mask, mask, len(address.packed))
 
 
 def ranges(value: str, largest: int) -> Ranges:

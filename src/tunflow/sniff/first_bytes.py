@@ -22,7 +22,7 @@ def sniff_untrusted(stream: bytes) -> FirstBytes | None:
     """What a stream begins with; None while more bytes are needed. Raises BadPacket for neither TLS nor HTTP."""
     if not stream:
         return None
-    if stream[0] == 22:
+    if stream[0] in tls.RECORD_TYPES:
         hello = tls.parse_records_untrusted(stream)
         return None if hello is None else FirstBytes("tls", hello.server_name)
     request = http.parse_request_untrusted(stream)

@@ -34,20 +34,32 @@ ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?:[ \t\v\f\r].*)?", re.DOTALL)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
+_BEGINS = frozenset(bytes((code,)) for code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \t\v\f")
+"""With what a line of words begins."""
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _END = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _FIELD = re.compile(rb"^([^:\n]*):([^\n]*)\n", re.MULTILINE)
 _HOST_FIELD = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
+_LANGUAGES = re.compile(rb"\naccept-language:[ \t]*([^\r\n]{1,300})", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)([^#]*)")
 _PORT = re.compile(rb":([0-9]{1,5})$")
 _WANTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
+_BLANK = rb"[ \t\v\f\r]"
 _LIKE_A_REQUEST = re.compile(
-    rb"[A-Za-z]++[ \t\v\f\r]++(?:[/*]|[a-zA-Z][a-zA-Z0-9+.-]*://|[^\n]*HTTP/|[^\n]{8192})"
-    rb"|(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) "
+    rb"%b*+(?:[^\s]++%b++(?:[^\n]*%b(?i:HTTP)/|[^\n]{8192})"
+    rb"|(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)[ \t\v\f])" % ((_BLANK,) * 3)
 )
-"""What some server or other takes for a request line: a word with a URL, a version or very much behind it, or a method
-of RFC 9110 §9.3 (RFC 5789 for PATCH), with which HTTP/0.9 asks. Other protocols have lines of words too: `EHLO name`.
+"""What some server or other takes for a request line: words with a version of HTTP or very much behind them, or a
+method of RFC 9110 §9.3 (RFC 5789 for PATCH), with which HTTP/0.9 asks. Other protocols have lines of words too:
+`EHLO name`, `get /page`.
+"""
+_OF_ANOTHER = re.compile(
+    rb"(?!(?:GET|HEAD|POST|PUT|PATCH|DELETE|TRACE|CONNECT)%b)"
+    rb"[^\s]++ [^\n]*[^\s] (?!(?i:HTTP)/)[A-Za-z][A-Za-z0-9+.-]*/[0-9]+(?:\.[0-9]+)?\r?\n" % _BLANK
+)
+"""A whole line that names another protocol, in the form of HTTP (RFC 2326 §6.1 for RTSP, RFC 3261 §7.1 for SIP, RFC
+3507 §4.3.2 for ICAP). With these methods it counts for nothing: there were servers that took any name for HTTP/1.0.
 """
 
 
@@ -55,7 +67,7 @@ class Ambiguous(BadPacket):
     """A request that two readers could understand differently."""
 
 
-class Request(NamedTuple):
+class HTTPRequest(NamedTuple):
     """What a head asks for."""
 
     method: str
@@ -92,10 +104,10 @@ class RequestHead(NamedTuple):
     """The name in lower case, without a port; None for an address and where none is given."""
 
 
-class Step(NamedTuple):
+class SniffStep(NamedTuple):
     """What to do after a look at the bytes that wait."""
 
-    requests: list[Request]
+    requests: list[HTTPRequest]
     """Those whose heads are among the bytes that may pass."""
     passed: int
     """Bytes, also ones that have not come yet, that need not be looked at again."""
@@ -106,24 +118,40 @@ class Step(NamedTuple):
 class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
-    __slots__ = ("_chunked", "_may_be_other", "_trailers", "_waiting", "target_ends")
+    __slots__ = (
+        "_again", "_block", "_chunked", "_fields", "_hosts", "_may_be_other", "_step", "_trailers", "_waiting",
+        "target_ends",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._chunked = False
-        """Whether the next bytes are a chunk's size line."""
+        """True if the next bytes are a chunk's size line."""
         self._trailers = False
         self._may_be_other = False
-        """Whether another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
+        """True if another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
         self._waiting = b""
         """What the last look left, for more to come."""
+        self._block = b""
+        """The last request's fields as they stood: those of the next one are often the same."""
+        self._fields: dict[bytes, list[bytes]] = {}
+        self._hosts: tuple[str, ...] = ()
+        """What they say, and the hosts that they name."""
+        self._again: bytes | None = None
+        """A whole request without a body, and what a look at it found: a client that asks for the same again is known
+        by its bytes."""
+        self._step = SniffStep([], 0, 1)
         self.target_ends: list[int] = []
         """Where in the data the targets of the last look's requests end, fragments left out."""
 
-    def look_untrusted(self, data: bytes) -> Step:
+    def look_untrusted(self, data: bytes) -> SniffStep:
         """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
-        requests: list[Request] = []
+        if data == self._again:
+            return self._step
+        requests: list[HTTPRequest] = []
         self.target_ends = []
         self._waiting = b""
+        self._again = None
+        is_between = not (self._chunked or self._trailers or self._may_be_other)
         at = 0
         while at < len(data):
             if self._chunked or self._trailers:
@@ -132,27 +160,30 @@ class HTTPRequests:
                 size = self._head_untrusted(data, at, requests)
             if size is None:
                 self._waiting = data[at:]
-                return Step(requests, at, len(data) - at + 1)
+                return SniffStep(requests, at, len(data) - at + 1)
             if size == ALL:
-                return Step(requests, ALL, 1)
+                return SniffStep(requests, ALL, 1)
             at += size
-        return Step(requests, at, 1)
+        step = SniffStep(requests, at, 1)
+        if is_between and at == len(data) and len(requests) == 1 and not (self._chunked or self._may_be_other):
+            self._again, self._step = data, step
+        return step
 
     @property
     def is_cut(self) -> bool:
-        """Whether a request is not whole: some servers take the end of the stream for that of its head."""
+        """True if a request is not whole: some servers take the end of the stream for that of its head."""
         return may_be_request(self._waiting)
 
-    def _head_untrusted(self, data: bytes, start: int, requests: list[Request]) -> int | None:
+    def _head_untrusted(self, data: bytes, start: int, requests: list[HTTPRequest]) -> int | None:
         """Bytes of a head and of its body, if that has a length; None while the head is not whole."""
         at = start
         if data[at] in b"\r\n":  # RFC 9112 §2.2: empty lines before a request
             at = _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]  # it matches always
         if self._may_be_other:
             first = data[at : at + 1]
-            if (not first or (first.isalpha() and data.find(b"\n", at) < 0)) and len(data) - start <= LARGEST_HEAD:
+            if (not first or (first in _BEGINS and data.find(b"\n", at) < 0)) and len(data) - start <= LARGEST_HEAD:
                 return None
-            if first and not _LIKE_A_REQUEST.match(data, at):
+            if first and not _is_like_a_request(data, at):
                 return ALL
         line = _LINE.match(data, at)
         end = _END.search(data, at)
@@ -161,10 +192,19 @@ class HTTPRequests:
             if end is None and len(data) - start <= LARGEST_HEAD:
                 return None
             raise BadPacket(f"an HTTP head of more than {LARGEST_HEAD} bytes, or none")
-        fields = _fields_untrusted(data[line.end() : end.start() + 1])
-        request = _request_untrusted(line[1].decode("ascii"), line[2], fields)
+        block = data[line.end() : end.start() + 1]
+        if block != self._block:
+            fields = _fields_untrusted(block)
+            hosts = tuple(dict.fromkeys(map(_host_untrusted, filter(None, fields.get(b"host", ())))))
+            self._block, self._fields, self._hosts = block, fields, hosts
+        fields = self._fields
+        method, target = line[1], line[2]
+        if target[:1] == b"/" and method != b"CONNECT":
+            request = HTTPRequest(method.decode("ascii"), self._hosts, target_text(target))
+        else:
+            request = _request_untrusted(method.decode("ascii"), target, fields)
         requests.append(request)
-        self.target_ends.append(line.start(2) + len(line[2].partition(b"#")[0]))
+        self.target_ends.append(line.start(2) + len(target.partition(b"#")[0]))
         body = self._body_untrusted(fields) if len(fields) > 1 or b"host" not in fields else 0
         if request.method == "CONNECT" and (body or self._chunked):
             raise Ambiguous("a CONNECT with a body")  # RFC 9110 §9.3.6: it has no meaning, so who reads it?
@@ -173,7 +213,7 @@ class HTTPRequests:
 
     @staticmethod
     def _check_start_untrusted(data: bytes, at: int, has_line: bool) -> None:
-        """Whether a head that is not whole can become one. Raises BadPacket."""
+        """Check that a head that is not whole can become one. Raises BadPacket."""
         if not has_line and (data.find(b"\n", at) >= 0 or not _START.fullmatch(data[at : at + 64])):
             raise BadPacket("not an HTTP/1 request")
 
@@ -218,8 +258,18 @@ class HTTPRequests:
 
 
 def may_be_request(data: bytes) -> bool:
-    """Whether some server or other takes a stream that begins like this for an HTTP/1 request."""
-    return _LIKE_A_REQUEST.match(data, _EMPTY_LINES.match(data).end()) is not None  # type: ignore[union-attr]
+    """Return True if some server or other takes a stream that begins like this for an HTTP/1 request."""
+    return _is_like_a_request(data, _EMPTY_LINES.match(data).end())  # type: ignore[union-attr]
+
+
+def _is_like_a_request(data: bytes, at: int) -> bool:
+    return _LIKE_A_REQUEST.match(data, at) is not None and _OF_ANOTHER.match(data, at) is None
+
+
+def accepted_languages_untrusted(request: bytes) -> str:
+    """The value of a request's Accept-Language (RFC 9110 §12.5.4); "" where it says none."""
+    found = _LANGUAGES.search(request, 0, LARGEST_HEAD)
+    return "" if found is None else found[1].decode("latin-1")
 
 
 def parse_request_untrusted(stream: bytes) -> RequestHead | None:
@@ -278,7 +328,7 @@ def _said(method: bytes, target: bytes, fields: dict[bytes, list[bytes]]) -> lis
     return said
 
 
-def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> Request:
+def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> HTTPRequest:
     path, port = target, None
     if not target.startswith(b"/") and method != "CONNECT" and (absolute := _ABSOLUTE.match(target)):
         path = absolute[2] or b"/"
@@ -287,7 +337,7 @@ def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[byte
         digits = _PORT.search(absolute[1])
         port = int(digits[1]) if digits is not None else 80
     hosts = dict.fromkeys(map(_host_untrusted, _said(method.encode(), target, fields)))
-    return Request(method, tuple(hosts), target_text(path), port)
+    return HTTPRequest(method, tuple(hosts), target_text(path), port)
 
 
 def _host_untrusted(text: bytes) -> str:

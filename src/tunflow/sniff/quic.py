@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.sniff.tls import LARGEST, ClientHello, parse_message_untrusted
 
@@ -42,6 +43,9 @@ DATAGRAMS = 12
 
 CONNECTIONS = 8
 """Of one flow that have begun and not said their name yet; browsers have one or two."""
+
+LONG_HEADER = 0x80
+"""The first bit of a packet that may open a connection (RFC 9000 §17.2). The second may be anything (RFC 9287)."""
 
 _SAMPLE = 16
 _TAG = 16
@@ -60,11 +64,40 @@ class _Version(NamedTuple):
     """The packet type of an Initial."""
 
 
+_DRAFT_29 = _Version(bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899"), b"quic ", 0b00)
+_ONE = _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0b00)
 VERSIONS = {
-    1: _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0b00),
+    1: _ONE,
     0x6B3343CF: _Version(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quicv2 ", 0b01),
+    **dict.fromkeys(range(0xFF00001D, 0xFF000021), _DRAFT_29),
+    **dict.fromkeys((0xFF000021, 0xFF000022), _ONE),
 }
-"""RFC 9001 §5.2; RFC 9369 §3.1, §3.2, §3.3.1 and §3.3.2."""
+"""RFC 9001 §5.2; RFC 9369 §3.1, §3.2, §3.3.1 and §3.3.2; draft-ietf-quic-tls-29 §5.2, which holds until 32."""
+
+_TRIALS = (b"\xff\0\0", b"Q0", b"T0", b"\xfa\xce\xb0", b"PCQ", b"\xab\xcd\0", b"\x91\xc1\x70", b"\x70\x9a\x50")
+"""How versions begin that were for trials, as their owners told QUIC's working group (its wiki's "QUIC versions"):
+drafts, Google's, Facebook's, picoquic's, Microsoft's, quicly's, drafts of version 2."""
+_NEGOTIATES = 0x0A0A0A0A
+"""RFC 9000 §15: versions of the pattern 0x?a?a?a?a are nobody's, and a server declines them."""
+
+
+QUIC_PORT = 443
+"""Of HTTP/3 (RFC 9114 §3.1.1)."""
+LONGEST_LOOK = 5
+"""Bytes of a datagram that `may_open` looks at."""
+
+
+def may_open(datagram: Buffer, anywhere: bool) -> bool:
+    """Return True if a datagram may open a QUIC connection.
+
+    `anywhere`: it goes to another port than QUIC's own, where only known versions count.
+    """
+    if not datagram or datagram[0] < LONG_HEADER:
+        return False
+    if not anywhere:
+        return True
+    version = bytes(datagram[1:5])
+    return int.from_bytes(version, "big") in VERSIONS or version.startswith(_TRIALS)
 
 
 class _Keys:
@@ -114,8 +147,8 @@ class FlowSniffer:
     def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
         """The ClientHello that this datagram completes; None while a connection's is not whole.
 
-        Raises BadPacket when it tells nothing: no Initial, or one of a version that nobody here knows, or a later one
-        of a connection that has said its name. Raises Unreadable for what hides a name.
+        Raises BadPacket when it tells nothing: no Initial, or a later one of a connection that has said its name.
+        Raises Unreadable for what hides a name.
         """
         first_id, _ = _bytes_untrusted(datagram, 5)
         known = self._begun.get(first_id)
@@ -154,11 +187,12 @@ class InitialSniffer:
     def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
         """The ClientHello, once enough has arrived; None while more is needed. Raises BadPacket.
 
-        BadPacket means that this datagram tells nothing: it is not QUIC, or of a version that nobody here knows.
+        BadPacket means that this datagram tells nothing: it is not QUIC, or its version only asks for others. Raises
+        Unreadable for a version that nobody here knows.
         """
         at = 0
         opened = 0
-        while at < len(datagram) and datagram[at] & 0xC0 == 0xC0:
+        while at < len(datagram) and datagram[at] >= LONG_HEADER:
             try:
                 payload, at = self._packet_untrusted(datagram, at)
             except Unreadable:
@@ -180,11 +214,14 @@ class InitialSniffer:
 
     def _packet_untrusted(self, datagram: bytes, start: int) -> tuple[bytes | None, int]:
         """The payload of the packet at `start`, None if it is no Initial; and where the next begins."""
-        version = VERSIONS.get(int.from_bytes(datagram[start + 1 : start + 5], "big"))
-        if version is None:
-            raise BadPacket("a version of QUIC that nobody here knows")
         connection_id, at = _bytes_untrusted(datagram, start + 5)
         _, at = _bytes_untrusted(datagram, at)
+        number = int.from_bytes(datagram[start + 1 : start + 5], "big")
+        version = VERSIONS.get(number)
+        if version is None:
+            if start or len(datagram) < SMALLEST_DATAGRAM or not number or number & 0x0F0F0F0F == _NEGOTIATES:
+                raise BadPacket("not a client's first QUIC packet")
+            raise Unreadable("a version of QUIC that nobody here knows")
         is_initial = datagram[start] >> 4 & 3 == version.initial
         if is_initial:
             size, at = _varint_untrusted(datagram, at)

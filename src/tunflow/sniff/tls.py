@@ -3,6 +3,8 @@
 Rules:
 - A ClientHello may be cut anywhere: over TCP segments, and over TLS records (RFC 8446 §5.1), as browsers with
   post-quantum keys do and as others do to hide the name. So it is put together first.
+- Before it there may be alerts, which servers skip (RFC 5246 §7.2.2: a warning changes nothing), and the version that a
+  record says counts for nothing to some of them (RFC 8446 §5.1: "MUST be ignored"); so neither hides a hello.
 - With Encrypted ClientHello the name that stands here is the provider's public one: that is the name to route by,
   since nobody on the way can know another.
 
@@ -20,7 +22,13 @@ from tunflow.errors import BadPacket
 LARGEST = 16 * 1024
 """Bytes of a ClientHello; real ones have 200 to 2,500."""
 
-_HANDSHAKE = 22
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22
+RECORD_TYPES = frozenset({_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE})
+"""The first bytes of streams that `parse_records_untrusted` may find to be TLS."""
+_USUAL_MAJOR = 3
+_LARGEST_MAJOR = 0x0F
+"""Of a record's version: crypto/tls of Go takes no larger one for TLS, and others take 3 only."""
+_LARGEST_ALERT = 2
 _CLIENT_HELLO = 1
 _RECORD_HEADER = 5
 _LARGEST_RECORD = 1 << 14
@@ -34,6 +42,10 @@ _EXTENSION = struct.Struct("!HH")
 _CUT = "a ClientHello that ends within a field"
 
 
+class NotTLS(BadPacket):
+    """No server takes the stream for TLS."""
+
+
 class ClientHello(NamedTuple):
     """What a client says first."""
 
@@ -42,31 +54,52 @@ class ClientHello(NamedTuple):
     protocols: tuple[bytes, ...]
     """What it would speak inside, as `h2`."""
     is_encrypted: bool
-    """Whether the real one is inside, encrypted (ECH)."""
+    """True if the real one is inside, encrypted (ECH)."""
 
 
 def parse_records_untrusted(stream: bytes) -> ClientHello | None:
-    """The ClientHello at the start of a TCP stream; None while more bytes are needed. Raises BadPacket."""
+    """The ClientHello at the start of a TCP stream; None while more bytes are needed.
+
+    Raises NotTLS, and BadPacket for what a server may take for TLS and has no hello that can be read.
+    """
     message = bytearray()
-    at = 0
+    at = beside = 0
     while True:
         header = stream[at : at + _RECORD_HEADER]
-        # RFC 8446 §5.1: the version of the record layer says nothing; its first byte has always been 3.
-        if (header[:1] and header[0] != _HANDSHAKE) or (header[1:2] and header[1] != 3):
-            raise BadPacket("not a TLS handshake")
-        if len(header) < _RECORD_HEADER:
+        length = _length_untrusted(header, bool(message))
+        if length is None:
             return None
-        length = int.from_bytes(header[3:5], "big")
-        if not 0 < length <= _LARGEST_RECORD:
-            raise BadPacket("a TLS record of an impossible length")
         at += _RECORD_HEADER
-        message += stream[at : at + length]
+        if header[0] == _HANDSHAKE:
+            message += stream[at : at + length]
+            if message[:1] and message[0] != _CLIENT_HELLO and header[1] != _USUAL_MAJOR:
+                raise NotTLS("not a TLS handshake")
+            hello = parse_message_untrusted(bytes(message))
+            if hello is not None:
+                return hello
+        else:
+            beside += _RECORD_HEADER + length
+            if beside > LARGEST:
+                raise BadPacket("too much in front of a ClientHello")
         at += length
-        hello = parse_message_untrusted(bytes(message))
-        if hello is not None:
-            return hello
         if at > len(stream):
             return None
+
+
+def _length_untrusted(header: bytes, begun: bool) -> int | None:
+    """Bytes of a record, by its header; None while that is not whole. `begun`: whether a hello has."""
+    wrong = BadPacket if begun else NotTLS
+    if (header[:1] and header[0] not in RECORD_TYPES) or (header[1:2] and header[1] > _LARGEST_MAJOR):
+        raise wrong("not a TLS handshake")
+    if len(header) < _RECORD_HEADER:
+        return None
+    length = int.from_bytes(header[3:5], "big")
+    if header[0] != _HANDSHAKE:  # these have their fixed lengths while nothing is encrypted; OpenSSL skips empty ones
+        if not 0 <= length <= (_LARGEST_ALERT if header[0] == _ALERT else 1):
+            raise wrong("not a TLS alert")
+    elif not 0 < length <= _LARGEST_RECORD:
+        raise (BadPacket if begun or header[1] == _USUAL_MAJOR else NotTLS)("a TLS record of an impossible length")
+    return length
 
 
 def parse_message_untrusted(message: bytes) -> ClientHello | None:

@@ -59,5 +59,5 @@ class MemoryBudget:
 
     @property
     def admits(self) -> bool:
-        """Whether there is room for new connections."""
+        """True if there is room for new connections."""
         return self.used <= self.limit - self.limit / RESERVE**2 if self.limit != inf else True

@@ -77,13 +77,13 @@ class ErrorReport(NamedTuple):
     """Of the quoted packet, so the far side of the flow."""
     destination: Endpoint
     """Of the quoted packet, so the client."""
-    transport: memoryview
+    transport: "memoryview"  # noqa: UP037 - mypyc 2.4 does not find the bare name in a field
     """What is quoted of the transport header and payload: at least 8 bytes, for TCP with the sequence
     number."""
 
     @property
     def is_from_client(self) -> bool:
-        """Whether the quoted packet's own destination says so, rather than a router before it."""
+        """True if the quoted packet's own destination says so, rather than a router before it."""
         return self.reporter == self.destination.host
 
     @property
@@ -116,7 +116,7 @@ class TokenBucket:
         self._updated: float | None = None
 
     def take(self, now: float) -> bool:
-        """Whether one more event may happen at `now` (seconds)."""
+        """Return True if one more event may happen at `now` (seconds)."""
         if self._updated is not None:
             self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
         self._updated = now
@@ -168,6 +168,17 @@ class ICMP:
         """The error that tells the sender of the plain IP packet `original` why it goes nowhere; see `error`."""
         is_ipv4 = len(original) > 0 and original[0] >> 4 == 4
         return self.error(original, reason.error(is_ipv4=is_ipv4), None, now)
+
+    def protocol_unknown(self, original: memoryview, now: float) -> Packet | None:
+        """The error that says that nobody takes the protocol in the plain IP packet `original` (RFC 1122 §3.2.2.1,
+        RFC 4443 §3.4); see `error`."""
+        try:
+            if len(original) and original[0] >> 4 == 4:
+                return self.error(original, icmp.Unreachable(icmp.UnreachableV4.PROTOCOL, b""), None, now)
+            named_at = ipv6.walk_extensions_untrusted(original).named_at
+        except BadPacket:
+            return None
+        return self.error(original, icmp.ParameterProblem(icmp.UNRECOGNIZED_NEXT_HEADER, named_at, b""), None, now)
 
     def time_exceeded(self, original: memoryview, now: float) -> Packet | None:
         """The error that says that `original` had no hop left when it came here (RFC 1812 §5.3.1, RFC 4443 §3.3).
@@ -238,7 +249,7 @@ def _answerable_untrusted(packet: memoryview) -> tuple[bytes, bytes, int]:
     else:
         header6 = ipv6.parse_untrusted(packet)
         src, dst, end = header6.src, header6.dst, header6.total_length
-        protocol, at, fragment = ipv6.walk_extensions_untrusted(packet)
+        protocol, at, fragment, _ = ipv6.walk_extensions_untrusted(packet)
         offset = fragment.offset if fragment else 0
     if offset:
         raise BadPacket("a fragment other than the first")

@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
     hops: int
     """What is left of the hop limit."""
     may_fragment: bool
-    """Whether the packet came in fragments, or its sender lets it be fragmented."""
+    """True if the packet came in fragments, or its sender lets it be fragmented."""
 
 
 class IPInput:

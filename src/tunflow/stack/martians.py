@@ -70,7 +70,7 @@ _DESTINATION_BYTES, _DESTINATION_PREFIXES = _first_bytes(_NO_DESTINATION), _pref
 
 
 def may_be_source(address: bytes) -> bool:
-    """Whether a packet can come from a packed address."""
+    """Return True if a packet can come from a packed address."""
     if len(address) == 4:
         return address[0] not in _SOURCE_BYTES
     number = int.from_bytes(address, "big")
@@ -78,7 +78,7 @@ def may_be_source(address: bytes) -> bool:
 
 
 def may_be_destination(address: bytes) -> bool:
-    """Whether a packet can go to a packed address."""
+    """Return True if a packet can go to a packed address."""
     if len(address) == 4:
         return address[0] not in _DESTINATION_BYTES
     number = int.from_bytes(address, "big")

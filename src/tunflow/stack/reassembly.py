@@ -50,9 +50,9 @@ class _Piece(NamedTuple):
 
     start: int
     """Offset in the datagram's payload, in bytes."""
-    payload: memoryview
+    payload: "memoryview"  # noqa: UP037 - mypyc 2.4 does not find the bare name in a field
     more: bool
-    """Whether this is not the last."""
+    """True if this is not the last."""
 
 
 class _Whole(NamedTuple):
@@ -93,7 +93,7 @@ class _Datagram:
         return self.held == self.size and self.header is not None
 
     def add(self, piece: _Piece) -> bool:
-        """Take a fragment's payload in; False when it contradicts what is here."""
+        """Take a fragment's payload in. Return False when it contradicts what is here."""
         start, payload, more = piece
         end = start + len(payload)
         at = bisect_left(self.starts, start)

@@ -12,7 +12,7 @@ itself or belongs to a connection, whose other end is here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tunflow.device import Packet
@@ -22,12 +22,13 @@ from tunflow.stack import martians
 from tunflow.stack.budget import RESERVE, MemoryBudget
 from tunflow.stack.icmp import ICMP, ErrorReport, Reason
 from tunflow.stack.ip_input import Arrival, IPInput
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.arrival import segment_arrived
+from tunflow.stack.tcp.closing import KEEPALIVE_IDLE
+from tunflow.stack.tcp.connection import Connection
 from tunflow.stack.tcp.header import HeaderTemplate
-from tunflow.stack.tcp.lifecycle import KEEPALIVE_IDLE
-from tunflow.stack.tcp.time_wait import TimeWait
+from tunflow.stack.tcp.time_wait import TimeWait, TimeWaitEntry
 from tunflow.stack.timers import ConnectionTimers
-from tunflow.stack.udp import UDPFlow, UDPTable
+from tunflow.stack.udp import DatagramFlow, UDPTable
 from tunflow.wire import icmp, offload, protocols, tcp, virtio_net
 from tunflow.wire.checksum import transport_checksum
 
@@ -70,23 +71,23 @@ class Stack:
         self.send_limit = SEND_LIMIT
         self.outgoing: list[Packet] = []
         """Packets for the device, for the driver to take away."""
-        self.requests: list[TCPConnection] = []
+        self.requests: list[Connection] = []
         """Connections whose SYN is held, for the driver to accept or reject some time."""
-        self.changed: list[TCPConnection] = []
+        self.changed: list[Connection] = []
         """Connections whose owner should look."""
+        self.acks: list[Connection] = []
+        """Connections with an ACK to send at the end of the batch."""
         self.udp = UDPTable(mtu)
         self.icmp = ICMP(own)
         self.dropped = 0
         """Packets that were malformed or had no business coming."""
-        self.segments = 0
-        """Packets taken in."""
         self.retransmissions = 0
         """Segments sent again, on connections that are over."""
         self._secret = secret
         self._keyed = hashlib.blake2s(key=secret, digest_size=4)
-        self._connections: dict[bytes, TCPConnection] = {}
-        self._half_open = 0
-        self._acks: list[TCPConnection] = []
+        self._connections: dict[bytes, Connection] = {}
+        self.half_open = 0
+        """Connections of clients whose SYN is held, or answered and not yet acknowledged."""
         self._time_wait = TimeWait()
         self._timers = ConnectionTimers(self._connections.values())
         self.schedule: Callable[[Any, float], None] = self._timers.schedule
@@ -105,7 +106,7 @@ class Stack:
 
     # The driver's side.
 
-    def connect(self, source: Endpoint, target: Endpoint, now: float) -> TCPConnection:
+    def connect(self, source: Endpoint, target: Endpoint, now: float) -> Connection:
         """Open a connection from `source` to `target`, an address behind the device, both packed; send its SYN.
 
         The owner finds the connection in `changed` when it is `open`, or `closed` because it was refused
@@ -118,16 +119,18 @@ class Stack:
             raise LocalError(f"no connection from {source} to {target}: one is open, or the families differ")
         self.now = now
         self._time_wait.remove(key)
-        connection = TCPConnection(self, key, target, source, 0, tcp.NO_OPTIONS, b"")
+        connection = Connection(self, key, target, source, 0, tcp.NO_OPTIONS, b"")
         self._connections[key] = connection
         self.watch_idle(now + KEEPALIVE_IDLE)
         connection.connect(now)
         return connection
 
-    def receive(self, packets: Sequence[bytes], offset: int, now: float) -> None:
-        """Take a batch in; the IP header of each packet is at `offset` (0, or 10 behind a virtio-net header)."""
+    def receive(self, packets: Iterable[bytes], offset: int, now: float) -> None:
+        """Take a batch in; the IP header of each packet is at `offset` (0, or 10 behind a virtio-net header).
+
+        An iterator on which a bug left packets may be given again.
+        """
         self.now = now
-        self.segments += len(packets)
         connections = self._connections
         flows = self.udp.flows
         for packet in packets:
@@ -162,16 +165,25 @@ class Stack:
             else:
                 connection = connections.get(key)
                 if connection is not None:
-                    connection.segment_arrived(packet, at, end, now)
+                    segment_arrived(connection, packet, at, end, now)
                 else:
                     self._segment_of_no_connection(packet, offset, at, end, key, now)
 
+    def knows(self, key: bytes) -> bool:
+        """Return True if there is a connection, or one in TIME-WAIT, between the addresses and ports of a packet: those
+        bytes of it, source first, as they stand in a packet without options."""
+        return key in self._connections or self._time_wait.find(key) is not None
+
+    def cut_all(self) -> None:
+        """End every connection, as if its client had reset it: the device is gone."""
+        for connection in list(self._connections.values()):
+            connection.cut()
+
     def flush(self) -> None:
-        """The batch is done: send the ACKs that nothing carried."""
-        if self._acks:
-            acks, self._acks = self._acks, []
-            for connection in acks:
-                connection.flush_ack()
+        """The batch is done: send the ACKs that nothing carried. May be called again for those that a bug left."""
+        acks = self.acks
+        while acks:
+            acks.pop().flush_ack()
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` wants to be called."""
@@ -233,7 +245,7 @@ class Stack:
             self.now = now
             connection.unreachable_reported(seq, reason)
 
-    # What connections need (tcp.connection.Host).
+    # What connections need (tcp.host.Host).
 
     def initial_sequence(self, key: bytes, now: float) -> int:
         """RFC 6528 section 3: a clock plus a keyed hash of the connection's addresses and ports."""
@@ -245,22 +257,10 @@ class Stack:
         """RFC 7323 §5.4: where a connection's timestamps begin."""
         return int.from_bytes(hashlib.blake2s(key, key=self._secret, digest_size=4, person=b"stamps").digest(), "big")
 
-    def notify(self, connection: TCPConnection) -> None:
-        """The connection's owner should look."""
-        self.changed.append(connection)
-
-    def want_ack(self, connection: TCPConnection) -> None:
-        """The connection has an ACK to send at the end of the batch."""
-        self._acks.append(connection)
-
-    def established(self) -> None:
-        """A half-open connection is half-open no more."""
-        self._half_open -= 1
-
-    def finished(self, connection: TCPConnection, lingers: bool, was_half_open: bool) -> None:
+    def finished(self, connection: Connection, lingers: bool, was_half_open: bool) -> None:
         """The connection is over; `lingers`: it is owed a place in TIME-WAIT."""
         self._connections.pop(connection.key, None)
-        self._half_open -= was_half_open
+        self.half_open -= was_half_open
         self.retransmissions += connection.sender.retransmissions
         if lingers:
             self._time_wait.add(connection, self.now)
@@ -280,48 +280,23 @@ class Stack:
         if not (source_port and target_port and martians.may_be_source(source) and martians.may_be_destination(target)):
             self.dropped += 1
             return
+        offered = packet[at + 20 : at + header_size]
         place = self._time_wait.find(key)
-        if place is not None:
-            is_syn = flags & (tcp.SYN | tcp.RST | tcp.ACK) == tcp.SYN
-            if not is_syn or not place.gives_way(seq, tcp.parse_options(packet[at + 20 : at + header_size])):
-                if flags & tcp.RST:
-                    return  # RFC 1337: a reset does not end TIME-WAIT
-                if flags & tcp.FIN:
-                    self._time_wait.restart(key, now)
-                self.outgoing.append(place.answer(now))
-                return
-            self._time_wait.remove(key)
+        if place is not None and not self._leaves_time_wait(place, key, seq, flags, offered, now):
+            return
         if flags & tcp.RST:
             return
         if flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
             if packet[offset + (8 if width == 4 else 7)] <= 1 and target not in self.own:
                 self._time_exceeded(packet, offset, now)
-                return
-            if self._half_open >= HALF_OPEN_LIMIT:
+            elif self.half_open >= HALF_OPEN_LIMIT:
                 self.dropped += 1
-                return
-            if not self.budget.admits:
+            elif not self.budget.admits:
                 self.postponed += 1
-                return
-            offered = packet[at + 20 : at + header_size]
-            is_local = bool(offset and packet[0] & virtio_net.NEEDS_CSUM)
-            # When nobody has put a checksum in, the client is on this host, and no wire, which could delay or repeat
-            # packets, lies between. Timestamps would only cost (docs/adr/0010).
-            options = tcp.parse_lasting_options(offered) if is_local else tcp.parse_options(offered)
-            connection = TCPConnection(
-                self,
-                key,
-                Endpoint(source, source_port),
-                Endpoint(target, target_port),
-                seq,
-                options,
-                packet[offset:end],
-            )
-            connection.is_local = is_local
-            self._connections[key] = connection
-            self._half_open += 1
-            self.watch_idle(now + KEEPALIVE_IDLE)
-            self.requests.append(connection)
+            else:
+                is_local = bool(offset and packet[0] & virtio_net.NEEDS_CSUM)
+                client, server = Endpoint(source, source_port), Endpoint(target, target_port)
+                self._hold_syn(key, client, server, seq, offered, packet[offset:end], is_local, now)
             return
         template = HeaderTemplate(target, target_port, source, source_port, self.mtu)
         if flags & tcp.ACK:
@@ -330,8 +305,46 @@ class Stack:
             length = end - at - header_size + (flags & tcp.FIN)
             self.outgoing.append(template.build(0, seq + length, tcp.RST | tcp.ACK, 0, 0))
 
+    def _leaves_time_wait(
+        self, place: TimeWaitEntry, key: bytes, seq: int, flags: int, offered: bytes, now: float
+    ) -> bool:
+        """Answer a segment for a connection in TIME-WAIT. Return True if it is a SYN that ends that state."""
+        is_syn = flags & (tcp.SYN | tcp.RST | tcp.ACK) == tcp.SYN
+        if is_syn and place.gives_way(seq, tcp.parse_options(offered)):
+            self._time_wait.remove(key)
+            return True
+        if flags & tcp.RST:
+            return False  # RFC 1337: a reset does not end TIME-WAIT
+        if flags & tcp.FIN:
+            self._time_wait.restart(key, now)
+        self.outgoing.append(place.answer(now))
+        return False
+
+    def _hold_syn(
+        self,
+        key: bytes,
+        client: Endpoint,
+        target: Endpoint,
+        seq: int,
+        offered: bytes,
+        syn: bytes,
+        is_local: bool,
+        now: float,
+    ) -> None:
+        """A client asks for a connection: it waits in `requests` until it is accepted or rejected.
+
+        When nobody has put a checksum in, the client is on this host (`is_local`), and no wire, which could delay or
+        repeat packets, lies between. Timestamps would only cost (docs/adr/0010).
+        """
+        options = tcp.parse_lasting_options(offered) if is_local else tcp.parse_options(offered)
+        connection = Connection(self, key, client, target, seq, options, syn, is_local)
+        self._connections[key] = connection
+        self.half_open += 1
+        self.watch_idle(now + KEEPALIVE_IDLE)
+        self.requests.append(connection)
+
     def _verify(self, packet: bytes, offset: int, at: int, end: int) -> bool:
-        """Whether the checksums of a TCP packet are right; for devices that do not vouch for them."""
+        """Return True if the checksums of a TCP packet are right; for devices that do not vouch for them."""
         if at - offset == 20:
             if ipv4_header_is_wrong(packet[offset:at]):
                 return False
@@ -342,8 +355,8 @@ class Stack:
 
     # Everything that is not TCP in a plain IP packet.
 
-    def _receive_datagram(self, packet: bytes, first: int, offset: int, flow: UDPFlow, now: float) -> bool:
-        """Take in UDP without IP options, extension headers or fragments; False if it is anything but that.
+    def _receive_datagram(self, packet: bytes, first: int, offset: int, flow: DatagramFlow, now: float) -> bool:
+        """Take in UDP without IP options, extension headers or fragments. Return False if it is anything but that.
 
         `flow` is what the place of addresses and ports names, which is not yet to say that they stand there.
         """
@@ -393,6 +406,8 @@ class Stack:
                 self._judge(report, now)
         else:
             self.dropped += 1
+            if arrival.protocol != protocols.NO_NEXT_HEADER:
+                self._protocol_unknown(memoryview(arrival.packet)[arrival.offset :], now)
 
     def _receive_tcp(self, arrival: Arrival, now: float) -> None:
         packet, offset, at, end, _, source, target, _, _ = arrival
@@ -406,7 +421,7 @@ class Stack:
         key = source + target + packet[at : at + 4]
         connection = self._connections.get(key)
         if connection is not None:
-            connection.segment_arrived(packet, at, end, now)
+            segment_arrived(connection, packet, at, end, now)
         else:
             self._segment_of_no_connection(packet, offset, at, end, key, now)
 
@@ -416,6 +431,12 @@ class Stack:
         vnet = virtio_net.HEADER.unpack_from(packet) if offset else None
         gso_size = vnet[3] if vnet is not None and vnet[1] == virtio_net.GSO_UDP_L4 else 0
         self.udp.receive(source, target, memoryview(packet)[at:end], verified, gso_size, may_fragment, now)
+
+    def _protocol_unknown(self, original: memoryview, now: float) -> None:
+        """Nobody behind a tunnel takes GRE, SCTP, ESP …: who sends it learns so at once and need not wait."""
+        error = self.icmp.protocol_unknown(original, now)
+        if error is not None:
+            self.outgoing.append(error)
 
     def _time_exceeded(self, packet: bytes, offset: int, now: float) -> None:
         """RFC 1812 §5.3.1: a router discards what it cannot forward for lack of hops, and says so."""
@@ -443,7 +464,7 @@ class Stack:
 
 
 def ipv4_header_is_wrong(header: bytes) -> bool:
-    """Whether a header without options fails its checksum."""
+    """Return True if a header without options fails its checksum."""
     return int.from_bytes(header, "big") % 65535 != 0
 
 

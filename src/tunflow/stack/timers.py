@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 
 SWEEP_INTERVAL = 15.0
 """Seconds between two sweeps at least: a probe may be late by this much."""
@@ -27,13 +27,13 @@ COMPACT_ABOVE = 512
 class ConnectionTimers:
     """The timers of `connections` as one machine."""
 
-    def __init__(self, connections: Collection[TCPConnection]) -> None:
+    def __init__(self, connections: Collection[Connection]) -> None:
         self._connections = connections
-        self._heap: list[tuple[float, int, TCPConnection]] = []
+        self._heap: list[tuple[float, int, Connection]] = []
         self._order = count()
         self._sweep_at = inf
 
-    def schedule(self, connection: TCPConnection, when: float) -> None:
+    def schedule(self, connection: Connection, when: float) -> None:
         """Call the connection's `handle_timeout` at `when`, unless it is called earlier anyhow."""
         if when < connection.wake_at:
             connection.wake_at = when

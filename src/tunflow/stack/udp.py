@@ -107,7 +107,7 @@ class UDPMapping:
         self.last_activity = now
         self.user: SocketOwner | None = None
         """Who serves this client socket."""
-        self.flows: dict[bytes, UDPFlow] = {}
+        self.flows: dict[bytes, DatagramFlow] = {}
         """Those that are remembered, under their keys."""
         self.datagrams_out = 0
         """Datagrams from the client."""
@@ -118,7 +118,7 @@ class UDPMapping:
         self._reply: _ReplyHeader | None = None
 
 
-class UDPFlow:
+class DatagramFlow:
     """One client socket's datagrams to one destination."""
 
     __slots__ = ("bytes_out", "filter", "key", "mapping", "run", "target", "user")
@@ -155,14 +155,14 @@ class UDPRun:
 
     __slots__ = ("flow", "gso_size", "may_fragment", "payloads")
 
-    def __init__(self, flow: UDPFlow, gso_size: int, may_fragment: bool) -> None:
+    def __init__(self, flow: DatagramFlow, gso_size: int, may_fragment: bool) -> None:
         self.flow = flow
         self.payloads: list[Buffer] = []
         """One datagram each; or one super-datagram, if `gso_size` is set."""
         self.gso_size = gso_size
         """In bytes: where a super-datagram is to be cut; 0 for none."""
         self.may_fragment = may_fragment
-        """Whether the sender lets them be fragmented: they came in fragments, or with DF clear."""
+        """True if the sender lets them be fragmented: they came in fragments, or with DF clear."""
 
     def datagrams(self) -> Iterator[Buffer]:
         """Each datagram's payload; a super-datagram is cut."""
@@ -186,7 +186,7 @@ class UDPTable:
         self._capacity = capacity
         self._mappings: OrderedDict[tuple[bytes | str, int], UDPMapping] = OrderedDict()  # longest idle first
         self._identification = 0
-        self.flows: dict[bytes, UDPFlow] = {}
+        self.flows: dict[bytes, DatagramFlow] = {}
         """Those that are remembered, for the stack's fast path; oldest first."""
         self.arrivals: list[UDPRun] = []
         """Datagrams from clients, for the driver to take away with `take_arrivals`."""
@@ -237,7 +237,7 @@ class UDPTable:
         flow = self.flows.get(key) or self._new_flow(key, Endpoint(src, src_port), Endpoint(dst, dst_port), now)
         self.arrived(flow, segment[8:length], gso_size if length - 8 > gso_size else 0, may_fragment, now)
 
-    def arrived(self, flow: UDPFlow, payload: Buffer, gso_size: int, may_fragment: bool, now: float) -> None:
+    def arrived(self, flow: DatagramFlow, payload: Buffer, gso_size: int, may_fragment: bool, now: float) -> None:
         """A datagram of `flow`, or a super-datagram to be cut every `gso_size` bytes. The hot path."""
         run = flow.run
         if run is None or gso_size or run.may_fragment is not may_fragment:
@@ -318,7 +318,7 @@ class UDPTable:
         while (due := self.next_timeout()) is not None and due <= now:
             self._end_oldest()
 
-    def _new_flow(self, key: bytes, client: Endpoint, target: Endpoint, now: float) -> UDPFlow:
+    def _new_flow(self, key: bytes, client: Endpoint, target: Endpoint, now: float) -> DatagramFlow:
         mapping = self._mappings.get(client)
         if mapping is None:
             if len(self._mappings) >= self._capacity:
@@ -329,7 +329,7 @@ class UDPTable:
         if len(self.flows) >= FLOW_CAPACITY:
             oldest = self.flows.pop(next(iter(self.flows)))
             del oldest.mapping.flows[oldest.key]
-        flow = self.flows[key] = mapping.flows[key] = UDPFlow(key, mapping, target)
+        flow = self.flows[key] = mapping.flows[key] = DatagramFlow(key, mapping, target)
         return flow
 
     def _end_oldest(self) -> None:
@@ -345,7 +345,10 @@ class UDPTable:
 
 
 class _ReplyHeader:
-    """All that stands before a payload from one source to one client, its constant sums added up once."""
+    """All that stands before a payload from one source to one client, its constant sums added up once.
+
+    Raises BadPacket for a source that no packet to the client can name: a host name, the other address family.
+    """
 
     __slots__ = ("_client", "_header_sum", "_host", "_port", "_pseudo_sum", "_vnet", "source")
 
@@ -367,7 +370,8 @@ class _ReplyHeader:
     def build(self, size: int, gso_size: int, identification: int) -> bytes:
         """The headers of `size` bytes of payload, to be cut every `gso_size` bytes (0: not at all).
 
-        An IPv4 packet with an identification (not 0) may be fragmented; one without says that it must not.
+        An IPv4 packet with an identification (not 0) may be fragmented; one without says that it must not. Raises
+        BadPacket for more than fits a packet.
         """
         length = udp.HEADER_SIZE + size
         vnet = self._vnet_header(gso_size) if gso_size else self._vnet
@@ -400,7 +404,7 @@ class _ReplyHeader:
 
 
 def _verified(src: bytes, dst: bytes, datagram: memoryview, checksum: int) -> bool:
-    """Whether the checksum is right, or rightly absent."""
+    """Return True if the checksum is right, or rightly absent."""
     if not checksum:  # RFC 768: the sender made none; RFC 8200 §8.1: which it must not do in IPv6
         return len(src) == 4
     total = pseudo_sum(src, dst, protocols.UDP, len(datagram)) + raw_sum(datagram)

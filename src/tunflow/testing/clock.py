@@ -32,7 +32,7 @@ class Clock:
         return min(due) if due else None
 
     def jump(self, limit: float = inf) -> bool:
-        """Go to the next event and let it happen; whether there was one up to `limit`. Else it is `limit` now."""
+        """Go to the next event and let it happen; to `limit` if there is none before. Return True if there was one."""
         due = self.next_event()
         if due is None or due > limit:
             if limit != inf:

@@ -65,7 +65,7 @@ class Conditions:
     mtu: int = 65535
     """Larger packets are dropped, never fragmented."""
     says_too_big: bool = False
-    """Whether their sender hears of it by ICMP; else this is a black hole (RFC 2923)."""
+    """True if their sender hears of it by ICMP; else this is a black hole (RFC 2923)."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Counts:
     reordered: int = 0
 
 
-class Link:
+class WireDirection:
     """One direction of a wire; `conditions` may be changed at any time and hold for packets sent from then on."""
 
     def __init__(self, conditions: Conditions, seed: int = 0) -> None:

@@ -11,19 +11,19 @@ from math import inf
 
 from tunflow.conduit import ClientConduit
 from tunflow.stack.stack import Stack
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.testing.stream import Stream
 
 
 class Owner:
     """The owner of one connection."""
 
-    def __init__(self, connection: TCPConnection, sends: Stream, expects: Stream) -> None:
+    def __init__(self, connection: Connection, sends: Stream, expects: Stream) -> None:
         self.connection = connection
         self.to_send = 0
         """Bytes that are still to be queued."""
         self.closes = False
-        """Whether the end of the stream comes behind them."""
+        """True if the end of the stream comes behind them."""
         self.will_take: float = inf
         """Bytes that it still is ready to take."""
         self.queued = 0
@@ -31,9 +31,9 @@ class Owner:
         self.received = 0
         """Bytes taken from it, each checked."""
         self.saw_end = False
-        """Whether the peer's end of stream came, behind all its bytes."""
+        """True if the peer's end of stream came, behind all its bytes."""
         self.left = False
-        """Whether it aborted, or is done and abandoned the connection."""
+        """True if it aborted, or is done and abandoned the connection."""
         self.longest_wait = 0.0
         """The longest time without a byte while the stream was coming, in seconds."""
         self._last_byte: float | None = None
@@ -43,7 +43,7 @@ class Owner:
 
     @property
     def was_reset(self) -> bool:
-        """Whether the connection ended before its streams did."""
+        """True if the connection ended before its streams did."""
         return self.connection.was_reset
 
     def abort(self) -> None:
@@ -97,7 +97,7 @@ class Owner:
 class Owners:
     """The owners of one stack's connections: `serve` is what its driver does in a round."""
 
-    def __init__(self, stack: Stack, asked: Callable[[TCPConnection, float], None] | None = None) -> None:
+    def __init__(self, stack: Stack, asked: Callable[[Connection, float], None] | None = None) -> None:
         """`asked` decides about a connection that somebody wants; without it none may be."""
         self.stack = stack
         self._asked = asked

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tunflow.endpoint import Buffer, endpoint
 from tunflow.stack.stack import Stack
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.wire import ipv4, ipv6, offload, protocols, tcp
 from tunflow.wire.checksum import transport_checksum
 
@@ -63,10 +63,10 @@ class ScriptedClient:
         self.target = endpoint(target, target_port)
         self.isn = CLIENT_ISN
         self.stack_isn: int | None = None
-        self._connection: TCPConnection | None = None
+        self._connection: Connection | None = None
 
     @property
-    def connection(self) -> TCPConnection:
+    def connection(self) -> Connection:
         """The connection that the client's SYN made, or `be_connected`."""
         if self.stack.requests:
             self._connection = self.stack.requests.pop(0)
@@ -121,7 +121,7 @@ class ScriptedClient:
         """What the stack has sent since, cut and checked as a card would."""
         self.stack.flush()
         packets, self.stack.outgoing = self.stack.outgoing, []
-        return [self._parse(b"".join(plain)) for packet in packets for plain in offload.segment(packet)]
+        return [self.parse(b"".join(plain)) for packet in packets for plain in offload.segment(packet)]
 
     def advance(self, seconds: float) -> None:
         """Let time pass; every timer on the way fires at its own time."""
@@ -131,7 +131,7 @@ class ScriptedClient:
             self.stack.handle_timeout(self.now)
         self.now = end
 
-    def establish(self, *, mss: int = 1460, window: int = 0xFFFF, options: tcp.Options | None = None) -> TCPConnection:
+    def establish(self, *, mss: int = 1460, window: int = 0xFFFF, options: tcp.Options | None = None) -> Connection:
         """SYN, accept, SYN-ACK, ACK: the connection, with nothing left to receive."""
         self.send(tcp.SYN, seq=0, window=window, options=options or tcp.Options(mss=mss))
         connection = self.connection
@@ -142,12 +142,13 @@ class ScriptedClient:
         assert self.receive() == []
         return connection
 
-    def be_connected(self) -> TCPConnection:
+    def be_connected(self) -> Connection:
         """Let the stack open the connection instead: its SYN waits to be received."""
         self._connection = self.stack.connect(self.target, self.source, self.now)
         return self._connection
 
-    def _parse(self, packet: Buffer) -> Segment:
+    def parse(self, packet: Buffer) -> Segment:
+        """Return a plain packet of the stack's as a segment, which is checked as a network card would check it."""
         version = packet[0] >> 4
         if version == 4:
             four = ipv4.parse_untrusted(packet)

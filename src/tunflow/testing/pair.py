@@ -16,7 +16,7 @@ from typing import Protocol
 from tunflow.device import Packet
 from tunflow.machine import Timed
 from tunflow.testing.clock import Clock
-from tunflow.testing.link import Conditions, Link
+from tunflow.testing.link import Conditions, WireDirection
 from tunflow.wire import offload
 
 
@@ -45,8 +45,8 @@ class Pair:
     """`there` leads from the first end to the second, `back` the other way; both begin with the same conditions."""
 
     def __init__(self, first: End, second: End, conditions: Conditions, seed: int = 0) -> None:
-        self.there = Link(conditions, 2 * seed)
-        self.back = Link(conditions, 2 * seed + 1)
+        self.there = WireDirection(conditions, 2 * seed)
+        self.back = WireDirection(conditions, 2 * seed + 1)
         self.clock = Clock((first.machine, second.machine, self.there, self.back))
         self._ends = ((first, self.there, self.back), (second, self.back, self.there))
 
@@ -56,7 +56,7 @@ class Pair:
         return self.clock.now
 
     def run(self, until: Callable[[], bool], seconds: float) -> bool:
-        """Go from event to event until the condition holds or so much time passed; whether it holds."""
+        """Go from event to event until the condition holds or so much time passed. Return True if it holds."""
         limit = self.now + seconds
         self.settle()
         while not until():

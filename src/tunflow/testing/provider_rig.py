@@ -22,7 +22,7 @@ from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
 from tunflow.endpoint import Endpoint
 from tunflow.host.memory import memory_pair
-from tunflow.hosting.session import ProviderSession, Surroundings
+from tunflow.hosting.session import HostServices, ProviderSession
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
@@ -49,7 +49,7 @@ class ProviderRig:
     """A provider, a client in front of it, and a memory device between them."""
 
     def __init__(self, provider: Provider, reactor: Reactor, **surroundings: Any) -> None:
-        """`surroundings` are fields of `Surroundings`: `configuration`, `path`, `apply` and so on."""
+        """`surroundings` are fields of `HostServices`: `configuration`, `path`, `apply` and so on."""
         self.provider = provider
         self.lines: list[str] = []
         """What was logged."""
@@ -61,13 +61,13 @@ class ProviderRig:
         log = CauseLog(self.lines.append, lambda: reactor.now)
         self.session = ProviderSession(
             provider,
-            Surroundings(reactor, log, **surroundings),
+            HostServices(reactor, log, **surroundings),
             on_status=lambda status: self.statuses.append(status.name),
             on_end=self.ends.append,
         )
         self.device, self._wire = memory_pair(vnet=True)
         self._client = _Client()
-        self._client_session = ProviderSession(self._client, Surroundings(reactor, log))
+        self._client_session = ProviderSession(self._client, HostServices(reactor, log))
         self.driver: Driver | None = None
         """What serves a proxy's flows; None for a packet tunnel."""
         if self.session.policy is not None:

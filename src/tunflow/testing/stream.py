@@ -23,7 +23,7 @@ class Stream:
         return self._block[at : at + min(size, PERIOD)]
 
     def has(self, start: int, data: Buffer) -> bool:
-        """Whether `data` stands at `start`."""
+        """Return True if `data` stands at `start`."""
         at, size = 0, len(data)
         while at < size:
             mine = self.piece(start + at, size - at)

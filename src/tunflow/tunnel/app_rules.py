@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.apps import AppSection
-from tunflow.protocols.registry import parse_server
 from tunflow.providers.app_rule import AppRule
 from tunflow.rules.conditions import Facts, Need
-from tunflow.rules.syntax import Line, Rule
+from tunflow.rules.syntax import Rule, RuleLine
 
 OTHERS = -1
 """The number of the entry that stands for all other apps."""
@@ -46,7 +45,7 @@ class AppCondition:
     number: int
 
     def holds(self, facts: Facts) -> bool | Need:
-        """Whether this is the entry."""
+        """Return True if this is the entry."""
         first = self.apps.first(facts)
         return first if isinstance(first, Need) else first == self.number
 
@@ -64,12 +63,12 @@ def app_rules(profile: Profile, targets: dict[str, str]) -> Iterator[Rule]:
 
 
 def asks_for_processes(profile: Profile) -> bool:
-    """Whether rules or the filter ask whose a flow is, or a provider may, or Tor's circuits are told apart by it."""
+    """Return True if rules, the filter, a provider or Tor's circuits need to know whose a flow is."""
     kinds = ("PROCESS-", "UID,")
     in_rules = any(kind in rule.upper() for rule in profile.rules for kind in kinds)
     in_sets = any(section.behavior == "classical" for section in profile.rule_sets.values())
-    links = [*profile.server, *(link for each in profile.servers.values() for link in (each.url, *each.chain) if link)]
-    by_program = any(parse_server(link).wants_programs for link in links)
+    links = [*profile.server, *(link for each in profile.servers.values() for link in each.links)]
+    by_program = any(link.server.wants_programs for link in links)
     by_filter = profile.filter is not None and profile.filter.asks_for_processes
     return profile.provider is not None or bool(profile.apps) or in_rules or in_sets or by_program or by_filter
 
@@ -80,14 +79,14 @@ def app_rule(section: AppSection) -> AppRule:
 
 
 def _matches_program(rule: AppRule, facts: Facts) -> bool:
-    """Whether all but the name is right."""
+    """Return True if all but the name is right."""
     if rule.match_path is rule.match_cgroup is None and rule.match_uid is None:
         return True
     return AppRule(rule.match_path, rule.match_uid, rule.match_cgroup).matches(facts.process, None)
 
 
-def _line(profile: Profile, text: str, *key: str | int) -> Line:
-    return Line(text, profile.file or profile.name, profile.line(*key) or 0)
+def _line(profile: Profile, text: str, *key: str | int) -> RuleLine:
+    return RuleLine(text, profile.file or profile.name, profile.line(*key) or 0)
 
 
 def _text(section: AppSection) -> str:

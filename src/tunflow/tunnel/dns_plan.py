@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunflow.addresses import ip_address
 from tunflow.dns.answers import AAAA
 from tunflow.dns.chinadns import DOMESTIC, FOREIGN, ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
-from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig, FakeIP, Group
+from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig, FakeIP, GroupConfig
 from tunflow.dns.fake_ip import FakeIPMap
+from tunflow.dns.proof import Validation
+from tunflow.dns.questions import DNSSEC
 from tunflow.dns.real_names import is_real_by_nature
-from tunflow.dns.resolver import Plan
+from tunflow.dns.resolver_plan import ResolverPlan
 from tunflow.dns.selection import AddressTest, NameTest, OneGroup, Routes, Selector
 from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TUNNEL, Upstream, parse_upstream
 from tunflow.errors import LocalError
+from tunflow.paths import parse_path
 from tunflow.profiles.profile import Profile
-from tunflow.profiles.sections.dns import RULE_SET, ChinaDNSSection, DNSSection
+from tunflow.profiles.sections.dns import GEOSITE, RULE_SET, ChinaDNSSection, DNSSection
 from tunflow.rules.cidr import CIDRSet
-from tunflow.rules.conditions import RuleSet
 from tunflow.rules.domains import DomainSet, normalise
 from tunflow.rules.name_patterns import NamePatterns
+from tunflow.rules.syntax import Context
 from tunflow.tunnel import rule_data
+from tunflow.tunnel.known_names import public_resolvers
 from tunflow.tunnel.rule_data import Countries
 from tunflow.tunnel.rule_lists import RuleLists
 
-Sets = Mapping[str, RuleSet]
+T = TypeVar("T")
 
 DEFAULT_SERVERS = ("tcp://1.1.1.1", "tcp://8.8.8.8")
 """Public resolvers, over what every server carries."""
@@ -42,52 +48,106 @@ def dns_config(profile: Profile, file: str | None = None, lists: RuleLists | Non
     section = profile.dns
     if not section.is_full:
         return None
-    sets = (lists or RuleLists(profile)).context.rule_sets
+    context = (lists or RuleLists(profile)).context
     groups = _groups(section)
-    selector, hides = _selector(profile)
+    selector, hides = _selector(profile, context)
     routes: list[tuple[str, NameTest, str]] = []
     for number, route in enumerate(section.routes):
         name = f"routes[{number}]"
-        groups[name] = Group(_parse(route.servers), section.race, TUNNEL)
-        routes.append((f"dns.routes[{number}]", _test(profile, route.domains, sets), name))
+        groups[name] = GroupConfig(_parse(route.servers), section.race, TUNNEL)
+        routes.append((f"dns.routes[{number}]", _test(profile, route.domains, context), name))
     if routes:
         selector = Routes(tuple(routes), selector)
     routed = tuple(test for _, test, _ in routes)
-    real = _must_be_real(profile, sets, routed)
-    plan = Plan(selector, _hosts(profile), real, hides, _stays(section, routed))
+    real = _must_be_real(profile, context, routed)
+    hosts, aliases = _hosts(profile)
+    plan = ResolverPlan(
+        selector, hosts, aliases, real, hides, _stays(section, routed),
+        dnssec=DNSSEC(section.dnssec), validation=_validation(profile),
+    )  # fmt: skip
     fake = _fake(profile, file)
-    return DNSConfig(groups, plan, fake, section.cache_entries, block_encrypted=section.block_encrypted)
+    config = DNSConfig(groups, plan, fake, cache_entries=section.cache_entries, block_encrypted=section.block_encrypted)
+    return replace(config, resolvers=public_resolvers()) if section.block_encrypted else config
 
 
-def _hosts(profile: Profile) -> Mapping[str, tuple[bytes, ...]]:
-    exact: dict[str, tuple[bytes, ...]] = {}
-    others: list[tuple[NamePatterns, tuple[bytes, ...]]] = []
+def _validation(profile: Profile) -> Validation | None:
+    """What checks signatures, if the profile wants that. Raises LocalError."""
+    if profile.dns.dnssec != "validate":
+        return None
+    from tunflow.dns.validation import ROOT_ANCHORS, Signatures, Validator  # noqa: PLC0415 (dnspython, for who uses it)
+
+    try:
+        return Signatures(Validator(profile.dns.trust_anchors or ROOT_ANCHORS, time.time))
+    except LocalError as error:
+        raise LocalError(f"{profile.at('dns', 'trust_anchors')}: dns.trust_anchors: {error}") from None
+
+
+MOST_ALIASES = 8
+"""Names that stand for others in a row: more is a circle."""
+
+
+def _hosts(profile: Profile) -> tuple[Mapping[str, tuple[bytes, ...]], Mapping[str, str]]:
+    """Names with their addresses, and names that are looked up as others. Raises LocalError."""
+    addresses: _ByName[tuple[bytes, ...]] = _ByName()
+    aliases: _ByName[str] = _ByName()
     for name, found in profile.dns.hosts.items():
-        addresses = tuple(ip_address(each).packed for each in found)
+        packed = [_packed(each) for each in found]
+        place = f"{profile.at('dns', 'hosts', name)}: dns.hosts: {name!r}"
         try:
-            if "*" in name or name[:1] in {"+", "."}:
-                others.append((NamePatterns([name]), addresses))
+            if None not in packed:
+                addresses.put(name, tuple(each for each in packed if each is not None))
+            elif len(found) == 1:
+                aliases.put(name, found[0])
             else:
-                exact[normalise(name)] = addresses
+                raise LocalError(f"{place} has addresses, or one other name")
         except ValueError as error:
-            raise LocalError(f"{profile.at('dns', 'hosts', name)}: dns.hosts: {name!r} is no name: {error}") from None
-    return _Hosts(exact, others) if others else exact
+            raise LocalError(f"{place} is no name: {error}") from None
+    for name in profile.dns.hosts:
+        if _end(name, aliases) in aliases:
+            raise LocalError(f"{profile.at('dns', 'hosts', name)}: dns.hosts: {name!r} stands for itself in the end")
+    for name, other in list(aliases.items()):
+        found_addresses = addresses.get(_end(other, aliases))
+        if found_addresses is not None:
+            addresses.put(name, found_addresses)
+            del aliases[name]
+        else:
+            aliases[name] = _end(other, aliases)
+    return addresses, aliases
 
 
-class _Hosts(dict[str, tuple[bytes, ...]]):
-    """Names with their addresses, and patterns of names."""
+def _end(name: str, aliases: Mapping[str, str]) -> str:
+    """The name that a name stands for in the end."""
+    for _ in range(MOST_ALIASES):
+        name = aliases.get(name, name)
+    return name
 
-    def __init__(
-        self, exact: Mapping[str, tuple[bytes, ...]], others: list[tuple[NamePatterns, tuple[bytes, ...]]]
-    ) -> None:
-        super().__init__(exact)
-        self._others = others
+
+def _packed(text: str) -> bytes | None:
+    try:
+        return ip_address(text).packed
+    except ValueError:
+        return None
+
+
+class _ByName(dict[str, T]):
+    """Values by name, and by patterns of names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others: list[tuple[NamePatterns, T]] = []
+
+    def put(self, name: str, value: T) -> None:
+        """Raises ValueError for what is no name and no pattern."""
+        if "*" in name or name[:1] in {"+", "."}:
+            self._others.append((NamePatterns([name]), value))
+        else:
+            self[normalise(name)] = value
 
     def get(self, name: str, default: Any = None) -> Any:
         found = super().get(name)
         if found is not None:
             return found
-        return next((addresses for patterns, addresses in self._others if name in patterns), default)
+        return next((value for patterns, value in self._others if name in patterns), default)
 
 
 def _fake(profile: Profile, file: str | None) -> FakeIP | None:
@@ -101,17 +161,17 @@ def _fake(profile: Profile, file: str | None) -> FakeIP | None:
     return FakeIP(section.pool4, section.pool6, section.names, file)
 
 
-def _groups(section: DNSSection) -> dict[str, Group]:
-    groups: dict[str, Group] = {}
+def _groups(section: DNSSection) -> dict[str, GroupConfig]:
+    groups: dict[str, GroupConfig] = {}
     if section.domestic:
         # The table of the original is about every resolver's answer, so all are asked at once.
         race = section.race or section.chinadns.table == "original"
-        groups[DOMESTIC] = Group(_parse(section.domestic), race, DIRECT)
-        groups[FOREIGN] = Group(_parse(section.foreign), race, TUNNEL, section.chinadns.mutation)
+        groups[DOMESTIC] = GroupConfig(_parse(section.domestic), race, DIRECT)
+        groups[FOREIGN] = GroupConfig(_parse(section.foreign), race, TUNNEL, section.chinadns.mutation)
     else:
-        groups[SERVERS] = Group(_parse(section.servers or DEFAULT_SERVERS), section.race, TUNNEL)
+        groups[SERVERS] = GroupConfig(_parse(section.servers or DEFAULT_SERVERS), section.race, TUNNEL)
     if section.bootstrap:
-        groups[BOOTSTRAP] = Group(_parse(section.bootstrap), section.race, DIRECT)
+        groups[BOOTSTRAP] = GroupConfig(_parse(section.bootstrap), section.race, DIRECT)
     return groups
 
 
@@ -119,7 +179,7 @@ def _parse(resolvers: tuple[str, ...]) -> tuple[Upstream, ...]:
     return tuple(map(parse_upstream, resolvers))
 
 
-def _selector(profile: Profile) -> tuple[Selector, _Hides]:
+def _selector(profile: Profile, context: Context) -> tuple[Selector, _Hides]:
     section = profile.dns
     if not section.domestic:
         return OneGroup(SERVERS), _Hides(section.hide_aaaa)
@@ -132,7 +192,7 @@ def _selector(profile: Profile) -> tuple[Selector, _Hides]:
     refined = ChinaDNSNG(
         inside,
         _names(profile, options.domestic_names).__contains__ if options.domestic_names else None,
-        _foreign(profile, options),
+        _foreign(profile, options, context),
         blacklist,
         options.accept_empty,
         frozenset(options.no_aaaa),
@@ -145,13 +205,13 @@ def _but(inside: AddressTest, distrusted: CIDRSet) -> AddressTest:
     return (lambda address: inside(address) and address not in distrusted) if distrusted else inside
 
 
-def _foreign(profile: Profile, options: ChinaDNSSection) -> NameTest | None:
+def _foreign(profile: Profile, options: ChinaDNSSection, context: Context) -> NameTest | None:
     """The names that only foreign resolvers are asked for; None for none."""
     listed = _names(profile, options.foreign_names) if options.foreign_names else DomainSet()
-    own = NamePatterns(options.foreign_domains)
-    if not listed and not own:
-        return None
-    return lambda name: name in listed or name in own
+    if not options.foreign_domains:
+        return listed.__contains__ if listed else None
+    own = _test(profile, options.foreign_domains, context)
+    return lambda name: name in listed or own(name)
 
 
 class _Hides:
@@ -177,26 +237,33 @@ def _stays(section: DNSSection, routed: tuple[NameTest, ...]) -> Callable[[str, 
     return stays
 
 
-def _must_be_real(profile: Profile, sets: Sets, routed: tuple[NameTest, ...]) -> NameTest:
+def _must_be_real(profile: Profile, context: Context, routed: tuple[NameTest, ...]) -> NameTest:
     fake_ip = profile.dns.fake_ip
-    own = _test(profile, fake_ip.real if fake_ip is not None else (), sets)
+    own = _test(profile, fake_ip.real if fake_ip is not None else (), context)
     if fake_ip is not None and fake_ip.only:
-        only = _test(profile, fake_ip.only, sets)
+        only = _test(profile, fake_ip.only, context)
         return lambda name: not only(name) or own(name)
     # Names with resolvers of their own are names of another network: the server does not know them.
     return lambda name: is_real_by_nature(name) or own(name) or any(test(name) for test in routed)
 
 
-def _test(profile: Profile, patterns: tuple[str, ...], sets: Sets) -> NameTest:
-    """Whether a name is one of a list of patterns and rule sets. Raises LocalError."""
-    names = NamePatterns(each for each in patterns if not each.startswith(RULE_SET))
-    found = [each.removeprefix(RULE_SET) for each in patterns if each.startswith(RULE_SET)]
-    for name in found:
-        if name not in sets:
-            raise LocalError(f"{profile.at('dns')}: dns: there is no rule set {name!r}")
-    if not found:
+def _test(profile: Profile, patterns: tuple[str, ...], context: Context) -> NameTest:
+    """The test whether a name is one of a list of patterns, rule sets and topics. Raises LocalError."""
+    names = NamePatterns(each for each in patterns if not each.startswith((RULE_SET, GEOSITE)))
+    tests: list[NameTest] = []
+    for each in patterns:
+        kind, _, name = each.partition(":")
+        if each.startswith(RULE_SET):
+            if name not in context.rule_sets:
+                raise LocalError(f"{profile.at('dns')}: dns: there is no rule set {name!r}")
+            tests.append(context.rule_sets[name].is_about)
+        elif each.startswith(GEOSITE):
+            try:
+                tests.append(context.sites(name.lower()).names)
+            except LocalError as error:
+                raise type(error)(f"{profile.at('dns')}: dns: {kind}:{name}: {error}") from None
+    if not tests:
         return names.__contains__
-    tests = [sets[name].is_about for name in found]
     return lambda name: name in names or any(test(name) for test in tests)
 
 
@@ -251,4 +318,4 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _path(profile: Profile, text: str) -> Path:
-    return Path(profile.file).parent / Path(text).expanduser()
+    return Path(profile.file).parent / parse_path(text)

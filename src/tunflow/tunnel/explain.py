@@ -11,14 +11,13 @@ from tunflow.addresses import ip_address
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import ProcessInfo
-from tunflow.profiles.profile import Profile
-from tunflow.protocols.registry import parse_server
+from tunflow.protocols.contract import Settings
 from tunflow.rules.conditions import Facts, Need
 from tunflow.rules.domains import normalise
-from tunflow.rules.groups import Health
+from tunflow.rules.groups import Groups, Health, copied
 from tunflow.rules.table import Verdict
-from tunflow.rules.targets import BUILT_IN, PROXY
-from tunflow.tunnel.routing import default_verdict, make_groups, make_table, server_chains
+from tunflow.rules.targets import BUILT_IN
+from tunflow.tunnel.plan import Plan, Rules
 from tunflow.urls import parse_url
 
 PORTS = {"http": 80, "https": 443, "ssh": 22, "ftp": 21}
@@ -87,7 +86,7 @@ def parse_destination(text: str) -> Endpoint:
 
 
 def explain(
-    profile: Profile,
+    plan: Plan,
     destination: Endpoint,
     lookup: Lookup,
     *,
@@ -101,15 +100,12 @@ def explain(
 
     `chosen` is what users chose in groups.
 
-    Raises LocalError for what is wrong with the profile.
+    Raises LocalError for a plan without rules.
     """
-    chains = server_chains(profile)
-    groups = make_groups(profile, chains, Health(lambda: 0.0))
-    for group, member in (chosen or {}).items():
-        with suppress(LocalError):  # the file was changed since the tunnel read it
-            groups.select(group, member)
-    table = make_table(profile, {*chains, *groups.all, *BUILT_IN})
-    default = default_verdict(profile, PROXY in chains or PROXY in groups)
+    rules = plan.rules
+    if rules is None:
+        raise LocalError(f"{plan.file}: nothing is to be chosen: {', '.join(plan.labels)} has everything")
+    groups = _groups(rules, plan, chosen or {})
     name = destination.host if isinstance(destination.host, str) else None
     address = destination.host if isinstance(destination.host, bytes) else None
     facts = Facts(
@@ -123,16 +119,16 @@ def explain(
         find_process=lambda: process,
     )
     address_from = "given" if address else "not needed: no rule that could decide asks for it"
-    found = table.match(facts)
+    found = rules.table.match(facts)
     said = LookedUp(())
     if name is not None and (found is Need.ADDRESS or look_up_always):
         said = lookup(name)
     if found is Need.ADDRESS:
         facts.address, address_from = _address(said.addresses)
         facts.address_sought = True
-        found = table.match(facts)
+        found = rules.table.match(facts)
     assert not isinstance(found, Need)
-    verdict = found or default
+    verdict = found or rules.default
     path = tuple(groups.way(verdict.target, name or str(address)))
     return Explanation(
         str(destination),
@@ -146,9 +142,18 @@ def explain(
         found is None,
         path,
         {step: (groups.all[step].kind, groups.all[step].members) for step in path[:-1]},
-        _server(path[-1], chains),
+        _server(path[-1], plan.chains),
         _asked_for(path[-1], destination, facts),
     )
+
+
+def _groups(rules: Rules, plan: Plan, chosen: Mapping[str, str]) -> Groups:
+    """The plan's groups as they stand where no server was asked yet, with what users chose."""
+    groups = Groups(copied(rules.groups), plan.chains, Health(lambda: 0.0), BUILT_IN)
+    for group, member in chosen.items():
+        with suppress(LocalError):  # the file was changed since the tunnel read it
+            groups.select(group, member)
+    return groups
 
 
 def _address(found: Sequence[str]) -> tuple[bytes | None, str]:
@@ -158,10 +163,10 @@ def _address(found: Sequence[str]) -> tuple[bytes | None, str]:
     return ip_address(found[0]).packed, f"looked up{more}"
 
 
-def _server(name: str, chains: dict[str, tuple[str, ...]]) -> str:
+def _server(name: str, chains: Mapping[str, tuple[Settings, ...]]) -> str:
     if name in BUILT_IN_MEANS:
         return BUILT_IN_MEANS[name]
-    return " -> ".join(parse_server(link).label for link in chains[name])
+    return " -> ".join(server.label for server in chains[name])
 
 
 def _asked_for(server: str, destination: Endpoint, facts: Facts) -> str:

@@ -10,17 +10,27 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.filter.block_list import BlockList
+from tunflow.filter.devices import Devices, KnownDevice
 from tunflow.filter.judge import Judge, ListUse
 from tunflow.filter.schedule import Schedule
 from tunflow.host.rights.open_file import OpenFile, open_file
-from tunflow.profiles.sections.filter import FilterSection, ListSection, ScheduleSection, hardware_address
+from tunflow.paths import parse_path
+from tunflow.profiles.sections.filter import (
+    DeviceSection,
+    FilterSection,
+    ListSection,
+    ScheduleSection,
+    hardware_address,
+)
 from tunflow.rules.cidr import CIDRSet
 from tunflow.tunnel import rule_data
-from tunflow.tunnel.rule_update import Source
+from tunflow.tunnel.known_names import public_resolvers
+from tunflow.tunnel.rule_update import ListSource
 
 Tell = Callable[[str], None]
 
@@ -32,55 +42,68 @@ def make_judge(section: FilterSection, base: Path, tell: Tell, opens: OpenFile =
     """
     uses = []
     for each in section.lists:
-        path = list_path(each, base)
-        if path is None:
+        text = list_text(each, base, opens)
+        if text is None:
             missing = f"filter: the list {each.name} was never fetched: run `tunflow filter update`"
             if section.on_failure == "closed":
                 raise LocalError(missing)
             tell(f"{missing}; until then it is left out (on_failure is open)")
             continue
-        block_list = read_list(each.name, path, tell, opens)
+        block_list = read_list(each.name, text, tell)
         if block_list.broken and not len(block_list):
-            raise LocalError(f"filter: the list {each.name}: {path} has no rule: all its lines are broken")
+            raise LocalError(f"filter: the list {each.name}: {text.place} has no rule: all its lines are broken")
         uses.append(_use(section, each, block_list))
-    return Judge(tuple(uses), section.only_allowed, section.doors)
+    devices = Devices(tuple(_named(name, each) for name, each in section.devices.items()))
+    return Judge(tuple(uses), section.only_allowed, section.doors, public_resolvers(), devices)
 
 
-def read_list(name: str, path: Path, tell: Tell, opens: OpenFile = open_file) -> BlockList:
-    """A list's file. Broken lines are counted and told; the others work. Raises LocalError."""
-    try:
-        text = rule_data.read(path, opens).decode("utf-8-sig", errors="replace")
-    except LocalError as error:
-        raise LocalError(f"filter: the list {name}: {error}") from None
-    made = BlockList(name, text.splitlines())
+class ListText(NamedTuple):
+    """A list's lines, and where they are."""
+
+    place: str
+    lines: tuple[str, ...]
+
+    def line(self, number: int) -> str:
+        """The text of a line (from 1), for people; "" where there is none."""
+        return self.lines[number - 1].strip() if 0 < number <= len(self.lines) else ""
+
+
+def read_list(name: str, text: ListText, tell: Tell) -> BlockList:
+    """A list. Broken lines are counted and told; the others work."""
+    made = BlockList(name, text.lines)
     if made.broken:
         first = made.complaints[0]
         more = f" (and {made.broken - 1} more lines)" if made.broken > 1 else ""
-        tell(f"filter: {path}:{first.line}: {first.why}: {first.text!r}{more}; the other lines are used")
+        tell(f"filter: {text.place}:{first.line}: {first.why}: {first.text!r}{more}; the other lines are used")
     return made
 
 
-def list_path(section: ListSection, base: Path) -> Path | None:
-    """Where a list is; None when it is to be fetched and was not yet."""
-    if section.file is not None:
-        return base / Path(section.file).expanduser()
-    assert section.url is not None
-    return rule_data.find(_fetched(section.url))
-
-
-def line_of(path: Path, number: int) -> str:
-    """The text of a list's line, for people; "" when it is not there any more."""
+def file_text(name: str, path: Path, opens: OpenFile = open_file) -> ListText:
+    """The lines of a list's file. Raises LocalError."""
     try:
-        lines = rule_data.read(path).decode("utf-8-sig", errors="replace").splitlines()
-    except LocalError:
-        return ""
-    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        content = rule_data.read(path, opens).decode("utf-8-sig", errors="replace")
+    except LocalError as error:
+        raise LocalError(f"filter: the list {name}: {error}") from None
+    return ListText(str(path), tuple(content.splitlines()))
 
 
-def sources(sections: Sequence[ListSection]) -> list[Source]:
+def list_text(section: ListSection, base: Path, opens: OpenFile = open_file) -> ListText | None:
+    """A list's lines; None when it is to be fetched and was not yet. Raises LocalError."""
+    if section.lines:
+        return ListText("the profile", section.lines)
+    if section.file is not None:
+        return file_text(section.name, base / parse_path(section.file), opens)
+    assert section.url is not None
+    path = rule_data.find(_fetched(section.url))
+    return None if path is None else file_text(section.name, path, opens)
+
+
+def sources(sections: Sequence[ListSection]) -> list[ListSource]:
     """The lists that are fetched."""
     return [
-        Source(f"list {each.name}", each.url, _fetched(each.url), _count) for each in sections if each.url is not None
+        ListSource(f"list {each.name}", each.url, _fetched(each.url), _count, each.key)
+        for each in sections
+        if each.url is not None
     ]
 
 
@@ -93,9 +116,20 @@ def system_zone(file: Path = Path("/etc/localtime")) -> tzinfo:
         return UTC
 
 
+def _named(name: str, section: DeviceSection) -> KnownDevice:
+    networks, hardware = _devices(section.clients)
+    return KnownDevice(name, frozenset(section.tags), networks, hardware)
+
+
+def _devices(texts: Sequence[str]) -> tuple[CIDRSet | None, frozenset[bytes]]:
+    """Addresses and hardware addresses of clients."""
+    hardware = {text: address for text in texts if (address := hardware_address(text)) is not None}
+    networks = [text for text in texts if text not in hardware]
+    return CIDRSet(networks) if networks else None, frozenset(hardware.values())
+
+
 def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> ListUse:
-    hardware = {text: address for text in each.clients if (address := hardware_address(text)) is not None}
-    networks = [text for text in each.clients if text not in hardware]
+    networks, hardware = _devices(each.clients)
     schedule = section.schedules[each.schedule] if each.schedule is not None else None
     return ListUse(
         block_list,
@@ -104,8 +138,8 @@ def _use(section: FilterSection, each: ListSection, block_list: BlockList) -> Li
         _schedule(schedule) if schedule is not None else None,
         frozenset(each.apps),
         frozenset(each.uids),
-        CIDRSet(networks) if networks else None,
-        frozenset(hardware.values()),
+        networks,
+        hardware,
     )
 
 

@@ -4,7 +4,7 @@
 |---|---|
 | `none` | nothing: there is no log |
 | `counts` | how many flows passed and were blocked, by list, once a minute |
-| `domains` | also each blocked host, its list and line |
+| `domains` | also each blocked host, its list and line, and hosts named towards addresses that they do not have |
 | `full` | also what passed, whole URLs, programs and clients, and the bytes of each flow that has ended |
 """
 
@@ -50,15 +50,18 @@ class FilterLog:
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         """One ruling."""
-        self._counts["blocked" if ruling.blocked else "passed"] += 1
-        if ruling.blocked and ruling.list is not None:
+        is_blocked, is_forged = ruling.blocked, ruling.is_forged
+        self._counts["blocked" if is_blocked else "passed"] += 1
+        if is_blocked and ruling.list is not None:
             self._counts[f"list {ruling.list}"] += 1
-        if self._level >= 2 and (ruling.blocked or self._level == 3):
+        if is_forged:
+            self._counts["forged"] += 1
+        if self._level >= 2 and (is_blocked or is_forged or self._level == 3):
             self._write(self._line(flow, ruling, what))
 
     @property
     def tells_ends(self) -> bool:
-        """Whether it wants to hear of flows that have ended."""
+        """True if it wants to hear of flows that have ended."""
         return self._level == 3
 
     def ended(self, report: FilterReport) -> None:
@@ -87,7 +90,7 @@ class FilterLog:
         if what is not None:
             host = what.partition("://")[2].partition("/")[0] if "://" in what else what
         line: dict[str, Any] = {
-            "event": "blocked" if ruling.blocked else "passed",
+            "event": "blocked" if ruling.blocked else "forged" if ruling.is_forged else "passed",
             "host": host or flow.remote_endpoint.host_text,
             "why": ruling.why,
         }
@@ -102,6 +105,9 @@ class FilterLog:
                 "program": process.executable or process.name if process is not None else None,
                 "uid": process.uid if process is not None else None,
             }
+            device = flow.source_hardware_address
+            if device:
+                line["device"] = device.hex(":")
         return line
 
     def _write(self, facts: Mapping[str, Any]) -> None:

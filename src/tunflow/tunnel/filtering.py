@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from tunflow.dataplane.driver import Driver
 from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import Verdict
 from tunflow.errors import LocalError
-from tunflow.filter.judge import PASSES, Door, Ruling, Subject, host_text
-from tunflow.filter.page import DEFAULT, HOW_TO_ASK, block_page
-from tunflow.filter.safe_search import safe_host
+from tunflow.filter.judge import PASSES, Door, Forged, Judge, Ruling, Subject, host_text
+from tunflow.filter.page import DEFAULT
+from tunflow.filter.query_answers import query_ruling
 from tunflow.flow import FlowInfo, HardwareFinder
 from tunflow.host.rights.open_file import OpenFile, open_file
-from tunflow.names.rules import NO_RULES, NameRules
+from tunflow.names.rules import NO_RULES, MadeAnswer, NameRules
+from tunflow.paths import parse_path
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.filter import FilterSection
 from tunflow.profiles.sections.provider import object_of
-from tunflow.providers.content_filter import HTTP_PORTS, ContentFilter
+from tunflow.providers.content_filter import ContentFilter
 from tunflow.providers.filter_flow import FilterFlow
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
-from tunflow.providers.filter_verdicts import Action, RemediationVerdict
+from tunflow.providers.filter_verdicts import RemediationVerdict
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel import rule_data
+from tunflow.tunnel.block_pages import BlockPages
 from tunflow.tunnel.filter_lists import make_judge, system_zone
 from tunflow.tunnel.filter_log import FilterLog
+from tunflow.tunnel.known_names import strict_modes
 
 if TYPE_CHECKING:
     from tunflow.hosting.filter_life import FilterLife
-
-REQUEST_ACCESS = "Request Access"
-"""NEFilterDataVerdict: the text of a button that has none."""
 
 COUNTED = 60.0
 """Seconds between two lines of counts in the log."""
@@ -52,8 +50,6 @@ class Filtering:
         """Read the lists, or load the user's filter. Raises LocalError."""
         self._tell = tell
         self._opens = opens
-        self._missing: set[str] = set()
-        """Keys of the remediation map that were told of."""
         self._zone = system_zone()
         self._take(profile)
         self.content: ContentFilter | None = None
@@ -73,6 +69,8 @@ class Filtering:
                 self._control = object_of(
                     profile, ("filter", "control_provider"), self.section.control_provider, FilterControlProvider
                 )
+
+        self._pages = BlockPages(self.section, self._template, tell, self.content, self._control)
 
     def _ask_for_reports(self) -> None:
         assert self.content is not None
@@ -97,6 +95,7 @@ class Filtering:
             on_failure_pass=section.on_failure == "open",
             control=self._control,
             page=self._page,
+            may_ping=None if self.content is None else self.content.may_ping,
             find_hardware=find_hardware,
         )
         driver.admission.use_filter(self.flow_filter)
@@ -113,20 +112,31 @@ class Filtering:
 
     def serve_names(self, driver: Driver) -> None:
         """Have the driver's name server say that blocked names do not exist, if the profile wants that."""
-        wanted = self.content is not None and self.section.dns_answer == "nxdomain"
+        judges = self.content is not None
         rules = NameRules(
-            self.refuses_name if wanted else None,
-            safe_host if self.section.safe_search else None,
-            self.content is not None and Door.ECH in self.section.doors,
+            self.refuses_name if judges else None,
+            self.refuses_answer if judges else None,
+            strict_modes().strict_host if self.section.safe_search else None,
+            judges and Door.ECH in self.section.doors,
+            self.answers if judges else None,
         )
-        if not driver.admission.use_name_rules(rules) and self.section.safe_search:
+        served = driver.admission.use_name_rules(rules)
+        needed = "safe_search" if self.section.safe_search else "forged" if self.section.forged == "refuse" else None
+        if not served and needed is not None:
             raise LocalError(
-                "filter.safe_search answers names, so it needs a name server: set [dns] mode to fake, cache, tls://… "
-                "or https://…"
+                f"filter.{needed} is about names that are answered here, so it needs a name server: set [dns] mode to "
+                "anything but off"
             )
+        if self.content is not None:
+            self.content.forged = Forged(self.section.forged) if served else Forged.PASS
+            if not served and self._judge.looks_at_queries:
+                self._tell(
+                    "filter: rules with $dnsrewrite, $dnstype or hosts lines with addresses count for nothing: no "
+                    "names are answered here (dns.mode is off)"
+                )
 
     def can_become(self, profile: Profile) -> bool:
-        """Whether a reload changes it in place; else another is made."""
+        """Return True if a reload changes it in place; else another is made."""
         section = profile.filter
         assert section is not None
         return section == self.section if self.content is None else section.provider is None
@@ -138,6 +148,7 @@ class Filtering:
             judge = make_judge(profile.filter, _base(profile), self._tell, self._opens)
             before = self.log
             self._take(profile)
+            self._pages.use(self.section, self._template)
             before.close()
             self.content.judge = judge
             self._ask_for_reports()
@@ -145,27 +156,85 @@ class Filtering:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
 
-    def refuses_name(self, name: str, flow: FlowInfo) -> bool:
-        """Whether a name shall not exist for a client. Where nobody knows whose query it is, it shall: the flow that
-        follows is judged for itself, and by then its device is known.
-
-        Of what no list allows neither: it may have the address of a site that is allowed, and flows there would then
-        count as its own."""
-        assert self.content is not None
+    def answers(self, name: str, kind: int, flow: FlowInfo) -> MadeAnswer | None:
+        """What a client's query for records of a type is answered with by the lists, in place of what there is."""
+        if not self._judge.looks_at_queries:
+            return None
         try:
             host = host_text(name)
         except ValueError:
+            return None
+        query, subject = self._asked(host, flow)
+        found = query_ruling(self._judge, subject, kind, self._now())
+        if found is None:
+            return None
+        self.log.record(query, found.ruling, name)
+        return MadeAnswer(found.code, found.alias, found.records)
+
+    def refuses_name(self, name: str, flow: FlowInfo) -> bool:
+        """Return True if a client is to be told that a name does not exist.
+
+        Return False where nobody knows whose query it is: the flow that follows is judged for itself, and by then its
+        device is known. Return True for a name that no list allows, where only lists allow: it may have the address of
+        a site that is allowed, and flows there would then count as its own. Return True for names of resolvers where
+        encrypted DNS is closed: by some of them browsers ask whether they may use their own.
+        """
+        asked = self._ruling_of(name, flow)
+        if asked is None:
             return False  # `_dmarc.example.com` and the like: no host
-        client = flow.client.host if isinstance(flow.client.host, bytes) else None
-        judge, query = self.content.judge, FilterFlow(flow, self._find_hardware)
-        process = flow.process if judge.needs_process else None
-        hardware = query.source_hardware_address if judge.needs_hardware else None
-        subject = Subject(host, 443, "tcp", process=process, client=client, hardware=hardware)
-        ruling = judge.judge(subject, self._now(), strict=False)
-        if ruling.blocked and (ruling.list is not None or judge.only_allowed):
+        ruling, query, host = asked
+        is_resolver = self._judge.resolvers.has(host)
+        closed = self._judge.closes(Door.ENCRYPTED_DNS, "a resolver's name") if is_resolver else None
+        if closed is not None:
+            self.log.record(query, closed, name)
+            return True
+        wanted = self.section.dns_answer == "nxdomain" and (ruling.list is not None or self._judge.only_allowed)
+        if ruling.blocked and wanted:
             self.log.record(query, ruling, name)
             return True
         return False
+
+    def refuses_answer(self, name: str, led_to: Sequence[str], flow: FlowInfo) -> bool:
+        """Return True if a client is to be told that a name does not exist: it is an alias of one that a list blocks.
+
+        A list that allows the name itself is stronger. Flows to the name are judged by those aliases from then on.
+        """
+        asked = self._ruling_of(name, flow)
+        if asked is None or asked[0] is not PASSES:
+            return False
+        found = [(each, other[0]) for each in led_to if (other := self._ruling_of(each, flow)) is not None]
+        blocked = [(each, ruling) for each, ruling in found if ruling.blocked and ruling.list is not None]
+        if not blocked:
+            return False
+        assert self.content is not None
+        self.content.note_aliases(name, tuple(each for each, _ in blocked))
+        if self.section.dns_answer != "nxdomain" and not flow.is_fake:
+            return False
+        (other_name, ruling), *_ = blocked
+        self.log.record(asked[1], ruling._replace(why=f"it is an alias of {other_name}: {ruling.why}"), name)
+        return True
+
+    @property
+    def _judge(self) -> Judge:
+        assert self.content is not None
+        return self.content.judge
+
+    def _ruling_of(self, name: str, flow: FlowInfo) -> tuple[Ruling, FilterFlow, str] | None:
+        """What the lists say of a name that a client asks for, by which flow, and its normal form; None for no host."""
+        try:
+            host = host_text(name)
+        except ValueError:
+            return None
+        query, subject = self._asked(host, flow)
+        return self._judge.judge(subject, self._now(), strict=False), query, host
+
+    def _asked(self, host: str, flow: FlowInfo) -> tuple[FilterFlow, Subject]:
+        """A client's query for a host, as filters and lists see it."""
+        client = flow.client.host if isinstance(flow.client.host, bytes) else None
+        judge, query = self._judge, FilterFlow(flow, self._find_hardware)
+        process = flow.process if judge.needs_process else None
+        hardware = query.source_hardware_address if judge.needs_hardware else None
+        return query, Subject(host, 443, "tcp", process=process, client=client, hardware=hardware)
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """The tunnel is over: tell a filter of the user's own, and close the log."""
@@ -200,67 +269,16 @@ class Filtering:
         return datetime.now(self._zone)
 
     def _page(self, flow: FilterFlow, verdict: Verdict | RemediationVerdict) -> bytes | None:
-        """What a client that speaks HTTP is shown; None for all others."""
-        if flow.url is None and (
-            flow.remote_endpoint.port not in HTTP_PORTS or flow.socket_protocol == socket.IPPROTO_UDP
-        ):
-            return None
-        host = flow.remote_hostname or flow.remote_endpoint.host_text
-        url = flow.url or f"http://{host}/"
-        ruling, link, button = PASSES, None, None
-        if self.content is not None:
-            ruling = self.content.ruling(flow)
-        elif isinstance(verdict, RemediationVerdict):
-            ruling = Ruling(True, "Access was asked for, and not given.")
-        elif verdict.action is not Action.REMEDIATE:
-            return None
-        else:
-            ruling = Ruling(True, "The filter of this network does not let it pass.")
-            text = self._map("button_texts", verdict.button_text_key) or REQUEST_ACCESS
-            if verdict.url_key is not None:
-                target = self._link(verdict.url_key, host, url)
-                link = None if target is None else (target, text)
-            elif self.flow_filter is not None:
-                path = self.flow_filter.remediations.offer(flow, url)
-                button = None if path is None else (path, text)
-        return block_page(
-            self._template,
-            host=host,
-            url=url,
-            why=ruling.why,
-            category=ruling.category,
-            how_to_ask=self.section.how_to_ask or HOW_TO_ASK,
-            link=link,
-            button=button,
-        )
+        return self._pages.page(flow, verdict, self._offer)
 
-    def _link(self, key: str, host: str, url: str) -> str | None:
-        """The URL where a user may ask for access."""
-        target = self._map("urls", key)
-        if target is None:
-            return None
-        said = {"NE_FLOW_URL": url, "NE_FLOW_HOSTNAME": host, "NE_USERNAME": self.section.username or "",
-                "NE_ORGANIZATION": self.section.organization or ""}  # fmt: skip
-        for name, value in said.items():
-            target = target.replace(name, quote(value, safe=""))
-        return target
-
-    def _map(self, kind: str, key: str | None) -> str | None:
-        """What the control provider's remediation map has under a key; that it has nothing is told."""
-        if key is None:
-            return None
-        found = self._control.remediation_map.get(kind, {}).get(key) if self._control is not None else None
-        if found is None and key not in self._missing:
-            self._missing.add(key)
-            who = "there is no control provider" if self._control is None else "its remediation_map has no such key"
-            self._tell(f"filter: a verdict names {key!r} of {kind}, and {who}")
-        return found
+    def _offer(self, flow: FilterFlow, url: str) -> str | None:
+        return None if self.flow_filter is None else self.flow_filter.remediations.offer(flow, url)
 
 
 def log_path(section: FilterSection, base: Path) -> Path:
     """Where a filter's log is."""
     if section.log is not None:
-        return base / Path(section.log).expanduser()
+        return base / parse_path(section.log)
     return rule_data.directories()[0] / "filter.jsonl"
 
 
@@ -274,7 +292,7 @@ def files(profile: Profile) -> frozenset[tuple[Path, bool]]:
     if section is None or not section.enabled:
         return frozenset()
     base = _base(profile)
-    found = [base / Path(name).expanduser() for name in (section.page, *(each.file for each in section.lists)) if name]
+    found = [base / parse_path(name) for name in (section.page, *(each.file for each in section.lists)) if name]
     log = () if section.privacy == "none" else ((log_path(section, base), True),)
     return frozenset((*((path, False) for path in found), *log))
 
@@ -282,7 +300,7 @@ def files(profile: Profile) -> frozenset[tuple[Path, bool]]:
 def _template(section: FilterSection, base: Path, opens: OpenFile) -> str:
     if section.page is None:
         return DEFAULT
-    path = base / Path(section.page).expanduser()
+    path = base / parse_path(section.page)
     try:
         return rule_data.read(path, opens).decode()
     except (LocalError, UnicodeDecodeError) as error:

@@ -13,8 +13,9 @@ from tunflow.host.netlink.route_query import RouteQuery
 from tunflow.host.network.network_facts import network_path
 from tunflow.host.network.uplinks import PathFinder
 from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.delay_round import DelayListener
 from tunflow.providers.network_path import NetworkPath
-from tunflow.providers.on_demand import Probe, Question
+from tunflow.providers.on_demand import OnDemandRule, Probe, Question
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel import web_probe
 from tunflow.tunnel.on_demand_rules import OnDemand
@@ -44,11 +45,10 @@ class DemandedTunnel(Tunnel):
         self._sockets = SocketOptions(mark=plan.host.mark)
         self._query = RouteQuery()
         self._finder = PathFinder(self._query, plan.host.mark, plan.host.device)
-        if not plan.profile.on_demand.rules:
-            raise LocalError(
-                f"{plan.profile.at('on_demand', 'rules')}: on_demand.rules is empty: there is nothing to follow"
-            )
-        self._demand = OnDemand(plan.profile.on_demand.made(), self._look, self._ask, self, say)
+        rules = _rules(plan)
+        if not rules:
+            raise LocalError(f"{plan.at('on_demand', 'rules')}: on_demand.rules is empty: there is nothing to follow")
+        self._demand = OnDemand(rules, self._look, self._ask, self, say)
         self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -89,7 +89,7 @@ class DemandedTunnel(Tunnel):
 
     @property
     def is_up(self) -> bool:
-        """Whether there is a tunnel."""
+        """True if there is a tunnel."""
         return self._tunnel is not None
 
     async def connect(self) -> None:
@@ -118,10 +118,11 @@ class DemandedTunnel(Tunnel):
 
     async def reload(self, plan: Plan) -> None:
         """Go on with another plan, and judge anew. Raises LocalError or RemoteError, and then nothing has changed."""
+        rules = _rules(plan)
         if self._tunnel is not None:
             await self._tunnel.reload(plan)
         self.plan = plan
-        self._demand.use(plan.profile.on_demand.made())
+        self._demand.use(rules)
 
     async def check(self) -> None:
         """As the tunnel that is up does."""
@@ -144,9 +145,17 @@ class DemandedTunnel(Tunnel):
             raise LocalError("the tunnel is not up now: its on-demand rules do not want it")
         return await self._tunnel.admit(bypass=bypass)
 
+    async def show_portal(self, pid: int) -> dict[str, Any]:
+        """As the tunnel that is up says. Raises LocalError or RemoteError."""
+        return await (super().show_portal(pid) if self._tunnel is None else self._tunnel.show_portal(pid))
+
     def groups(self, select: tuple[str, str] | None = None) -> list[dict[str, Any]]:
         """As the tunnel says that is up. Raises LocalError."""
         return super().groups(select) if self._tunnel is None else self._tunnel.groups(select)
+
+    def measure(self, group: str | None, told: DelayListener) -> list[str]:
+        """As the tunnel says that is up. Raises LocalError."""
+        return super().measure(group, told) if self._tunnel is None else self._tunnel.measure(group, told)
 
     async def send_message(self, data: bytes) -> bytes | None:
         """To the provider of the tunnel that is up. Raises LocalError or RemoteError."""
@@ -171,3 +180,7 @@ class DemandedTunnel(Tunnel):
         with suppress(RemoteError):
             return bool(await names.within(question.name, 0))
         return False
+
+
+def _rules(plan: Plan) -> tuple[OnDemandRule, ...]:
+    return () if plan.profile is None else plan.profile.on_demand.made()

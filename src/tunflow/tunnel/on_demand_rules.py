@@ -30,12 +30,12 @@ Ask = Callable[[Question], Awaitable[bool]]
 """Finds out, around the tunnel, what the rules want to know."""
 
 
-class Connection(Protocol):
+class OnDemandTunnel(Protocol):
     """The tunnel that comes and goes."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it is there."""
+        """True if it is there."""
 
     async def connect(self) -> None:
         """Bring it up. Raises LocalError or RemoteError."""
@@ -55,7 +55,7 @@ class OnDemand:
         rules: Sequence[OnDemandRule],
         look: Callable[[], Awaitable[NetworkPath]],
         ask: Ask,
-        connection: Connection,
+        connection: OnDemandTunnel,
         say: Callable[[str], None],
     ) -> None:
         self._rules = tuple(rules)
@@ -69,7 +69,7 @@ class OnDemand:
         self.outcome: Outcome | None = None
         """What the rules said last."""
         self.settled = asyncio.Event()
-        """Whether the rules were followed once, successfully or not."""
+        """True if the rules were followed once, successfully or not."""
 
     def changed(self) -> None:
         """The network changed."""

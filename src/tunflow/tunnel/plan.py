@@ -1,72 +1,121 @@
-"""A profile made ready: links parsed, names and settings decided, so that nothing in it can be wrong any more."""
+"""What becomes of flows and names, and what the host must have for it: a profile or a few servers made ready.
+
+A plan holds values only, all of them checked: nothing in it can be wrong any more, and nothing in it was looked up. It
+is cheap to import, so that `tunflow run` with a server need not wait for what reads profiles (`tunnel.compile`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-from tunflow.addresses import ip_address, ip_interface, ip_network
-from tunflow.dataplane.forwarded_names import NameService
+from tunflow.addresses import ip_address, ip_interface
 from tunflow.dns.config import DNSConfig
+from tunflow.dns.config import GroupConfig as ResolverList
 from tunflow.dns.upstream import DIRECT as DIRECT_RESOLVER
 from tunflow.dns.upstream import Upstream
-from tunflow.errors import LocalError
-from tunflow.host.network.policy_routes import PRIVATE
-from tunflow.host.network.settings import EVERYTHING, AppScope, HostDNS, HostSettings
+from tunflow.host.network.settings import HostSettings
 from tunflow.host.program.private_network import PrivateNetwork
-from tunflow.profiles.profile import Profile
-from tunflow.protocols.contract import Settings
+from tunflow.outbound.chain import check_chain
+from tunflow.protocols.contract import ListensByUDP, PacketTunnel, Settings
 from tunflow.protocols.direct.settings import DirectServer
-from tunflow.protocols.registry import parse_server
-from tunflow.rules.cidr import CIDRSet, IPNetwork
-from tunflow.rules.table import RuleTable
-from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY
-from tunflow.tunnel import rule_data
-from tunflow.tunnel.app_groups import APPS
-from tunflow.tunnel.app_rules import asks_for_processes
-from tunflow.tunnel.dns_plan import dns_config
-from tunflow.tunnel.routing import make_table, server_chains
-from tunflow.tunnel.rule_lists import RuleLists
+from tunflow.rules.targets import DIRECT, PROXY
 
-T = TypeVar("T")
-
-Names = NameService | DNSConfig | None
-"""Who answers names: a resolver behind the small forwarder, the full name server, or nobody."""
-ParseDNS = Callable[[str], Names]
-"""What a DNS mode means (`tcp`, `udp://9.9.9.9`, `fake`, `off` …). Raises LocalError."""
-
+if TYPE_CHECKING:
+    from tunflow.profiles.profile import Profile
+    from tunflow.rules.groups import Group
+    from tunflow.rules.table import RuleTable, Verdict
 
 Hop = tuple[str, int]
 """Host and port of a server that the tunnel's own sockets connect to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the engine runs."""
+class Rules:
+    """What chooses between servers."""
 
-    profile: Profile
-    chains: dict[str, tuple[Settings, ...]]
-    """Every server or chain of servers by name."""
-    names: Names
-    host: HostSettings
-    """Without the servers' addresses, which are known once they are found."""
+    table: RuleTable
+    """Long to read and short to ask."""
+    groups: tuple[Group, ...]
+    default: Verdict
+    """For flows that no rule is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `tunnel.assemble` puts together and the engine runs."""
+
+    chains: Mapping[str, tuple[Settings, ...]]
+    """Every server or chain of servers by name, first hop first."""
+    names: DNSConfig | None
+    """How names are answered; None where nobody does."""
     inside: frozenset[bytes]
     """The tunnel's own addresses that the stack answers for, packed."""
-    table: RuleTable
-    """The rules; they are long to read and short to ask."""
+    host: HostSettings
+    """Without the servers' addresses, which are known once they are found."""
+    rules: Rules | None = None
+    """None where nothing is to be chosen: `chains` has one entry, or a provider carries everything."""
+    asks_for_processes: bool = False
+    """True if somebody asks whose a flow is."""
+    profile: Profile | None = field(default=None, repr=False)
+    """What it was made of; None for servers alone."""
 
     @property
     def has_rules(self) -> bool:
-        """Whether rules decide where flows go, and not the one server alone."""
+        """True if rules decide where flows go, and not the one server alone."""
         profile = self.profile
+        if profile is None or profile.provider is not None:
+            return False
         return bool(profile.rules or profile.servers or profile.groups or profile.apps)
 
     @property
-    def asks_for_processes(self) -> bool:
-        """Whether rules ask whose a flow is, or a provider may."""
-        return asks_for_processes(self.profile)
+    def packet_hops(self) -> frozenset[Hop | None]:
+        """The servers that carry packets; None for one without an address."""
+        servers = [server for chain in self.chains.values() for server in chain]
+        return frozenset(server.first_hop for server in servers if isinstance(server, PacketTunnel))
+
+    @property
+    def silent_hops(self) -> frozenset[Hop | None]:
+        """The servers that take no TCP to see that they live: packet tunnels, and what listens by UDP."""
+        servers = [server for chain in self.chains.values() for server in chain]
+        by_udp = (each for each in servers if isinstance(each, ListensByUDP) and each.takes_datagrams_only)
+        return self.packet_hops | {each.first_hop for each in by_udp}
+
+    @property
+    def file(self) -> str:
+        """The profile's file; "" for none."""
+        return "" if self.profile is None else self.profile.file
+
+    def at(self, *key: str | int) -> str:
+        """The place of a key of the profile, to begin an error with."""
+        return "" if self.profile is None else self.profile.at(*key)
+
+    @property
+    def for_attached(self) -> Plan:
+        """The same for a device that somebody else made: no address there is the tunnel's, unless it answers names."""
+        return self if self.names is not None else replace(self, inside=frozenset())
+
+    @property
+    def provider(self) -> str | None:
+        """The name of the provider that carries everything; None where servers do."""
+        return None if self.profile is None else self.profile.provider
+
+    @property
+    def is_on_demand(self) -> bool:
+        """True if the tunnel comes and goes by rules."""
+        return self.profile is not None and self.profile.on_demand.enabled
+
+    @property
+    def portal_probes(self) -> tuple[str, ...]:
+        """The pages that tell whether a network's login page is in the way."""
+        return () if self.profile is None else tuple(self.profile.tunnel.portal_probes)
+
+    @property
+    def filters(self) -> bool:
+        """True if there is a content filter."""
+        return self.profile is not None and self.profile.filter is not None and self.profile.filter.enabled
 
     @property
     def outer_resolvers(self) -> tuple[str, ...]:
@@ -76,7 +125,7 @@ class Plan:
     @property
     def files(self) -> frozenset[tuple[Path, bool]]:
         """What the tunnel reads while it is up, and (True) appends to: root's, perhaps."""
-        if self.profile.filter is None:
+        if self.profile is None or self.profile.filter is None:
             return frozenset()
         from tunflow.tunnel.filtering import files  # noqa: PLC0415 - much that few need
 
@@ -85,19 +134,52 @@ class Plan:
     @property
     def fake_addresses(self) -> Path | None:
         """The folder in which fake addresses are kept."""
-        fake = self.names.fake_ip if isinstance(self.names, DNSConfig) else None
+        fake = self.names.fake_ip if self.names is not None else None
         return Path(fake.file).parent if fake is not None and fake.file is not None else None
 
     @property
+    def group_memory(self) -> Path | None:
+        """The file in which is kept what was chosen in groups, and how servers did; None without groups."""
+        if self.profile is None or not self.profile.groups:
+            return None
+        from tunflow.tunnel.rule_data import directories  # noqa: PLC0415 - much that few need
+
+        return directories()[0] / "groups" / f"{self.profile.name}.json"
+
+    @property
+    def fetched_lists(self) -> tuple[Path, ...]:
+        """The folders of lists that are fetched again while the tunnel is up; none without such."""
+        profile = self.profile
+        if profile is None:
+            return ()
+        from tunflow.tunnel.rule_data import (  # noqa: PLC0415 - much that few need
+            directories,
+            rule_set_path,
+            server_list_path,
+        )
+
+        found = []
+        if any(each.url and each.interval for each in profile.rule_sets.values()):
+            found.append(directories()[0] / rule_set_path("").parent)
+        if any(each.interval for each in profile.server_lists.values()):
+            found.append(directories()[0] / server_list_path("").parent)
+        return tuple(found)
+
+    @property
+    def resolver_groups(self) -> tuple[ResolverList, ...]:
+        """The resolvers that are asked as one."""
+        return tuple(self.names.groups.values()) if self.names is not None else ()
+
+    @property
     def _direct_resolvers(self) -> list[Upstream]:
-        groups = self.names.groups.values() if isinstance(self.names, DNSConfig) else ()
+        groups = self.resolver_groups
         return [each for group in groups for each in group.upstreams if (each.via or group.via) == DIRECT_RESOLVER]
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The servers as people may see them."""
-        if self.profile.provider is not None:
-            return (self.profile.provider,)
+        if self.provider is not None:
+            return (self.provider,)
         if not self.has_rules:
             return tuple(server.label for server in self.chains[PROXY])
         return tuple(f"{name}: {' -> '.join(each.label for each in chain)}" for name, chain in self.chains.items())
@@ -105,111 +187,58 @@ class Plan:
     @property
     def first_hops(self) -> tuple[Hop, ...]:
         """The servers that the tunnel's sockets connect to; none when they go to each target itself, or nowhere."""
-        hops = (_first_hop(chain) for chain in self.chains.values())
-        return tuple(dict.fromkeys(hop for hop in hops if hop is not None))
+        return first_hops(self.chains)
 
     @property
     def goes_direct(self) -> bool:
-        """Whether flows may leave for their targets themselves."""
-        profile = self.profile
-        if profile.provider is not None or not all(map(_is_known, self._direct_resolvers)):
+        """True if flows may leave for their targets themselves."""
+        if self.provider is not None or not all(map(_is_known, self._direct_resolvers)):
             return True
         if any(all(isinstance(server, DirectServer) for server in chain) for chain in self.chains.values()):
             return True
+        profile = self.profile
+        if profile is None:
+            return False
         targets = [word for rule in profile.rules for word in rule.split(",")]
         targets += [name for group in profile.groups.values() for name in group.servers]
         return DIRECT in map(str.strip, targets) or bool(profile.apps)
 
 
-def make_plan(profile: Profile, parse_dns: ParseDNS, lists: RuleLists | None = None) -> Plan:
-    """The plan that a profile makes; `lists` are those of its rules.
+def plan_of_servers(servers: Sequence[Settings]) -> Plan:
+    """The plan of servers that have everything but names, first hop first; of none where all goes direct.
 
-    Raises LocalError that names the file, the line and the key.
+    Raises LocalError.
     """
+    check_chain(servers)
     network = PrivateNetwork()
-    lists = lists or RuleLists(profile)
-    names = _names(profile, parse_dns, lists)
-    chains = {
-        name: tuple(_at(profile, _key(profile, name), parse_server, link) for link in links)
-        for name, links in server_chains(profile).items()
-    }
-    if profile.provider is not None and (chains or profile.rules):
-        raise LocalError(
-            f"{profile.at('provider')}: a provider carries everything: leave out server, servers and rules"
-        )
-    if not chains and not profile.rules and profile.provider is None:
-        raise LocalError(f'{profile.at("server")}: no server: give one as server = ["ss://…"]')
-    inside = frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
-    table = make_table(profile, {*chains, *profile.groups, *BUILT_IN}, lists)
-    return Plan(profile, chains, names, _host_settings(profile, network, names), inside, table)
+    return Plan(
+        {PROXY: tuple(servers)},
+        None,
+        own_addresses(network),
+        HostSettings(tuple(map(ip_interface, host_addresses(network)))),
+        asks_for_processes=any(server.wants_programs for server in servers),
+    )
 
 
-def _names(profile: Profile, parse_dns: ParseDNS, lists: RuleLists) -> Names:
-    """Who answers names, also those asked of the LAN's resolvers.
-
-    Fake addresses are kept in a file, so that they mean the same after a restart.
-    """
-    names = dns_config(profile, lists=lists) or _at(profile, ("dns", "mode"), parse_dns, profile.dns.mode)
-    if isinstance(names, DNSConfig) and names.fake_ip is not None:
-        file = rule_data.directories()[0] / "fake-ip" / profile.name
-        return replace(names, fake_ip=replace(names.fake_ip, file=str(file)))
-    if isinstance(names, NameService):
-        return replace(names, neighbours=CIDRSet(PRIVATE))
-    return names
+def own_addresses(network: PrivateNetwork) -> frozenset[bytes]:
+    """The addresses that the stack answers for, packed."""
+    return frozenset(ip_address(address).packed for address in (network.resolver4, network.resolver6))
 
 
-def _is_known(resolver: Upstream) -> bool:
-    return isinstance(resolver.target.host, bytes)
+def host_addresses(network: PrivateNetwork) -> tuple[str, str]:
+    """The addresses of a device with their prefixes, where nobody says others."""
+    return f"{network.address4}/{network.prefix4}", f"{network.address6}/{network.prefix6}"
 
 
-def _key(profile: Profile, name: str) -> tuple[str, ...]:
-    return ("servers", name) if name in profile.servers else ("server",)
+def first_hops(chains: Mapping[str, Sequence[Settings]]) -> tuple[Hop, ...]:
+    """What the sockets of chains connect to, each once."""
+    hops = map(_first_hop, chains.values())
+    return tuple(dict.fromkeys(hop for hop in hops if hop is not None))
 
 
-def _first_hop(chain: tuple[Settings, ...]) -> Hop | None:
-    """What the chain's socket connects to; None when it goes to each target itself, or nowhere."""
+def _first_hop(chain: Sequence[Settings]) -> Hop | None:
+    """What a chain's socket connects to; None when it goes to each target itself, or nowhere."""
     return next((server.first_hop for server in chain if not isinstance(server, DirectServer)), None)
-
-
-def _host_settings(profile: Profile, network: PrivateNetwork, names: Names) -> HostSettings:
-    tunnel = profile.tunnel
-    addresses = tunnel.addresses or (
-        f"{network.address4}/{network.prefix4}",
-        f"{network.address6}/{network.prefix6}",
-    )
-    dns = None
-    if names is not None and not tunnel.per_app:
-        match = tuple(profile.dns.match_domains) or None
-        dns = HostDNS(tuple(map(ip_address, (network.resolver4, network.resolver6))), match=match)
-    return HostSettings(
-        addresses=tuple(map(ip_interface, addresses)),
-        mtu=tunnel.mtu,
-        included=_included(profile, names),
-        excluded=_routes(profile, "excluded_routes", tunnel.excluded_routes),
-        exclude_lan=tunnel.exclude_lan,
-        dns=dns,
-        carry_dns=names is not None and not profile.dns.match_domains,
-        kill_switch=tunnel.kill_switch,
-        gateways=tuple(tunnel.gateway),
-        cgroups=(APPS,) if tunnel.per_app else tuple(tunnel.bypass_groups),
-        scope=AppScope.ONLY if tunnel.per_app else AppScope.BYPASS,
-    )
-
-
-def _routes(profile: Profile, key: str, texts: Iterable[str]) -> tuple[IPNetwork, ...]:
-    """The networks of a key's prefixes and countries. Raises LocalError."""
-    try:
-        return rule_data.networks(texts)
-    except LocalError as error:
-        raise LocalError(f"{profile.at('tunnel', key)}: {error}") from None
-
-
-def _included(profile: Profile, names: Names) -> tuple[IPNetwork, ...]:
-    """What goes into the tunnel: fake addresses in any case."""
-    included = _routes(profile, "included_routes", profile.tunnel.included_routes)
-    if included and isinstance(names, DNSConfig) and names.fake_ip is not None:
-        included += (ip_network(names.fake_ip.pool4), ip_network(names.fake_ip.pool6))
-    return included or EVERYTHING
 
 
 def with_addresses(settings: HostSettings, servers: tuple[str, ...] | None) -> HostSettings:
@@ -218,9 +247,5 @@ def with_addresses(settings: HostSettings, servers: tuple[str, ...] | None) -> H
     return replace(settings, servers=found)
 
 
-def _at(profile: Profile, key: tuple[str, ...], parse: Callable[[str], T], text: str) -> T:
-    """What `parse` makes of a value; its complaint says where in the profile that stands."""
-    try:
-        return parse(text)
-    except LocalError as error:
-        raise LocalError(f"{profile.at(*key)}: {error}" if profile.file else str(error)) from None
+def _is_known(resolver: Upstream) -> bool:
+    return isinstance(resolver.target.host, bytes)

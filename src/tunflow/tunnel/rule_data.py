@@ -5,6 +5,7 @@ everybody else, who then also sees root's. `TUNFLOW_DATA_DIR` names another plac
 
     delegated/REGISTRY.txt         registries' files, as they come
     rule-sets/DIGEST.list          rule sets by the SHA-256 of their URL
+    server-lists/DIGEST.list       lists of servers, mode 0600
     geo/DIGEST.dat                 files of countries, names and operators that a profile names by URL
     *.json                         beside each: its URL, ETag, SHA-256, and when it was fetched
 
@@ -14,6 +15,7 @@ Reading a list is checking it: what was fetched is parsed before it replaces wha
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any, Protocol
 from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.rights.open_file import OpenFile, open_file
-from tunflow.rules import mrs
+from tunflow.rules import headless_rules, mrs, srs
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.conditions import AddressTest
 from tunflow.rules.delegated import parse_delegated_untrusted
@@ -53,13 +55,25 @@ def rule_set_path(url: str) -> Path:
     return Path("rule-sets", hashlib.sha256(url.encode()).hexdigest()[:24] + ".list")
 
 
+def server_list_path(url: str) -> Path:
+    """Where a fetched list of servers is, below a data directory."""
+    return Path("server-lists", hashlib.sha256(url.encode()).hexdigest()[:24] + ".list")
+
+
 def geo_path(url: str) -> Path:
     """Where a fetched file of countries, names or operators is, below a data directory."""
     return Path("geo", hashlib.sha256(url.encode()).hexdigest()[:24] + ".dat")
 
 
 def list_text(content: bytes, file: str, behavior: str) -> str:
-    """A rule set's text, also of one that Clash packed (MRS). Raises LocalError."""
+    """A rule set's text, also of one that Clash (MRS) or sing-box (SRS) packed. Raises LocalError."""
+    if content.startswith(srs.MAGIC):
+        if behavior != headless_rules.BEHAVIOR:
+            raise LocalError(f'{file}: it is packed as sing-box does (SRS): behavior = "{headless_rules.BEHAVIOR}"')
+        try:
+            return json.dumps({"rules": srs.rules_untrusted(content)})
+        except BadPacket as error:
+            raise LocalError(f"{file}: {error}") from None
     if content.startswith(mrs.MAGIC):
         try:
             return "\n".join(mrs.entries_untrusted(content, behavior))
@@ -100,7 +114,7 @@ class Countries:
         self._reader: _CountryReader | None = None
 
     def test(self, code: str) -> AddressTest:
-        """Whether an address is a country's: what a GEOIP rule needs.
+        """The test whether an address is a country's, for GEOIP rules.
 
         Raises LocalError, and MissingData when the data for it is not here.
         """

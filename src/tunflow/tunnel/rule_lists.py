@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.paths import parse_path
+from tunflow.profiles.file_names import SUFFIX
 from tunflow.profiles.profile import Profile
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import AddressTest, DomainTest, RuleSet
@@ -57,6 +59,21 @@ class RuleLists:
     def rule_set(self, name: str) -> RuleSet:
         """A rule set of the profile. Raises LocalError, MissingData when it was not fetched."""
         return self._or_missing(lambda: self._rule_set(name), RuleSet(DomainSet(), CIDRSet()))
+
+    def must_be_fetched(self, *key: str, what: str) -> None:
+        """Raise MissingData for something that the profile names at `key` and nobody fetched, unless it may miss."""
+
+        def fail() -> None:
+            raise MissingData(
+                f"{self._profile.at(*key)}: {what} was not fetched yet: tunflow rules update {self._command}"
+            )
+
+        self._or_missing(fail, None)
+
+    @property
+    def tell(self) -> Tell:
+        """Who gets a line about what is not understood."""
+        return self._tell
 
     def _or_missing(self, read: Callable[[], T], nothing: T) -> T:
         try:
@@ -130,10 +147,13 @@ class RuleLists:
 
     @property
     def _command(self) -> str:
-        return self._profile.name if self._profile.name != "unnamed" else "PROFILE"
+        profile = self._profile
+        if profile.file and not profile.file.endswith(SUFFIX) and not self._may_miss:
+            return profile.file  # another program's file, which is not to be saved
+        return profile.name if profile.name != "unnamed" else "PROFILE"
 
     def _beside(self, text: str) -> Path:
-        return Path(self._profile.file).parent / Path(text).expanduser()
+        return Path(self._profile.file).parent / parse_path(text)
 
 
 class _Sets(Mapping[str, RuleSet]):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import BadPacket, LocalError, RemoteError
-from tunflow.profiles.imports.fetch import Answer, fetch_changed
+from tunflow.profiles.atomic_file import write_atomically
+from tunflow.profiles.imports.fetch import ServerReply, fetch_changed
+from tunflow.profiles.imports.signed import check_signature
 from tunflow.profiles.profile import Profile
-from tunflow.profiles.whole_file import write_whole
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import DomainTest
 from tunflow.rules.delegated import parse_delegated_untrusted
@@ -48,11 +49,11 @@ PATIENCE = 180.0
 SHRINKS_TO = 0.5
 """The part of the old list that a new one must have."""
 
-Fetch = Callable[[str, str | None], Answer]
+Fetch = Callable[[str, str | None], ServerReply]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ListSource:
     """A list: what it is called, where it is fetched from and kept, and what checks it."""
 
     name: str
@@ -61,10 +62,14 @@ class Source:
     """Below the data directory."""
     count: Callable[[bytes], int]
     """How much is in it. Raises LocalError or BadPacket for what is not such a list."""
+    key: str | None = None
+    """The minisign key that must have signed it; None for anybody."""
+    is_private: bool = False
+    """True if nobody but its owner may read it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class UpdateOutcome:
     """What became of a list."""
 
     name: str
@@ -75,32 +80,35 @@ class Outcome:
     reason: str | None = None
 
 
-def registry_source(name: str, url: str | None = None) -> Source:
+def registry_source(name: str, url: str | None = None) -> ListSource:
     """A registry's file. Raises LocalError."""
     if name not in REGISTRIES:
         raise LocalError(f"--registry {name!r}: {', '.join(REGISTRIES)} and all are known")
-    return Source(name, url or REGISTRIES[name], Path("delegated", f"{name}.txt"), _count_delegated)
+    return ListSource(name, url or REGISTRIES[name], Path("delegated", f"{name}.txt"), _count_delegated)
 
 
-def rule_set_sources(profile: Profile) -> list[Source]:
+def rule_set_sources(profile: Profile) -> list[ListSource]:
     """The profile's rule sets that are fetched."""
     return [
-        Source(
+        ListSource(
             f"rule set {name}",
             section.url,
             rule_data.rule_set_path(section.url),
             lambda data, section=section: _count_rules(data, section.behavior),  # type: ignore[misc]
+            section.key,
         )
         for name, section in profile.rule_sets.items()
         if section.url is not None
     ]
 
 
-def geo_sources(profile: Profile) -> list[Source]:
+def geo_sources(profile: Profile) -> list[ListSource]:
     """The profile's files of countries, names and operators that are fetched."""
     given = {"geoip": profile.geoip, "geosite": profile.geosite, "asn": profile.asn}
     return [
-        Source(name, url, rule_data.geo_path(url), _count_geo) for name, url in given.items() if url and "://" in url
+        ListSource(name, url, rule_data.geo_path(url), _count_geo)
+        for name, url in given.items()
+        if url and "://" in url
     ]
 
 
@@ -115,44 +123,57 @@ def registries_of(profile: Profile) -> list[str]:
 _GEOIP = re.compile(r"(?:^|\()\s*GEOIP\s*,\s*(\w+)", re.IGNORECASE)
 
 
-def update(sources: Iterable[Source], place: Path, *, force: bool = False, fetch: Fetch | None = None) -> list[Outcome]:
-    """Fetch every list into `place`. Raises LocalError when nothing can be written there."""
+def update(
+    sources: Sequence[ListSource],
+    place: Path,
+    *,
+    force: bool = False,
+    fetch: Fetch | None = None,
+    show: Callable[[str, float], None] = lambda _what, _done: None,
+) -> list[UpdateOutcome]:
+    """Fetch every list into `place`. Raises LocalError when nothing can be written there.
+
+    `show` is told which list is fetched, and how much of all is done (0 to 1).
+    """
     fetch = fetch or (lambda url, etag: fetch_changed(url, etag, largest=rule_data.LARGEST, patience=PATIENCE))
     outcomes = []
-    for source in sources:
+    for number, source in enumerate(sources):
+        show(source.name, number / len(sources))
         try:
             outcomes.append(_update(source, place, force, fetch))
         except (RemoteError, BadPacket) as error:
-            outcomes.append(Outcome(source.name, "failed", reason=str(error)))
+            outcomes.append(UpdateOutcome(source.name, "failed", reason=str(error)))
     return outcomes
 
 
-def _update(source: Source, place: Path, force: bool, fetch: Fetch) -> Outcome:
+def _update(source: ListSource, place: Path, force: bool, fetch: Fetch) -> UpdateOutcome:
     path = place / source.path
     there = rule_data.read(path) if path.is_file() else None
     record = _record(path, source.url, there)
     answer = fetch(source.url, record.get("etag"))
     before = _count_of(source, there)
     if answer.content is None or answer.content == there:
-        return Outcome(source.name, "unchanged", before, before)
+        return UpdateOutcome(source.name, "unchanged", before, before)
+    if source.key is not None:
+        check_signature(answer.content, source.url, source.key, lambda url: fetch(url, None))
     try:
         count = source.count(answer.content)
     except (LocalError, BadPacket) as error:
         raise RemoteError(f"what was fetched is not taken: {error}") from None
     if before is not None and count < before * SHRINKS_TO and not force:
         raise RemoteError(f"the new list has {count} entries, the old one {before}: not taken without --force")
-    write_whole(path, answer.content, private=False)
+    write_atomically(path, answer.content, private=source.is_private)
     facts = {
         "url": source.url,
         "etag": answer.etag,
         "sha256": hashlib.sha256(answer.content).hexdigest(),
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_whole(_record_path(path), json.dumps(facts, indent=2).encode() + b"\n", private=False)
-    return Outcome(source.name, "updated", count, before)
+    write_atomically(_record_path(path), json.dumps(facts, indent=2).encode() + b"\n", private=source.is_private)
+    return UpdateOutcome(source.name, "updated", count, before)
 
 
-def _count_of(source: Source, content: bytes | None) -> int | None:
+def _count_of(source: ListSource, content: bytes | None) -> int | None:
     """How much is in the old list; None if there is none, or it is broken."""
     if content is None:
         return None
@@ -184,6 +205,15 @@ def _count_geo(data: bytes) -> int:
     if data[:1].strip() in {b"<", b"{"} or len(data) < 16:
         raise BadPacket("neither a MaxMind database nor a file of names or addresses (Protocol Buffers)")
     return len(data)
+
+
+def fetched_at(source: ListSource, place: Path) -> datetime | None:
+    """When the list that is there was fetched; None if there is none, or nobody knows."""
+    path = place / source.path
+    with suppress(OSError, ValueError, LocalError, TypeError):
+        record = _record(path, source.url, rule_data.read(path))
+        return datetime.fromisoformat(record.get("fetched", ""))
+    return None
 
 
 def _record_path(path: Path) -> Path:

@@ -14,19 +14,14 @@ from contextlib import suppress
 
 from tunflow.addresses import ip_address
 from tunflow.endpoint import Address
-from tunflow.errors import RemoteError
 from tunflow.loop.sockets import SocketOptions
-from tunflow.outbound.chain import resolve
+from tunflow.outbound.lookup import NoAddress, resolve
 
 PATIENCE = 1.0
 """Seconds for one name server to answer; then the next is asked."""
 
 DNS_PORT = 53
 LARGEST = 4096
-
-
-class NoAddress(RemoteError):
-    """The name could not be resolved."""
 
 
 class ServerNames:
@@ -37,7 +32,7 @@ class ServerNames:
         self._outer = outer
 
     async def before(self, host: str, port: int) -> tuple[Address, ...]:
-        """The addresses as the system sees them, while it is not led into the tunnel. Raises LocalError."""
+        """The addresses as the system sees them, while it is not led into the tunnel. Raises as `resolve` does."""
         return await asyncio.get_running_loop().run_in_executor(None, resolve, host, port)
 
     async def within(self, host: str, port: int) -> tuple[Address, ...]:
@@ -78,15 +73,6 @@ class ServerNames:
                         if query.is_response(answer):
                             break
         return [record.to_text() for rrset in answer.answer if rrset.rdtype == wanted for record in rrset]
-
-
-def literal(host: str) -> bool:
-    """Whether a host is an address, which needs no looking up."""
-    try:
-        ip_address(host, zone=True)
-    except ValueError:
-        return False
-    return True
 
 
 def _address(text: str, port: int) -> Address:

@@ -84,7 +84,7 @@ class TunnelManager:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether it may be started. Enabling one disables no other: only one tunnel can be up anyway."""
+        """True if it may be started. Enabling one disables no other: only one tunnel can be up anyway."""
         return self._profile.enabled
 
     @is_enabled.setter
@@ -93,7 +93,7 @@ class TunnelManager:
 
     @property
     def is_on_demand_enabled(self) -> bool:
-        """Whether the tunnel, once started, comes and goes by `on_demand_rules`."""
+        """True if the tunnel, once started, comes and goes by `on_demand_rules`."""
         return self._profile.on_demand.enabled
 
     @is_on_demand_enabled.setter

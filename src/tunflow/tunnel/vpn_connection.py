@@ -22,7 +22,8 @@ from tunflow.host.daemon import spawn
 from tunflow.host.file_watch import FileWatch
 from tunflow.host.runtime import RuntimeDirectory
 from tunflow.providers.status import ConnectionStatus
-from tunflow.tunnel import last_end
+from tunflow.tunnel import last_disconnect
+from tunflow.tunnel.portal_signs import CAPTIVE
 from tunflow.tunnel.vpn_error import VPNConnectionError, VPNError, VPNErrorCode
 
 SERVER_VARIABLE = "TUNFLOW_SERVER"
@@ -41,7 +42,7 @@ class SavedTunnel(Protocol):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether it may be started."""
+        """True if it may be started."""
 
 
 class VPNConnection:
@@ -70,7 +71,7 @@ class VPNConnection:
         report = await asyncio.to_thread(spawn, ["up", "--spawned"], told, runtime.log, [SERVER_VARIABLE])
         if "error" not in report:
             return
-        end = last_end.read(runtime.path)
+        end = last_disconnect.read(runtime.path)
         if end is not None and end.code is not None and end.line == report["error"]:
             raise VPNConnectionError(end.code, end.line)
         raise VPNError(VPNErrorCode.CONFIGURATION_INVALID, report["error"])
@@ -122,7 +123,7 @@ class VPNConnection:
 
     async def fetch_last_disconnect_error(self) -> VPNConnectionError | None:
         """Why this tunnel ended the last time; None when it was taken down, is up, or never was."""
-        end = await asyncio.to_thread(last_end.read, RuntimeDirectory.running().path)
+        end = await asyncio.to_thread(last_disconnect.read, RuntimeDirectory.running().path)
         if end is None or end.code is None or end.profile != str(self.manager.file):
             return None
         return VPNConnectionError(end.code, end.line)
@@ -158,7 +159,11 @@ class VPNConnection:
 
 
 def _status(facts: dict[str, Any] | None) -> ConnectionStatus:
-    return ConnectionStatus.DISCONNECTED if facts is None else ConnectionStatus[str(facts["status"]).upper()]
+    if facts is None:
+        return ConnectionStatus.DISCONNECTED
+    if facts["status"] == CAPTIVE:
+        return ConnectionStatus.REASSERTING
+    return ConnectionStatus[str(facts["status"]).upper()]
 
 
 def _is_same(text: object, file: Path | None) -> bool:

@@ -1,4 +1,5 @@
-"""Whether a web page answers with status 200, asked around the tunnel: what on-demand rules want to know of a network.
+"""Asks for a web page around the tunnel: on-demand rules want to know whether one answers, and login pages are found
+by what answers for another.
 
 One request in sockets of the tunnel's own mark; redirects are not followed, for that is how captive portals answer.
 """
@@ -6,53 +7,96 @@ One request in sockets of the tunnel's own mark; redirects are not followed, for
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 
-from tunflow.errors import RemoteError
+from tunflow.errors import BadPacket, RemoteError
 from tunflow.loop.sockets import SocketOptions
 from tunflow.numbers import whole_number
+from tunflow.outbound.dial_asyncio import dial
+from tunflow.protocols.server_addresses import interleaved
+from tunflow.tunnel.portal_signs import PageAnswer
 from tunflow.tunnel.server_names import ServerNames
 from tunflow.urls import parse_url
 
 PATIENCE = 3.0
 """Seconds for all of it."""
-LONGEST_LINE = 4096
+LONGEST_HEAD = 32768
+LARGEST_BODY = 65536
+"""Bytes that are read of an answer; what is behind them is left."""
 
 
 async def answers(url: str, names: ServerNames, sockets: SocketOptions) -> bool:
-    """Whether the URL (http or https) answers with status 200."""
-    with suppress(OSError, TimeoutError, RemoteError, ValueError):
-        async with asyncio.timeout(PATIENCE):
-            return await _status(url, names, sockets) == 200
+    """Return True if the URL (http or https) answers with status 200."""
+    with suppress(RemoteError):
+        return (await fetch(url, names, sockets)).status == 200
     return False
 
 
-async def _status(url: str, names: ServerNames, sockets: SocketOptions) -> int:
+async def fetch(
+    url: str, names: ServerNames, sockets: SocketOptions, headers: Mapping[str, str] | None = None
+) -> PageAnswer:
+    """What the URL (http or https) answers, within `PATIENCE`. Raises RemoteError."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _fetch(url, names, sockets, headers or {})
+    except TimeoutError:
+        raise RemoteError(f"{url}: no answer within {PATIENCE:.0f} s") from None
+    except (OSError, ValueError) as error:
+        raise RemoteError(f"{url}: {error}") from None
+
+
+async def _fetch(url: str, names: ServerNames, sockets: SocketOptions, headers: Mapping[str, str]) -> PageAnswer:
     parts = parse_url(url)
     is_secure = parts.scheme == "https"
     host = parts.host
-    (address, *_) = await names.within(host, parts.port or (443 if is_secure else 80))
-    sock = sockets.open(address.family, socket.SOCK_STREAM)
+    sock = await dial(interleaved(await names.within(host, parts.port or (443 if is_secure else 80))), sockets)
     try:
-        await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
         reader, writer = await asyncio.open_connection(
             sock=sock,
             ssl=ssl.create_default_context() if is_secure else None,
             server_hostname=host if is_secure else None,
+            limit=LONGEST_HEAD,
         )
     except BaseException:
         sock.close()
         raise
     try:
-        request = (
-            f"GET {parts.target} HTTP/1.1\r\nHost: {parts.where}\r\nUser-Agent: tunflow\r\nConnection: close\r\n\r\n"
-        )
-        writer.write(request.encode("ascii"))
-        line = (await reader.readuntil(b"\n"))[:LONGEST_LINE].split()
-        return whole_number(line[1], 999) if len(line) > 1 and line[0].startswith(b"HTTP/") else 0
+        lines = [f"GET {parts.target} HTTP/1.1", f"Host: {parts.where}", "User-Agent: tunflow", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode("ascii"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        return answer_untrusted(head, await _body(reader))
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        return 0
+        raise RemoteError(f"{url}: not a web server's answer") from None
     finally:
         writer.close()
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes:
+    """What follows, however it is framed: what is looked for stands near its beginning."""
+    body = bytearray()
+    while len(body) < LARGEST_BODY and (part := await reader.read(LARGEST_BODY)):
+        body += part
+    return bytes(body[:LARGEST_BODY])
+
+
+def answer_untrusted(head: bytes, body: bytes) -> PageAnswer:
+    """An answer from its head with the empty line, and the bytes behind it (RFC 9112 §2). Raises BadPacket."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(None, 2)
+    if len(words) < 2 or not words[0].startswith("HTTP/"):
+        raise BadPacket("not a web server's answer")
+    try:
+        status = whole_number(words[1], 999)
+    except ValueError:
+        raise BadPacket("a status that is no number") from None
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.setdefault(name.strip().lower(), value.strip())
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        body = body.partition(b"\r\n")[2]  # the first chunk, which is all of a short page
+    return PageAnswer(status, headers, body)

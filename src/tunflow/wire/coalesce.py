@@ -41,15 +41,13 @@ _OTHER_FLAGS = _FLAGS & ~(_ENDS | tcp.ECE)
 """The flags, reserved bits among them, of which only ACK may be set."""
 
 
-class _Run:
+class SegmentRun:
     """A segment, and those that follow it."""
 
     __slots__ = ("head", "identification", "packets", "same", "sequence", "size", "total")
 
-    def __init__(
-        self, first: memoryview, head: int, same: tuple[object, ...], sequence: int, identification: int
-    ) -> None:
-        self.packets = [first]
+    def __init__(self, first: Buffer, head: int, same: tuple[object, ...], sequence: int, identification: int) -> None:
+        self.packets: list[Buffer] = [first]
         self.head = head
         self.same = same
         self.size = len(first) - head
@@ -60,7 +58,7 @@ class _Run:
         """Of the segment that would follow, and so is `identification`."""
         self.identification = (identification + 1) & 0xFFFF
 
-    def add(self, packet: memoryview, size: int) -> None:
+    def add(self, packet: Buffer, size: int) -> None:
         """Take the next segment, which has `size` bytes of payload."""
         self.packets.append(packet)
         self.total += size
@@ -95,7 +93,7 @@ class _Run:
             index += 1
         if index > start:
             count = index - start
-            self.packets += map(memoryview, packets[start:index])
+            self.packets += packets[start:index]
             self.total += count * size
             self.sequence = (self.sequence + count * size) & 0xFFFFFFFF
             self.identification = (self.identification + count) & 0xFFFF
@@ -106,8 +104,8 @@ def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
     """The packets, each behind a virtio-net header, with what belongs together in one."""
     if len(packets) == 1:
         return [(virtio_net.PLAIN, packets[0])]
-    runs: list[Buffer | _Run] = []
-    open_runs: dict[tuple[bytes, int], _Run] = {}
+    runs: list[Buffer | SegmentRun] = []
+    open_runs: dict[tuple[bytes, int], SegmentRun] = {}
     index, count = 0, len(packets)
     while index < count:
         packet = packets[index]
@@ -130,9 +128,8 @@ def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
         ):
             runs.append(packet)
             continue
-        view = memoryview(packet)
         payload = size - head
-        same = (acknowledgement, window, word & ~_ENDS, tos, ttl, fragment, bytes(view[_SMALLEST:head]))
+        same = (acknowledgement, window, word & ~_ENDS, tos, ttl, fragment, bytes(packet[_SMALLEST:head]))
         if (
             run is not None
             and run.sequence == sequence
@@ -141,28 +138,28 @@ def coalesce(packets: Sequence[Buffer]) -> list[Packet]:
             and run.size >= payload
             and run.total + payload <= ipv4.MAX_PACKET
         ):
-            run.add(view, payload)
+            run.add(packet, payload)
         else:
-            run = _Run(view, head, same, sequence, identification)
+            run = SegmentRun(packet, head, same, sequence, identification)
             runs.append(run)
         if not word & _ENDS and run.size == payload:
             open_runs[flow] = run
             index = run.follow(packets, index)
     out: list[Packet] = []
     for each in runs:
-        if isinstance(each, _Run):
+        if isinstance(each, SegmentRun):
             out += _finished(each.packets)
         else:
             out.append((virtio_net.PLAIN, each))
     return out
 
 
-def _finished(packets: Sequence[memoryview]) -> list[Packet]:
+def _finished(packets: Sequence[Buffer]) -> list[Packet]:
     """What becomes of a run: joined, but for segments with a wrong checksum."""
     if len(packets) == 1 or _are_right(packets):
         return [_joined(packets)]
     out: list[Packet] = []
-    right: list[memoryview] = []
+    right: list[Buffer] = []
     for packet in packets:
         if _are_right((packet,)):
             right.append(packet)
@@ -174,8 +171,8 @@ def _finished(packets: Sequence[memoryview]) -> list[Packet]:
     return [*out, _joined(right)] if right else out
 
 
-def _are_right(packets: Sequence[memoryview]) -> bool:
-    """Whether both checksums are, of packets of which all but the last are of one length.
+def _are_right(packets: Sequence[Buffer]) -> bool:
+    """Return True if both checksums are, of packets of which all but the last are of one length.
 
     A number modulo 65535 is its ones'-complement sum (`wire.checksum`): over the whole packet that of its segment, for
     over its IP header it is none.
@@ -191,12 +188,12 @@ def _are_right(packets: Sequence[memoryview]) -> bool:
     return not (total + pseudo) % 65535
 
 
-def _joined(packets: Sequence[memoryview]) -> Packet:
+def _joined(packets: Sequence[Buffer]) -> Packet:
     first = packets[0]
     if len(packets) == 1:
         return (virtio_net.PLAIN, first)
     start, head = ipv4.HEADER_SIZE, ipv4.HEADER_SIZE + (first[ipv4.HEADER_SIZE + 12] >> 4) * 4
-    pieces = [packet[head:] for packet in packets]
+    pieces: list[Buffer] = [memoryview(packet)[head:] for packet in packets]
     total = head + sum(map(len, pieces))
     headers = bytearray(first[:head])
     struct.pack_into("!H", headers, 2, total)

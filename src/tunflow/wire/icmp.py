@@ -34,6 +34,7 @@ class TypeV4(IntEnum):
     DESTINATION_UNREACHABLE = 3
     ECHO_REQUEST = 8
     TIME_EXCEEDED = 11
+    PARAMETER_PROBLEM = 12
 
 
 class TypeV6(IntEnum):
@@ -42,6 +43,7 @@ class TypeV6(IntEnum):
     DESTINATION_UNREACHABLE = 1
     PACKET_TOO_BIG = 2
     TIME_EXCEEDED = 3
+    PARAMETER_PROBLEM = 4
     ECHO_REQUEST = 128
     ECHO_REPLY = 129
 
@@ -100,6 +102,16 @@ class TimeExceeded(NamedTuple):
     quote: Buffer
 
 
+class ParameterProblem(NamedTuple):
+    """Something in the packet's headers makes no sense (RFC 792, RFC 4443 §3.4). It is sent, and read as `Other`."""
+
+    code: int
+    """In IPv6 1 for a next header that nobody knows (`UNRECOGNIZED_NEXT_HEADER`)."""
+    pointer: int
+    """Where in the packet, in bytes."""
+    quote: Buffer
+
+
 class Other(NamedTuple):
     """A message that tunflow only passes by."""
 
@@ -113,7 +125,10 @@ class Other(NamedTuple):
 _Head = tuple[int, int, int]
 """Type, code and the four bytes behind the checksum."""
 
-Error = Unreachable | PacketTooBig | TimeExceeded
+UNRECOGNIZED_NEXT_HEADER = 1
+"""RFC 4443 §3.4: the code of that parameter problem."""
+
+Error = Unreachable | PacketTooBig | TimeExceeded | ParameterProblem
 Message = Echo | Error | Other
 
 
@@ -172,10 +187,12 @@ def build_v4(message: Message) -> bytes:
         case Unreachable(code, quote):
             head, body = (TypeV4.DESTINATION_UNREACHABLE, code, 0), quote[:MAX_QUOTE_V4]
         case PacketTooBig(mtu, quote):
-            code = UnreachableV4.FRAGMENTATION_NEEDED
-            head, body = (TypeV4.DESTINATION_UNREACHABLE, code, mtu), quote[:MAX_QUOTE_V4]
+            head = (TypeV4.DESTINATION_UNREACHABLE, UnreachableV4.FRAGMENTATION_NEEDED, mtu)
+            body = quote[:MAX_QUOTE_V4]
         case TimeExceeded(code, quote):
             head, body = (TypeV4.TIME_EXCEEDED, code, 0), quote[:MAX_QUOTE_V4]
+        case ParameterProblem(code, pointer, quote):
+            head, body = (TypeV4.PARAMETER_PROBLEM, code, pointer << 24), quote[:MAX_QUOTE_V4]
         case Other(other, code, rest, payload):
             head, body = (other, code, rest), payload
     return _join(head, checksum(_join(head, 0, body)), body)
@@ -195,6 +212,8 @@ def build_v6(src: bytes, dst: bytes, message: Message) -> bytes:
             head, body = (TypeV6.PACKET_TOO_BIG, 0, mtu), quote[:MAX_QUOTE_V6]
         case TimeExceeded(code, quote):
             head, body = (TypeV6.TIME_EXCEEDED, code, 0), quote[:MAX_QUOTE_V6]
+        case ParameterProblem(code, pointer, quote):
+            head, body = (TypeV6.PARAMETER_PROBLEM, code, pointer), quote[:MAX_QUOTE_V6]
         case Other(other, code, rest, payload):
             head, body = (other, code, rest), payload
     return _join(head, transport_checksum(src, dst, ICMPV6, _join(head, 0, body)), body)

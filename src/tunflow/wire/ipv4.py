@@ -56,13 +56,8 @@ class IPv4Header(NamedTuple):
     """In bytes, header and payload: where the packet ends. Link padding may follow."""
 
     @property
-    def options_length(self) -> int:
-        """Bytes of options behind the fixed header."""
-        return self.header_length - HEADER_SIZE
-
-    @property
     def is_fragment(self) -> bool:
-        """Whether the packet is a part of a datagram."""
+        """True if the packet is a part of a datagram."""
         return self.more_fragments or self.fragment_offset > 0
 
 

@@ -78,6 +78,8 @@ class Extensions(NamedTuple):
     """Where that protocol's header starts in the packet."""
     fragment: Fragment | None
     """The fragment header that was passed, if any. With an offset of its own, the walk ended behind it."""
+    named_at: int
+    """Where the byte stands that names the upper-layer protocol."""
 
 
 def parse_untrusted(packet: Buffer) -> IPv6Header:
@@ -115,10 +117,10 @@ def walk_extensions_untrusted(packet: Buffer) -> Extensions:
             fragment = _fragment(packet, at, named_at, end)
             kind, named_at, at = fragment.next_header, at, at + FRAGMENT_HEADER.size
             if fragment.offset:
-                return Extensions(kind, at, fragment)
+                return Extensions(kind, at, fragment, named_at)
             continue
         if kind not in _WALKED:
-            return Extensions(kind, at, fragment)
+            return Extensions(kind, at, fragment, named_at)
         if kind == protocols.HOP_BY_HOP and at != HEADER_SIZE:
             raise BadPacket("IPv6 hop-by-hop options are not the first extension header")  # RFC 8200 §4.1
         if at + 8 > end:

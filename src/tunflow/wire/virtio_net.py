@@ -54,7 +54,7 @@ class VnetHeader(NamedTuple):
 
     @property
     def needs_checksum(self) -> bool:
-        """Whether the checksum is still to be made."""
+        """True if the checksum is still to be made."""
         return bool(self.flags & NEEDS_CSUM)
 
     @property

@@ -63,7 +63,7 @@ def test_bytes_of_a_stream(make, new, outbound, reset):
         bench.stack.handle_timeout(bench.reactor.now + 1000)
     bench.until(lambda: judge.of(ReportEvent.FLOW_CLOSED))
     assert judge.of(ReportEvent.FLOW_CLOSED) == [(ReportAction.ALLOW, 1000, 8)]
-    assert not bench.filter._watched
+    assert not bench.filter.watched
 
 
 def test_what_was_refused_did_not_pass(make):
@@ -84,9 +84,9 @@ def test_nobody_is_told_who_did_not_ask(make):
     bench = make(Bench, judge)
     bench.establish()
     bench.send(RST, seq=1)
-    bench.filter._sweep()
+    bench.filter.forget_ended()
     assert judge.reports == []
-    assert not bench.filter._watched
+    assert not bench.filter.watched
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tunflow.dataplane.filtering import flow_filter
 from tunflow.dataplane.filtering.connection import FilteredConnection
 from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import FilterSession
-from tunflow.endpoint import endpoint
+from tunflow.endpoint import Address, endpoint
 from tunflow.errors import LocalError
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.blame import ProviderHung
@@ -22,7 +22,7 @@ from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 from tunflow.testing.packet_script import ScriptedClient
-from tunflow.wire import ipv4, protocols, udp
+from tunflow.wire import icmp, ipv4, protocols, udp
 from tunflow.wire.checksum import transport_checksum
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
 
@@ -227,7 +227,7 @@ def test_what_is_held_is_bounded(make):
             bench.run(1)
     assert sent < 32 << 20  # the far side's socket is full: we stopped reading
     (relay,) = bench.slots.relays
-    assert relay.connection._held_size < 4 << 20
+    assert relay.connection.held_bytes < 4 << 20
 
 
 def test_a_paused_flow_goes_on_when_it_is_told_to(make):
@@ -295,7 +295,7 @@ def test_a_flow_that_is_over_waits_for_no_collector(make, verdict):
         bench.send(ACK | PSH, seq=1, ack=1, payload=b"hello")
         if not bench.reset:
             bench.send(RST, seq=6)
-        bench.filter._forget_ended()
+        bench.filter.forget_ended()
         bench.filter.provider.flows.clear()
         bench.run()
         assert gc.get_referrers(session) == []
@@ -340,7 +340,7 @@ def test_reports(make):
         (ReportAction.DROP, ReportEvent.DATA_DECISION),
         (ReportAction.DROP, ReportEvent.FLOW_CLOSED),
     ]
-    assert not bench.filter._flows
+    assert not bench.filter.flows
 
 
 def test_allowed_flows_are_judged_again_too(make):
@@ -350,7 +350,7 @@ def test_allowed_flows_are_judged_again_too(make):
     judge.new = NewFlowVerdict.drop()
     bench.filter.rules_changed()
     bench.until(lambda: bench.reset and not bench.slots.relays)
-    assert not bench.filter._flows
+    assert not bench.filter.flows
 
 
 @pytest.mark.parametrize("answer", [None, DataVerdict.allow(), "allow"])
@@ -389,7 +389,7 @@ def test_flows_wait_until_the_provider_has_started_or_failed_to(make, starts):
         bench.filter.begin()
         bench.until(lambda: [segment.flags for segment in bench.segments] == ["SA"])
     else:
-        bench.filter.give_up("start_filter failed: ValueError")
+        bench.filter.provider_failed("start_filter failed: ValueError")
         bench.until(lambda: [segment.flags for segment in bench.segments] == ["RA"])
         assert "start_filter failed" in bench.lines[0]
 
@@ -528,12 +528,12 @@ def test_flows_that_the_stack_forgot_are_forgotten():
     bench = UDPBench(judge)
     try:
         bench.send_datagram(b"one")
-        assert len(bench.filter._flows) == 1
+        assert bench.filter.flows == 1
         bench.stack.udp.flows.clear()
         for mapping in bench.stack.udp.mappings():
             mapping.flows.clear()
-        bench.filter._sweep()
-        assert not bench.filter._flows
+        bench.filter.forget_ended()
+        assert not bench.filter.flows
     finally:
         bench.close()
 
@@ -541,9 +541,58 @@ def test_flows_that_the_stack_forgot_are_forgotten():
 def test_flows_that_are_over_do_not_pile_up_between_two_sweeps(make, monkeypatch):
     monkeypatch.setattr(flow_filter, "MANY", 4)
     bench = make(Judge(NewFlowVerdict.allow()))
-    bench.filter._look_at = 4
     for port in range(20):
         bench.client = ScriptedClient(bench.stack, target_port=bench.client.target.port, source_port=5000 + port)
         bench.send(SYN, seq=0)
         bench.send(RST, seq=1)
-        assert len(bench.filter._flows) <= 4
+        assert bench.filter.flows <= 4
+
+
+@pytest.mark.parametrize("greets", [True, False])
+def test_a_filter_learns_whether_the_server_spoke_first(make, greets):
+    class Asks(Judge):
+        def handle_outbound_data(self, flow, offset, data):
+            self.seen.append(flow.server_spoke_first)
+            return DataVerdict.allow()
+
+    bench = make(Asks(watch(outbound=1)))
+    bench.establish()
+    if greets:
+        bench.far.send(b"220 hello\r\n")
+        bench.until(bench.client_has)
+    bench.send(ACK | PSH, seq=1, ack=1, payload=b"HELP\r\n")
+    assert bench.far_has() == b"HELP\r\n"
+    assert bench.filter.provider.seen == [greets]
+
+
+@pytest.mark.parametrize(
+    ("may", "trouble", "lets"),
+    [
+        (None, None, True),
+        (lambda ping: ping.remote_endpoint.host_text != "192.0.2.9", None, False),
+        (lambda ping: ping.local_endpoint.host_text == "198.18.0.2", None, True),
+        (None, "it did not start", False),
+    ],
+)
+def test_pings_are_judged_by_their_address(make, may, trouble, lets):
+    """What may not pass is told to be prohibited (RFC 792; RFC 1812 §5.2.7.1)."""
+    bench = make(Judge(NewFlowVerdict.allow()))
+    bench.filter = FlowFilter(bench.context, bench.filter.provider, FilterProviderConfiguration(), may_ping=may)
+    bench.admission.use_filter(bench.filter)
+    bench.admission.use(Pinged())
+    if trouble is not None:
+        bench.filter.provider_failed(trouble)
+    source, target = endpoint("198.18.0.2", 0).host, endpoint("192.0.2.9", 0).host
+    message = icmp.build_v4(icmp.Echo(True, 7, 1, b"ping"))
+    bench.card.write([[bytes(10), ipv4.build(source, target, protocols.ICMP, len(message)) + message]])
+    bench.reactor.run_once(0.05)
+    answers = [bytes(packet) for packet in bench.card.read(10)]
+    refused = [packet for packet in answers if packet[20:22] == bytes((3, 13))]
+    assert bool(refused) is not lets
+    assert bench.context.statistics.echo_requests == 1
+
+
+class Pinged(DirectOutbound):
+    """Reached through a server that is not there: no ping leaves this machine."""
+
+    addresses = (Address(socket.AF_INET, ("127.0.0.1", 1)),)

@@ -1,6 +1,6 @@
 """HTTP/3 with aioquic: `http3.py serve ADDRESS CERTIFICATE KEY` answers every request with 1,024 bytes, and
 `http3.py get ADDRESS NAME...` asks for one of each name, in connections of their own on the same port, and prints the
-status and size, or why there is none."""
+status and size, or why there is none. `ADDRESS@PORT` for another port than 443."""
 
 import asyncio
 import contextlib
@@ -22,6 +22,9 @@ PATIENCE = 2.0
 class Server(QuicConnectionProtocol):
     http = None
 
+    def next_stream(self):
+        return self._quic.get_next_available_stream_id()
+
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated):
             self.http = H3Connection(self._quic)
@@ -39,6 +42,9 @@ class Client(QuicConnectionProtocol):
         self.done = asyncio.get_running_loop().create_future()
         self.status, self.size = "?", 0
 
+    def next_stream(self):
+        return self._quic.get_next_available_stream_id()
+
     def quic_event_received(self, event):
         for each in self.http.handle_event(event):
             if isinstance(each, HeadersReceived):
@@ -49,29 +55,31 @@ class Client(QuicConnectionProtocol):
                     self.done.set_result(None)
 
 
-async def main(action, address, *rest):
+async def main(action, where, *rest):
+    address, _, digits = where.partition("@")
+    far_port = int(digits or 443)
     if action == "serve":
         configuration = QuicConfiguration(is_client=False, alpn_protocols=["h3"])
         configuration.load_cert_chain(*rest)
-        await serve(address, 443, configuration=configuration, create_protocol=Server)
+        await serve(address, far_port, configuration=configuration, create_protocol=Server)
         print("listening", flush=True)
         await asyncio.Event().wait()
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
         free.bind(("::", 0))
         port = free.getsockname()[1]
     for name in rest:
-        await get(address, name, port)
+        await get(address, far_port, name, port)
 
 
-async def get(address, name, port):
+async def get(address, far_port, name, port):
     configuration = QuicConfiguration(
         is_client=True, alpn_protocols=["h3"], server_name=name, verify_mode=ssl.CERT_NONE
     )
     options = {"configuration": configuration, "create_protocol": Client, "local_port": port}
     with contextlib.suppress(TimeoutError, OSError, ConnectionError):
         async with asyncio.timeout(PATIENCE):
-            async with connect(address, 443, **options) as client:
-                stream = client._quic.get_next_available_stream_id()
+            async with connect(address, far_port, **options) as client:
+                stream = client.next_stream()
                 head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", name.encode()), (b":path", b"/")]
                 client.http.send_headers(stream, head, end_stream=True)
                 client.transmit()

@@ -14,7 +14,7 @@ from openvpn_pki import EPOCH, authority
 
 from tunflow.protocols.openvpn.client import OpenVPNClient
 from tunflow.protocols.openvpn.events import Connected, Ended, Event
-from tunflow.protocols.openvpn.server import OpenVPNServer
+from tunflow.protocols.openvpn.server import OpenVPNServerMachine
 from tunflow.protocols.openvpn.server_session import Caller
 from tunflow.protocols.openvpn.settings import Remote, ServerPart, Settings
 from tunflow.protocols.openvpn.tls import Demands
@@ -74,7 +74,7 @@ class World:
         self.spoil: Callable[[bytes, bool], bytes | None] = lambda data, to_server: data
         """What the wire makes of a datagram; None loses it."""
         self.unix_offset = unix - START
-        self.server: OpenVPNServer[Source] = OpenVPNServer(
+        self.server: OpenVPNServerMachine[Source] = OpenVPNServerMachine(
             server or server_settings(),
             self.now,
             unix_offset=EPOCH - START,
@@ -96,7 +96,7 @@ class World:
         self.client = OpenVPNClient(
             settings, settings.remotes[0], self.now, unix_offset=self.unix_offset, random_bytes=self.rng.randbytes
         )
-        self._drain()
+        self.drain()
         return self.client
 
     @property
@@ -130,7 +130,7 @@ class World:
                 when = machine.next_timeout()
                 if when is not None and when <= self.now:
                     machine.handle_timeout(self.now)
-            self._drain()
+            self.drain()
         raise AssertionError("time does not pass")
 
     def until_connected(self, seconds: float = 90.0) -> None:
@@ -141,12 +141,12 @@ class World:
         """The client's program sends a packet to the server's inner address."""
         for datagram in self.client.seal([packet(self.address, INSIDE, payload)], self.now):
             self._put(datagram, True, self.source)
-        self._drain()
+        self.drain()
 
     def reply(self, payload: bytes) -> None:
         """The server's program sends a packet to the client's inner address."""
         self.server.send([packet(INSIDE, self.address, payload)], self.now)
-        self._drain()
+        self.drain()
 
     def inject(self, data: bytes, to_server: bool, source: Source = "stranger:1") -> None:
         """A datagram out of nowhere."""
@@ -169,7 +169,7 @@ class World:
             elif source == self.source or source.startswith("stranger"):
                 self.outside += self.client.receive_untrusted([data], self.now)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         for datagram in self.client.take_output():
             self._put(datagram, True, self.source)
         for batch, source in self.server.take_output():

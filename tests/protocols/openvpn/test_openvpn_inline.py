@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import pytest
 from openvpn_pki import authority
 
 from tunflow.errors import LocalError
+from tunflow.outbound.chain import make_outbound
 from tunflow.profiles.imports.importer import import_profile, read_source
 from tunflow.profiles.store import ProfileStore
+from tunflow.protocols.contract import PacketTunnel
 from tunflow.protocols.openvpn.inline import with_files_inline
 from tunflow.protocols.openvpn.settings import Remote
 from tunflow.protocols.openvpn.settings_reader import settings_from_file
 from tunflow.protocols.openvpn.static_key import StaticKey, format_static_key
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
+from tunflow.protocols.registry import parse_server, server_of_file
+from tunflow.protocols.server_addresses import ServerAddresses
 from tunflow.providers.openvpn import network_settings
 
 TEXT = (
@@ -106,3 +111,34 @@ def test_net30_reaches_the_peer() -> None:
     assert four is not None
     assert [str(each) for each in four.addresses] == ["10.8.0.6/32"]
     assert [str(each.destination) for each in four.included_routes] == ["10.8.0.5/32"]
+
+
+def test_a_file_is_a_server_with_a_link_of_its_own(folder: Path) -> None:
+    content = (folder / "c.ovpn").read_bytes()
+    server = server_of_file(content, "c.ovpn", lambda name: (folder / name).read_bytes())
+    assert server is not None
+    assert server.label == "openvpn://vpn.example.net:1194#c.ovpn"
+    assert server.first_hop == ("vpn.example.net", 1194)
+    assert "secret" not in repr(server)
+    again = parse_server(server.to_link())
+    assert again == server
+    assert isinstance(again, PacketTunnel)
+    assert again.provider_configuration == {
+        "name": "c.ovpn",
+        "config": with_files_inline(content.decode(), lambda name: (folder / name).read_text().encode()),
+    }
+    with pytest.raises(LocalError, match="carries packets, which only run"):
+        make_outbound([server], lambda host, port: ServerAddresses(()))
+
+
+@pytest.mark.parametrize(
+    ("link", "reason"),
+    [
+        ("openvpn://", "no configuration in base64"),
+        ("openvpn://host:1194", "openvpn"),
+        ("openvpn://" + b64encode(b"client\nremote a\nca other.crt\n").decode(), "other.crt is another file"),
+    ],
+)
+def test_links_that_are_none(link: str, reason: str) -> None:
+    with pytest.raises(LocalError, match=reason):
+        parse_server(link)

@@ -12,6 +12,7 @@ from openvpn_world import INSIDE, START, World, client_settings, packet, server_
 
 from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Said, Updated
+from tunflow.protocols.openvpn.server_session import Caller
 from tunflow.protocols.openvpn.settings import ServerPart, Settings
 from tunflow.protocols.openvpn.static_key import ClientKey, StaticKey
 from tunflow.protocols.openvpn.tls import Demands, Identity
@@ -171,6 +172,18 @@ def test_a_clock_of_1970() -> None:
     assert "is this machine's clock right?" in world.ended.reason
 
 
+def test_a_server_that_is_up_for_long_sees_that_a_certificate_expires() -> None:
+    identity = authority().identity("client", "client", days=2)
+    world = World(client_settings(identity=identity, hand_window=10.0))
+    world.until_connected()
+    world.now += 5 * 86_400
+    world.events.clear()
+    world.connect(client_settings(identity=identity, hand_window=10.0))
+    world.run(90.0, lambda: world.ended is not None)
+    assert world.ended is not None
+    assert not any(isinstance(each, Connected) for each in world.events)
+
+
 def test_a_client_with_wrong_papers_is_not_let_in() -> None:
     stranger = authority("another").identity("client", "client")
     world = World(client_settings(identity=replace(stranger, ca=authority().pem), hand_window=10.0))
@@ -189,6 +202,42 @@ def test_user_and_password_and_a_refusal() -> None:
     assert world.ended == Ended(
         "the server refuses the login: username, password or certificate", True, None, 1.0, True
     )
+
+
+def test_a_token_takes_the_place_of_the_password_also_in_the_next_connection() -> None:
+    """The password is good for one login, as one-time passwords are."""
+    told: list[tuple[str, str]] = []
+
+    def knows(caller: Caller) -> bool:
+        told.append((caller.username, caller.password))
+        return caller.password == "token-2" or (caller.password == "once" and len(told) == 1)
+
+    part = ServerPart(network="10.8.0.0/24", pushed=("auth-token token-1", "auth-token-user Ym9i"))
+    settings = client_settings(asks_user=True, username="me", password="once")
+    world = World(settings, server_settings(server=part), knows=knows)
+    world.until_connected()
+    world.server.say("PUSH_REPLY,auth-token token-2", world.now)  # after a renegotiation
+    world.drain()
+    world.run(1.0)
+    updated = world.events[-1]
+    assert isinstance(updated, Updated)
+    options = updated.options
+    assert (options.auth_token, options.auth_token_user) == ("token-2", "bob")
+    assert list(options.networks(4)) == list(world.connected.options.networks(4)), "all else stays as it was"
+    assert "token-2" not in repr(options)
+    world.events.clear()
+    world.connect(settings.with_token(options.auth_token, options.auth_token_user))
+    world.until_connected()
+    assert told == [("me", "once"), ("bob", "token-2")]
+    assert "token-2" not in repr(settings.with_token("token-2", "bob"))
+
+
+def test_a_token_that_is_refused_lets_the_password_be_said_again() -> None:
+    settings = client_settings(asks_user=True, username="me", password="secret").with_token("old", "")
+    world = World(settings, knows=lambda caller: caller.password == "secret")
+    world.run(20.0, lambda: world.ended is not None)
+    assert world.ended is not None
+    assert (world.ended.fatal, world.ended.refuses_token, world.ended.keeps_remote) == (False, True, True)
 
 
 def test_flipped_bits_and_replays_change_nothing() -> None:
@@ -242,9 +291,9 @@ def test_a_thousand_handshakes_at_once_are_bounded() -> None:
         reset = b"\x38" + number.to_bytes(8, "big") + bytes(5)
         world.inject(reset, True, f"stranger:{number}")
     world.run(1.0)
-    assert len(world.server._strangers) <= 2048
+    assert world.server.handshakes <= 2048
     world.run(70.0, lambda: False)
-    assert len(world.server._strangers) == 0, "who says no more is forgotten"
+    assert world.server.handshakes == 0, "who says no more is forgotten"
 
 
 def test_silence_is_noticed_and_a_restarted_server_taken_again() -> None:
@@ -261,7 +310,7 @@ def test_a_server_that_goes_says_so() -> None:
     world = World()
     world.until_connected()
     world.server.close(world.now)
-    world._drain()
+    world.drain()
     world.run(5.0, lambda: world.ended is not None)
     assert world.ended is not None
     assert "restarts" in world.ended.reason
@@ -273,7 +322,7 @@ def test_a_client_that_goes_says_so_and_its_address_is_free() -> None:
     world.until_connected()
     assert world.server.clients == ["client"]
     world.client.close(world.now)
-    world._drain()
+    world.drain()
     world.run(5.0)
     assert world.server.clients == []
 
@@ -284,7 +333,7 @@ def test_the_client_may_move_to_another_address() -> None:
     exchange(world, b"before")
     world.source = "client:2"
     world.client.reconnect_notice(world.now)
-    world._drain()
+    world.drain()
     world.run(1.0)
     exchange(world, b"after")
 
@@ -322,11 +371,9 @@ def test_many_pushed_options_come_in_several_messages() -> None:
 def test_what_servers_say_later() -> None:
     world = World()
     world.until_connected()
-    (client,) = world.server._by_peer.values()
     for message in ("PUSH_UPDATE,route 10.99.0.0 255.255.0.0,-dhcp-option", "INFO,tea", "INFO_PRE,CR_TEXT:E,R:Token?"):
-        client.session.say(message, world.now)
-        world.server._after(client, world.now)
-        world._drain()
+        world.server.say(message, world.now)
+        world.drain()
         world.run(1.0)
     updated, said, asked = world.events[1:]
     assert isinstance(updated, Updated)
@@ -349,6 +396,7 @@ def test_what_servers_say_later() -> None:
         ("route 300.1.1.1", "route"),
         ("client-nat snat 1 2 3", "refused"),
         ("protocol-flags teleport", "not known"),
+        ("auth-token-user no/base-64", "no name in base64"),
     ],
 )
 def test_servers_that_push_nonsense(pushed: str, says: str) -> None:

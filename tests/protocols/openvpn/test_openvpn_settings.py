@@ -8,8 +8,9 @@ from openvpn_pki import authority
 from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.config_file import looks_like_openvpn
 from tunflow.protocols.openvpn.directives import DIRECTIVES
+from tunflow.protocols.openvpn.proxy_lines import NAMES as PROXY_LINES
 from tunflow.protocols.openvpn.settings import Remote, Settings
-from tunflow.protocols.openvpn.settings_reader import _TAKERS, settings_from_file
+from tunflow.protocols.openvpn.settings_reader import TAKERS, settings_from_file
 from tunflow.protocols.openvpn.static_key import StaticKey, format_static_key
 from tunflow.protocols.openvpn.tunnel_options import PUSHED, Fate
 
@@ -84,7 +85,7 @@ def test_inline_files_and_connection_blocks() -> None:
         ("up /etc/openvpn/update-resolv-conf", "c.ovpn:7: up: refused: it runs a program"),
         ("script-security 2", "c.ovpn:7: script-security: refused"),
         ("plugin x.so", "c.ovpn:7: plugin: refused"),
-        ("http-proxy 1.2.3.4 8080", "c.ovpn:7: http-proxy: refused: not done"),
+        ("http-proxy-option AGENT x", "c.ovpn:7: http-proxy-option: refused: not done"),
         ("secret static.key", "c.ovpn:7: secret: refused"),
         ("frobnicate", "c.ovpn:7: frobnicate: this directive is not known"),
         ("remote", "c.ovpn:7: remote: expected 1 to 3 words behind it, found 0"),
@@ -154,11 +155,11 @@ def test_a_servers_file() -> None:
 
 
 def test_every_directive_that_is_done_is_done_by_somebody() -> None:
-    file_only = {"remote", "proto", "port", "rport", "lport", "local"}
+    file_only = {"remote", "proto", "port", "rport", "lport", "local", *PROXY_LINES}
     for name, directive in DIRECTIVES.items():
         if directive.fate is Fate.REFUSED:
             assert directive.note, name
-        if directive.fate is Fate.DONE and name not in _TAKERS and name not in PUSHED and name not in file_only:
+        if directive.fate is Fate.DONE and name not in TAKERS and name not in PUSHED and name not in file_only:
             text = BASE + f"{name} {'1 ' * max(directive.least, 0)}\n"
             parse(text)  # it needs nothing to be done, and must not be an error of ours
 

@@ -149,6 +149,18 @@ def test_a_restarted_server(client, method, key, clock):
     assert client.open_untrusted(server.seal(session, PEER, b"z"))[1] == b"z"
 
 
+def test_a_restarted_server_after_the_clock_was_set_back(client, method, key, clock):
+    clock.now += 80 * 365 * 86_400
+    servers = [ServerDatagrams2022(method, key, rng_from(start), clock) for start in (60, 120, 180)]
+    wire = client.seal(PEER, b"query")
+    sessions = [(server, server.open_untrusted(wire)[0]) for server in servers]
+    for server, session in sessions[:2]:
+        assert client.open_untrusted(server.seal(session, PEER, b"x"))[1] == b"x"
+    clock.now = NOW
+    server, session = sessions[2]
+    assert client.open_untrusted(server.seal(session, PEER, b"y"))[1] == b"y"
+
+
 def test_a_forgotten_session_begins_anew(client, server):
     wire = client.seal(PEER, b"query")
     session, _, _ = server.open_untrusted(wire)

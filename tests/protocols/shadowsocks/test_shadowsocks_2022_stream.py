@@ -174,6 +174,26 @@ def test_a_replayed_request(method, key):
         hear(again, wire)
 
 
+def test_a_clock_that_jumps_ahead_and_back_opens_nothing_to_replays(method, key):
+    replay, clock = TimedReplayFilter(), Clock()
+    clock.now = NOW
+    client, server = pair(method, key, clock, replay=replay)
+    wire = b"".join(client.seal([b"hello"]))
+    hear(server, wire)
+    assert replay.admit(b"another", NOW + 80 * 365 * 86_400)
+    _, again = pair(method, key, clock, replay=replay)
+    with pytest.raises(BadPacket, match="seen before"):
+        hear(again, wire)
+
+
+def test_a_clock_that_was_set_back_lets_the_memory_be_turned_over():
+    replay = TimedReplayFilter()
+    assert replay.admit(b"old", NOW + 80 * 365 * 86_400)
+    for minute in range(4):
+        assert replay.admit(b"salt %d" % minute, NOW + 61.0 * minute)
+    assert replay.admit(b"old", NOW + 61.0 * 3)  # it is forgotten
+
+
 def test_what_does_not_authenticate_is_not_remembered(method, key):
     replay = TimedReplayFilter()
     client, server = pair(method, key, replay=replay)

@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 COMMANDS = (
-    "run", "attach", "serve", "listen", "up", "down", "status", "reload", "service", "exec", "logs", "demo", "profile",
-    "groups", "rules", "explain", "filter", "genkey", "genpsk", "pubkey",
+    "run", "attach", "serve", "listen", "up", "down", "status", "reload", "service", "exec", "portal", "logs", "demo",
+    "profile", "groups", "rules", "explain", "filter", "genkey", "genpsk", "pubkey", "web", "wifi", "top",
+    "doctor", "completion",
 )  # fmt: skip
 """In the order of `tunflow --help`."""
 

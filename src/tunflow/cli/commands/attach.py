@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tunflow.cli.commands import Help
-from tunflow.cli.options import add_flow_options
+from tunflow.cli.options import DNS_HELP, add_flow_options, add_profile_option
 
 HELP = Help(
     "serve a TUN device that somebody else made",
@@ -20,6 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     device.add_argument("--fd", metavar="N", type=int, help="an inherited file descriptor of a TUN device")
     device.add_argument("--device", metavar="NAME", help="the name of a persistent TUN device")
     add_flow_options(parser)
+    add_profile_option(parser)
+    parser.add_argument("--dns", metavar="MODE", help=f"{DNS_HELP}; without a profile off is the default")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -28,6 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument(
         "--client", metavar="ADDRESS", help="the device that asks, on a gateway: its address, or its hardware address"
     )
+    test.add_argument(
+        "--type",
+        metavar="TYPE",
+        default="A",
+        help="the DNS records asked for, where lists say what a name is answered with",
+    )
     test.add_argument("--at", metavar="TIME", help="when, as 2026-03-02T15:30; default: now")
     test.add_argument("--json", action="store_true", help="print JSON")
 
@@ -42,9 +48,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         if name == "update":
             action.add_argument("--force", action="store_true", help="take a list that has shrunk by more than half")
 
-    log = actions.add_parser("log", help="print what the filter did", description="Print what the filter did.")
+    log = actions.add_parser(
+        "log",
+        help="print what the filter did: when, what, for whom and why",
+        description="Print what the filter did: when, what, why, and for whom as far as filter.privacy lets it tell.",
+    )
     log.add_argument("profile", metavar="PROFILE", nargs="?", help=_PROFILE)
     log.add_argument("--follow", action="store_true", help="go on until interrupted")
+    log.add_argument("--blocked", action="store_true", help="only what was blocked")
+    log.add_argument(
+        "--top", metavar="N", nargs="?", type=int, const=20, help="what was blocked most, and for whom; 20 without N"
+    )
+    log.add_argument("--json", action="store_true", help="print the log's own lines, which are JSON")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tunflow.cli.commands import Help
-from tunflow.cli.options import add_server_option
+from tunflow.cli.options import add_api_option, add_server_option
 
 HELP = Help(
     "be a local SOCKS and HTTP proxy in front of the servers",
@@ -19,6 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """As `Command.arguments`."""
     parser.add_argument("where", metavar="ADDRESS:PORT", nargs="?", help="default: 127.0.0.1:1080")
     add_server_option(parser)
+    add_api_option(parser)
     parser.add_argument(
         "--user",
         metavar="USER:PASSWORD",

@@ -15,8 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     update = actions.add_parser(
         "update",
         help="fetch countries' addresses, and a profile's rule sets",
-        description="Fetch countries' addresses from the registry that gives them out, and the rule sets of a profile "
-        "that have a url. What does not parse, or has shrunk by more than half, is not taken; the last good one stays.",
+        description="Fetch countries' addresses from the registry that gives them out, the rule sets of a profile that "
+        "have a url, and the lists of resolvers and strict search modes that its filter uses. What does not parse, or "
+        "has shrunk by more than half, is not taken; the last good one stays.",
     )
     update.add_argument("profile", metavar="PROFILE", nargs="?", help="a saved profile's name, or a file")
     update.add_argument(

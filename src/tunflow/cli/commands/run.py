@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tunflow.cli.commands import Help
-from tunflow.cli.options import DNS_HELP, add_flow_options
+from tunflow.cli.options import DNS_HELP, add_flow_options, add_profile_option
 
 PROVIDER_HELP = (
     "a provider of your own that takes the program's flows or packets: module:Class, file.py:Class, or the name of an "
@@ -17,18 +17,14 @@ HELP = Help(
     "Run CMD with all its traffic (TCP, UDP, DNS, ICMP, IPv4 and IPv6) through the servers and nothing around them. "
     "Needs no root. Exit status, signals, terminal, stdin and stdout are CMD's.",
     "tunflow run [--server URL]... [--profile PROFILE] [--provider CLASS [--config KEY=VALUE]...] [--dns MODE] "
-    "[--pcap FILE] [--memory-limit SIZE] [--stats] [-v] -- CMD [ARGS...]",
+    "[--pcap FILE] [--memory-limit SIZE] [--stats] [--api ADDRESS:PORT] [-v] -- CMD [ARGS...]",
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """As `Command.arguments`."""
     add_flow_options(parser)
-    parser.add_argument(
-        "--profile",
-        metavar="PROFILE",
-        help="instead of --server: a saved profile's name or a file, whose rules decide where each flow goes",
-    )
+    add_profile_option(parser)
     parser.add_argument("--dns", metavar="MODE", help=DNS_HELP)
     parser.add_argument("--provider", metavar="CLASS", help=PROVIDER_HELP)
     parser.add_argument(
@@ -42,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.provider is not None:
         from tunflow.cli.run_provider import run_provider  # noqa: PLC0415
 
-        return run_provider(options)
+        run_provider(options)
     from tunflow.cli.run import run as run_program  # noqa: PLC0415
 
-    return run_program(options)
+    run_program(options)

@@ -23,7 +23,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="let nothing leave from the start of the system until the tunnel is up",
     )
     install.add_argument("--print", action="store_true", help="print the units and change nothing")
-    actions.add_parser("remove", help="remove it", description="Stop the service and remove it.")
+    install.add_argument("--group", metavar="GROUP", help="whose members may start and stop it without root (polkit)")
+    install.add_argument("--listen", metavar="ADDRESS:PORT", help="with --user; default: 127.0.0.1:1080")
+    remove = actions.add_parser("remove", help="remove it", description="Stop the service and remove it.")
+    for each in (install, remove):
+        each.add_argument(
+            "--user",
+            action="store_true",
+            help="your own service without root: a proxy port (tunflow listen) from login on",
+        )
+        each.add_argument("--json", action="store_true", help="print JSON")
     guard = actions.add_parser("guard")
     guard.add_argument("profile", metavar="PROFILE")
 

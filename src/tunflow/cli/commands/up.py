@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tunflow.cli.commands import Help
-from tunflow.cli.options import add_profile_options
+from tunflow.cli.options import add_api_option, add_device_options, add_profile_options
 
 HELP = Help(
     "carry this machine's whole traffic through the servers",
@@ -24,6 +24,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="come and go by the profile's on-demand rules as the network changes, whatever its key enabled says",
     )
     parser.add_argument("--replace", action="store_true", help="take down the tunnel that is up first")
+    add_device_options(parser)
+    add_api_option(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every flow")
+    parser.add_argument("--stats", action="store_true", help="write a summary to the log at the end")
     parser.add_argument("--spawned", action="store_true", help=argparse.SUPPRESS)
 
 

@@ -11,36 +11,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunflow.conduit import StreamOwner
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.page_owner import PageOwner
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Buffer, Endpoint
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 
 
-class FilteredConnection:
-    """The parts of `TCPConnection` that an owner uses."""
+class FilteredConnection(Contained):
+    """The parts of `Connection` that an owner uses."""
 
     __slots__ = (
         "_abandoned", "_allowed", "_context", "_ended", "_far_ended", "_first", "_held", "_held_size", "_incoming_over",
         "_is_before", "_outgoing_over", "_passed", "_receiver", "_session", "connection", "route",
     )  # fmt: skip
 
-    def __init__(self, context: FlowContext, connection: TCPConnection, session: FilterSession) -> None:
+    def __init__(self, context: FlowContext, connection: Connection, session: FilterSession) -> None:
         self.connection = connection
         self._context = context
         self._session = session
         self._allowed = 0
         """Bytes of the client that were judged and not taken yet."""
         self._outgoing_over = self._incoming_over = False
-        """Whether the filter was told of the end of that direction and had nothing against it."""
+        """True if the filter was told of the end of that direction and had nothing against it."""
         self._held: list[Buffer] = []
         self._held_size = 0
         self._far_ended = False
         self._abandoned = False
         self._ended = False
         self._is_before = not session.open
-        """Whether the owner has this, and not the connection itself."""
+        """True if the owner has this, and not the connection itself."""
         self.route: Callable[[], None] | None = None
         """What to do with the flow once it may begin; None when that was done."""
         self._receiver = connection.receiver
@@ -54,27 +55,27 @@ class FilteredConnection:
 
     @property
     def client(self) -> Endpoint:
-        """As `TCPConnection.client`."""
+        """As `Connection.client`."""
         return self.connection.client
 
     @property
     def target(self) -> Endpoint:
-        """As `TCPConnection.target`."""
+        """As `Connection.target`."""
         return self.connection.target
 
     @property
     def syn(self) -> bytes:
-        """As `TCPConnection.syn`."""
+        """As `Connection.syn`."""
         return self.connection.syn
 
     @property
     def largest_segment(self) -> int:
-        """As `TCPConnection.largest_segment`."""
+        """As `Connection.largest_segment`."""
         return self.connection.largest_segment
 
     @property
     def unacknowledged(self) -> int:
-        """As `TCPConnection.unacknowledged`."""
+        """As `Connection.unacknowledged`."""
         return self.connection.unacknowledged
 
     @property
@@ -88,17 +89,17 @@ class FilteredConnection:
 
     @property
     def held(self) -> bool:
-        """As `TCPConnection.held`."""
+        """As `Connection.held`."""
         return self.connection.held
 
     @property
     def open(self) -> bool:
-        """As `TCPConnection.open`; not any more once the filter refused."""
+        """As `Connection.open`; not any more once the filter refused."""
         return self.connection.open and not self._session.refused
 
     @property
     def closed(self) -> bool:
-        """Whether it is over, also because the filter refused."""
+        """True if it is over, also because the filter refused."""
         if self.connection.closed:
             self._end()
             return True
@@ -106,13 +107,18 @@ class FilteredConnection:
 
     @property
     def was_reset(self) -> bool:
-        """Whether it ended out of order."""
+        """True if it ended out of order."""
         return self._session.refused or self.connection.was_reset
 
     @property
     def is_refused(self) -> bool:
-        """Whether the filter said that it may not go on."""
+        """True if the filter said that it may not go on."""
         return self._session.refused
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes to the client that wait for a verdict."""
+        return self._held_size
 
     # From the client.
 
@@ -127,12 +133,13 @@ class FilteredConnection:
             return waiting
         if not self._allowed:
             self._allowed = session.judge_outgoing(self._receiver.pieces, waiting, self.connection.ended)
-            self._settle()
+            if session.refused or session.open or not self._is_before:
+                self._settle()
         return self._allowed
 
     @property
     def at_eof(self) -> bool:
-        """Whether the client closed its side, and all that it sent has passed."""
+        """True if the client closed its side, and all that it sent has passed."""
         if not self.connection.at_eof or self._session.refused:
             return False
         if not self._outgoing_over:
@@ -146,7 +153,7 @@ class FilteredConnection:
         return self._outgoing_over and not self._session.refused
 
     def take(self, limit: int) -> list[Buffer]:
-        """As `TCPConnection.take`, of what may pass."""
+        """As `Connection.take`, of what may pass."""
         if self._session.open:
             self._allowed = 0
             return self.connection.take(limit)
@@ -156,7 +163,7 @@ class FilteredConnection:
         return pieces if self._session.appender is None else self._session.appender.append(pieces)
 
     def peek(self) -> Sequence[Buffer]:
-        """As `TCPConnection.peek`: also what has not passed, for looking does no harm."""
+        """As `Connection.peek`: also what has not passed, for looking does no harm."""
         return self.connection.peek()
 
     # To the client.
@@ -167,7 +174,7 @@ class FilteredConnection:
         return max(0, self.connection.send_room - self._held_size)
 
     def accept(self, now: float) -> None:
-        """As `TCPConnection.accept`."""
+        """As `Connection.accept`."""
         self.connection.accept(now)
 
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
@@ -191,12 +198,12 @@ class FilteredConnection:
     # Ends.
 
     def reject(self, reset: bool) -> None:
-        """As `TCPConnection.reject`."""
+        """As `Connection.reject`."""
         self.connection.reject(reset)
         self._end()
 
     def abort(self) -> None:
-        """As `TCPConnection.abort`."""
+        """As `Connection.abort`."""
         self._held.clear()
         self._held_size = 0
         if not self._session.refused:
@@ -216,6 +223,21 @@ class FilteredConnection:
         else:
             self._end()
             self.connection.abandon(now)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"filtered {self.connection.about}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: what was not judged does not pass."""
+        self._session.refused = True
+        try:
+            if not self._ended:
+                self._refuse(None)
+        finally:
+            if not self.connection.closed:
+                self.connection.cut()
 
     # How it works.
 
@@ -348,4 +370,8 @@ class FilteredConnection:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._session.close()
+            try:
+                self._session.close()
+            except Exception:
+                self._ended = False  # or the filter would remember it for ever
+                raise

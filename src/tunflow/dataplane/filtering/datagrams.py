@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tunflow.contained import Contained
 from tunflow.dataplane.decision import DatagramCase, Refuse
-from tunflow.dataplane.filtering.session import LONG_HEADER, FilterSession
+from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Buffer
 from tunflow.loop.reactor import Timer
+from tunflow.sniff.quic import LONG_HEADER, LONGEST_LOOK, QUIC_PORT, may_open
 from tunflow.stack.udp import DatagramOwner, UDPRun
 
 HELD = 64
@@ -21,7 +23,7 @@ PAUSE = 10.0
 """Seconds after which a paused UDP flow is refused (NEFilterDataProvider: UDP is dropped if not resumed in 10 s)."""
 
 
-class FilteredDatagrams:
+class FilteredDatagrams(Contained):
     """Owns a flow until the filter needs to see no more of it. `go_on` has the case decided: somebody serves the flow
     then, or it is called again."""
 
@@ -45,7 +47,7 @@ class FilteredDatagrams:
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""
         session = self._session
-        if session.only_openings and not session.paused and self.behind is not None and not _may_open(run):
+        if session.only_openings and not session.paused and self.behind is not None and not self._may_open(run):
             self._bytes_out += sum(map(len, run.payloads))
             self.behind.send(run)
             return
@@ -72,6 +74,16 @@ class FilteredDatagrams:
             self._timer.cancel()
         self._session.close()
 
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"filtered udp {self._flow.mapping.client} -> {self._flow.target}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: what was not judged does not pass."""
+        self._session.refused = True
+        self._case.context.forget_client(self._flow.mapping)
+
     def note_end(self) -> None:
         """The flow may be forgotten: by its client's silence, or for newer ones."""
         flow = self._flow
@@ -81,6 +93,9 @@ class FilteredDatagrams:
     def judge_again(self) -> None:
         """The filter's rules changed."""
         self._session.again()
+
+    def _may_open(self, run: UDPRun) -> bool:
+        return _may_open(run, self._flow.target.port != QUIC_PORT)
 
     def _hold(self, held: UDPRun | None, payload: Buffer, like: UDPRun) -> UDPRun:
         """Keep a datagram, if there is room."""
@@ -159,9 +174,13 @@ class FilteredDatagrams:
             self._settle()
 
 
-def _may_open(run: UDPRun) -> bool:
-    """Whether a datagram of the run may open a connection; a super-datagram is not cut for that."""
+def _may_open(run: UDPRun, anywhere: bool) -> bool:
+    """Return True if a datagram of the run may open a connection."""
     step = run.gso_size
-    if step:
-        return any(max(payload[::step], default=0) >= LONG_HEADER for payload in run.payloads)
-    return any(payload and payload[0] >= LONG_HEADER for payload in run.payloads)
+    for payload in run.payloads:
+        if not payload or (step and max(payload[::step]) < LONG_HEADER):
+            continue
+        for at in range(0, len(payload), step or len(payload)):
+            if payload[at] >= LONG_HEADER and may_open(payload[at : at + LONGEST_LOOK], anywhere):
+                return True
+    return False

@@ -12,13 +12,14 @@ from tunflow.dataplane.filtering.remediations import Remediations
 from tunflow.dataplane.filtering.session import FilterSession, Verdict
 from tunflow.errors import LocalError, RemoteError
 from tunflow.flow import FlowInfo, HardwareFinder
+from tunflow.loop.reactor import Timer
 from tunflow.providers.blame import ProviderHung, describe
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 from tunflow.providers.filter_provider import FilterControlProvider, FilterDataProvider
 from tunflow.providers.filter_settings import FilterAction, FilterProviderConfiguration, FilterSettings
 from tunflow.providers.filter_verdicts import Action, ControlVerdict, DataVerdict, NewFlowVerdict, RemediationVerdict
 from tunflow.providers.network_rule import TrafficDirection
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 
 SWEEP = 5.0
 """Seconds between two looks for flows that are over."""
@@ -36,8 +37,9 @@ Page = Callable[[FilterFlow, Verdict | RemediationVerdict], bytes | None]
 class FlowFilter:
     """Runs a data provider, and a control provider if there is one, on the flows of a device.
 
-    `on_failure_pass`: whether flows pass that the provider fails to judge. `page` makes block pages; `find_hardware`
-    tells the devices of a LAN by their hardware addresses, where there is one behind this host.
+    `on_failure_pass`: whether flows pass that the provider fails to judge. `page` makes block pages; `may_ping` judges
+    pings, of which providers hear nothing; `find_hardware` tells the devices of a LAN by their hardware addresses,
+    where there is one behind this host.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FlowFilter:
         on_failure_pass: bool = False,
         control: FilterControlProvider | None = None,
         page: Page | None = None,
+        may_ping: Callable[[FilterFlow], bool] | None = None,
         find_hardware: HardwareFinder | None = None,
     ) -> None:
         self.provider = provider
@@ -58,10 +61,11 @@ class FlowFilter:
         self._find_hardware = find_hardware
         self.on_failure_pass = on_failure_pass
         self._page = page
+        self._may_ping = may_ping
         self.remediations = Remediations(self, lambda: context.reactor.now)
         self._settings: FilterSettings | None = None
         self._flows: dict[FilterFlow, tuple[FilterSession, FilteredConnection | FilteredDatagrams]] = {}
-        self._sweeping = False
+        self._sweeper: Timer | None = None
         self._watched: set[FilterSession] = set()
         """Those of which reports are wanted."""
         self._look_at = MANY
@@ -70,6 +74,16 @@ class FlowFilter:
         provider.bind_filter(self)
         if control is not None:
             control.bind_filter(self)
+
+    @property
+    def flows(self) -> int:
+        """How many flows are remembered."""
+        return len(self._flows)
+
+    @property
+    def watched(self) -> int:
+        """Of how many flows reports are wanted."""
+        return len(self._watched)
 
     # What the driver asks.
 
@@ -86,7 +100,7 @@ class FlowFilter:
             return
         if session.open and self.remediations.awaits(session.flow):
             session.look_first()
-        assert isinstance(connection, TCPConnection)  # nobody has had it before
+        assert isinstance(connection, Connection)  # nobody has had it before
         filtered = FilteredConnection(self._context, connection, session)
         self._keep(session, filtered)  # also when it may pass: the rules can change
         if session.refused:
@@ -114,10 +128,16 @@ class FlowFilter:
         self._keep(session, owner)
         case.udp.user = case.udp.filter = owner
 
+    def may_ping(self, ping: FlowInfo) -> bool:
+        """Return True if a client may ping an address."""
+        if self._trouble is not None:
+            return self.on_failure_pass
+        return self._ready and (self._may_ping is None or self._may_ping(FilterFlow(ping, self._find_hardware)))
+
     # The provider's life.
 
     def hold(self) -> None:
-        """The provider is not ready: flows wait for `begin` or `give_up`."""
+        """The provider is not ready: flows wait for `begin` or `provider_failed`."""
         self._ready = False
 
     def begin(self) -> None:
@@ -125,7 +145,7 @@ class FlowFilter:
         self._ready, self._trouble = True, None
         self._judge_waiting()
 
-    def give_up(self, why: str) -> None:
+    def provider_failed(self, why: str) -> None:
         """It will not be ready: `on_failure` says what becomes of flows."""
         self._ready, self._trouble = True, why
         self._judge_waiting()
@@ -134,23 +154,23 @@ class FlowFilter:
         """The filter is taken away: what it holds goes on."""
         for session, _ in list(self._flows.values()):
             if not session.open and not session.refused:
-                session.resume(DataVerdict.allow())
+                self._context.reactor.contained(session.resume, DataVerdict.allow())
 
     def _judge_waiting(self) -> None:
         for session, owner in list(self._flows.values()):
             if session.paused:
-                owner.judge_again()
+                self._context.reactor.contained(owner.judge_again)
 
     # What sessions ask.
 
     def new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
-        """What the provider says of a flow."""
+        """What the provider says of a flow. Raises RemoteError where there is none that could."""
         if self._trouble is not None:
             raise RemoteError(self._trouble)
         return self.provider.handle_new_flow(flow) if self._ready else NewFlowVerdict.pause()
 
     def failed(self, flow: FilterFlow, error: BaseException) -> bool:
-        """Told once for each cause; the profile's `on_failure` says what becomes of the flow."""
+        """Log a failure of the provider, once for each cause. Return True if `on_failure` lets the flow pass."""
         what = "passes" if self.on_failure_pass else "is refused"
         self.tell(error, f"the filter failed and {flow} {what}")
         return self.on_failure_pass
@@ -217,9 +237,9 @@ class FlowFilter:
         for session in list(self._watched):
             found = self._flows.get(session.flow)
             if found is not None:
-                found[1].note_end()
+                self._context.reactor.contained(found[1].note_end)
             if session in self._watched:
-                session.report_statistics(now)
+                self._context.reactor.contained(session.report_statistics, now)
         if self._watched:
             self._context.reactor.call_later(TICK, self._tick)
 
@@ -257,7 +277,7 @@ class FlowFilter:
         """Judge open flows again."""
         self._tell_rules_changed()
         for _, owner in list(self._flows.values()):
-            owner.judge_again()
+            self._context.reactor.contained(owner.judge_again)
 
     async def apply_settings(self, settings: FilterSettings | None) -> None:
         """Rules that decide without asking."""
@@ -292,22 +312,24 @@ class FlowFilter:
     def _keep(self, session: FilterSession, owner: FilteredConnection | FilteredDatagrams) -> None:
         self._flows[session.flow] = (session, owner)
         if len(self._flows) >= self._look_at:
-            self._forget_ended()
-        if not self._sweeping:
-            self._sweeping = True
-            self._context.reactor.call_later(SWEEP, self._sweep)
+            self.forget_ended()
+        self._sweep_later()
 
     def _sweep(self) -> None:
         """Flows that went on without the filter end without its hearing of it."""
-        self._forget_ended()
-        self._sweeping = bool(self._flows)
-        if self._sweeping:
-            self._context.reactor.call_later(SWEEP, self._sweep)
+        try:
+            self.forget_ended()
+        finally:
+            self._sweep_later()
 
-    def _forget_ended(self) -> None:
+    def _sweep_later(self) -> None:
+        if self._flows and (self._sweeper is None or self._sweeper.call is None):
+            self._sweeper = self._context.reactor.call_later(SWEEP, self._sweep)
+
+    def forget_ended(self) -> None:
         """So that no more than twice the open flows are remembered."""
         for _, owner in list(self._flows.values()):
-            owner.note_end()
+            self._context.reactor.contained(owner.note_end)
         self._look_at = max(MANY, 2 * len(self._flows))
 
     def _find(self, flow: FilterFlow) -> FilterSession:

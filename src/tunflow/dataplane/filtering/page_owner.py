@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunflow.conduit import ClientConduit
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.filter.page import begins_to_ask
@@ -12,7 +13,7 @@ PATIENCE = 60.0
 """Seconds for a provider to say what becomes of a user's wish; then the page is shown again."""
 
 
-class PageOwner:
+class PageOwner(Contained):
     """Takes a connection that is `accept`ed; whatever the client asks, the answer is the page or what a wish got."""
 
     def __init__(self, context: FlowContext, connection: ClientConduit, session: FilterSession) -> None:
@@ -22,6 +23,15 @@ class PageOwner:
         self._has_asked = False
         self._has_answered = False
         connection.user = self
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"the page for {self._connection.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self._connection.cut()
 
     def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""

@@ -70,6 +70,11 @@ class Remediations:
         self._ends: dict[tuple[object, Endpoint], int] = {}
         """How many offers there are for a client's address and a target."""
 
+    @property
+    def offers(self) -> int:
+        """How many buttons are remembered."""
+        return len(self._offers)
+
     def offer(self, flow: FilterFlow, url: str) -> str | None:
         """The path to which a page's button posts; None when the provider has no answer for it."""
         if type(self._filter.provider).handle_remediation is FilterDataProvider.handle_remediation:
@@ -85,16 +90,16 @@ class Remediations:
         return ASK_PATH + token
 
     def awaits(self, flow: FilterFlow) -> bool:
-        """Whether a button may be pressed on a new flow."""
+        """Return True if a button may be pressed on a new flow."""
         return bool(self._ends) and _ends(flow) in self._ends
 
     def is_asked(self, request: bytes) -> bool:
-        """Whether a request presses a button that works."""
+        """Return True if a request presses a button that works."""
         token = asked_token(request)
         return token is not None and token in self._offers
 
     def ask(self, request: bytes, say: Say) -> bool:
-        """Have the provider answer a request that presses a button; False for others. `say` is called once."""
+        """Have the provider answer a request that presses a button. Return False for others. `say` is called once."""
         token = asked_token(request)
         offer = self._offers.get(token) if token is not None else None
         if token is None or offer is None or offer.until <= self._now():

@@ -26,11 +26,9 @@ from tunflow.providers.filter_verdicts import (
     StatisticsReportFrequency,
 )
 from tunflow.providers.filter_window import FilterWindow
-from tunflow.sniff.http import Ambiguous, HTTPRequests
-
-_TLS_HANDSHAKE = 22
-LONG_HEADER = 0x80
-"""The first bit of a datagram that may open a QUIC connection (RFC 9000 §17.2)."""
+from tunflow.sniff.http import Ambiguous, HTTPRequests, accepted_languages_untrusted
+from tunflow.sniff.quic import LONG_HEADER
+from tunflow.sniff.tls import RECORD_TYPES
 
 STATISTICS_PERIODS = {
     StatisticsReportFrequency.NONE: 0.0,
@@ -48,13 +46,13 @@ class Wishes(Protocol):
     """The buttons on a filter's pages."""
 
     def awaits(self, flow: FilterFlow) -> bool:
-        """Whether a button may be pressed on a new flow."""
+        """Return True if a button may be pressed on a new flow."""
 
     def is_asked(self, request: bytes) -> bool:
-        """Whether a request presses a button that works."""
+        """Return True if a request presses a button that works."""
 
     def ask(self, request: bytes, say: Callable[[bytes], None]) -> bool:
-        """Have a request that presses a button answered; False for others. `say` is called once."""
+        """Have a request that presses a button answered. Return False for others. `say` is called once."""
 
 
 class Keeper(Protocol):
@@ -66,7 +64,7 @@ class Keeper(Protocol):
         """What the provider says of a new flow; a pause while it has not started yet. Raises what it raises."""
 
     def failed(self, flow: FilterFlow, error: BaseException) -> bool:
-        """The provider raised or did not answer: told to the log; whether the flow may pass all the same."""
+        """Log that the provider raised or did not answer. Return True if the flow may pass all the same."""
 
     def ask_control(self, session: FilterSession) -> None:
         """The provider wants the control provider to decide; it calls `session.conclude` when it has."""
@@ -106,9 +104,9 @@ class FilterSession:
         self.outgoing: FilterWindow | None = None
         self.incoming: FilterWindow | None = None
         self.open = False
-        """Whether everything passes, both ways, unseen."""
+        """True if everything passes, both ways, unseen."""
         self.only_openings = False
-        """Whether of its datagrams only those are shown that may open a QUIC connection."""
+        """True if of its datagrams only those are shown that may open a QUIC connection."""
         self.refused = False
         self.page: bytes | None = None
         """For a refused flow: what its client is shown first."""
@@ -123,11 +121,11 @@ class FilterSession:
         self._offset = 0
         """Bytes of datagrams that the provider was shown and let pass."""
         self.has_begun = False
-        """Whether anything of the flow has passed or may have."""
+        """True if anything of the flow has passed or may have."""
         self.appender: URLAppender | None = None
         """What is to be added to the client's requests."""
         self._is_awaited = False
-        """Whether a button may be pressed on it."""
+        """True if a button may be pressed on it."""
         self._reporting = False
         self._outcome = ReportAction.ALLOW
         self._verdict: Verdict | None = None
@@ -181,12 +179,12 @@ class FilterSession:
 
     @property
     def passes_in(self) -> bool:
-        """Whether bytes to the client need no verdict."""
+        """True if bytes to the client need no verdict."""
         return self.open or (self.incoming is None and not self.paused and not self.refused)
 
     @property
     def is_watched(self) -> bool:
-        """Whether a direction of it is shown to the provider."""
+        """True if a direction of it is shown to the provider."""
         return self.outgoing is not None or self.incoming is not None
 
     def resume(self, verdict: Verdict) -> None:
@@ -255,16 +253,19 @@ class FilterSession:
         return DataVerdict.drop() if is_cut else DataVerdict.allow()
 
     def answer(self, request: bytes, say: Callable[[bytes], None]) -> bool:
-        """Have a refused flow's client hear something on its request; False when that takes a while. `say` is called
-        once."""
+        """Have a refused flow's client hear something on its request; `say` is called once.
+
+        Return False if that takes a while."""
         if self._keeper.remediations.ask(request, say):
             return False
         flow = self.flow
-        if self._verdict is not None and (flow.url is None or not self._keeper.provider.finds_urls):
+        url = None
+        if flow.url is None or not self._keeper.provider.finds_urls:
             url = _url_untrusted(flow, request)
-            if url is not None:
-                flow.url = url
-                self.page = self._keeper.page(flow, self._verdict) or self.page
+            flow.url = url or flow.url
+        flow.accepted_languages = accepted_languages_untrusted(request)
+        if self._verdict is not None and (url is not None or flow.accepted_languages):
+            self.page = self._keeper.page(flow, self._verdict) or self.page
         say(self.page or b"")
         return True
 
@@ -292,7 +293,9 @@ class FilterSession:
         button = None if offset else self._find_button(data)
         if button is not None:
             return button
-        if not offset and not provider.finds_urls and data[0] != _TLS_HANDSHAKE:
+        if flow.server_spoke_first is None:
+            flow.server_spoke_first = self.count()[0] > 0
+        if not offset and not provider.finds_urls and data[0] not in RECORD_TYPES:
             flow.url = _url_untrusted(flow, data)
         return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
 
@@ -316,7 +319,7 @@ class FilterSession:
         return self._judge(self.incoming, waiting, size, ended)
 
     def judge_datagram(self, payload: Buffer) -> bool:
-        """Whether a client's datagram may go; when it may not, the session is paused, refused, or said to drop it."""
+        """Return True if a client's datagram may go; else the session is paused, refused, or said to drop it."""
         if self.paused or self.refused:
             return False
         if self.open or self.outgoing is None or (self.only_openings and not (payload and payload[0] >= LONG_HEADER)):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunflow.conduit import ClientConduit
+from tunflow.contained import Contained
 from tunflow.dataplane.admission import Admission, FilterStage
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.decision import Decision, Hand, Policy, Refuse
+from tunflow.dataplane.decision import Decision, Delegate, Policy, Refuse
 from tunflow.dataplane.tcp.relay import TCPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.flow import TCP, FlowInfo
-from tunflow.protocols.contract import Outbound
+from tunflow.protocols.contract import CodecRoute, Outbound
 from tunflow.stack.icmp import Reason
 
 
-class NewStream:
+class NewStream(Contained):
     """As `decision.StreamCase` and `admission.Admittable`."""
 
     __slots__ = ("_admission", "connection", "context", "flow")
@@ -26,11 +27,20 @@ class NewStream:
         self.connection = connection
         self.flow = FlowInfo(TCP, connection.client, connection.target, find=admission.find_process)
 
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"tcp {self.connection.client} -> {self.connection.target}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self.connection.cut()
+
     # For policies and owners.
 
     def give(self, decision: Decision) -> None:
         """Say late what becomes of the flow; nothing happens to one that is over."""
-        self._admission.settle(self, decision)
+        self._admission.carry_out(self, decision)
 
     def resolve(self, name: str, then: Callable[[Sequence[bytes]], None]) -> None:
         """Find a name's packed addresses; none if it has none."""
@@ -40,7 +50,7 @@ class NewStream:
 
     @property
     def is_over(self) -> bool:
-        """Whether the client has given up."""
+        """True if the client has given up."""
         return self.connection.closed
 
     def joins(self) -> bool:
@@ -60,7 +70,7 @@ class NewStream:
         return None
 
     def waits_by(self, _: object) -> bool:
-        """Whether it still waits."""
+        """Return True if it still waits."""
         return not self.connection.closed
 
     def carry(self, dialer: Outbound, target: Endpoint) -> None:
@@ -68,15 +78,25 @@ class NewStream:
         context, connection = self.context, self.connection
         connection.user = None
         context.slots.claim()
-        connection.user = TCPRelay(context, connection, dialer.stream(target, self.flow))
-        if dialer.addresses:
-            context.servers.asked(dialer.label)
+        route = dialer.stream(target, self.flow)
+        relay: TCPRelay | ConduitRelay
+        if isinstance(route, CodecRoute):
+            name = target.host if dialer.server is not None and isinstance(target.host, str) else None
+            relay = connection.user = TCPRelay(context, connection, route, name)
+            if dialer.server is not None:
+                context.servers.asked(dialer.label, name)
+        else:
+            from tunflow.dataplane.tcp.conduits import ConduitRelay  # noqa: PLC0415 (which few need)
 
-    def hand(self, hand: Hand) -> None:
+            relay = connection.user = ConduitRelay(context, connection, route)
+        if context.book is not None:
+            context.book.carried(self.flow, relay, dialer.label, target)
+
+    def delegate(self, decision: Delegate) -> None:
         """Give it to an owner."""
-        assert hand.stream is not None, "a stream was handed to an owner of datagrams"
+        assert decision.stream is not None, "a stream was handed to an owner of datagrams"
         self.connection.user = None
-        self.connection.user = hand.stream(self)
+        self.connection.user = decision.stream(self)
 
     def refuse(self, how: Refuse) -> None:
         """Tell the client as its system's firewall would."""

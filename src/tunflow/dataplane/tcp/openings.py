@@ -9,7 +9,7 @@ from collections import deque
 from typing import Protocol
 
 
-class Opening(Protocol):
+class SilentClient(Protocol):
     """A flow whose client may speak first."""
 
     def open_without_payload(self) -> None:
@@ -20,9 +20,9 @@ class Openings:
     """The flows in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, Opening]] = deque()
+        self._waiting: deque[tuple[float, SilentClient]] = deque()
 
-    def add(self, relay: Opening, when: float) -> None:
+    def add(self, relay: SilentClient, when: float) -> None:
         """Call the relay's `open_without_payload` at `when`, which is not before that of any added earlier."""
         self._waiting.append((when, relay))
 

@@ -1,27 +1,26 @@
-"""One TCP flow: a connection of the stack on one side, a socket to the far side or its proxy on the other.
+"""One TCP flow: a client's connection to the stack joined with its far side (`RemoteSocket`).
 
 The hot path. Rules:
 
-1. The socket is edge-triggered: `_readable` and `_writable` remember what epoll said, until a call would block. No
-   `epoll_ctl` is needed again, and the stack's side drives the socket without asking epoll.
-2. Nothing is read from one side unless the other has room, so a slow reader slows the sender; what is buffered is
+1. Nothing is read from one side unless the other has room, so a slow reader slows the sender; what is buffered is
    bounded by the connection's limits plus one sealed batch, and all together by the stack's budget.
-3. Payload is not copied in Python: pieces go from the packet to `sendmsg`, and from `recv` into the packet.
+2. Payload is not copied in Python: pieces go from the packet to `sendmsg`, and from `recv` into the packet.
+3. What ends one side out of order resets the other.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-import socket
 
 from tunflow.conduit import ClientConduit
-from tunflow.dataplane.standing_queue import LARGE
-from tunflow.dataplane.tcp.far_side import FarSide
+from tunflow.contained import Contained
+from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.tcp.refusal import refuse_client
+from tunflow.dataplane.tcp.remote_socket import RemoteSocket
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.loop.reactor import ERROR, HANGUP, READ, READ_HANGUP, URGENT, WRITE
-from tunflow.protocols.codec import ProxyRefused
+from tunflow.loop.path import Path
+from tunflow.protocols.contract import CodecRoute
 
 SEAL_SIZE = 128 * 1024
 """Bytes sealed at a time."""
@@ -41,207 +40,216 @@ SEALED_READ = 2
 """Super-segments asked for in one call. What is opened is in memory twice, and should still be in the cache then."""
 
 
-class TCPRelay(FarSide):
-    """Dials, then pumps both ways until both are done. Raises OSError when there is no descriptor for it."""
+class TCPRelay(Contained):
+    """Dials, then pumps both ways until both are done. As `OpenFlow`, `StreamOwner` and `RemoteOwner`."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_context", "_is_bulk", "_is_waiting", "_remote", "bytes_down", "bytes_up", "connection", "done_up",
+    )  # fmt: skip
+
+    def __init__(
+        self, context: FlowContext, connection: ClientConduit, route: CodecRoute, name: str | None = None
+    ) -> None:
+        """Raises OSError when there is no descriptor for it.
+
+        `name` is the target's, where the server is to find its addresses itself.
+        """
+        self._context = context
+        self.connection: ClientConduit = connection
+        self.bytes_up = self.bytes_down = 0
+        """Of the flow, so far."""
+        self.done_up = False
+        """True if the client closed its side and the far side was told."""
+        self._is_bulk = self._is_waiting = False
+        self._remote = remote = RemoteSocket(context, route, self, name)
+        context.slots.add(self)
+        if remote.writable:
+            remote.connected()
+
+    @property
+    def is_over(self) -> bool:
+        """True if the flow has ended."""
+        return self.connection.closed or (self.done_up and self._remote.at_eof)
+
+    @property
+    def is_plain(self) -> bool:
+        """True if bytes pass as they are: there is no codec, or it has stepped out."""
+        return self._remote.is_plain
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"tcp {self.connection.client} -> {self.connection.target}"
+
+    def cut(self) -> None:
+        """End the flow from here, both ways, by a reset."""
+        self._reset("cut off")
+
+    # As `OpenFlow`: its descriptor.
 
     @property
     def holds_bytes(self) -> bool:
-        """Whether bytes from the client wait here."""
-        return bool(self._pending or self.connection.readable or self._opening)
+        """True if bytes from the client wait here."""
+        return bool(self.connection.readable or self._remote.holds_bytes)
 
-    def open_without_payload(self) -> None:
-        """The client has not spoken: tell the proxy the target all the same, if that was not done meanwhile."""
-        if self._opening and not self.done_up and not self.connection.closed:
-            self._opening = False
-            assert self._codec is not None
-            try:
-                self._send(self._codec.seal([]))
-            except OSError:
-                self._abort()  # the proxy is gone already
+    def fileno(self) -> int:
+        """The descriptor of its socket; -1 when it is closed."""
+        return self._remote.fileno()
+
+    @property
+    def path(self) -> Path | None:
+        """The addresses that its packets go between; None when it is not on its way."""
+        return self._remote.path
+
+    def path_lost(self) -> bool:
+        """Dial again, or reset the client, for no answer comes on this path any more. Return True if it was reset."""
+        if self._remote.stands or self.connection.closed:
+            self.cut()
+            return True
+        try:
+            self._remote.dial_again()
+        except OSError as error:
+            self.remote_failed(error.errno or errno.EIO)
+            return True
+        return False
+
+    def keep_alive(self) -> None:
+        """Have the far side probed when it is silent for long."""
+        self._remote.keep_alive()
+
+    def probe_remote(self) -> None:
+        """Have the far side probed now."""
+        self._remote.probe()
+
+    # As `RemoteOwner`.
+
+    def remote_stands(self, first: list[Buffer]) -> None:
+        """Let the client in, with what came for it already."""
+        connection, now = self.connection, self._context.reactor.now
+        if connection.held:
+            connection.accept(now)
+        elif not self._is_waiting:
+            self._is_waiting = True
+            self._context.turns.again(self)  # somebody let the client in before, and it may have spoken
+        if first:
+            self._count_down(first)
+            connection.send(first, now)
+
+    def remote_failed(self, error: int) -> None:
+        """Tell the client, as if it had dialled itself."""
+        self._context.slots.relays.discard(self)
+        if not self.connection.closed:
+            refuse_client(self._context, self.connection, error)
+
+    # As `StreamOwner`.
 
     def rebind(self, stream: ClientConduit) -> None:
         """Go on with `stream`, which is the same flow."""
         self.connection = stream
 
-    # Events.
-
-    def _on_event(self, events: int) -> None:
-        if self._shaking:
-            assert self._codec is not None
-            self._shake_hands(self._codec, events)
-            if not self._connected:
-                return
-        elif not self._connected:
-            if events & (ERROR | HANGUP):
-                sock = self._socket
-                self._dial_failed(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNREFUSED, sock)
-                return
-            if not events & WRITE:
-                return
-            self._on_connected()
-            if not self._connected:
-                return
-        if events & WRITE:
-            self._writable = True
-        if events & (READ | READ_HANGUP | HANGUP | ERROR):
-            self._readable = True
-            if events & (READ_HANGUP | HANGUP | ERROR):
-                self._hung_up = True
-                # A read stops in front of urgent data, and an error may follow it: then only a read can tell.
-                self._at_end = events & (READ_HANGUP | ERROR | URGENT) == READ_HANGUP
-        self.service()
-
     def service(self, turn: int = 0) -> None:
-        """Move what can be moved; called when the socket or the connection changed.
+        """Move what can be moved; called when the far side or the connection changed.
 
         `turn`: the flow waited for its turn, and may read so many super-segments.
         """
         if turn:
             self._is_waiting = False
-        connection = self.connection
-        if connection.closed and (connection.was_reset or not self._connected):
+        connection, remote = self.connection, self._remote
+        if connection.closed and (connection.was_reset or not remote.stands):
             self._client_gave_up()
             return
-        if not self._connected:
+        if not remote.stands:
             return
         try:
-            if self._writable and not self.done_up and (connection.readable or self._pending or connection.at_eof):
-                self._pump_up()
-            if self._readable and not self._done_down:
+            if remote.writable and not self.done_up:
+                waiting = connection.readable
+                if waiting or remote.unsent or connection.at_eof:
+                    self._pump_up(waiting)
+            if remote.readable:
                 if turn or not self._is_bulk:
                     self._pump_down(turn or FIRST_TURN)
                 elif not self._is_waiting:
                     self._is_waiting = True
                     self._context.turns.again(self)
-        except ProxyRefused as refused:
-            self._trace(f"refused: {refused}")  # too late to tell the client how
-            self._context.servers.refused(self._route.label, refused)
-            self._abort()
-        except BadPacket as error:
-            self._context.servers.garbled(self._route.label, error, self._heard)
-            self._abort()
-        except OSError:
-            if self._spoke and not self._heard:
-                self._context.servers.closed_unheard(self._route.label)  # so may a server that cannot decrypt us
-            self._abort()  # the far side reset the flow or is gone: the client gets a reset too
+        except (BadPacket, OSError) as error:
+            remote.blame(error)
+            self._reset("reset by the far side")  # too late to tell the client how
         else:
-            if self.done_up and self._done_down:
-                self._finish()
+            if self.done_up and remote.at_eof:  # the connection delivers the rest by itself
+                if self._context.trace is not None:
+                    self._trace("done")
+                remote.close(reset=False)
+                self._context.slots.relays.discard(self)
+                connection.abandon(self._context.reactor.now)
 
-    # From the client to the far side.
+    # Bytes.
 
-    def _pump_up(self) -> None:
-        connection = self.connection
-        codec = self._codec
-        size = PLAIN_SIZE if codec is None else SEAL_SIZE
-        while True:
-            if self._pending:
-                pieces, self._pending = self._pending, []
-                self._budget.used -= sum(map(len, pieces))
-            elif waiting := connection.readable:
-                pieces = connection.take(size)
-                self._context.statistics.tcp_bytes_up += min(waiting, size)
-                if codec is not None:
-                    self._spoke = True
-                    pieces = codec.seal(pieces)
-                    self._opening = False
-            else:
-                break
-            if not self._send(pieces):
+    def _pump_up(self, waiting: int) -> None:
+        """`waiting` bytes are readable."""
+        connection, remote = self.connection, self._remote
+        if remote.unsent and not remote.flush():
+            return
+        size = PLAIN_SIZE if remote.is_plain else SEAL_SIZE
+        while waiting:
+            pieces = connection.take(size)
+            taken = min(waiting, size)
+            self.bytes_up += taken
+            self._context.statistics.tcp_bytes_up += taken
+            if not remote.send(pieces):
                 return
+            waiting -= taken
         if connection.at_eof:
-            if self._opening:
-                self.open_without_payload()
-                if self._pending:
-                    return
-            if codec is not None and not self._finishing:
-                self._finishing = True
-                last = codec.finish()
-                if last and not self._send(last):
-                    return
-            if not self._done_down:  # else the socket is closed right away, which says the same
-                self._socket.shutdown(socket.SHUT_WR)
-            self.done_up = True
-
-    # From the far side to the client.
+            self.done_up = remote.close_write()
 
     def _pump_down(self, turn: int) -> None:
-        connection = self.connection
-        context = self._context
+        connection, remote, context = self.connection, self._remote, self._context
         size = connection.largest_segment
-        most = PLAIN_READ if self._codec is None else SEALED_READ
-        receive = self._receive_plain if self._codec is None else self._receive_sealed
+        most = PLAIN_READ if remote.is_plain else SEALED_READ
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         while turn > 0:
             room = connection.send_room
             if room < MINIMUM_ROOM and not self._may_read_little(room):
                 break
-            asked = min(room, min(turn, most) * size)
+            pieces = remote.read(min(room, min(turn, most) * size))
             turn -= most
-            try:
-                received = receive(asked, held)
-            except BlockingIOError:
-                self._readable = self._is_bulk = False
-                break
-            if not received:
-                self._end_of_stream(held)
+            opened = sum(map(len, pieces))
+            self.bytes_down += opened
+            context.statistics.tcp_bytes_down += opened
+            held += pieces
+            if remote.at_eof:
+                connection.close_write(context.reactor.now, held)
                 return
-            if received >= LARGE:
-                context.reactor.sleep_next()
-            if received == asked:
-                connection.send(held, context.reactor.now, more=True)
-                held = []
-                context.write()  # while the bytes are still in the cache
-            elif self._at_end:
-                self._end_of_stream(held)
-                return
-            elif not self._hung_up:
-                self._readable = self._is_bulk = False  # epoll(7): after a short read the rest makes a new edge
+            if not remote.readable:
+                self._is_bulk = False
                 break
+            connection.send(held, context.reactor.now, more=True)
+            held = []
+            context.write()  # while the bytes are still in the cache
         else:
             self._is_bulk = True
             if not self._is_waiting:
                 self._is_waiting = True
                 context.turns.again(self)
-        connection.send(held, context.reactor.now, more=self._readable)
+        connection.send(held, context.reactor.now, more=remote.readable)
 
     def _may_read_little(self, room: int) -> bool:
-        """Whether the room is small because memory is scarce, and not because the client is slow."""
+        """Return True if the room is small because memory is scarce, and not because the client is slow."""
         if self.connection.unacknowledged:
             return False  # its acknowledgments will make room
         if room <= 0:
             self._context.turns.wait_for_memory(self)
         return room > 0
 
-    def _receive_plain(self, asked: int, into: list[Buffer]) -> int:
-        data = self._socket.recv(asked)
-        self._context.statistics.tcp_bytes_down += len(data)
-        into.append(data)
-        return len(data)
-
-    def _end_of_stream(self, last: list[Buffer]) -> None:
-        self._done_down = True
-        if self._tail:
-            # The stream ends inside a record: bytes are missing, and the client must not take this for the end.
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if self._spoke and not self._heard and not self.done_up:
-            self._context.servers.closed_unheard(self._route.label)
-        self.connection.close_write(self._context.reactor.now, last)
+    def _count_down(self, pieces: list[Buffer]) -> None:
+        size = sum(map(len, pieces))
+        self.bytes_down += size
+        self._context.statistics.tcp_bytes_down += size
 
     # Ends.
 
-    def _finish(self) -> None:
-        """Both directions are done: the connection delivers the rest by itself."""
-        if self._context.trace is not None:
-            self._trace("done")
-        self._close_socket(reset=False)
-        self.connection.abandon(self._context.reactor.now)
-
-    def _abort(self) -> None:
-        self._trace("reset by the far side")
-        self._close_socket(reset=True)
+    def _reset(self, why: str) -> None:
+        self._trace(why)
+        self._leave(reset=True)
         self.connection.user = None
         self.connection.abort()
 
@@ -249,4 +257,12 @@ class TCPRelay(FarSide):
         """The client reset the connection, or it timed out, or a filter refused it: the far side's is reset too."""
         self._trace("refused by the filter" if self.connection.is_refused else "ended by the client")
         self.connection.user = None
-        self._close_socket(reset=self._connected)
+        self._leave(reset=self._remote.stands)
+
+    def _leave(self, reset: bool) -> None:
+        self._remote.close(reset)
+        self._context.slots.relays.discard(self)
+
+    def _trace(self, what: str) -> None:
+        if self._context.trace is not None:
+            self._context.trace(f"{self.about} {what}")

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.udp.framed import FramedRelay
 from tunflow.dataplane.udp.relay import CarriedFlow, UDPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
 from tunflow.loop.reactor import Timer
 from tunflow.outbound.held_association import HeldAssociation
-from tunflow.protocols.contract import Association, DatagramRoute
+from tunflow.protocols.contract import Association, DatagramRoute, DatagramWay, StandingWay
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import UDPMapping, UDPRun
 
@@ -30,14 +32,14 @@ LEFT_IN_PEACE = 60.0
 """Seconds after a refusal without asking again."""
 
 
-class AssociatedRelay:
+class AssociatedRelay(Contained):
     """Stands in for a `UDPRelay`; `plan` makes a new route whenever the old one was used up."""
 
     def __init__(
         self,
         context: FlowContext,
         mapping: UDPMapping,
-        plan: Callable[[], DatagramRoute | Association],
+        plan: Callable[[], DatagramWay],
         seen: Endpoint | None,
     ) -> None:
         self._context = context
@@ -48,7 +50,7 @@ class AssociatedRelay:
         self._association: HeldAssociation | None = None
         self._waiting: list[tuple[UDPRun, CarriedFlow]] = []
         self._translated: dict[Endpoint, Endpoint] = {}
-        self._relay: UDPRelay | None = None
+        self._relay: UDPRelay | FramedRelay | None = None
         self._refused_at: float | None = None
         self._timer: Timer | None = None
         self._ask()
@@ -84,6 +86,16 @@ class AssociatedRelay:
         self._waiting.clear()
         self._leave()
 
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"udp {self._mapping.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self.close()
+        self._context.forget_client(self._mapping)
+
     # The servers.
 
     def _ask(self) -> None:
@@ -96,9 +108,12 @@ class AssociatedRelay:
         self._association = held
         context.slots.associations += len(held)
 
-    def _agreed(self, route: DatagramRoute) -> None:
+    def _agreed(self, way: StandingWay) -> None:
         """There is a way. Raises OSError."""
-        self._relay = UDPRelay(self._context, self._mapping, route, self._seen)
+        if isinstance(way, DatagramRoute):
+            self._relay = UDPRelay(self._context, self._mapping, way, self._seen)
+        else:
+            self._relay = FramedRelay(self._context, self._mapping, way, self._seen)
         self._cancel_timer()
         for inside, outside in self._translated.items():
             self._relay.translate(inside, outside)

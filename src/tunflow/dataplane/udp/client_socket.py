@@ -5,26 +5,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.udp.relay import CarriedFlow, UDPRelay
 from tunflow.endpoint import Endpoint
 from tunflow.loop.path import Path
-from tunflow.protocols.contract import DatagramRoute, Outbound
+from tunflow.protocols.contract import Association, DatagramRoute, Outbound
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import DatagramOwner, UDPMapping, UDPRun
 
 if TYPE_CHECKING:
     from tunflow.dataplane.udp.associated import AssociatedRelay
+    from tunflow.dataplane.udp.failover_relay import FailoverRelay
+    from tunflow.dataplane.udp.framed import FramedRelay
 
-    Relay = UDPRelay | AssociatedRelay
+    Relay: TypeAlias = UDPRelay | AssociatedRelay | FramedRelay | FailoverRelay
 
 WAITING = 32
 """Runs of datagrams kept while a flow waits for its decision; more are dropped, as a full queue would."""
 
 
-class UDPSocket:
+class UDPSocket(Contained):
     """What serves one client socket: its relays, and whoever else must hear that it is gone."""
 
     __slots__ = ("_context", "_mapping", "_relays", "owner", "owners")
@@ -58,12 +61,20 @@ class UDPSocket:
 
     def _relay(self, dialer: Outbound, seen: Endpoint | None) -> Relay:
         route = dialer.datagrams()
+        # Imported by the first that needs them: most servers do without.
         if isinstance(route, DatagramRoute):
-            return UDPRelay(self._context, self._mapping, route, seen)
-        # Imported by the first that needs it: most servers do without.
-        from tunflow.dataplane.udp.associated import AssociatedRelay  # noqa: PLC0415
+            if route.server is None or not route.server.has_choice:
+                return UDPRelay(self._context, self._mapping, route, seen)
+            from tunflow.dataplane.udp.failover_relay import FailoverRelay  # noqa: PLC0415
 
-        return AssociatedRelay(self._context, self._mapping, dialer.datagrams, seen)
+            return FailoverRelay(self._context, self._mapping, route, seen)
+        if isinstance(route, Association):
+            from tunflow.dataplane.udp.associated import AssociatedRelay  # noqa: PLC0415
+
+            return AssociatedRelay(self._context, self._mapping, dialer.datagrams, seen)
+        from tunflow.dataplane.udp.framed import FramedRelay  # noqa: PLC0415
+
+        return FramedRelay(self._context, self._mapping, route, seen)
 
     def paths(self) -> set[Path | None]:
         """The paths of its relays."""
@@ -82,13 +93,21 @@ class UDPSocket:
 
     def close(self) -> None:
         """Give everything back."""
-        for relay in self._relays.values():
+        while self._relays:  # one by one, so that a bug in one leaves the others for another call
+            _, relay = self._relays.popitem()
+            self._context.slots.associations -= 1
             relay.close()
-        self._context.slots.associations -= len(self._relays)
-        self._relays.clear()
-        for owner in self.owners:
-            owner.close()
-        self.owners.clear()
+        while self.owners:
+            self.owners.pop().close()
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"udp {self._mapping.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self._context.forget_client(self._mapping)
 
 
 class RefusedFlow:

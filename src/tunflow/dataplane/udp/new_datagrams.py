@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from tunflow.contained import Contained
 from tunflow.dataplane.admission import Admission, FilterStage
 from tunflow.dataplane.context import FlowContext
-from tunflow.dataplane.decision import Decision, Hand, Policy, Refuse
+from tunflow.dataplane.decision import Decision, Delegate, Policy, Refuse
 from tunflow.dataplane.udp.client_socket import RefusedFlow, UDPSocket, WaitingFlow
 from tunflow.endpoint import Endpoint
 from tunflow.flow import UDP, FlowInfo
 from tunflow.protocols.contract import Outbound
 from tunflow.stack.icmp import Reason
-from tunflow.stack.udp import DatagramOwner, UDPFlow, UDPRun
+from tunflow.stack.udp import DatagramFlow, DatagramOwner, UDPRun
 
 _TOLD = {Refuse.RESET: Reason.PORT, Refuse.PROHIBITED: Reason.ADMIN_PROHIBITED, Refuse.DROP: None}
 
 
-class NewDatagrams:
+class NewDatagrams(Contained):
     """As `decision.DatagramCase` and `admission.Admittable`."""
 
     __slots__ = ("_admission", "context", "flow", "kept", "run", "udp")
@@ -26,16 +27,25 @@ class NewDatagrams:
     def __init__(self, context: FlowContext, admission: Admission, run: UDPRun) -> None:
         self.context = context
         self._admission = admission
-        self.udp: UDPFlow = run.flow
+        self.udp: DatagramFlow = run.flow
         self.run = run
         self.kept: list[UDPRun] = []
         self.flow = FlowInfo(UDP, self.udp.mapping.client, self.udp.target, find=admission.find_process)
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"udp {self.udp.mapping.client} -> {self.udp.target}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: with all that its client's socket has, for a relay may be half made."""
+        self.context.forget_client(self.udp.mapping)
 
     # For policies and owners.
 
     def give(self, decision: Decision) -> None:
         """Say late what becomes of the flow; nothing happens to one that is over."""
-        self._admission.settle(self, decision)
+        self._admission.carry_out(self, decision)
 
     def resolve(self, name: str, then: Callable[[Sequence[bytes]], None]) -> None:
         """Find a name's packed addresses; none if it has none."""
@@ -77,20 +87,28 @@ class NewDatagrams:
         return waiting
 
     def waits_by(self, token: object) -> bool:
-        """Whether nobody has decided otherwise meanwhile."""
+        """Return True if nobody has decided otherwise meanwhile."""
         return self.udp.owner is token
 
     def carry(self, dialer: Outbound, target: Endpoint) -> None:
         """Send its datagrams through a relay of its client's. Raises Blocked and OSError."""
-        self._place(self._socket().carried(dialer, target, self.udp.target))
+        carried = self._socket().carried(dialer, target, self.udp.target)
+        self._place(carried)
+        context = self.context
+        book = context.book
+        if book is not None:
+            from tunflow.dataplane.flow_book import CarriedDatagrams  # noqa: PLC0415 - for who shows flows
 
-    def hand(self, hand: Hand) -> None:
+            carrier = CarriedDatagrams(self.udp, context.stack.udp, context.forget_client)
+            book.carried(self.flow, carrier, dialer.label, target)
+
+    def delegate(self, decision: Delegate) -> None:
         """Give it to an owner, which hears of the end of the client's socket."""
-        assert hand.datagrams is not None, "datagrams were handed to an owner of streams"
-        owner = hand.datagrams(self)
+        assert decision.datagrams is not None, "datagrams were handed to an owner of streams"
+        owner = decision.datagrams(self)
         socket = self._socket()
         socket.owners.append(owner)
-        if hand.whole_socket:
+        if decision.whole_socket:
             socket.owner = owner
         self._place(owner)
 

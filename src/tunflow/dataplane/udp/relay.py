@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
+from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
+from tunflow.dataplane.unreachable import REASONS
 from tunflow.endpoint import Buffer, Endpoint, SocketAddress
 from tunflow.errors import BadPacket
-from tunflow.loop.datagram_batches import LARGEST, UDP_GRO, UDP_SEGMENT
 from tunflow.loop.path import Path, path_of
 from tunflow.loop.reactor import ERROR, READ
 from tunflow.loop.socket_address import address_of
 from tunflow.loop.socket_error import endpoint_of, let_fragment, read_errors, want_errors
+from tunflow.loop.udp_segments import CONTROL, GRO_SIZE, LARGEST, REFUSED, cut_every, end_of_run, join_arriving
 from tunflow.protocols.contract import DatagramRoute
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
@@ -44,25 +44,11 @@ BUFFER = 1 << 20
 LARGEST_RUN = 60_000
 """Bytes of datagrams that leave as one packet."""
 
-_SEGMENT_SIZE = struct.Struct("=H")
-_GRO_SIZE = struct.Struct("=i")
-_CONTROL = socket.CMSG_SPACE(_GRO_SIZE.size)
-
-_NO_SEGMENTS = {errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
-"""How kernels refuse a run: an MTU that is too small, a path without checksum offload, a kernel before 4.18."""
-
 _PENDING = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EPROTO, errno.EACCES}
 """What an ICMP error about an earlier datagram makes of the next call (Linux net/ipv4/icmp.c, icmp_err_convert)."""
 
-_REASONS = {
-    errno.ENETUNREACH: Reason.NET,
-    errno.EHOSTUNREACH: Reason.HOST,
-    errno.EHOSTDOWN: Reason.HOST,
-    errno.ECONNREFUSED: Reason.HOST,  # the proxy's port, and so not the target's
-    errno.EACCES: Reason.ADMIN_PROHIBITED,
-    errno.EPERM: Reason.ADMIN_PROHIBITED,
-}
-"""What a refusal by this host's kernel means to the client."""
+_REASONS = {**REASONS, errno.ECONNREFUSED: Reason.HOST}
+"""The proxy's port refuses, and so not the target's."""
 
 
 class DatagramRelay(Protocol):
@@ -90,7 +76,7 @@ class CarriedFlow:
         """The relay is its socket's to close."""
 
 
-class UDPRelay:
+class UDPRelay(Contained):
     """Sends the client's datagrams on and brings the answers. Raises OSError when there is no descriptor for it."""
 
     __slots__ = (
@@ -103,6 +89,7 @@ class UDPRelay:
         "_seen",
         "_sockets",
         "_translated",
+        "heard_at",
         "mapping",
     )
 
@@ -110,6 +97,8 @@ class UDPRelay:
         self, context: FlowContext, mapping: UDPMapping, route: DatagramRoute, seen: Endpoint | None = None
     ) -> None:
         self.mapping = mapping
+        self.heard_at: float | None = None
+        """When a proxy's datagram last came that could be read."""
         self._seen = seen
         """What every answer shall seem to come from; None for its own source."""
         self._context = context
@@ -126,9 +115,13 @@ class UDPRelay:
             address = route.addresses[0]
             self._far = address.sockaddr[0]
             sock = self._open(address.family)
-            sock.connect(address.sockaddr)
             # Both families leave through the one server.
             self._sockets = {4: sock, 16: sock}
+            try:
+                sock.connect(address.sockaddr)
+            except OSError:
+                self.close()
+                raise
 
     def translate(self, inside: Endpoint, outside: Endpoint) -> None:
         """What comes from `outside` shall look to the client as if it came from `inside`."""
@@ -169,6 +162,16 @@ class UDPRelay:
             sock.close()
         self._sockets.clear()
 
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"udp {self.mapping.client}"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: what the client sends next begins anew."""
+        self.close()
+        self._context.forget_client(self.mapping)
+
     # Out.
 
     def _way(self, flow: CarriedFlow) -> Way:
@@ -186,13 +189,7 @@ class UDPRelay:
         start, count = 0, len(payloads)
         while start < count:
             size = len(payloads[start])
-            end = start + 1
-            if 0 < size <= self._longest_in_run:
-                last = min(count, start + min(MAX_BATCH, LARGEST_RUN // size))
-                while end < last and len(payloads[end]) == size:
-                    end += 1
-                if end < last and 0 < len(payloads[end]) < size:
-                    end += 1
+            end = end_of_run(payloads, start, LARGEST_RUN) if size <= self._longest_in_run else start + 1
             if end - start > 1:
                 self._send_run(sock, payloads[start:end], size, sockaddr)
             else:
@@ -206,7 +203,7 @@ class UDPRelay:
         try:
             self._transmit(sock, payloads, size, sockaddr)
         except OSError as error:
-            if error.errno not in _NO_SEGMENTS:
+            if error.errno not in REFUSED:
                 raise
             self._longest_in_run = 0 if error.errno == errno.EIO else size - 1
             for payload in payloads:
@@ -220,7 +217,7 @@ class UDPRelay:
 
         An error about an earlier datagram keeps the kernel from sending this one: then the call is made again.
         """
-        control = ((socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(gso_size)),) if gso_size else ()
+        control = cut_every(gso_size) if gso_size else ()
         try:
             if sockaddr is None:
                 sock.sendmsg(pieces, control)
@@ -248,8 +245,7 @@ class UDPRelay:
         sock = self._context.sockets.open(family, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-            with suppress(OSError):  # Linux before 5.0: they come one by one
-                sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+            join_arriving(sock)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if self._codec is None:
@@ -279,10 +275,10 @@ class UDPRelay:
         peer: Any = None
         for _ in range(BATCH):
             try:
-                size, control, _, sockaddr = sock.recvmsg_into((scratch[end:],), _CONTROL)
+                size, control, _, sockaddr = sock.recvmsg_into((scratch[end:],), CONTROL)
             except OSError:
                 break  # nothing more, or an error about an earlier datagram: the queue says which
-            gso_size = _GRO_SIZE.unpack(control[0][2])[0] if control else 0
+            gso_size = GRO_SIZE.unpack(control[0][2])[0] if control else 0
             if (
                 not open_run
                 or not size
@@ -315,10 +311,10 @@ class UDPRelay:
         source: Endpoint | None = None
         for _ in range(BATCH):
             try:
-                size, control, _, _ = sock.recvmsg_into((scratch,), _CONTROL)
+                size, control, _, _ = sock.recvmsg_into((scratch,), CONTROL)
             except OSError:
                 break
-            gso_size = _GRO_SIZE.unpack(control[0][2])[0] if control else size
+            gso_size = GRO_SIZE.unpack(control[0][2])[0] if control else size
             for start in range(0, size, gso_size or 1):
                 try:
                     peer, payload = codec.open_untrusted(scratch[start : min(start + gso_size, size)])
@@ -340,9 +336,10 @@ class UDPRelay:
                     run, run_size, source = [], length, peer
                 run.append(payload)
         if source is not None:
+            self.heard_at = context.reactor.now
             self._deliver_from(source, run, run_size)
 
-    def _deliver(self, sockaddr: tuple[str, int], payload: memoryview, gso_size: int) -> None:
+    def _deliver(self, sockaddr: SocketAddress, payload: memoryview, gso_size: int) -> None:
         self._deliver_from(endpoint_of(sockaddr), (payload,), gso_size)
 
     def _deliver_from(self, source: Endpoint, payloads: Sequence[Buffer], gso_size: int) -> None:

@@ -25,12 +25,12 @@ SERVICE = "State:/Network/Service/tunflow/DNS"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class UndoableCommand:
     """A program's arguments and what it reads, with the command that undoes it (None where nothing has to)."""
 
     argv: tuple[str, ...]
     text: str = ""
-    undo: Command | None = None
+    undo: UndoableCommand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def check(settings: HostSettings) -> None:
             raise LocalError(f"{name} needs Linux: leave it out on macOS")
 
 
-def plan(settings: HostSettings, device: str, mtu: int, gateways: Gateways) -> list[Command]:
+def plan(settings: HostSettings, device: str, mtu: int, gateways: Gateways) -> list[UndoableCommand]:
     """The commands in their order. What is to leave by a gateway that is not there is left out."""
     commands = [_address(device, address) for address in settings.addresses]
-    commands.append(Command(("ifconfig", device, "mtu", str(mtu), "up")))
+    commands.append(UndoableCommand(("ifconfig", device, "mtu", str(mtu), "up")))
     outside: list[Network] = [*settings.excluded, *(ip_network(server) for server in settings.servers or ())]
     for network in outside:
         gateway = gateways.of(network.version)
@@ -78,17 +78,19 @@ def plan(settings: HostSettings, device: str, mtu: int, gateways: Gateways) -> l
 _NOWHERE = {4: ("127.0.0.1", "-reject"), 6: ("::1", "-reject")}
 
 
-def _address(device: str, address: Interface) -> Command:
+def _address(device: str, address: Interface) -> UndoableCommand:
     if isinstance(address, IPv4Interface):  # a point-to-point link: its other end may have the same address
         argv = ("ifconfig", device, "inet", str(address.ip), str(address.ip), "netmask", str(address.netmask), "alias")
-        return Command(argv)
-    return Command(("ifconfig", device, "inet6", str(address.ip), "prefixlen", str(address.network.prefixlen), "alias"))
+        return UndoableCommand(argv)
+    return UndoableCommand(
+        ("ifconfig", device, "inet6", str(address.ip), "prefixlen", str(address.network.prefixlen), "alias")
+    )
 
 
-def _route(network: Network, to: Sequence[str]) -> Command:
+def _route(network: Network, to: Sequence[str]) -> UndoableCommand:
     family = "-inet" if network.version == 4 else "-inet6"
-    undo = Command(("route", "-q", "-n", "delete", family, str(network), *to))
-    return Command(("route", "-q", "-n", "add", family, str(network), *to), undo=undo)
+    undo = UndoableCommand(("route", "-q", "-n", "delete", family, str(network), *to))
+    return UndoableCommand(("route", "-q", "-n", "add", family, str(network), *to), undo=undo)
 
 
 def _halved(networks: Iterable[Network]) -> Iterable[Network]:
@@ -99,11 +101,13 @@ def _halved(networks: Iterable[Network]) -> Iterable[Network]:
             yield network
 
 
-def _resolvers(dns: HostDNS) -> Command:
+def _resolvers(dns: HostDNS) -> UndoableCommand:
     """An empty match domain stands for all names; see NEDNSSettings.matchDomains."""
     lines = ["d.init", f"d.add ServerAddresses * {' '.join(map(str, dns.servers))}"]
     if dns.search:
         lines.append(f"d.add SearchDomains * {' '.join(dns.search)}")
     matches = " ".join(dns.match) if dns.match else '""'
     lines += [f"d.add SupplementalMatchDomains * {matches}", f"set {SERVICE}", "quit", ""]
-    return Command(("scutil",), "\n".join(lines), undo=Command(("scutil",), f"remove {SERVICE}\nquit\n"))
+    return UndoableCommand(
+        ("scutil",), "\n".join(lines), undo=UndoableCommand(("scutil",), f"remove {SERVICE}\nquit\n")
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tunflow.errors import LocalError
 from tunflow.host.files import replace_file
-from tunflow.host.macos.commands import Command, Gateways, check, plan
+from tunflow.host.macos.commands import Gateways, UndoableCommand, check, plan
 from tunflow.host.macos.utun import MTU, UtunDevice
 from tunflow.host.network.settings import DEVICE, HostSettings
 from tunflow.host.tun import TunDevice
@@ -24,11 +24,11 @@ _PROGRAMS = frozenset(("route", "scutil"))
 """What undoing ever runs."""
 _SECONDS = 30
 
-Run = Callable[[Command], str]
+Run = Callable[[UndoableCommand], str]
 """Runs a command and gives its output. Raises LocalError."""
 
 
-def run(command: Command) -> str:
+def run(command: UndoableCommand) -> str:
     """Run `command` to its end. Raises LocalError with what it said."""
     try:
         done = subprocess.run(
@@ -49,7 +49,7 @@ class MacNetwork:
         """`state` is the file to record changes in; `run` runs commands."""
         self._state = state
         self._run = run
-        self._done: list[Command] = []
+        self._done: list[UndoableCommand] = []
         self._settings: HostSettings | None = None
         self.device: TunDevice | None = None
 
@@ -99,13 +99,13 @@ class MacNetwork:
 
     def _gateway(self, family: str) -> str | None:
         try:
-            text = self._run(Command(("route", "-n", "get", family, "default")))
+            text = self._run(UndoableCommand(("route", "-n", "get", family, "default")))
         except LocalError:
             return None  # "not in table": there is no such route
         words = (line.split() for line in text.splitlines())
         return next((line[1] for line in words if line[:1] == ["gateway:"] and len(line) == 2), None)
 
-    def _undo(self, commands: list[Command]) -> None:
+    def _undo(self, commands: list[UndoableCommand]) -> None:
         failures = []
         for command in reversed(commands):
             try:
@@ -127,7 +127,7 @@ class MacNetwork:
 
 
 def undo_recorded(state: Path = STATE_FILE, run: Run = run) -> bool:
-    """Undo what a process that is gone had recorded in `state`; whether there was anything. Raises LocalError.
+    """Undo what a process that is gone had recorded in `state`. Return True if there was anything. Raises LocalError.
 
     Routes into the device have gone with it, so what fails here is done already.
     """
@@ -146,7 +146,7 @@ def undo_recorded(state: Path = STATE_FILE, run: Run = run) -> bool:
     return True
 
 
-def _parse(values: object, state: Path) -> list[Command]:
+def _parse(values: object, state: Path) -> list[UndoableCommand]:
     if (
         not isinstance(values, dict)
         or values.get("tunflow-macos") != VERSION
@@ -157,7 +157,7 @@ def _parse(values: object, state: Path) -> list[Command]:
     for entry in values["undo"]:
         match entry:
             case [[str(program), *arguments], str(text)] if program in _PROGRAMS:
-                commands.append(Command((program, *map(str, arguments)), text))
+                commands.append(UndoableCommand((program, *map(str, arguments)), text))
             case _:
                 raise LocalError(f"{state} is damaged: expected what tunflow recorded; move it away")
     return commands

@@ -70,7 +70,8 @@ class UtunDevice(TunDevice):
         into: list[bytearray | memoryview] = [self._family, self._packet]
         try:
             for _ in range(limit):
-                packets.append(bytes(self._packet[: os.readv(self._fd, into) - len(self._family)]))
+                size = os.readv(self._fd, into)
+                packets.append(bytes(self._packet[: size - len(self._family)]))
         except BlockingIOError:
             pass
         except OSError as error:

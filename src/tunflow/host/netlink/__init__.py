@@ -1,1 +1,1 @@
-"""The kernel's netlink families: links, routes, rules, sockets and neighbours, read and set."""
+"""Netlink, once: `messages` is the codec, `socket` sends and receives; each other file asks or sets one thing."""

@@ -11,53 +11,50 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunflow.addresses import ip_interface
-from tunflow.host.netlink.socket import (
+from tunflow.host.netlink.messages import (
+    ADDRESS,
     IFA_ADDRESS,
     IFA_F_NODAD,
+    IFA_F_NOPREFIXROUTE,
+    IFA_FLAGS,
     IFA_LOCAL,
+    IFF_LOOPBACK,
+    IFF_LOWER_UP,
+    IFF_UP,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MASTER,
     IFLA_MTU,
+    LINK,
     NLM_F_CREATE,
     NLM_F_REPLACE,
     RT_SCOPE_UNIVERSE,
+    RTM_DELADDR,
+    RTM_GETADDR,
+    RTM_GETLINK,
     RTM_NEWADDR,
-    Request,
-    RouteSocket,
     attribute,
     attributes,
+    number,
+    number_attribute,
+    text,
 )
+from tunflow.host.netlink.setup import NO_IPV6, QUEUE, forgo_link_local, set_mtu, set_queue, set_up
+from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 from tunflow.host.network.settings import Interface
 
-RTM_GETLINK = 18
-RTM_DELADDR = 21
-RTM_GETADDR = 22
-
-IFLA_IFNAME = 3
-IFLA_LINK = 5
-IFLA_MASTER = 10
-IFLA_LINKINFO = 18
-IFLA_INFO_KIND = 1
-IFA_FLAGS = 8
-IFA_F_NOPREFIXROUTE = 0x200
-IFF_UP = 1
-
-QUEUE = 5000
-"""Packets that may wait for us in the TUN; see `host.program.netconfig`, which has the same need."""
-
-_LINK = struct.Struct("=BxHiII")
-"""struct ifinfomsg: family, ARP type, index, flags, change."""
-_ADDRESS = struct.Struct("=BBBBi")
-"""struct ifaddrmsg: family, prefix length, flags, scope, index."""
 _INSIDE = frozenset(("bridge", "dummy", "tun", "wireguard", "ipvlan", "nlmon", "vcan", "ifb"))
 """Kinds of interface that have nothing of their own outside. A veth is not one: its other end may be anything."""
+_NO_ADDRESS = frozenset((errno.EADDRNOTAVAIL, errno.ENODEV))
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NetworkInterface:
     """One interface. `kind` is "" for hardware; `master` is the index of the bridge or bond it is a port of, or 0."""
 
     index: int
@@ -65,28 +62,33 @@ class Link:
     kind: str
     mtu: int
     is_up: bool
-    master: int
+    master: int = 0
+    has_carrier: bool = True
+    """True if packets can leave it now."""
+    is_loopback: bool = False
 
 
-def list_links(route: RouteSocket) -> dict[int, Link]:
+def list_links(route: RouteSocket) -> dict[int, NetworkInterface]:
     """Every interface by index. Raises OSError."""
     found = {}
-    for body in route.dump(RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        _, _, index, flags, _ = _LINK.unpack_from(body)
-        fields = attributes(body, _LINK.size)
+    for body in route.dump(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        _, _, index, flags, _ = LINK.unpack_from(body)
+        fields = attributes(body, LINK.size)
         info = attributes(fields.get(IFLA_LINKINFO, b""), 0)
-        found[index] = Link(
+        found[index] = NetworkInterface(
             index=index,
-            name=_text(fields[IFLA_IFNAME]),
-            kind=_text(info.get(IFLA_INFO_KIND, b"")),
-            mtu=_number(fields.get(IFLA_MTU, bytes(4))),
+            name=text(fields.get(IFLA_IFNAME, b"")),
+            kind=text(info.get(IFLA_INFO_KIND, b"")),
+            mtu=number(fields.get(IFLA_MTU)) or 0,
             is_up=bool(flags & IFF_UP),
-            master=_number(fields.get(IFLA_MASTER, bytes(4))),
+            master=number(fields.get(IFLA_MASTER)) or 0,
+            has_carrier=bool(flags & IFF_LOWER_UP),
+            is_loopback=bool(flags & IFF_LOOPBACK),
         )
     return found
 
 
-def inside_links(links: Mapping[int, Link], uplinks: frozenset[int]) -> tuple[str, ...]:
+def inside_links(links: Mapping[int, NetworkInterface], uplinks: frozenset[int]) -> tuple[str, ...]:
     """The names of the local interfaces, sorted: neither uplinks nor hardware, nor with a port that may be."""
     ported = {
         link.master
@@ -105,10 +107,10 @@ def inside_links(links: Mapping[int, Link], uplinks: frozenset[int]) -> tuple[st
 def list_addresses(route: RouteSocket, index: int) -> set[Interface]:
     """The addresses of one interface, without IPv6 link-local ones. Raises OSError."""
     found: set[Interface] = set()
-    for body in route.dump(RTM_GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        _, prefix, _, _, owner = _ADDRESS.unpack_from(body)
+    for body in route.dump(RTM_GETADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        _, prefix, _, _, owner = ADDRESS.unpack_from(body)
         if owner == index:
-            fields = attributes(body, _ADDRESS.size)
+            fields = attributes(body, ADDRESS.size)
             address = ip_interface((fields.get(IFA_LOCAL) or fields[IFA_ADDRESS], prefix))
             if not address.is_link_local:
                 found.add(address)
@@ -120,15 +122,15 @@ def configure_tunnel(route: RouteSocket, name: str, addresses: Sequence[Interfac
     index = socket.if_nametoindex(name)
     link = list_links(route)[index]
     if link.mtu != mtu:
-        route.set_mtu(index, mtu)
+        set_mtu(route, index, mtu)
     if not link.is_up:
-        route.set_queue(index, QUEUE)
+        set_queue(route, index, QUEUE)
         try:
-            route.forgo_link_local(index)
+            forgo_link_local(route, index)
         except OSError as error:
             if error.errno not in NO_IPV6:
                 raise
-        route.set_up(index)
+        set_up(route, index)
     there = list_addresses(route, index)
     wanted = set(addresses)
     route.send([_address_request(RTM_DELADDR, 0, index, address) for address in sorted(there - wanted, key=str)])
@@ -136,25 +138,20 @@ def configure_tunnel(route: RouteSocket, name: str, addresses: Sequence[Interfac
         route.send([_address_request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, address)])
 
 
-NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM))
-"""What the kernel answers where IPv6 is compiled out, or switched off by `ipv6.disable=1` or `disable_ipv6`."""
+def remove_addresses(route: RouteSocket, name: str) -> None:
+    """Take all addresses from the interface `name`, if there is such an interface. Raises OSError."""
+    for index, link in list_links(route).items():
+        if link.name == name:
+            there = sorted(list_addresses(route, index), key=str)
+            route.send([_address_request(RTM_DELADDR, 0, index, address) for address in there], ignored=_NO_ADDRESS)
 
 
-def _address_request(kind: int, flags: int, index: int, address: Interface) -> Request:
+def _address_request(kind: int, flags: int, index: int, address: Interface) -> NetlinkRequest:
     """Without the route to its own network that the kernel would put into the main table, and usable at once."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     own = IFA_F_NOPREFIXROUTE | (IFA_F_NODAD if address.version == 6 else 0)
-    body = _ADDRESS.pack(family, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
+    body = ADDRESS.pack(family, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
     body += attribute(IFA_LOCAL, address.packed) + attribute(IFA_ADDRESS, address.packed)
-    body += attribute(IFA_FLAGS, struct.pack("=I", own))
+    body += number_attribute(IFA_FLAGS, own)
     tried = "add" if kind == RTM_NEWADDR else "remove"
-    return Request(kind, flags, body, f"{tried} the tunnel's address {address}")
-
-
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
-
-
-def _number(value: bytes) -> int:
-    (number,) = struct.unpack_from("=I", value)
-    return int(number)
+    return NetlinkRequest(kind, flags, body, f"{tried} the tunnel's address {address}")

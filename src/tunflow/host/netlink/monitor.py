@@ -17,13 +17,20 @@ import socket
 from collections.abc import Callable
 
 from tunflow.host.clock_watch import ClockWatch
+from tunflow.host.netlink.messages import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_IPV6_RULE,
+    RTMGRP_LINK,
+)
+from tunflow.host.netlink.socket import open_socket
 
-RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE = 0x1, 0x10, 0x40
-RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x100, 0x400
-RTMGRP_IPV4_RULE, RTMGRP_IPV6_RULE = 0x80, 1 << 18
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 GROUPS |= RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE
-"""linux/rtnetlink.h. Rules: systemd-networkd removes those that it did not make when it starts. No neighbours: they
+"""Rules: systemd-networkd removes those that it did not make when it starts. No neighbours: they
 come and go all the time."""
 
 SETTLE = 0.05
@@ -41,9 +48,8 @@ class NetworkMonitor:
         self._loop = asyncio.get_running_loop()
         self._due: asyncio.TimerHandle | None = None
         self._clock = clock or ClockWatch()
-        flags = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._socket = socket.socket(socket.AF_NETLINK, flags, socket.NETLINK_ROUTE)
-        self._socket.bind((0, GROUPS))
+        self._socket = open_socket(socket.NETLINK_ROUTE, GROUPS)
+        self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._on_message)
         self._loop.add_reader(self._clock, self._on_clock)
 

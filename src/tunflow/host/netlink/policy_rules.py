@@ -11,34 +11,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunflow.addresses import ip_network
-from tunflow.host.netlink.routes import FAMILIES, PROTOCOL
-from tunflow.host.netlink.socket import NLM_F_CREATE, NLM_F_EXCL, Request, RouteSocket, attribute, attributes
+from tunflow.host.netlink.messages import (
+    FAMILIES,
+    FR_ACT_GOTO,
+    FR_ACT_NOP,
+    FR_ACT_TO_TBL,
+    FR_ACT_UNREACHABLE,
+    FRA_DPORT_RANGE,
+    FRA_DST,
+    FRA_FWMARK,
+    FRA_FWMASK,
+    FRA_GOTO,
+    FRA_IIFNAME,
+    FRA_IP_PROTO,
+    FRA_PRIORITY,
+    FRA_PROTOCOL,
+    FRA_SPORT_RANGE,
+    FRA_SUPPRESS_PREFIXLEN,
+    FRA_TABLE,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RTM_DELRULE,
+    RTM_GETRULE,
+    RTM_NEWRULE,
+    RULE,
+    attribute,
+    attributes,
+    number,
+    number_attribute,
+    text,
+)
+from tunflow.host.netlink.routes import PROTOCOL
+from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 from tunflow.host.network.settings import Network
 
-RTM_NEWRULE = 32
-RTM_DELRULE = 33
-RTM_GETRULE = 34
-
-FR_ACT_TO_TBL = 1
-FR_ACT_GOTO = 2
-FR_ACT_NOP = 3
-FR_ACT_UNREACHABLE = 7
-
-FRA_DST = 1
-FRA_IIFNAME = 3
-FRA_GOTO = 4
-FRA_PRIORITY = 6
-FRA_FWMARK = 10
-FRA_SUPPRESS_PREFIXLEN = 14
-FRA_TABLE = 15
-FRA_FWMASK = 16
-FRA_PROTOCOL = 21
-FRA_IP_PROTO = 22
-FRA_SPORT_RANGE = 23
-FRA_DPORT_RANGE = 24
-
-_RULE = struct.Struct("=BBBBBBBBI")
-"""struct fib_rule_hdr: family, length of destination and source, TOS, table, two reserved, action, flags."""
 _PORTS = struct.Struct("=HH")
 _NO_SUPPRESSION = 0xFFFFFFFF
 _IPPROTO_UDP = 17
@@ -47,7 +53,7 @@ _GONE = frozenset((errno.ENOENT,))
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """One rule: all its selectors have to match. `table` None means the destination is unreachable, unless the rule
     goes on at the rule of priority `goto`, or is such a `landing`, which does nothing.
 
@@ -68,46 +74,46 @@ class Rule:
     landing: bool = False
 
 
-def list_rules(route: RouteSocket, version: int) -> list[Rule]:
+def list_rules(route: RouteSocket, version: int) -> list[PolicyRule]:
     """Our own rules of IP `version`, in order. Raises OSError."""
     family = FAMILIES[version]
     try:
-        answers = route.dump(RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        answers = route.dump(RTM_GETRULE, RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
             return []
         raise
     found = []
     for body in answers:
-        fields = attributes(body, _RULE.size)
+        fields = attributes(body, RULE.size)
         if body[0] == family and fields.get(FRA_PROTOCOL, b"\0")[0] == PROTOCOL:
             found.append(_parse(version, body, fields))
     return found
 
 
-def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> Rule:
-    _, length, _, _, _, _, _, action, _ = _RULE.unpack_from(body)
-    suppress = _number(fields.get(FRA_SUPPRESS_PREFIXLEN))
+def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> PolicyRule:
+    _, length, _, _, _, _, _, action, _ = RULE.unpack_from(body)
+    suppress = number(fields.get(FRA_SUPPRESS_PREFIXLEN))
     source, destination = (_port(fields.get(kind)) for kind in (FRA_SPORT_RANGE, FRA_DPORT_RANGE))
     ports = None
     if source is not None and destination is not None:
         ports, destination = (source, destination), None
-    return Rule(
+    return PolicyRule(
         version=version,
-        priority=_number(fields.get(FRA_PRIORITY)) or 0,
-        table=_number(fields.get(FRA_TABLE)) if action == FR_ACT_TO_TBL else None,
-        mark=_number(fields.get(FRA_FWMARK)),
-        device=fields[FRA_IIFNAME].rstrip(b"\0").decode(errors="replace") if FRA_IIFNAME in fields else None,
+        priority=number(fields.get(FRA_PRIORITY)) or 0,
+        table=number(fields.get(FRA_TABLE)) if action == FR_ACT_TO_TBL else None,
+        mark=number(fields.get(FRA_FWMARK)),
+        device=text(fields[FRA_IIFNAME]) if FRA_IIFNAME in fields else None,
         destination=ip_network((fields[FRA_DST], length)) if FRA_DST in fields else None,
         ports=ports,
         suppress=None if suppress == _NO_SUPPRESSION else suppress,
         port=destination,
-        goto=_number(fields.get(FRA_GOTO)) if action == FR_ACT_GOTO else None,
+        goto=number(fields.get(FRA_GOTO)) if action == FR_ACT_GOTO else None,
         landing=action == FR_ACT_NOP,
     )
 
 
-def set_rules(route: RouteSocket, version: int, wanted: Sequence[Rule]) -> None:
+def set_rules(route: RouteSocket, version: int, wanted: Sequence[PolicyRule]) -> None:
     """Make our rules exactly `wanted`; added first to last, and old ones removed last to first. Raises OSError.
 
     So whoever lists what keeps packets from a loop first and what catches them last never has one in a loop. Landings
@@ -120,23 +126,23 @@ def set_rules(route: RouteSocket, version: int, wanted: Sequence[Rule]) -> None:
     route.send([_request(RTM_DELRULE, 0, rule) for rule in old], ignored=_GONE)
 
 
-def _request(kind: int, flags: int, rule: Rule) -> Request:
+def _request(kind: int, flags: int, rule: PolicyRule) -> NetlinkRequest:
     action = FR_ACT_UNREACHABLE if rule.table is None else FR_ACT_TO_TBL
     if rule.goto is not None:
         action = FR_ACT_GOTO
     elif rule.landing:
         action = FR_ACT_NOP
     length = 0 if rule.destination is None else rule.destination.prefixlen
-    body = _RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
-    body += attribute(FRA_PRIORITY, struct.pack("=I", rule.priority))
+    body = RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
+    body += number_attribute(FRA_PRIORITY, rule.priority)
     body += attribute(FRA_PROTOCOL, bytes((PROTOCOL,)))
     if rule.table is not None:
-        body += attribute(FRA_TABLE, struct.pack("=I", rule.table))
+        body += number_attribute(FRA_TABLE, rule.table)
     if rule.goto is not None:
-        body += attribute(FRA_GOTO, struct.pack("=I", rule.goto))
+        body += number_attribute(FRA_GOTO, rule.goto)
     if rule.mark is not None:
-        body += attribute(FRA_FWMARK, struct.pack("=I", rule.mark))
-        body += attribute(FRA_FWMASK, struct.pack("=I", 0xFFFFFFFF))
+        body += number_attribute(FRA_FWMARK, rule.mark)
+        body += number_attribute(FRA_FWMASK, 0xFFFFFFFF)
     if rule.device is not None:
         body += attribute(FRA_IIFNAME, rule.device.encode() + b"\0")
     if rule.destination is not None:
@@ -149,9 +155,9 @@ def _request(kind: int, flags: int, rule: Rule) -> Request:
     if rule.port is not None:
         body += attribute(FRA_DPORT_RANGE, _PORTS.pack(rule.port, rule.port))
     if rule.suppress is not None:
-        body += attribute(FRA_SUPPRESS_PREFIXLEN, struct.pack("=I", rule.suppress))
+        body += number_attribute(FRA_SUPPRESS_PREFIXLEN, rule.suppress)
     tried = "add" if kind == RTM_NEWRULE else "remove"
-    return Request(kind, flags, body, f"{tried} IPv{rule.version} routing rule {rule.priority}")
+    return NetlinkRequest(kind, flags, body, f"{tried} IPv{rule.version} routing rule {rule.priority}")
 
 
 def _port(value: bytes | None) -> int | None:
@@ -160,10 +166,3 @@ def _port(value: bytes | None) -> int | None:
         return None
     first, _ = _PORTS.unpack(value)
     return int(first)
-
-
-def _number(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    (number,) = struct.unpack_from("=I", value)
-    return int(number)

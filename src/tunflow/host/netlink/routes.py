@@ -13,59 +13,56 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunflow.addresses import ip_network
-from tunflow.host.netlink.socket import (
+from tunflow.host.netlink.messages import (
+    FAMILIES,
+    NEXT_HOP,
     NLM_F_CREATE,
     NLM_F_REPLACE,
+    ROUTE,
     RT_SCOPE_LINK,
+    RT_SCOPE_NOWHERE,
     RT_SCOPE_UNIVERSE,
+    RT_TABLE_UNSPEC,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_METRICS,
+    RTA_MULTIPATH,
     RTA_OIF,
+    RTA_TABLE,
+    RTAX_CC_ALGO,
+    RTM_DELROUTE,
+    RTM_F_CLONED,
+    RTM_GETROUTE,
     RTM_NEWROUTE,
+    RTN_THROW,
     RTN_UNICAST,
-    Request,
-    RouteSocket,
+    RTN_UNREACHABLE,
+    RTPROT_KERNEL,
+    RTPROT_RA,
     attribute,
     attributes,
+    number_attribute,
 )
+from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 from tunflow.host.network.settings import Network
-
-RTM_DELROUTE = 25
-RTM_GETROUTE = 26
-RTA_DST = 1
-RTA_GATEWAY = 5
-RTA_MULTIPATH = 9
-RTA_METRICS = 8
-RTA_TABLE = 15
-RTAX_CC_ALGO = 16
-RTN_UNREACHABLE = 7
-RTN_THROW = 9
-RT_SCOPE_NOWHERE = 255
-RT_TABLE_UNSPEC = 0
-RTPROT_KERNEL = 2
-RTPROT_RA = 9
-RTM_F_CLONED = 0x200
 
 PROTOCOL = 158
 """Who made a route or a rule (`proto 158` in ip(8)): no number that rt_protos(5) gives to anybody."""
 
-_ROUTE = struct.Struct("=BBBBBBBBI")
-"""struct rtmsg: family, length of destination and source, TOS, table, protocol, scope, type, flags."""
-_NEXTHOP = struct.Struct("=HBBi")
-"""struct rtnexthop: length, flags, hops, interface."""
 _CONGESTION_CONTROLS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 _GONE = frozenset((errno.ESRCH, errno.ENOENT))
-FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class RouteTarget:
     """Where a route leads: through the interfaces `devices`, or for the kinds THROW and UNREACHABLE nowhere."""
 
     kind: int
     devices: tuple[int, ...] = ()
 
 
-THROW = Way(RTN_THROW)
-UNREACHABLE = Way(RTN_UNREACHABLE)
+THROW = RouteTarget(RTN_THROW)
+UNREACHABLE = RouteTarget(RTN_UNREACHABLE)
 _WITHOUT_DEVICE = {way.kind: way for way in (THROW, UNREACHABLE)}
 
 
@@ -74,7 +71,7 @@ class Route:
     """A route of any table, as far as it matters here. `is_connected`: the network of an interface's own address."""
 
     destination: Network
-    way: Way
+    way: RouteTarget
     table: int
     protocol: int
     is_connected: bool
@@ -96,20 +93,20 @@ def list_routes(route: RouteSocket, version: int, table: int | None = None, *, b
 
 
 def has_foreign_routes(route: RouteSocket, version: int, table: int) -> bool:
-    """Whether somebody else has routes in `table`. Raises OSError."""
+    """Return True if somebody else has routes in `table`. Raises OSError."""
     return any(found == table and protocol != PROTOCOL for _, _, _, found, protocol, _ in _dump(route, version, table))
 
 
-_Entry = tuple[bytes, int, Way, int, int, bool]
+_Entry = tuple[bytes, int, RouteTarget, int, int, bool]
 """Packed destination, prefix length, way, table, protocol, and whether it leads to an interface without a gateway."""
 
 
 def _dump(route: RouteSocket, version: int, table: int | None = None) -> Iterator[_Entry]:
     """The routes of one table, or of all; where the kernel cannot choose, of more than asked for. Raises OSError."""
     family = FAMILIES[version]
-    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
+    body = ROUTE.pack(family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
     if table is not None:
-        body += attribute(RTA_TABLE, struct.pack("=I", table))
+        body += number_attribute(RTA_TABLE, table)
     try:
         answers = route.dump(RTM_GETROUTE, body)
     except OSError as error:
@@ -124,32 +121,32 @@ def _dump(route: RouteSocket, version: int, table: int | None = None) -> Iterato
 
 
 def _parse(body: bytes) -> _Entry | None:
-    family, length, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
+    family, length, _, _, table, protocol, _, kind, flags = ROUTE.unpack_from(body)
     if flags & RTM_F_CLONED:
         return None
-    fields = attributes(body, _ROUTE.size)
+    fields = attributes(body, ROUTE.size)
     if RTA_TABLE in fields:
         (table,) = struct.unpack_from("=I", fields[RTA_TABLE])
     packed = fields.get(RTA_DST, bytes(4 if family == socket.AF_INET else 16))
     if kind != RTN_UNICAST:  # IPv6 names the loopback as the device of such a route
-        return packed, length, _WITHOUT_DEVICE.get(kind) or Way(kind), table, protocol, False
+        return packed, length, _WITHOUT_DEVICE.get(kind) or RouteTarget(kind), table, protocol, False
     devices = struct.unpack_from("=i", fields[RTA_OIF]) if RTA_OIF in fields else _nexthops(fields)
     is_direct = RTA_GATEWAY not in fields and RTA_MULTIPATH not in fields
-    return packed, length, Way(kind, devices), table, protocol, is_direct
+    return packed, length, RouteTarget(kind, devices), table, protocol, is_direct
 
 
 def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
     hops = fields.get(RTA_MULTIPATH, b"")
     devices = []
     offset = 0
-    while offset + _NEXTHOP.size <= len(hops):
-        length, _, _, device = _NEXTHOP.unpack_from(hops, offset)
+    while offset + NEXT_HOP.size <= len(hops):
+        length, _, _, device = NEXT_HOP.unpack_from(hops, offset)
         devices.append(device)
-        offset += max(length, _NEXTHOP.size) + 3 & ~3
+        offset += max(length, NEXT_HOP.size) + 3 & ~3
     return tuple(devices)
 
 
-def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, Way]) -> None:
+def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, RouteTarget]) -> None:
     """Make our routes in `table` exactly `wanted`. What is new comes before what is old goes. Raises OSError."""
     there = {
         (packed, length): way
@@ -181,15 +178,17 @@ def _local_hop_metrics() -> bytes:
     return attribute(RTA_METRICS, attribute(RTAX_CC_ALGO, b"cubic\0")) if "cubic" in available else b""
 
 
-def _request(kind: int, flags: int, destination: Network, way: Way, table: int, metrics: bytes = b"") -> Request:
+def _request(
+    kind: int, flags: int, destination: Network, way: RouteTarget, table: int, metrics: bytes = b""
+) -> NetlinkRequest:
     version, length = destination.version, destination.prefixlen
     scope = RT_SCOPE_LINK if version == 4 and way.devices else RT_SCOPE_UNIVERSE
     if kind == RTM_DELROUTE:
         scope = RT_SCOPE_NOWHERE
-    body = _ROUTE.pack(FAMILIES[version], length, 0, 0, RT_TABLE_UNSPEC, PROTOCOL, scope, way.kind, 0)
-    body += attribute(RTA_TABLE, struct.pack("=I", table))
+    body = ROUTE.pack(FAMILIES[version], length, 0, 0, RT_TABLE_UNSPEC, PROTOCOL, scope, way.kind, 0)
+    body += number_attribute(RTA_TABLE, table)
     body += attribute(RTA_DST, destination.network_address.packed)
     if way.devices:
         body += attribute(RTA_OIF, struct.pack("=i", way.devices[0])) + metrics
     tried = "add" if kind == RTM_NEWROUTE else "remove"
-    return Request(kind, flags, body, f"{tried} the route to {destination} in table {table}")
+    return NetlinkRequest(kind, flags, body, f"{tried} the route to {destination} in table {table}")

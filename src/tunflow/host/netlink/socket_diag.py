@@ -1,7 +1,7 @@
 """Asks the kernel which socket has an address: one exact question, no list of all sockets.
 
-Written by hand, as `netlink` is: the whole need is one message, on the way of every new flow. The answer has the
-socket's inode, which is what `/proc/PID/fd` shows, the user that made it, and a number of its own.
+The answer comes on the way of every new flow, and has the socket's inode, which is what `/proc/PID/fd` shows, the user
+that made it, and a number of its own.
 
 Read first: sock_diag(7). Constants: Linux include/uapi/linux/{sock_diag,inet_diag}.h.
 """
@@ -14,23 +14,22 @@ from typing import NamedTuple
 
 from tunflow.endpoint import Endpoint
 from tunflow.flow import TCP
+from tunflow.host.netlink.messages import HEADER, NLM_F_REQUEST, message
+from tunflow.host.netlink.socket import open_socket
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
-NLM_F_REQUEST = 1
 IPV4_SIZE = 4
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
 
-_REQUEST = struct.Struct("=IHHII BBBxI")
-"""struct nlmsghdr, and struct inet_diag_req_v2 up to its id: family, protocol, extensions, states."""
+_REQUEST = struct.Struct("=BBBxI")
+"""struct inet_diag_req_v2 up to its id: family, protocol, extensions, states."""
 _PORTS = struct.Struct("!HH")
 _ID_SIZE = 48
 """struct inet_diag_sockid: ports, source, destination, interface, cookie."""
-_REQUEST_SIZE = _REQUEST.size + _ID_SIZE
-_HEADER = struct.Struct("=IHHII")
 _ANSWER_SIZE = 4096
-_AT_ID = _HEADER.size + 4
+_AT_ID = HEADER.size + 4
 """struct inet_diag_msg: family, state, timer, retransmissions, then the id."""
 _AT_REST = _AT_ID + _ID_SIZE
 _REST = struct.Struct("=IIIII")
@@ -52,8 +51,8 @@ class SocketDiag:
     """Questions to one network namespace: the one of the thread that made the socket."""
 
     def __init__(self, connection: socket.socket | None = None) -> None:
-        """With `connection`, a socket from `open_socket` in another namespace. Raises OSError."""
-        self._socket = connection if connection is not None else open_socket()
+        """With `connection`, a socket from `open_diag` in another namespace. Raises OSError."""
+        self._socket = connection if connection is not None else open_diag()
         self._socket.setblocking(False)  # the kernel answers within `send`
         self._sequence = 0
 
@@ -67,7 +66,7 @@ class SocketDiag:
         self._socket.close()
 
     def find(self, protocol: str, client: Endpoint, target: Endpoint) -> SocketFacts | None:
-        """The socket at `client` whose peer is `target`, or which has none; None when there is no such socket."""
+        """Return the socket at `client` whose peer is `target`, or which has none; None if there is no such socket."""
         is_tcp = protocol == TCP
         self._sequence = self._sequence + 1 & 0xFFFFFFFF
         family = socket.AF_INET if len(client.host) == IPV4_SIZE else socket.AF_INET6
@@ -76,10 +75,7 @@ class SocketDiag:
         assert isinstance(here.host, bytes)
         assert isinstance(there.host, bytes)
         question = b"".join((
-            _REQUEST.pack(
-                _REQUEST_SIZE, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, self._sequence, 0,
-                family, socket.IPPROTO_TCP if is_tcp else socket.IPPROTO_UDP, 0, _ANY_STATE,
-            ),
+            _REQUEST.pack(family, socket.IPPROTO_TCP if is_tcp else socket.IPPROTO_UDP, 0, _ANY_STATE),
             _PORTS.pack(here.port, there.port),
             here.host.ljust(16, b"\0"),
             there.host.ljust(16, b"\0"),
@@ -87,22 +83,22 @@ class SocketDiag:
             _NO_COOKIE,
         ))  # fmt: skip
         try:
-            self._socket.send(question)
+            self._socket.send(message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, self._sequence, question))
             answer = self._socket.recv(_ANSWER_SIZE)
-            while _HEADER.unpack_from(answer)[3] != self._sequence:  # left over from a question that failed
+            while HEADER.unpack_from(answer)[3] != self._sequence:  # left over from a question that failed
                 answer = self._socket.recv(_ANSWER_SIZE)
         except OSError:
             return None
         return _facts(answer, client.port, target.port if is_tcp else None)
 
 
-def open_socket() -> socket.socket:
-    """A socket for questions about the network namespace of the calling thread. Raises OSError."""
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+def open_diag() -> socket.socket:
+    """Return a socket for questions about the network namespace of the calling thread. Raises OSError."""
+    return open_socket(NETLINK_SOCK_DIAG)
 
 
 def _facts(answer: bytes, port: int, peer_port: int | None) -> SocketFacts | None:
-    _, kind, *_ = _HEADER.unpack_from(answer)
+    _, kind, *_ = HEADER.unpack_from(answer)
     if kind != SOCK_DIAG_BY_FAMILY or len(answer) < _AT_REST + _REST.size:
         return None  # an error: no such socket
     own, peer = _PORTS.unpack_from(answer, _AT_ID)

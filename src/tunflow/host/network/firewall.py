@@ -2,11 +2,13 @@
 
 Rules of the kill switch, for what leaves this host (`output`) and what it forwards (`forward`):
 - the loopback, the tunnel device, and our own marked packets to `servers` pass;
+- so do marked packets to the web and the resolvers of a network with a login page, while it is in the way (`portal`);
 - so does what a network needs to work at all: DHCP and neighbour discovery (ARP is no IP and never meets this table);
 - so does what stays inside: bridges of containers and virtual machines, other tunnels, whose own packets are looked
   at again, and the LAN of a gateway;
 - the uplinks' networks pass with `exclude_lan`, but for resolvers there when the tunnel names others;
 - what `included` does not cover passes because it is not ours;
+- so does the ssh session that `up` was typed in, and no other connection from outside;
 - everything else is refused at once, so that programs see an error and not a time-out.
 
 Without the kill switch, too, queries for names (`carry_dns`) are refused on other interfaces than the tunnel and what
@@ -31,10 +33,10 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from tunflow.addresses import ip_address, ip_network
 from tunflow.errors import LocalError
-from tunflow.host.network import answers
-from tunflow.host.network.answers import Session
+from tunflow.host.network import reply_routes
 from tunflow.host.network.policy_routes import PRIVATE
 from tunflow.host.network.prefixes import Interval, covered
+from tunflow.host.network.reply_routes import HostSession
 from tunflow.host.network.settings import AppScope, HostSettings, Network
 from tunflow.host.owner.control_group import ControlGroup
 
@@ -70,7 +72,8 @@ class Neighbourhood:
 
     `inside` are the interfaces that lead to something in this machine, `lan` the networks that the uplinks are
     attached to, `behind` those that we are the gateway of, `vpn_servers` the addresses that another VPN sends our
-    packets to, `uplinks` the interfaces that lead out, `sessions` those that were opened to this host before.
+    packets to, `uplinks` the interfaces that lead out, `sessions` those that were opened to this host before, and
+    `own_session` that of them in which `up` was typed.
     """
 
     inside: tuple[str, ...] = ()
@@ -78,16 +81,17 @@ class Neighbourhood:
     behind: tuple[Network, ...] = ()
     vpn_servers: tuple[Network, ...] = ()
     uplinks: tuple[str, ...] = ()
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[HostSession, ...] = ()
+    own_session: HostSession | None = None
 
 
 def is_needed(settings: HostSettings) -> bool:
-    """Whether `settings` need a table at all."""
+    """Return True if `settings` need a table at all."""
     return is_required(settings) or (settings.scope is AppScope.BYPASS and shutil.which(_NFT) is not None)
 
 
 def is_required(settings: HostSettings) -> bool:
-    """Whether a host without a table would not be what `settings` say."""
+    """Return True if a host without a table would not be what `settings` say."""
     return settings.kill_switch or bool(settings.cgroups)
 
 
@@ -107,13 +111,15 @@ def ruleset(settings: HostSettings, near: Neighbourhood, groups: Sequence[Contro
         hook = "type filter hook output priority filter; policy accept;"
         lines += _chain("names", _names_carried(settings, near), hook)
     if settings.scope is AppScope.BYPASS and not settings.kill_switch:
-        lines += answers.chains(settings.answer_mark, near.uplinks, near.sessions)
+        lines += reply_routes.chains(settings.answer_mark, near.uplinks, near.sessions)
     if settings.kill_switch:
         ours = {version: covered(settings.included, settings.excluded, version) for version in (4, 6)}
         lines += _sets(ours)
         if settings.scope is AppScope.ONLY:
             lines += _chain("postrouting", _only(settings, near, ours))
         else:
+            if near.own_session is not None:
+                lines += reply_routes.chains_of_one(settings.answer_mark, near.own_session)
             lines += _chain("output", _output(settings, near, ours))
             lines += _chain("forward", _forward(settings, near, ours))
     return "\n".join([*lines, "}", ""])
@@ -134,7 +140,7 @@ def apply(settings: HostSettings, near: Neighbourhood, there: Table | None = Non
         group.check()
     text = ruleset(settings, near, groups)
     if there is None or there.text != text or _list() != there.listed:
-        _run(text)
+        load(text)
         there = Table(text, _list())
     return there
 
@@ -149,7 +155,7 @@ def remove() -> None:
     """Remove our table if it is there. Raises LocalError."""
     if shutil.which(_NFT) is None:
         return  # where there is no nft there never was a table
-    _run(f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
+    load(f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
 def check_available() -> None:
@@ -158,7 +164,8 @@ def check_available() -> None:
         raise LocalError("the kill switch and per-program rules need nft(8): install nftables")
 
 
-def _run(text: str) -> None:
+def load(text: str) -> None:
+    """Have nft do what `text` says, all of it or nothing. Raises LocalError."""
     check_available()
     command = [_NFT, "-f", "-"]
     try:
@@ -205,6 +212,8 @@ def _sets(ours: Ours) -> list[str]:
 def _output(settings: HostSettings, near: Neighbourhood, ours: Ours) -> list[str]:
     rules = [f'oifname {{ "lo", "{settings.device}" }} accept', f"meta mark {settings.bypass_mark:#x} accept"]
     rules += _servers(settings)
+    rules += _portal(settings, near)
+    rules += reply_routes.passes_one(near.own_session)
     rules += _NECESSITIES
     rules += _destinations(near.vpn_servers)
     rules += _gateway_services(settings)
@@ -244,6 +253,21 @@ def _servers(settings: HostSettings) -> list[str]:
         addresses = sorted({str(address) for address in settings.servers if address.version == version})
         if addresses:
             rules.append(f"{mark} {_WORD[version]} daddr {{ {', '.join(addresses)} }} accept")
+    return rules
+
+
+def _portal(settings: HostSettings, near: Neighbourhood) -> list[str]:
+    """The way to a network's login page, for whoever may mark packets: us."""
+    if settings.portal is None or not near.uplinks:
+        return []
+    mark = f"oifname {_names(near.uplinks)} meta mark {settings.mark:#x}"
+    ports = ", ".join(map(str, sorted(settings.portal_ports)))
+    rules = [f"{mark} tcp dport {{ {ports} }} accept"] if ports else []
+    for version in (4, 6):
+        resolvers = sorted({str(address) for address in settings.portal if address.version == version})
+        if resolvers:
+            asked = f"{_WORD[version]} daddr {{ {', '.join(resolvers)} }} meta l4proto {{ tcp, udp }} th dport 53"
+            rules.append(f"{mark} {asked} accept")
     return rules
 
 

@@ -1,34 +1,29 @@
-"""The part of a system-wide tunnel that keeps root's rights: a process that applies and undoes host settings, no more.
+"""The part of a system-wide tunnel that keeps root's rights, and how the other part asks it: host settings, no more.
 
 The process that speaks with the network lets go of root (`privileges`); `/etc/resolv.conf`, the sysctls and the
-record of what was changed belong to root. So before that it forks this one, which never reads a packet and answers
-three requests over a socket pair: apply these settings (checked like any others), undo, and open a file, if it is one
-of those that were named beforehand. The TUN device it makes is handed over as a descriptor, and so is a file.
+record of what was changed belong to root. So it is the child of one that never reads a packet and answers three
+requests over a socket pair: apply these settings (checked like any others), undo, and open a file, if it is one of
+those that were named beforehand. The TUN device is made here and handed over as a descriptor, and so is a file: when
+the other process dies the device stays, and the routes into it hold what the host sends (`host.supervisor`).
 
-When the other process dies without a word, what it had is undone here at once, so that a crash leaves a host that
-works; but with a kill switch everything stays closed, until `down` or the next `up`.
-
-Messages both ways: four bytes of length, then JSON.
+Messages both ways: four bytes of length, then JSON. `ready`, `lost`, `leave` and `remember` have no answer.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import struct
-import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.fd import from_fd
 from tunflow.host.network.settings import HostSettings
 from tunflow.host.network.settings_text import from_json_untrusted, to_json
-from tunflow.host.network.system import Network, open_network
+from tunflow.host.network.system import SystemNetwork, open_network
 from tunflow.host.rights.open_file import open_file
 from tunflow.host.tun import TunDevice
 
@@ -38,24 +33,13 @@ _LENGTH = struct.Struct("=I")
 
 
 class HelperNetwork:
-    """A `Network` whose work the helper does. Forks it: call this before there are threads or an event loop."""
+    """A `SystemNetwork` whose work the helper at the other end of a socket does."""
 
-    def __init__(
-        self, state: Path, at_end: Callable[[], None], files: frozenset[tuple[Path, bool]] = frozenset()
-    ) -> None:
-        """`state` is the file to record changes in; `at_end` is called with root's rights when all is over.
-
-        `files` are those that may be opened with root's rights: to read, or (True) to append.
-        """
+    def __init__(self, helper: socket.socket) -> None:
         self.device: TunDevice | None = None
         self.settings: HostSettings | None = None
         """What is in force."""
-        self._socket, theirs = socket.socketpair()
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._socket.close()
-            _Helper(theirs, state, files).run(at_end)
-        theirs.close()
+        self._socket = helper
 
     def apply(self, settings: HostSettings) -> None:
         """See `HostNetwork.apply`. Raises LocalError."""
@@ -83,22 +67,32 @@ class HelperNetwork:
             raise LocalError(f"cannot open {path}: no descriptor came")
         return fd
 
-    def leave(self, *, keep: bool) -> None:
-        """The tunnel is over: let the helper end, with what is in force left as it is where it is to be kept."""
+    def tell(self, message: dict[str, Any]) -> None:
+        """Tell the helper what it does not answer; a helper that is gone is told nothing."""
+        with suppress(OSError):
+            _send(self._socket, message)
+
+    def lose(self, why: str) -> None:
+        """The tunnel is over, and another process is to make it anew; the host stays as it is till then."""
+        self.tell({"lost": why})
+        self._socket.close()
+
+    def leave(self, *, keep: bool, stopped: bool, failure: str | None, unreached: bool) -> None:
+        """The tunnel is over: its settings are undone unless they are to be kept for another process.
+
+        `stopped`: because somebody wanted that. Else `failure` says why; `unreached`: because no server was.
+        """
         if self.device is not None:
             self.device.close()
             self.device = None
-        with suppress(OSError):
-            _send(self._socket, {"leave": keep})
+        self.tell({"leave": keep, "stopped": stopped, "failure": failure, "unreached": unreached})
         self._socket.close()
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
 
     def _ask(self, request: dict[str, Any]) -> int | None:
         """The descriptor that came with the answer, if one did. Raises LocalError."""
         try:
             _send(self._socket, request)
-            answer, fd = _receive(self._socket)
+            answer, fd = receive(self._socket)
         except (OSError, EOFError, BadPacket) as error:
             raise LocalError(f"the process that changes the host's settings is gone: {error}") from None
         if answer.get("error") is not None:
@@ -106,68 +100,85 @@ class HelperNetwork:
         return fd
 
 
-class _Helper:
-    """The forked process."""
+class HelperService:
+    """What answers the requests, with root's rights. `files` may be opened: to read, or (True) to append."""
 
-    def __init__(self, asked: socket.socket, state: Path, files: frozenset[tuple[Path, bool]]) -> None:
-        self._socket = asked
+    def __init__(self, state: Path, files: frozenset[tuple[Path, bool]] = frozenset()) -> None:
+        """`state` is the file to record changes in."""
+        self.is_holding = False
+        """True if what is in force stays, though a process that is not up yet wants it undone."""
         self._files = files
-        self._network: Network = open_network(state)
+        self._network: SystemNetwork = open_network(state)
         self._state = state
+        self._owes_device = False
+        self._has_applied = False
 
-    def run(self, at_end: Callable[[], None]) -> NoReturn:
-        """Serve until the other side is gone."""
-        status = 1
+    @property
+    def settings(self) -> HostSettings | None:
+        """What is in force."""
+        return self._network.settings
+
+    def hold(self) -> None:
+        """The process that asked is gone: keep what it had, for the next. A device that is gone is made anew."""
+        self.is_holding = True
+        device = self._network.device
+        if device is not None and not _is_there(device.name):
+            device.close()
+            self._network.device = None
+        self._owes_device = self._network.device is not None
+        self._has_applied = False
+
+    def is_up(self) -> None:
+        """The next process is up. Raises LocalError."""
+        if self.is_holding and not self._has_applied and self._network.settings is not None:
+            self.undo()  # the one before was connected, and this one need not be
+        self.is_holding = False
+
+    def undo(self, *, keep_kill_switch: bool = False) -> None:
+        """Leave the host as it was found. Raises LocalError."""
+        self._network.undo(keep_kill_switch=keep_kill_switch)
+        self._network = open_network(self._state)
+        self._owes_device = False
+
+    def close_copy(self) -> None:
+        """In a process that was forked: give back what is the parent's, whose device must go when that closes it."""
+        if self._network.device is not None:
+            self._network.device.close()
+
+    def answer(self, asking: socket.socket, request: dict[str, Any]) -> None:
+        """Do what was asked, and say how it went. Raises OSError when nobody listens any more."""
+        fd = None
+        answer: dict[str, Any] = {}
         try:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # the other process decides when it is over
-            if not self._serve():
-                self._abandoned()
-            at_end()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
+            fd = self._open(request) if "open" in request else self._do(request)
+        except (LocalError, BadPacket) as error:
+            answer = {"error": str(error)}
+        except OSError as error:
+            answer = {"error": f"the host's settings cannot be changed: {error.strerror or error}"}
+        try:
+            _send(asking, answer, fd)
         finally:
-            os._exit(status)
-
-    def _serve(self) -> bool:
-        """Answer requests; whether the other side took its leave."""
-        while True:
-            try:
-                request, _ = _receive(self._socket)
-            except (OSError, EOFError, BadPacket):
-                return False
-            if "leave" in request:
-                if not request["leave"]:
-                    self._network.undo()
-                return True
-            fd = None
-            answer: dict[str, Any] = {}
-            try:
-                fd = self._open(request) if "open" in request else self._do(request)
-            except (LocalError, BadPacket) as error:
-                answer = {"error": str(error)}
-            except OSError as error:
-                answer = {"error": f"the host's settings cannot be changed: {error.strerror or error}"}
-            try:
-                _send(self._socket, answer, fd)
-            except OSError:
-                return False
             if fd is not None and "open" in request:
                 os.close(fd)
 
     def _do(self, request: dict[str, Any]) -> int | None:
         """The descriptor of a device that was made."""
-        before = self._network.device
         if "apply" in request:
+            before = self._network.device
             self._network.apply(from_json_untrusted(str(request["apply"])))
+            self._has_applied = True
+            device = self._network.device
+            if device is not None and (device is not before or self._owes_device):
+                self._owes_device = False
+                return device.fileno()
         elif "undo" in request:
-            self._network.undo(keep_kill_switch=request["undo"] is True)
-            self._network = open_network(self._state)
+            if self.is_holding:
+                self._owes_device = self._network.device is not None
+            else:
+                self.undo(keep_kill_switch=request["undo"] is True)
         else:
             raise BadPacket("neither apply, nor undo, nor open")
-        device = self._network.device
-        return device.fileno() if device is not None and device is not before else None
+        return None
 
     def _open(self, request: dict[str, Any]) -> int:
         """Raises LocalError."""
@@ -179,11 +190,13 @@ class _Helper:
         except OSError as error:
             raise LocalError(f"cannot open {path}: {error.strerror}") from None
 
-    def _abandoned(self) -> None:
-        """The other process died: undo what it had, but never open what a kill switch holds closed."""
-        settings = self._network.settings
-        if settings is not None and not settings.kill_switch:
-            self._network.undo()
+
+def _is_there(device: str) -> bool:
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
 
 
 def _send(to: socket.socket, message: dict[str, Any], fd: int | None = None) -> None:
@@ -195,7 +208,7 @@ def _send(to: socket.socket, message: dict[str, Any], fd: int | None = None) -> 
         to.sendall(data)
 
 
-def _receive(source: socket.socket) -> tuple[dict[str, Any], int | None]:
+def receive(source: socket.socket) -> tuple[dict[str, Any], int | None]:
     """A message, and the descriptor that came with it. Raises OSError, EOFError or BadPacket."""
     head, fds, _, _ = socket.recv_fds(source, _LENGTH.size, 1)
     while 0 < len(head) < _LENGTH.size:

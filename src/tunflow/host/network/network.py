@@ -13,7 +13,8 @@ Rules:
 - the kill switch comes first and goes last, new routes come before old ones go;
 - an `apply` that fails leaves what was before it: nothing, the settings that were in force, or, after a crash, the
   kill switch of the process that crashed;
-- undoing goes on past what fails, and can be repeated.
+- undoing goes on past what fails, and can be repeated;
+- connections with an address of the tunnel's end before its routes do: nothing that was given to it leaves another way.
 
 Order of `apply`: record, firewall, device, sysctls, routes, rules, resolver. `undo` runs it backwards. All of it needs
 CAP_NET_ADMIN; sysctls, the record and /etc/resolv.conf belong to root, so a process that drops its privileges undoes
@@ -28,26 +29,31 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from tunflow.addresses import ip_address
 from tunflow.errors import LocalError
-from tunflow.host.netlink.links import configure_tunnel, inside_links, list_links
-from tunflow.host.netlink.policy_rules import set_rules
+from tunflow.host.netlink.links import configure_tunnel, inside_links, list_links, remove_addresses
+from tunflow.host.netlink.messages import RT_TABLE_MAIN
+from tunflow.host.netlink.policy_rules import list_rules, set_rules
 from tunflow.host.netlink.routes import has_foreign_routes, list_routes, set_table
 from tunflow.host.netlink.socket import RouteSocket
+from tunflow.host.netlink.socket_abort import abort_sockets
 from tunflow.host.network import firewall, sysctls
-from tunflow.host.network.answers import Session, sessions
 from tunflow.host.network.policy_routes import (
-    Surroundings,
+    RoutingFacts,
     attached_networks,
     plan_dns_routes,
     plan_routes,
     plan_rules,
     vpn_servers,
 )
+from tunflow.host.network.reply_routes import HostSession, sessions
 from tunflow.host.network.settings import HostSettings, tables
-from tunflow.host.network.state_file import STATE_FILE, Record, load, new_record, remove, save
+from tunflow.host.network.ssh_session import ssh_session
+from tunflow.host.network.state_file import STATE_FILE, StateRecord, load, new_record, remove, save
 from tunflow.host.program.private_network import OFFLOAD_MTU, PLAIN_MTU
 from tunflow.host.resolvers import resolver_file, resolvers
 from tunflow.host.rights.privileges import require_net_admin
+from tunflow.host.runtime import VARIABLE
 from tunflow.host.tun import Offload, TunDevice
 
 _VERSIONS = (4, 6)
@@ -59,12 +65,14 @@ class HostNetwork:
     def __init__(self, state: Path = STATE_FILE) -> None:
         """`state` is the file to record changes in; its folder is made when needed."""
         self._state = state
-        self._record: Record | None = None
+        self._record: StateRecord | None = None
         self._settings: HostSettings | None = None
         self._inherited_kill_switch = False
         self._table: firewall.Table | None = None
-        self._sessions: tuple[Session, ...] | None = None
+        self._sessions: tuple[HostSession, ...] | None = None
         """Those that were opened to this host before the first `apply`."""
+        self._own_session: HostSession | None = None
+        """That of them in which this process was started."""
         self.device: TunDevice | None = None
         """The TUN device, from the first `apply` to `undo`, which closes it. The driver uses it; who closes it takes
         it from the host."""
@@ -113,10 +121,12 @@ class HostNetwork:
         _undo(self._record, self._state, self._close_device, keep_kill_switch=keep)
         self._record = self._settings = None
 
-    def _take_over(self, settings: HostSettings) -> Record:
+    def _take_over(self, settings: HostSettings) -> StateRecord:
         """The record to go on with: of a process that died, or a new one. Raises LocalError."""
         record = load(self._state)
         if record is None:
+            with _explained(), RouteSocket() as route:
+                _refuse_beside_another(route)
             return new_record(settings.device, settings.table)
         if record.is_running:
             raise LocalError(
@@ -127,7 +137,7 @@ class HostNetwork:
         self._inherited_kill_switch = record.kill_switch
         return record
 
-    def _apply(self, settings: HostSettings, record: Record) -> None:
+    def _apply(self, settings: HostSettings, record: StateRecord) -> None:
         with RouteSocket() as route:
             around = _look_around(route, settings)
             _check_table(route, settings, record)
@@ -141,7 +151,9 @@ class HostNetwork:
             self._set_resolvers(settings, record)
             self._set_firewall(settings, record, around, tighten=False)
 
-    def _set_firewall(self, settings: HostSettings, record: Record, around: Surroundings, *, tighten: bool) -> None:
+    def _set_firewall(
+        self, settings: HostSettings, record: StateRecord, around: RoutingFacts, *, tighten: bool
+    ) -> None:
         """Put the table in place before everything else where there will be one, else remove it after everything."""
         if firewall.is_needed(settings) != tighten:
             return
@@ -151,8 +163,10 @@ class HostNetwork:
             save(record, self._state)
             if self._sessions is None:
                 self._sessions = sessions()
+                own = ssh_session()
+                self._own_session = own if own in self._sessions else None
             try:
-                self._table = firewall.apply(settings, _neighbourhood(around, self._sessions), self._table)
+                self._table = firewall.apply(settings, self._neighbourhood(around), self._table)
             except LocalError:
                 if firewall.is_required(settings):
                     raise
@@ -163,8 +177,21 @@ class HostNetwork:
         record.kill_switch = settings.kill_switch
         save(record, self._state)
 
-    def _set_device(self, route: RouteSocket, settings: HostSettings, record: Record) -> None:
+    def _neighbourhood(self, around: RoutingFacts) -> firewall.Neighbourhood:
+        uplinks = around.uplinks
+        return firewall.Neighbourhood(
+            inside=inside_links(around.links, uplinks | {around.tunnel}),
+            lan=tuple(attached_networks(around, uplinks)),
+            behind=tuple(attached_networks(around, around.gateways)),
+            vpn_servers=tuple(vpn_servers(around)),
+            uplinks=tuple(around.links[index].name for index in sorted(uplinks) if index in around.links),
+            sessions=self._sessions or (),
+            own_session=self._own_session,
+        )
+
+    def _set_device(self, route: RouteSocket, settings: HostSettings, record: StateRecord) -> None:
         record.device = settings.device
+        record.addresses = sorted({*record.addresses, *(str(address.ip) for address in settings.addresses)})
         save(record, self._state)
         if self.device is not None and self.device.name != settings.device:
             raise LocalError(f"the device is {self.device.name}: another name needs the tunnel to go down and up again")
@@ -173,7 +200,7 @@ class HostNetwork:
         mtu = settings.mtu or (OFFLOAD_MTU if Offload.TSO4 in self.device.offload else PLAIN_MTU)
         configure_tunnel(route, settings.device, settings.addresses, mtu)
 
-    def _set_sysctls(self, settings: HostSettings, record: Record) -> None:
+    def _set_sysctls(self, settings: HostSettings, record: StateRecord) -> None:
         in_force = None if self._settings is None else self._settings.gateways
         if in_force != settings.gateways:  # of another time, or of a process that is gone
             stale = {name: change for name, change in record.sysctls.items() if not sysctls.is_for_all(name)}
@@ -189,7 +216,9 @@ class HostNetwork:
         for name, value in wanted:
             sysctls.write(name, value)
 
-    def _set_routes(self, route: RouteSocket, settings: HostSettings, record: Record, around: Surroundings) -> None:
+    def _set_routes(
+        self, route: RouteSocket, settings: HostSettings, record: StateRecord, around: RoutingFacts
+    ) -> None:
         before, record.table, record.has_routes = record.table, settings.table, True
         save(record, self._state)
         for version in _versions():
@@ -201,14 +230,16 @@ class HostNetwork:
                 if table not in settings.tables:
                     set_table(route, version, table, {})
 
-    def _set_resolvers(self, settings: HostSettings, record: Record) -> None:
+    def _set_resolvers(self, settings: HostSettings, record: StateRecord) -> None:
         if settings.dns is not None:
-            resolvers.apply(settings.dns, settings.device, record.resolver, lambda: save(record, self._state))
+            resolvers.apply(
+                settings.dns, settings.device, record.resolver, lambda: save(record, self._state), self._state
+            )
         elif record.resolver:
             resolvers.undo(record.resolver)
             save(record, self._state)
 
-    def _fall_back(self, record: Record) -> None:
+    def _fall_back(self, record: StateRecord) -> None:
         """After a failed `apply`: to the settings in force, or else to nothing but a kill switch that was there."""
         if self._settings is not None:
             with _explained():
@@ -224,14 +255,14 @@ class HostNetwork:
 
 
 def undo_recorded(state: Path = STATE_FILE) -> bool:
-    """Undo what a process that is gone had recorded in `state`; whether there was anything. Raises LocalError.
+    """Undo what a process that is gone had recorded in `state`. Return True if there was anything. Raises LocalError.
 
     A process that is still there is asked to do it itself: then this refuses, and changes nothing.
     """
     require_net_admin()
     record = load(state)
     if record is None:
-        return resolver_file.restore_unrecorded(resolver_file.RESOLV_CONF)
+        return resolver_file.restore_unrecorded(state)
     if record.is_running:
         raise LocalError(f"the tunnel is still up (process {record.pid}): ask that process to take it down")
     _undo(record, state, lambda: None)
@@ -253,27 +284,15 @@ def _versions() -> tuple[int, ...]:
     return _VERSIONS if sysctls.read("ipv6/conf/all/disable_ipv6") is not None else (4,)
 
 
-def _look_around(route: RouteSocket, settings: HostSettings) -> Surroundings:
+def _look_around(route: RouteSocket, settings: HostSettings) -> RoutingFacts:
     links = list_links(route)
     tunnel = next((link.index for link in links.values() if link.name == settings.device), 0)
     routes = [each for version in _versions() for each in list_routes(route, version, but=settings.tables)]
     gateways = frozenset(link.index for link in links.values() if link.name in settings.gateways)
-    return Surroundings(links, routes, tunnel, gateways)
+    return RoutingFacts(links, routes, tunnel, gateways)
 
 
-def _neighbourhood(around: Surroundings, standing: tuple[Session, ...]) -> firewall.Neighbourhood:
-    uplinks = around.uplinks
-    return firewall.Neighbourhood(
-        inside=inside_links(around.links, uplinks | {around.tunnel}),
-        lan=tuple(attached_networks(around, uplinks)),
-        behind=tuple(attached_networks(around, around.gateways)),
-        vpn_servers=tuple(vpn_servers(around)),
-        uplinks=tuple(around.links[index].name for index in sorted(uplinks) if index in around.links),
-        sessions=standing,
-    )
-
-
-def _check_table(route: RouteSocket, settings: HostSettings, record: Record) -> None:
+def _check_table(route: RouteSocket, settings: HostSettings, record: StateRecord) -> None:
     """Refuse a table that others have routes in: ours would mix with them. Raises LocalError."""
     if record.has_routes and record.table == settings.table:
         return
@@ -282,14 +301,34 @@ def _check_table(route: RouteSocket, settings: HostSettings, record: Record) -> 
             raise LocalError(f"routing table {table} has routes of something else: choose another table")
 
 
-def _check_gateways(settings: HostSettings, around: Surroundings) -> None:
+def _refuse_beside_another(route: RouteSocket) -> None:
+    """Refuse where a tunnel is up that has its record elsewhere: it would be left half taken apart. Raises LocalError.
+
+    The rules of one that was killed stay, and its routes went with its device: those are replaced.
+    """
+    names = {link.index: link.name for link in list_links(route).values() if link.kind == "tun"}
+    for version in _versions():
+        found = {rule.table for rule in list_rules(route, version) if rule.table is not None} - {RT_TABLE_MAIN}
+        for table in found - {each + 1 for each in found}:  # the second one is for queries
+            devices = [device for each in list_routes(route, version, table) for device in each.way.devices]
+            name = next((names[device] for device in devices if device in names), None)
+            if name is not None:
+                raise LocalError(
+                    f"a tunnel of another runtime directory is up already (device {name}): take it down first, with "
+                    f"its own {VARIABLE}"
+                )
+
+
+def _check_gateways(settings: HostSettings, around: RoutingFacts) -> None:
     names = {link.name for link in around.links.values()} - {"lo"}
     for name in settings.gateways:
         if name not in names:
             raise LocalError(f"gateway {name!r}: no such interface; there are {', '.join(sorted(names))}")
 
 
-def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep_kill_switch: bool = False) -> None:
+def _undo(
+    record: StateRecord, state: Path, close_device: Callable[[], None], *, keep_kill_switch: bool = False
+) -> None:
     """Undo all that `record` names, last first. Raises LocalError with all that failed, in one line."""
     failures: list[str] = []
 
@@ -301,6 +340,7 @@ def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep
             failures.append(str(error))
 
     attempt(lambda: resolvers.undo(record.resolver))
+    attempt(lambda: _end_connections(record))
     if record.has_routes:
         attempt(lambda: _remove_routes(record.table))
     attempt(lambda: sysctls.restore(record.sysctls))
@@ -314,6 +354,13 @@ def _undo(record: Record, state: Path, close_device: Callable[[], None], *, keep
         save(record, state)
     else:
         remove(state)
+
+
+def _end_connections(record: StateRecord) -> None:
+    """End what has an address of the tunnel's, while its packets still go nowhere else, and let nothing get one."""
+    with RouteSocket() as route:
+        remove_addresses(route, record.device)
+    abort_sockets(map(ip_address, record.addresses))
 
 
 def _remove_routes(table: int) -> None:

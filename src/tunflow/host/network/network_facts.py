@@ -9,23 +9,19 @@ Read first: Linux Documentation/ABI/testing/sysfs-class-net, org.freedesktop.Net
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import socket
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tunflow.addresses import ip_address
+from tunflow.host.network.system_bus import call, has_busctl, property_of
 from tunflow.host.network.uplinks import PathFinder, Uplinks
 from tunflow.host.resolvers.outer_resolvers import SOURCES
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 
 ETHERNET = 1
 """ARPHRD_ETHER, linux/if_arp.h"""
-_SECONDS = 3
 _NETWORK_MANAGER = "org.freedesktop.NetworkManager"
 _ROOT = "/org/freedesktop/NetworkManager"
 
@@ -83,16 +79,30 @@ def _kernels_ssid(interface: str) -> str | None:
 
 def network_managers_ssid(interface: str) -> str | None:
     """The SSID of an interface's active access point, as NetworkManager has it on the system bus."""
-    if shutil.which("busctl") is None:
+    if not has_busctl():
         return None
-    device = _call(_ROOT, _NETWORK_MANAGER, "GetDeviceByIpIface", "s", interface)
+    device = call(_NETWORK_MANAGER, _ROOT, _NETWORK_MANAGER, "GetDeviceByIpIface", "s", interface)
     if not isinstance(device, list) or not device:
         return None
-    point = _property(device[0], f"{_NETWORK_MANAGER}.Device.Wireless", "ActiveAccessPoint")
+    point = property_of(_NETWORK_MANAGER, device[0], f"{_NETWORK_MANAGER}.Device.Wireless", "ActiveAccessPoint")
     if not isinstance(point, str) or point == "/":
         return None
-    name = _property(point, f"{_NETWORK_MANAGER}.AccessPoint", "Ssid")
+    name = property_of(_NETWORK_MANAGER, point, f"{_NETWORK_MANAGER}.AccessPoint", "Ssid")
     return bytes(name).decode(errors="replace") if isinstance(name, list) else None
+
+
+def network_managers_lease(interface: str) -> dict[str, str]:
+    """The options of an interface's DHCPv4 lease, as NetworkManager names them; none where it does not run."""
+    if not has_busctl():
+        return {}
+    device = call(_NETWORK_MANAGER, _ROOT, _NETWORK_MANAGER, "GetDeviceByIpIface", "s", interface)
+    if not isinstance(device, list) or not device:
+        return {}
+    lease = property_of(_NETWORK_MANAGER, device[0], f"{_NETWORK_MANAGER}.Device", "Dhcp4Config")
+    if not isinstance(lease, str) or lease == "/":
+        return {}
+    options = property_of(_NETWORK_MANAGER, lease, f"{_NETWORK_MANAGER}.DHCP4Config", "Options")
+    return {name: str(value.get("data")) for name, value in options.items()} if isinstance(options, dict) else {}
 
 
 def search_domains(sources: Sequence[Path] = SOURCES) -> tuple[str, ...]:
@@ -104,26 +114,3 @@ def search_domains(sources: Sequence[Path] = SOURCES) -> tuple[str, ...]:
             if found:
                 return tuple(word for word in found[-1] if word != ".")  # resolv.conf(5): the last instance wins
     return ()
-
-
-def _call(path: str, interface: str, method: str, *arguments: str) -> Any:
-    return _busctl("call", _NETWORK_MANAGER, path, interface, method, *arguments)
-
-
-def _property(path: str, interface: str, name: str) -> Any:
-    return _busctl("get-property", _NETWORK_MANAGER, path, interface, name)
-
-
-def _busctl(*arguments: str) -> Any:
-    """What is answered, as JSON has it; None when nobody answers."""
-    try:
-        done = subprocess.run(
-            ["busctl", "--system", "--json=short", "--auto-start=no", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        return json.loads(done.stdout)["data"] if done.returncode == 0 else None
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
-        return None

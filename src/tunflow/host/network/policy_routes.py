@@ -40,10 +40,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunflow.addresses import ip_network
-from tunflow.host.netlink.links import Link, inside_links
-from tunflow.host.netlink.policy_rules import Rule
-from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, Way
-from tunflow.host.netlink.socket import RTN_UNICAST
+from tunflow.host.netlink.links import NetworkInterface, inside_links
+from tunflow.host.netlink.messages import RTN_UNICAST
+from tunflow.host.netlink.policy_rules import PolicyRule
+from tunflow.host.netlink.routes import THROW, UNREACHABLE, Route, RouteTarget
 from tunflow.host.network.settings import EVERYTHING, AppScope, HostSettings, Network
 
 TABLE_MAIN = 254
@@ -76,10 +76,10 @@ _DEFAULT_LENGTH = {4: 7, 6: 6}
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RoutingFacts:
     """What else is on this host: its interfaces, and the routes of all tables but our own."""
 
-    links: Mapping[int, Link]
+    links: Mapping[int, NetworkInterface]
     routes: Sequence[Route]
     tunnel: int
     """Index of the tunnel device."""
@@ -110,16 +110,16 @@ class Surroundings:
 
 
 def is_default(network: Network) -> bool:
-    """Whether a route to `network` is a default route, or a large part of one."""
+    """Return True if a route to `network` is a default route, or a large part of one."""
     return network.prefixlen <= _DEFAULT_LENGTH[network.version]
 
 
 def is_private(network: Network) -> bool:
-    """Whether all of `network` lies in private networks."""
+    """Return True if all of `network` lies in private networks."""
     return any(_is_within(network, private) for private in PRIVATE)
 
 
-def attached_networks(around: Surroundings, devices: frozenset[int]) -> set[Network]:
+def attached_networks(around: RoutingFacts, devices: frozenset[int]) -> set[Network]:
     """The networks that `devices` are attached to; never so large as to be a default route."""
     return {
         route.destination
@@ -128,15 +128,15 @@ def attached_networks(around: Surroundings, devices: frozenset[int]) -> set[Netw
     }
 
 
-def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> list[Rule]:
+def plan_rules(settings: HostSettings, version: int, around: RoutingFacts) -> list[PolicyRule]:
     """The rules of IP `version`, first to last."""
     first, table = settings.priority, settings.table
     marks = (settings.mark, settings.bypass_mark, settings.answer_mark)
-    rules = [Rule(version, first, TABLE_MAIN, mark=mark) for mark in marks]
-    rules += [Rule(version, first + 1, None, mark=mark, goto=first + 10) for mark in marks]
-    rules.append(Rule(version, first + 2, TABLE_MAIN, device=settings.device))
+    rules = [PolicyRule(version, first, TABLE_MAIN, mark=mark) for mark in marks]
+    rules += [PolicyRule(version, first + 1, None, mark=mark, goto=first + 10) for mark in marks]
+    rules.append(PolicyRule(version, first + 2, TABLE_MAIN, device=settings.device))
     if version == 4:
-        rules.append(Rule(version, first + 3, TABLE_MAIN, ports=DHCP_PORTS))
+        rules.append(PolicyRule(version, first + 3, TABLE_MAIN, ports=DHCP_PORTS))
     only = settings.only_mark if settings.scope is AppScope.ONLY else None
     if settings.carry_dns:
         rules += _dns_rules(settings, version, around, only)
@@ -144,31 +144,32 @@ def plan_rules(settings: HostSettings, version: int, around: Surroundings) -> li
     if not settings.exclude_lan:
         captured |= _uplink_networks(around, version)
     rules += [
-        Rule(version, first + 7, table, mark=only, destination=network) for network in sorted(captured, key=_order)
+        PolicyRule(version, first + 7, table, mark=only, destination=network)
+        for network in sorted(captured, key=_order)
     ]
     rules += [
-        Rule(version, first + 8, TABLE_MAIN, destination=network, suppress=0)
+        PolicyRule(version, first + 8, TABLE_MAIN, destination=network, suppress=0)
         for network in PRIVATE
         if network.version == version
     ]
-    rules.append(Rule(version, first + 9, table, mark=only))
-    rules.append(Rule(version, first + 10, None, landing=True))
+    rules.append(PolicyRule(version, first + 9, table, mark=only))
+    rules.append(PolicyRule(version, first + 10, None, landing=True))
     return rules
 
 
-def _dns_rules(settings: HostSettings, version: int, around: Surroundings, only: int | None) -> list[Rule]:
+def _dns_rules(settings: HostSettings, version: int, around: RoutingFacts, only: int | None) -> list[PolicyRule]:
     """The rules that carry queries for names, those to excluded networks too."""
     first = settings.priority
     rules = [
-        Rule(version, first + 4, None, mark=only, destination=network, port=DNS_PORT, goto=first + 7)
+        PolicyRule(version, first + 4, None, mark=only, destination=network, port=DNS_PORT, goto=first + 7)
         for network in sorted(_elsewhere(settings, version, around), key=_order)
     ]
-    rules.append(Rule(version, first + 5, settings.dns_table, mark=only, port=DNS_PORT))
-    rules.append(Rule(version, first + 6, None, mark=only, port=DNS_PORT))
+    rules.append(PolicyRule(version, first + 5, settings.dns_table, mark=only, port=DNS_PORT))
+    rules.append(PolicyRule(version, first + 6, None, mark=only, port=DNS_PORT))
     return rules
 
 
-def _elsewhere(settings: HostSettings, version: int, around: Surroundings) -> set[Network]:
+def _elsewhere(settings: HostSettings, version: int, around: RoutingFacts) -> set[Network]:
     """The networks whose resolvers are reached like everything else there."""
     inside = around.inside
     found = {
@@ -188,7 +189,7 @@ def _elsewhere(settings: HostSettings, version: int, around: Surroundings) -> se
     }
 
 
-def plan_dns_routes(settings: HostSettings, version: int, around: Surroundings) -> dict[Network, Way]:
+def plan_dns_routes(settings: HostSettings, version: int, around: RoutingFacts) -> dict[Network, RouteTarget]:
     """The routes of the table for queries for names, for IP `version`."""
     if not settings.carry_dns:
         return {}
@@ -196,10 +197,10 @@ def plan_dns_routes(settings: HostSettings, version: int, around: Surroundings) 
     return {network: into for network in EVERYTHING if network.version == version}
 
 
-def plan_routes(settings: HostSettings, version: int, around: Surroundings) -> dict[Network, Way]:
+def plan_routes(settings: HostSettings, version: int, around: RoutingFacts) -> dict[Network, RouteTarget]:
     """The routes of our own table for IP `version`."""
     into = _into(settings, version, around)
-    table: dict[Network, Way] = {}
+    table: dict[Network, RouteTarget] = {}
     for network in settings.included:
         if network.version == version:
             table[network] = into
@@ -213,17 +214,17 @@ def plan_routes(settings: HostSettings, version: int, around: Surroundings) -> d
     return table
 
 
-def _into(settings: HostSettings, version: int, around: Surroundings) -> Way:
+def _into(settings: HostSettings, version: int, around: RoutingFacts) -> RouteTarget:
     if version == 6 and not settings.has_family(version):
         return UNREACHABLE
-    return Way(RTN_UNICAST, (around.tunnel,))
+    return RouteTarget(RTN_UNICAST, (around.tunnel,))
 
 
 def _tunnel_networks(settings: HostSettings, version: int) -> set[Network]:
     return {address.network for address in settings.addresses if address.version == version}
 
 
-def _uplink_networks(around: Surroundings, version: int) -> set[Network]:
+def _uplink_networks(around: RoutingFacts, version: int) -> set[Network]:
     """The private networks that are routed through an uplink, which P+8 would leave outside."""
     routed = {
         route.destination
@@ -237,12 +238,12 @@ def _uplink_networks(around: Surroundings, version: int) -> set[Network]:
 
 
 def _is_specific(route: Route) -> bool:
-    """Whether it is a route of the main table to some other place than everywhere or the link itself."""
+    """Return True if it is a route of the main table to some other place than everywhere or the link itself."""
     to = route.destination
     return route.table == TABLE_MAIN and not is_default(to) and not to.is_link_local
 
 
-def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -> Iterable[Network]:
+def _kept_networks(settings: HostSettings, version: int, around: RoutingFacts) -> Iterable[Network]:
     """What stays outside of the tunnel because it is somewhere else already."""
     uplinks, vpns = around.uplinks, _vpn_uplinks(around)
     for route in around.routes:
@@ -258,19 +259,19 @@ def _kept_networks(settings: HostSettings, version: int, around: Surroundings) -
     yield from (network for network in attached if network.version == version)
 
 
-def vpn_servers(around: Surroundings) -> set[Network]:
+def vpn_servers(around: RoutingFacts) -> set[Network]:
     """The addresses of other VPNs' servers, where those VPNs carry our own packets."""
     vpns = _vpn_uplinks(around)
     return {route.destination for route in around.routes if _is_way_of_vpn(route, vpns)}
 
 
-def _vpn_uplinks(around: Surroundings) -> set[int]:
+def _vpn_uplinks(around: RoutingFacts) -> set[int]:
     """The interfaces of other VPNs that have taken the default route."""
     return {device for device in around.uplinks if device in around.links and around.links[device].kind in _VPN_KINDS}
 
 
 def _is_way_of_vpn(route: Route, vpns: set[int]) -> bool:
-    """Whether it is another VPN's way to its own server, where that VPN has taken the default route.
+    """Return True if it is another VPN's way to its own server, where that VPN has taken the default route.
 
     Its packets must not come to us, whose packets it carries. What a DHCP server hands out is never taken for that.
     """

@@ -87,6 +87,8 @@ class HostSettings:
     - `kill_switch`: block with nftables what would leave beside the tunnel; stays when this process dies.
     - `servers`: where marked packets may go while the kill switch is on (proxy servers, resolvers that are asked to
       find them). None: anywhere, which rules that send flows `DIRECT` need.
+    - `portal`: while a network's login page is looked for or shown, the resolvers that may be asked for its names; then
+      marked packets may also go by an uplink to TCP's `portal_ports`. None: they may not.
     - `gateways`: interfaces whose hosts' traffic is forwarded into the tunnel.
     - `cgroups` with `scope`: control groups (paths in the unified hierarchy, `/tunflow/apps`) and what they mean.
     """
@@ -104,6 +106,8 @@ class HostSettings:
     carry_dns: bool = False
     kill_switch: bool = False
     servers: tuple[Address, ...] | None = None
+    portal: tuple[Address, ...] | None = None
+    portal_ports: tuple[int, ...] = ()
     gateways: tuple[str, ...] = ()
     cgroups: tuple[str, ...] = ()
     scope: AppScope = AppScope.BYPASS
@@ -119,6 +123,8 @@ class HostSettings:
         _check_range("mark", self.mark, 1, 0xFFFFFFFC)
         _check_range("table", self.table, 256, 0xFFFFFFFE)
         _check_range("rule priority", self.priority, 1, _MAIN_PRIORITY - RULES)
+        for port in self.portal_ports:
+            _check_range("port of a login page", port, 1, 65535)
         for group in self.cgroups:
             if not group.startswith("/") or group == "/" or ".." in group.split("/") or set(group) & set('"\\\n'):
                 raise LocalError(f"control group {group!r}: expected a path such as /tunflow/apps, and not the root")
@@ -157,7 +163,7 @@ class HostSettings:
         return self.mark + 3
 
     def has_family(self, version: int) -> bool:
-        """Whether the tunnel has an address of IP `version` (4 or 6)."""
+        """Return True if the tunnel has an address of IP `version` (4 or 6)."""
         return any(address.version == version for address in self.addresses)
 
 

@@ -17,6 +17,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "included": ip_network,
     "excluded": ip_network,
     "servers": ip_address,
+    "portal": ip_address,
 }
 
 
@@ -36,6 +37,7 @@ def from_json_untrusted(text: str) -> HostSettings:
             data[name] = None if data[name] is None else tuple(parse(_text(each)) for each in data[name])
         for name in ("gateways", "cgroups"):
             data[name] = tuple(map(_text, data[name]))
+        data["portal_ports"] = tuple(map(_number, data["portal_ports"]))
         data["scope"] = AppScope(data["scope"])
         data["dns"] = None if data["dns"] is None else _dns(data["dns"])
         _check_kinds(data)
@@ -66,6 +68,12 @@ def _dns(data: Any) -> HostDNS:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("expected text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("expected a number")
     return value
 
 

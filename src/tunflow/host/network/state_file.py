@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunflow.addresses import NotAnAddress, ip_address
 from tunflow.errors import LocalError
 from tunflow.host.files import replace_file
 from tunflow.host.resolvers import resolvers
@@ -25,7 +26,7 @@ _REMEDY = "move it away, and undo what it names by hand (docs/up.md)"
 
 
 @dataclass(slots=True)
-class Record:
+class StateRecord:
     """What was changed, and by whom: process `pid`, which started at `started` (clock ticks since boot)."""
 
     pid: int
@@ -35,6 +36,8 @@ class Record:
     has_routes: bool = False
     has_firewall: bool = False
     kill_switch: bool = False
+    addresses: list[str] = field(default_factory=list)
+    """That the device has or had: connections may still have them."""
     sysctls: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name below /proc/sys/net: value before, value set."""
     resolver: dict[str, Any] = field(default_factory=dict)
@@ -42,13 +45,13 @@ class Record:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process that made the changes is still there, and is another than this one."""
+        """True if the process that made the changes is still there, and is another than this one."""
         return self.pid != os.getpid() and start_time(self.pid) == self.started
 
 
-def new_record(device: str, table: int) -> Record:
+def new_record(device: str, table: int) -> StateRecord:
     """A record of nothing yet, in the name of this process."""
-    return Record(pid=os.getpid(), started=start_time(os.getpid()) or 0, device=device, table=table)
+    return StateRecord(pid=os.getpid(), started=start_time(os.getpid()) or 0, device=device, table=table)
 
 
 def start_time(pid: int) -> int | None:
@@ -61,9 +64,9 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])  # one that only waits for its parent does nothing any more
 
 
-def save(record: Record, path: Path) -> None:
+def save(record: StateRecord, path: Path) -> None:
     """Write `record` so that it survives us. Raises LocalError."""
-    text = json.dumps({"tunflow": VERSION, **{name: getattr(record, name) for name in Record.__slots__}}, indent=1)
+    text = json.dumps({"tunflow": VERSION, **{name: getattr(record, name) for name in StateRecord.__slots__}}, indent=1)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(path, text.encode(), 0o600)
@@ -71,7 +74,7 @@ def save(record: Record, path: Path) -> None:
         raise LocalError(f"{path} cannot be written: {error.strerror}; nothing is changed without it") from None
 
 
-def load(path: Path) -> Record | None:
+def load(path: Path) -> StateRecord | None:
     """What `path` records; None where there is no such file. Raises LocalError."""
     try:
         with path.open(encoding="utf-8") as file:
@@ -104,27 +107,39 @@ _FIELDS: dict[str, type] = {
     "has_routes": bool,
     "has_firewall": bool,
     "kill_switch": bool,
+    "addresses": list,
     "sysctls": dict,
     "resolver": dict,
 }
 
 
-def _parse(values: object, path: Path) -> Record:
+def _parse(values: object, path: Path) -> StateRecord:
     if not isinstance(values, dict) or not isinstance(values.get("tunflow"), int):
         raise LocalError(f"{path} is no record of tunflow's; {_REMEDY}")
     version = values.pop("tunflow")
     if version != VERSION:
         raise LocalError(f"{path} has version {version}, and this tunflow knows {VERSION}: use the one that wrote it")
     sound = values.keys() == _FIELDS.keys() and all(type(values[name]) is kind for name, kind in _FIELDS.items())
+    sound = sound and all(_is_address(text) for text in values["addresses"])
     sound = sound and all(_is_sysctl(name, change) for name, change in values["sysctls"].items())
     if not sound or not resolvers.is_sound(values["resolver"]):
         raise LocalError(f"{path} is damaged: expected what tunflow recorded; {_REMEDY}")
     values["sysctls"] = {name: (old, ours) for name, (old, ours) in values["sysctls"].items()}
-    return Record(**values)
+    return StateRecord(**values)
+
+
+def _is_address(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        ip_address(text)
+    except NotAnAddress:
+        return False
+    return True
 
 
 def _is_sysctl(name: str, change: object) -> bool:
-    """Whether it is a change that we make: nothing outside of /proc/sys/net/ipv4 and ipv6 is ever written."""
+    """Return True if it is a change that we make: nothing outside of /proc/sys/net/ipv4 and ipv6 is ever written."""
     parts = name.split("/")
     return (
         parts[0] in ("ipv4", "ipv6")

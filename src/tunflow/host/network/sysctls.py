@@ -49,7 +49,7 @@ def _forwarding6(devices: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def is_for_all(name: str) -> bool:
-    """Whether every tunnel needs `name`, not only one that is a gateway."""
+    """Return True if every tunnel needs `name`, not only one that is a gateway."""
     return name.endswith("/rp_filter")
 
 

@@ -12,7 +12,7 @@ from tunflow.host.network.state_file import STATE_FILE
 from tunflow.host.tun import TunDevice
 
 
-class Network(Protocol):
+class SystemNetwork(Protocol):
     """What `HostNetwork` and `MacNetwork` have in common; the former documents it."""
 
     device: TunDevice | None
@@ -28,7 +28,7 @@ class Network(Protocol):
         """Leave the host as it was found, or with the kill switch that was found on it. Raises LocalError."""
 
 
-def open_network(state: Path | None = None, system: str = sys.platform) -> Network:
+def open_network(state: Path | None = None, system: str = sys.platform) -> SystemNetwork:
     """The changes that a tunnel makes to this host; `state` is the file to record them in. Raises LocalError."""
     if system == "linux":
         from tunflow.host.network.network import HostNetwork  # noqa: PLC0415 - each system imports its own
@@ -42,7 +42,7 @@ def open_network(state: Path | None = None, system: str = sys.platform) -> Netwo
 
 
 def undo_recorded(state: Path | None = None, system: str = sys.platform) -> bool:
-    """Undo what a process that is gone had recorded; whether there was anything. Raises LocalError."""
+    """Undo what a process that is gone had recorded. Return True if there was anything. Raises LocalError."""
     if system == "darwin":
         from tunflow.host.macos import network as mac  # noqa: PLC0415
 

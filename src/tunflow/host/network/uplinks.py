@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunflow.addresses import ip_address
-from tunflow.host.netlink.route_query import Link, Route, RouteQuery
+from tunflow.host.netlink.links import NetworkInterface
+from tunflow.host.netlink.route_query import NextHop, RouteQuery
 
 ANYWHERE = (bytes([203, 0, 113, 1]), bytes.fromhex("20010db8000000000000000000000001"))
 """What is looked up where there is no server: any address out there will do (RFC 5737, RFC 3849), no packet is sent."""
@@ -34,7 +35,7 @@ class Uplinks:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether packets can leave at all."""
+        """True if packets can leave at all."""
         return bool(self.uplinks)
 
     def __str__(self) -> str:
@@ -43,7 +44,7 @@ class Uplinks:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    links: dict[int, Link]
+    links: dict[int, NetworkInterface]
     addresses: dict[bytes, int]
 
 
@@ -89,7 +90,7 @@ class PathFinder:
             return False
         return route.interface == home or now.links[home].is_loopback
 
-    def _usable(self, route: Route | None, now: _Look) -> Link | None:
+    def _usable(self, route: NextHop | None, now: _Look) -> NetworkInterface | None:
         link = now.links.get(route.interface) if route is not None else None
         return link if link is not None and (link.has_carrier or link.is_loopback) and link.name != self._own else None
 

@@ -69,7 +69,7 @@ class ControlGroup:
             raise LocalError(_explain(f"control group {self.path} cannot be read", error)) from None
 
     def remove(self) -> bool:
-        """Remove it if nobody is in it; whether it is gone. Raises LocalError."""
+        """Remove it if nobody is in it. Return True if it is gone. Raises LocalError."""
         try:
             self._folder.rmdir()
         except FileNotFoundError:

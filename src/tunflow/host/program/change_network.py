@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -21,22 +20,14 @@ from pathlib import Path
 from tunflow.addresses import ip_interface, ip_network
 from tunflow.errors import LocalError
 from tunflow.host.netlink.links import configure_tunnel
-from tunflow.host.netlink.routes import FAMILIES, RTA_DST, RTM_DELROUTE, UNREACHABLE, Way, list_routes, set_table
-from tunflow.host.netlink.socket import (
-    RT_TABLE_MAIN,
-    RTPROT_BOOT,
-    Request,
-    RouteSocket,
-    attribute,
-)
+from tunflow.host.netlink.messages import FAMILIES, ROUTE, RT_TABLE_MAIN, RTA_DST, RTM_DELROUTE, RTPROT_BOOT, attribute
+from tunflow.host.netlink.routes import UNREACHABLE, RouteTarget, list_routes, set_table
+from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 from tunflow.host.program.mounts import RESOLV_CONF
 from tunflow.host.syscalls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, setns
 
 TIMEOUT = 20.0
 """Seconds after which the system is taken to hang."""
-
-_ROUTE = struct.Struct("=BBBBBBBBI")
-"""struct rtmsg, as in `host.netlink.routes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ class Wanted:
     resolv_conf: str | None
 
 
-def settle(pid: int, wanted: Wanted) -> None:
+def change_network(pid: int, wanted: Wanted) -> None:
     """Make the network of the process `pid` as `wanted` says. Blocks for a moment. Raises LocalError."""
     try:
         done = subprocess.run(
@@ -76,7 +67,7 @@ def _main(pid: int, wanted: Wanted) -> None:
     networks = [address.network for address in addresses if address.network.num_addresses > 1]
     with RouteSocket() as route:
         configure_tunnel(route, wanted.device, addresses, wanted.mtu)
-        tun = Way(1, (socket.if_nametoindex(wanted.device),))
+        tun = RouteTarget(1, (socket.if_nametoindex(wanted.device),))
         for version in (4, 6):
             ways = {network: tun for network in networks if network.version == version}
             ways |= {net: tun for net in map(ip_network, wanted.included) if net.version == version}
@@ -105,9 +96,9 @@ def _remove_first_routes(route: RouteSocket, version: int) -> None:
     for each in list_routes(route, version, RT_TABLE_MAIN):
         if each.protocol == RTPROT_BOOT and each.way.devices:
             destination = each.destination
-            body = _ROUTE.pack(FAMILIES[version], destination.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 255, 0, 0)
+            body = ROUTE.pack(FAMILIES[version], destination.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 255, 0, 0)
             body += attribute(RTA_DST, destination.network_address.packed)
-            route.send([Request(RTM_DELROUTE, 0, body, f"remove the route to {destination}")])
+            route.send([NetlinkRequest(RTM_DELROUTE, 0, body, f"remove the route to {destination}")])
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Launch:
     network: PrivateNetwork
     nameserver: str | None
     ignores_child_signal: bool
-    """Whether SIGCHLD was ignored when tunflow started; the program inherits that."""
+    """True if SIGCHLD was ignored when tunflow started; the program inherits that."""
 
 
 def run(launch: Launch, parent: socket.socket, mask: set[int]) -> NoReturn:
@@ -80,7 +80,7 @@ def _prepare(launch: Launch, parent: socket.socket) -> None:
         mounts.point_resolver(launch.nameserver)
     if has_user_namespace:
         mounts.own_ssh_snippets()
-    with socket_diag.open_socket() as diag:
+    with socket_diag.open_diag() as diag:
         socket.send_fds(parent, [READY + str(mtu).encode()], [tun.fileno(), diag.fileno()])
     tun.close()
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from tunflow.errors import LocalError
 from tunflow.host.program import resolver
 from tunflow.host.syscalls import (
+    CLONE_NEWNS,
     MNT_DETACH,
     MS_BIND,
     MS_NODEV,
@@ -32,6 +33,7 @@ from tunflow.host.syscalls import (
     MS_REC,
     MS_SLAVE,
     mount,
+    setns,
     unmount,
 )
 
@@ -48,8 +50,32 @@ _TMPFS_OPTIONS = "mode=755,size=1m"
 
 
 def detach() -> None:
-    """Keep mounts made from here on to this namespace. Raises OSError."""
-    mount("", "/", "", MS_REC | MS_SLAVE)
+    """Keep mounts made from here on to this namespace. Raises OSError or LocalError.
+
+    In a chroot whose folder is no mount point the mount that it lies in has no name (EINVAL, mount(2)). Joining the
+    namespace that we are in already leads to its own root (setns(2), mount namespaces), and from there we go back.
+    """
+    try:
+        mount("", "/", "", MS_REC | MS_SLAVE)
+        return
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    root, cwd, own = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/", ".", "/proc/self/ns/mnt"))
+    try:
+        setns(own, CLONE_NEWNS)
+        mount("", "/", "", MS_REC | MS_SLAVE)
+        os.fchdir(root)
+        os.chroot(".")
+        os.fchdir(cwd)
+    except OSError as error:
+        raise LocalError(
+            f"this chroot's folder is no mount point, and going around that is not allowed ({error.strerror}): outside "
+            "of it, `mount --bind DIR DIR` before `chroot DIR` makes it one"
+        ) from None
+    finally:
+        for fd in (root, cwd, own):
+            os.close(fd)
 
 
 def point_resolver(nameserver: str) -> None:

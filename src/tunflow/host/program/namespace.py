@@ -32,8 +32,10 @@ Facts = Callable[[str], str]
 def enter() -> bool:
     """Move this single-threaded process into a network and a mount namespace of its own.
 
-    Returns whether that took a user namespace. Raises LocalError with the remedy.
+    Return True if that took a user namespace. Raises LocalError with the remedy.
     """
+    if not read_fact("self/status"):
+        raise LocalError("/proc is not mounted here: `mount -t proc proc /proc` (a chroot needs its own)")
     needs_user = os.geteuid() != 0 or not _has_capabilities(read_fact)
     if needs_user:
         try:
@@ -46,7 +48,7 @@ def enter() -> bool:
         if needs_user and error.errno == errno.EPERM:
             # AppArmor (Ubuntu 24.04) grants the user namespace, then denies every capability in it.
             raise LocalError(explain_user_namespace(error, read_fact)) from None
-        raise LocalError(_explain_namespaces(error)) from None
+        raise LocalError(_explain_namespaces(error, read_fact)) from None
     return needs_user
 
 
@@ -82,6 +84,8 @@ def explain_user_namespace(error: OSError, fact: Facts) -> str:
         return f"User namespaces are too many or nested too deep: raise user.max_user_namespaces, {as_root}"
     if error.errno in (errno.EINVAL, errno.ENOSYS):
         return f"This kernel has no user namespaces (CONFIG_USER_NS): use one that has, {as_root}"
+    if error.errno == errno.EPERM and _is_chroot(fact):
+        return f"A chroot may have no user namespaces (user_namespaces(7)): run tunflow outside of it, {as_root}"
     if _is_filtered(fact):
         return (
             "A seccomp filter, as container runtimes install it, denies user namespaces: start the container with"
@@ -93,12 +97,14 @@ def explain_user_namespace(error: OSError, fact: Facts) -> str:
     )
 
 
-def _explain_namespaces(error: OSError) -> str:
+def _explain_namespaces(error: OSError, fact: Facts) -> str:
     if error.errno == errno.ENOSPC:
         return "There are too many namespaces: raise user.max_net_namespaces and user.max_mnt_namespaces with sysctl"
     if error.errno in (errno.EINVAL, errno.ENOSYS):
         return "This kernel has no network namespaces (CONFIG_NET_NS): use one that has"
-    return f"The system denies a network namespace ({error.strerror}): look for a seccomp filter or a security module"
+    if _is_filtered(fact):
+        return f"A seccomp filter denies a network namespace (unshare: {error.strerror}): start tunflow without it"
+    return f"The system denies a network namespace ({error.strerror}): look for a security module (SELinux, AppArmor)"
 
 
 def _enter_user_namespace() -> None:
@@ -116,6 +122,12 @@ def _write(path: str, text: str) -> None:
 
 def _has_capabilities(fact: Facts) -> bool:
     return int(_status(fact, "CapEff"), 16) & _NEEDED == _NEEDED
+
+
+def _is_chroot(fact: Facts) -> bool:
+    """Return True if "/" is no mount point, as in a chroot to a mere folder."""
+    mounts = fact("self/mountinfo").splitlines()
+    return bool(mounts) and all(line.split(" ", 5)[4] != "/" for line in mounts)
 
 
 def _is_filtered(fact: Facts) -> bool:

@@ -7,39 +7,41 @@ has no way out at all.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tunflow.host.netlink.setup import (
+    NO_IPV6,
+    QUEUE,
+    add_address,
+    add_default_route,
+    forgo_link_local,
+    set_mtu,
+    set_queue,
+    set_up,
+)
 from tunflow.host.netlink.socket import RouteSocket
 from tunflow.host.program.private_network import PrivateNetwork
-
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES)
-"""What the kernel answers where IPv6 is compiled out, or switched off by `ipv6.disable=1` or `disable_ipv6`."""
-
-QUEUE = 5000
-"""Packets that may wait for us in the TUN. The kernel's 500 lose SYNs when a program opens a thousand connections at
-once, and each comes again only after a second; what can wait is bounded by the senders' own socket buffers."""
 
 
 def configure(network: PrivateNetwork, mtu: int) -> None:
     """Bring up the loopback and the TUN `network.device`, with addresses and default routes. Raises OSError."""
     with RouteSocket() as route:
-        route.set_up(socket.if_nametoindex("lo"))
+        set_up(route, socket.if_nametoindex("lo"))
         tun = socket.if_nametoindex(network.device)
-        route.set_mtu(tun, mtu)
-        route.set_queue(tun, QUEUE)
+        set_mtu(route, tun, mtu)
+        set_queue(route, tun, QUEUE)
         with _where_ipv6_exists():
-            route.forgo_link_local(tun)
-        route.set_up(tun)
-        route.add_address(tun, network.address4, network.prefix4)
-        route.add_default_route(tun, socket.AF_INET)
+            forgo_link_local(route, tun)
+        set_up(route, tun)
+        add_address(route, tun, network.address4, network.prefix4)
+        add_default_route(route, tun, socket.AF_INET)
         with _where_ipv6_exists():
-            route.add_address(tun, network.address6, network.prefix6)
-            route.add_default_route(tun, socket.AF_INET6)
+            add_address(route, tun, network.address6, network.prefix6)
+            add_default_route(route, tun, socket.AF_INET6)
 
 
 def tune() -> None:
@@ -72,5 +74,5 @@ def _where_ipv6_exists() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_IPV6:
+        if error.errno not in NO_IPV6:
             raise

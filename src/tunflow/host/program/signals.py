@@ -82,7 +82,7 @@ class SignalRelay:
         return info.si_code <= 0 or (info.si_signo == signal.SIGHUP and leads_session)
 
     def _look(self) -> bool:
-        """Take in what became of the program; whether it has ended."""
+        """Take in what became of the program. Return True if it has ended."""
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if pid == 0:

@@ -29,7 +29,7 @@ _SYS = "/sys"
 
 
 def renew() -> bool:
-    """Mount a new sysfs over /sys with everything that was mounted below; whether that worked."""
+    """Mount a new sysfs over /sys with everything that was mounted below. Return True if that worked."""
     points = submounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
     if points is None:
         return False

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,13 @@ from tunflow.errors import LocalError
 from tunflow.host.files import replace_file, replace_link, rewrite_file, sync_folder
 from tunflow.host.network.settings import HostDNS
 from tunflow.host.program.resolver import kept_lines
+from tunflow.host.runtime import VARIABLE
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 _SUFFIX = ".before-tunflow"
 _MARK = f"# Written by tunflow. `tunflow down` puts back what was here, which is in resolv.conf{_SUFFIX}."
+_RECORDED = "# Recorded in "
+"""Begins our second line, which names the tunnel's record: whoever has another one leaves ours alone."""
 _MAXIMUM_SERVERS = 3
 """MAXNS of glibc's <resolv.h>: more are not read."""
 _CANNOT_RENAME = frozenset((errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM, errno.EXDEV))
@@ -53,10 +57,10 @@ def inspect(path: Path = RESOLV_CONF) -> dict[str, Any] | None:
     return saved
 
 
-def write(dns: HostDNS, saved: dict[str, Any]) -> None:
-    """Put ours where `saved` was. Raises LocalError."""
+def write(dns: HostDNS, saved: dict[str, Any], record: Path) -> None:
+    """Put ours where `saved` was; `record` is the file that `saved` is kept in. Raises LocalError."""
     path = Path(saved["path"])
-    text = render(dns, saved["text"] or "")
+    text = render(dns, saved["text"] or "", record)
     if _is_ours(path) and _read(path) == text:
         return
     with _explained(path):
@@ -83,23 +87,35 @@ def restore(saved: dict[str, Any]) -> None:
             os.utime(path, ns=(saved["mtime"], saved["mtime"]))
 
 
-def restore_unrecorded(path: Path = RESOLV_CONF) -> bool:
-    """Put back what a reboot left beside ours; whether there was anything. Raises LocalError."""
+def restore_unrecorded(own: Path, path: Path = RESOLV_CONF) -> bool:
+    """Put back what a reboot left beside ours. Return True if there was anything.
+
+    Raises LocalError, also where ours is a tunnel's whose record is still there and another than our `own`.
+    """
+    if not _is_ours(path):
+        return False
+    second = (_read(path) or "").splitlines()[1:2]
+    record = Path(second[0].removeprefix(_RECORDED)) if second and second[0].startswith(_RECORDED) else None
+    if record not in (None, own.absolute()) and record.exists():
+        raise LocalError(
+            f"{path} belongs to a tunnel of another runtime directory: it goes down by "
+            f"{VARIABLE}={shlex.quote(str(record.parent))} tunflow down"
+        )
     with _explained(path):
-        return _is_ours(path) and _restore_kept(path)
+        return _restore_kept(path)
 
 
-def render(dns: HostDNS, host: str) -> str:
+def render(dns: HostDNS, host: str, record: Path) -> str:
     """Our resolv.conf, with the search list of `dns` or else of the `host`'s, and the host's options."""
     kept = kept_lines(host)
     if dns.search:
         kept = ["search " + " ".join(dns.search), *(line for line in kept if line.startswith("options"))]
     servers = [f"nameserver {server}" for server in dns.servers[:_MAXIMUM_SERVERS]]
-    return "\n".join([_MARK, *servers, *kept, ""])
+    return "\n".join([_MARK, f"{_RECORDED}{record.absolute()}", *servers, *kept, ""])
 
 
 def is_sound(saved: object) -> bool:
-    """Whether what a state file says could have come from `inspect`."""
+    """Return True if what a state file says could have come from `inspect`."""
     if not isinstance(saved, dict) or not isinstance(saved.get("path"), str) or not saved["path"].startswith("/"):
         return False
     numbers = all(type(saved.get(name)) is int for name in ("mode", "uid", "gid", "mtime"))
@@ -120,7 +136,7 @@ def _put(path: Path, text: str, mode: int, owner: tuple[int, int]) -> None:
 
 
 def _is_mounted(path: Path) -> bool:
-    """Whether a file is laid over `path`, as containers and `ip netns exec` do: its folder is somebody else's."""
+    """Return True if a file is mounted over `path`, as containers and `ip netns exec` do: its folder is not ours."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     return any(line.split(" ", 5)[4] == str(path) for line in mounts.splitlines())
 
@@ -155,7 +171,7 @@ def _kept(path: Path) -> Path:
 
 
 def _is_emptied(path: Path) -> bool:
-    """Whether there is nothing in a file that stands where ours was, whose predecessor is kept."""
+    """Return True if there is nothing in a file that stands where ours was, whose predecessor is kept."""
     kept = _kept(path)
     return not path.is_symlink() and _read(path) == "" and (kept.is_symlink() or kept.exists())
 

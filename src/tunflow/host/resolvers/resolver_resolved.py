@@ -26,7 +26,7 @@ _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
 
 def is_running() -> bool:
-    """Whether systemd-resolved is on the system bus; does not start it."""
+    """Return True if systemd-resolved is on the system bus; does not start it."""
     if shutil.which("busctl") is None:
         return False
     with suppress(LocalError):

@@ -18,20 +18,23 @@ from tunflow.host.resolvers.outer_resolvers import nameservers
 RESOLVED = "resolved"
 RESOLVCONF = "resolvconf"
 FILE = "file"
-_RESOLVED_FOLDERS = ("/run/systemd/resolve/", "/usr/lib/systemd/")
+RESOLVED_FOLDERS = ("/run/systemd/resolve/", "/usr/lib/systemd/")
 """Where resolv.conf leads to when programs are to ask systemd-resolved (systemd-resolved.service(8))."""
-_RESOLVED_LIST = Path("/run/systemd/resolve/resolv.conf")
+RESOLVED_LIST = Path("/run/systemd/resolve/resolv.conf")
 """The servers of all links that systemd-resolved knows."""
 
 
-def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], None]) -> None:
-    """Have the host ask `dns`. `record` is updated, and `save` called, before each change. Raises LocalError."""
+def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], None], state: Path) -> None:
+    """Have the host ask `dns`. `record` is updated, and `save` called, before each change. Raises LocalError.
+
+    `state` is the file that `save` keeps the record in.
+    """
     path = resolver_file.RESOLV_CONF
     if resolver_resolved.is_running():
         record[RESOLVED] = {"device": device}
         save()
         resolver_resolved.apply(dns, device)
-        if FILE not in record and str(path.resolve()).startswith(_RESOLVED_FOLDERS):
+        if FILE not in record and str(path.resolve()).startswith(RESOLVED_FOLDERS):
             return
     elif FILE not in record and resolver_resolvconf.is_in_charge(path):
         record[RESOLVCONF] = {"device": device}
@@ -41,26 +44,26 @@ def apply(dns: HostDNS, device: str, record: dict[str, Any], save: Callable[[], 
         resolver_resolvconf.undo(device)
         del record[RESOLVCONF]
     saved = resolver_file.inspect(path)
-    if saved is None and FILE not in record and resolver_file.restore_unrecorded(path):
+    if saved is None and FILE not in record and resolver_file.restore_unrecorded(state, path):
         saved = resolver_file.inspect(path)
     if saved is not None and not _is_half_written(saved, record):
         record[FILE] = saved
         save()
     if FILE not in record:
         raise LocalError(f"{path} is from a tunnel that left no record: write the host's own resolvers into it")
-    resolver_file.write(dns, record[FILE])
+    resolver_file.write(dns, record[FILE], state)
 
 
 def _is_half_written(saved: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Whether somebody has emptied our file and not written it yet: what the host had before is better than nothing."""
+    """Return True if somebody has emptied our file and not written it yet: then what was there before is used."""
     return FILE in record and saved["text"] is not None and not saved["text"].strip()
 
 
 def is_in_force(dns: HostDNS, path: Path = resolver_file.RESOLV_CONF) -> bool:
     """Return True if the host's programs ask none but the resolvers of `dns`, as far as files tell."""
     own = set(map(str, dns.servers))
-    if str(path.resolve()).startswith(_RESOLVED_FOLDERS):
-        return bool(own & set(_nameservers(_RESOLVED_LIST)))
+    if str(path.resolve()).startswith(RESOLVED_FOLDERS):
+        return bool(own & set(_nameservers(RESOLVED_LIST)))
     asked = set(_nameservers(path))
     return bool(asked) and asked <= own
 
@@ -86,7 +89,7 @@ def undo(record: dict[str, Any]) -> None:
 
 
 def is_sound(record: dict[str, Any]) -> bool:
-    """Whether what a state file says could have come from `apply`."""
+    """Return True if what a state file says could have come from `apply`."""
     devices = [record.get(name, {"device": ""}) for name in (RESOLVED, RESOLVCONF)]
     return (
         record.keys() <= {RESOLVED, RESOLVCONF, FILE}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import signal
 import struct
 import sys
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ CAP_SYS_PTRACE = 19
 USERS = ("tunflow", "nobody")
 """Who to become: a user of our own where the service made one."""
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -43,7 +45,7 @@ def effective() -> int:
 def require_net_admin() -> None:
     """Raise LocalError where the network may not be changed."""
     if not effective() >> CAP_NET_ADMIN & 1:
-        raise LocalError("tunflow up changes this machine's network: run it as root (it needs CAP_NET_ADMIN)")
+        raise LocalError("changing this machine's network takes root (CAP_NET_ADMIN)")
 
 
 def why_kept() -> str | None:
@@ -100,8 +102,18 @@ def drop(kept: Iterable[int]) -> None:
     _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 
+def end_with(parent: int) -> None:
+    """Be killed when the process `parent`, which forked this one, ends however it does. Raises OSError.
+
+    To be called behind `drop`: whoever becomes another user is let off (PR_SET_PDEATHSIG of prctl(2)).
+    """
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "end with the parent")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)  # it was gone before
+
+
 def _is_open(place: Path) -> bool:
-    """Whether everybody may read what is in a folder."""
+    """Return True if everybody may read what is in a folder."""
     place = place.resolve()
     return all(each.stat().st_mode & 0o001 for each in place.parents) and place.stat().st_mode & 0o005 == 0o005
 

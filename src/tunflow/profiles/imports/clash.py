@@ -23,6 +23,7 @@ from tunflow.profiles.imports.clash_providers import ClashProviders
 from tunflow.profiles.imports.clash_proxies import ClashProxies
 from tunflow.profiles.imports.clash_rules import ClashRules
 from tunflow.profiles.imports.clash_source import ClashSource, Fetch, is_true, texts
+from tunflow.profiles.imports.dashboard import api_section
 from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
 
@@ -34,7 +35,7 @@ ALL = "servers"
 def read_clash(text: str, file: str, fetch: Fetch | None = None) -> Draft:
     """What a Clash YAML says; `fetch` gets the servers of providers. Raises LocalError for what is no such file."""
     document = YAMLDocument(text, file)
-    if not isinstance(document.data, dict) or not NEEDED & document.data.keys():
+    if not isinstance(document.data, dict) or not any(document.data.get(key) for key in NEEDED):
         raise LocalError(f"{file}: not a Clash configuration: it has neither proxies nor rules")
     made = _Clash(ClashSource(document, fetch), document.data)
     made.read()
@@ -61,6 +62,7 @@ class _Clash:
             "dns": self._dns,
             "hosts": self._hosts,
             "ipv6": self._ipv6,
+            "external-controller": self._api,
             "tun": self._tun,
             "sniffer": lambda given: self.source.tell_keys("sniffer", _table(given), "sniffer.", "sniffer"),
         }
@@ -75,13 +77,16 @@ class _Clash:
                 self.source.tell(f"{key} is not a key of Clash: it is passed over", key, is_lost=False)
 
     def _servers(self) -> None:
-        proxies = ClashProxies(self.source)
+        proxies = ClashProxies(self.source.draft)
         providers = ClashProviders(self.source, proxies)
         if self._data.get("proxies") is not None:
-            proxies.read(self.source.items("proxies", self._data["proxies"]))
+            entries = self.source.items("proxies", self._data["proxies"])
+            place = "proxies"
+            proxies.read((each, self.source.at(place, n), self.source.line(place, n)) for n, each in entries)
         if self._data.get("proxy-providers") is not None:
             providers.read(self.source.mapping("proxy-providers", self._data["proxy-providers"]))
         proxies.finish()
+        providers.finish()
         if self._data.get("proxy-groups") is not None:
             ClashGroups(self.source, proxies, providers).read(self._data["proxy-groups"])
 
@@ -112,6 +117,13 @@ class _Clash:
             self.source.tell("hosts: dns.use-hosts is false, so they are not used", "hosts", is_lost=False)
         elif made := hosts(self.source, self.source.mapping("hosts", given)):
             self.source.draft.dns["hosts"] = made
+
+    def _api(self, given: Any) -> None:
+        """Clash's own API, where nobody else than this machine could use it, and we could serve it."""
+        try:
+            self.source.draft.more["api"] = api_section(given, self._data.get("secret"))
+        except LocalError as error:
+            self.source.tell(f"external-controller {error}", "external-controller", is_lost=False)
 
     def _ipv6(self, given: Any) -> None:
         if str(given).lower() == "false":

@@ -7,7 +7,10 @@ from typing import Any
 from tunflow.addresses import ip_address, ip_network
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
+from tunflow.profiles.imports.clash_rules import geosite_of
 from tunflow.profiles.imports.clash_source import ClashSource, is_true, texts
+from tunflow.profiles.imports.draft import DraftRule
+from tunflow.rules.domains import normalise
 from tunflow.rules.name_patterns import NamePatterns
 from tunflow.rules.syntax import cut_rule
 from tunflow.rules.targets import BUILT_IN
@@ -56,6 +59,11 @@ class ClashDNS:
             return
         given = self._dns.get("fallback-filter")
         filters = given if isinstance(given, dict) else {}
+        if isinstance(topics := filters.get("geosite"), list):
+            filters = {
+                **filters,
+                "domain": [*texts(filters.get("domain")), *(f"geosite:{each}" for each in texts(topics))],
+            }
         self._source.tell_keys("fallback-filter", filters, "dns.fallback-filter.", "dns", "fallback-filter")
         if str(filters.get("geoip", "true")).lower() == "false":
             self._tell("fallback-filter.geoip: without it only the fallback is asked", "fallback-filter", "geoip")
@@ -89,8 +97,8 @@ class ClashDNS:
 
     def _resolver(self, text: str, *key: str | int) -> str:
         """A resolver as we write it. Raises LocalError for one that we do not have."""
-        if text in {"system", "system://"} or text.startswith(("dhcp://", "rcode://", "quic://", "h3://")):
-            raise LocalError(f"{text}: resolvers have an address, and are asked over UDP, TCP, TLS or HTTPS")
+        if text in {"system", "system://"} or text.startswith(("dhcp://", "rcode://", "h3://")):
+            raise LocalError(f"{text}: resolvers have an address, and are asked over UDP, TCP, TLS, HTTPS or QUIC")
         link, _, parameters = text.partition("#")
         via = ""
         for parameter in parameters.split("&") if parameters else ():
@@ -179,17 +187,35 @@ class ClashDNS:
         if kind == "rule-set" and name not in self._source.draft.rule_sets:
             raise LocalError(f"there is no rule set {name!r}")
         if kind == "geosite":
-            raise LocalError("names by topic are for rules")
+            self._source.draft.more.setdefault("geosite", geosite_of(self._source))
         return text
+
+    def _policy_names(self, name: str) -> list[str]:
+        """The patterns of a key of `nameserver-policy`: several with commas between."""
+        kind, colon, rest = name.partition(":")
+        given = [f"{kind}:{each.strip()}" for each in rest.split(",")] if colon else name.split(",")
+        return self._names([each.strip() for each in given], "nameserver-policy", name)
+
+    def _refuse(self, name: str) -> None:
+        """Names that nobody is asked for (`rcode://`): flows to them are refused."""
+        for pattern in self._policy_names(name):
+            place = self._source.at("dns", "nameserver-policy", name)
+            try:
+                rule = DraftRule(f"{_rule(pattern)},REJECT", place, self._source.line("dns", "nameserver-policy", name))
+            except LocalError as error:
+                self._tell(f"nameserver-policy: {error}", "nameserver-policy", name)
+            else:
+                self._source.draft.rules.insert(0, rule)
 
     def _routes(self) -> list[dict[str, Any]]:
         made = []
         policy = self._dns.get("nameserver-policy")
         for name, value in policy.items() if isinstance(policy, dict) else ():
+            if all(text.startswith("rcode://") for text in texts(value)) and texts(value):
+                self._refuse(name)
+                continue
             key = ("nameserver-policy", name)
-            kind, colon, rest = name.partition(":")
-            given = [f"{kind}:{each}" for each in rest.split(",")] if colon else name.split(",")
-            names = self._names([each.strip() for each in given], *key)
+            names = self._policy_names(name)
             servers = []
             for text in texts(value):
                 try:
@@ -201,30 +227,37 @@ class ClashDNS:
         return made
 
 
+def _rule(pattern: str) -> str:
+    """A rule about the names of a pattern. Raises LocalError for one that has no such rule."""
+    kind, colon, name = pattern.partition(":")
+    if colon:
+        return f"{ {'full': 'DOMAIN', 'geosite': 'GEOSITE', 'rule-set': 'RULE-SET'}[kind] },{name}"
+    if "*" in pattern or pattern.startswith("."):
+        raise LocalError(f"{pattern} is not refused: rules are about names, and all below")
+    return f"DOMAIN-SUFFIX,{pattern.removeprefix('+.')}"
+
+
 def _pattern(kind: str, value: str) -> str:
     """A rule's names as a pattern. Raises ValueError for rules that are about something else."""
     if kind == "DOMAIN":
         return f"full:{value}"
     if kind == "DOMAIN-SUFFIX":
         return value.removeprefix("+.").removeprefix(".")
-    if kind == "RULE-SET":
-        return f"rule-set:{value}"
+    if kind in {"RULE-SET", "GEOSITE"}:
+        return f"{kind.lower()}:{value}"
     raise ValueError
 
 
 def hosts(source: ClashSource, given: dict[str, Any]) -> dict[str, list[str]]:
-    """What `hosts` says: names and patterns of names with their addresses. A name that stands for another has those of
-    that one, if they are given; else it is told."""
+    """What `hosts` says: names and patterns of names with their addresses, or with another name."""
     made: dict[str, list[str]] = {}
     for name, value in given.items():
         try:
             NamePatterns([name])
             values = texts(value)
-            if len(values) == 1 and not _is_address(values[0]):
-                values = texts(given.get(values[0]))
-                if not all(map(_is_address, values)) or not values:
-                    raise ValueError("names that stand for others are not there: nobody looks the other one up")
-            made[name.lower()] = [str(ip_address(each)) for each in values]
+            if not values or (len(values) > 1 and not all(map(_is_address, values))):
+                raise ValueError("must have addresses, or one other name")
+            made[name.lower()] = [str(ip_address(each)) if _is_address(each) else normalise(each) for each in values]
         except ValueError as error:
             source.tell(f"hosts: {name}: {error}", "hosts", name)
     return made

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from tunflow.errors import LocalError
-from tunflow.numbers import NotANumber, whole_number
-from tunflow.profiles.imports.clash_providers import ClashProviders, is_chosen, provider_name
+from tunflow.profiles.imports.clash_providers import ClashProviders, number_of, provider_name
 from tunflow.profiles.imports.clash_proxies import ClashProxies
 from tunflow.profiles.imports.clash_source import ClashSource, is_true, texts
+from tunflow.profiles.imports.provided_servers import is_chosen
 from tunflow.rules.groups import KINDS, STRATEGIES
+from tunflow.rules.health_question import parse_statuses
 from tunflow.rules.targets import BUILT_IN
 
 _SAME = {"COMPATIBLE": "DIRECT"}
@@ -43,7 +43,7 @@ class ClashGroups:
         if kind == "relay":
             source.draft.server(name, {"chain": self._chain(members)}, source.line(*key))
         elif kind in KINDS:
-            made: dict[str, Any] = {"type": kind, "servers": members}
+            made: dict[str, Any] = {"type": kind, "servers": members, **self._lists(group)}
             self._checks(made, group, *key)
             source.draft.group(name, made, source.at(*key), source.line(*key))
         else:
@@ -52,15 +52,26 @@ class ClashGroups:
     def _checks(self, made: dict[str, Any], group: dict[str, Any], *key: str | int) -> None:
         """How a group asks its servers, and chooses."""
         name = group["name"]
+        group = {**self._providers.checks_of(self._used(group)), **group}
         if group.get("url"):
             made["url"] = group["url"]
-        interval = _number(group.get("interval"))
+        if milliseconds := number_of(group.get("timeout")):
+            made["timeout"] = min(60.0, max(0.1, milliseconds / 1000))
+        if (expected := str(group.get("expected-status") or "*").strip()) != "*":
+            try:
+                parse_statuses(expected)
+                made["expected_status"] = expected
+            except ValueError as error:
+                self._source.tell(f"group {name!r}: expected-status: {error}", *key, "expected-status")
+        if str(group.get("lazy", "true")).lower() == "false" and made["type"] != "select":
+            made["lazy"] = False
+        interval = number_of(group.get("interval"))
         if interval:
             made["interval"] = float(min(86400, max(5, interval)))
         elif interval == 0 and made["type"] != "select":
             words = "servers are asked every 300 s all the same, or nobody would know which one works"
             self._source.tell(f"group {name!r}: interval: {words}", *key, "interval", is_lost=False)
-        tolerance = _number(group.get("tolerance"))
+        tolerance = number_of(group.get("tolerance"))
         if tolerance is not None and made["type"] == "url-test":
             made["tolerance"] = min(tolerance, 60_000) / 1000
         strategy = group.get("strategy")
@@ -73,15 +84,11 @@ class ClashGroups:
     def _members(self, group: dict[str, Any]) -> list[str]:
         """The names in a group, those that `filter` leaves out not among them. Raises LocalError."""
         members = [_SAME.get(each, each) for each in texts(group.get("proxies"))]
-        used = texts(group.get("use"))
-        every = is_true(group.get("include-all"))
         found: list[str] = []
-        if every or is_true(group.get("include-all-proxies")):
+        if is_true(group.get("include-all")) or is_true(group.get("include-all-proxies")):
             found += self._proxies.own
-        if every or is_true(group.get("include-all-providers")):
-            used = list(self._providers.servers)
         lost = []
-        for provider in used:
+        for provider in self._used(group):
             servers = self._providers.servers.get(provider)
             found += servers or ()
             if not servers:
@@ -89,6 +96,21 @@ class ClashGroups:
         kinds = self._proxies.kinds
         chosen = [name for name in found if is_chosen(name, kinds.get(name, ""), group)]
         return list(dict.fromkeys([*members, *chosen, *lost]))
+
+    def _lists(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The lists that are fetched again, and which of their servers are the group's."""
+        if not (lists := self._providers.fetched(self._used(group))):
+            return {}
+        keys = {"filter": "filter", "exclude-filter": "exclude_filter", "exclude-type": "exclude_type"}
+        return {"lists": lists} | {
+            ours: group[theirs] for theirs, ours in keys.items() if isinstance(group.get(theirs), str)
+        }
+
+    def _used(self, group: dict[str, Any]) -> list[str]:
+        """The providers whose servers a group has."""
+        if is_true(group.get("include-all")) or is_true(group.get("include-all-providers")):
+            return list(self._providers.servers)
+        return texts(group.get("use"))
 
     def _chain(self, members: list[str]) -> list[str]:
         """The links of a chain. Raises LocalError unless all its hops are there."""
@@ -102,11 +124,3 @@ class ClashGroups:
         if not links:
             raise LocalError("a chain has hops")
         return links
-
-
-def _number(value: Any) -> int | None:
-    """The number that YAML's text says; None for what is none."""
-    try:
-        return whole_number(str(value), sys.maxsize)
-    except NotANumber:
-        return None

@@ -1,4 +1,7 @@
-"""Clash's `proxies`, own and of providers: the link of each, and the chains that `dialer-proxy` makes of them."""
+"""Servers as Clash writes them, own and of providers: the link of each, and the chains that `dialer-proxy` makes.
+
+Other programs' servers come here too, once their keys are Clash's.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
-from tunflow.profiles.imports.clash_source import ClashSource
+from tunflow.profiles.imports.draft import Draft
 from tunflow.protocols.registry import clash_server
 
 
 class ClashProxies:
     """The servers of one file. `dialer-proxy` may name one that comes later, so chains are made last."""
 
-    def __init__(self, source: ClashSource) -> None:
-        self._source = source
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._links: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._lines: dict[str, int | None] = {}
@@ -25,16 +28,15 @@ class ClashProxies:
         self.kinds: dict[str, str] = {}
         """The type of each."""
 
-    def read(self, entries: Iterable[tuple[int, dict[str, Any]]]) -> None:
-        """The file's own proxies."""
-        for number, proxy in entries:
+    def read(self, entries: Iterable[tuple[dict[str, Any], str, int | None]]) -> None:
+        """The file's own proxies, each with its place and line."""
+        for proxy, place, line in entries:
             self.own.append(proxy["name"])
-            place = ("proxies", number)
-            self.take(proxy, self._source.at(*place), self._source.line(*place))
+            self.take(proxy, place, line)
 
     def take(self, proxy: dict[str, Any], place: str, line: int | None, link: str | None = None) -> None:
         """One entry, which may be known by its `link`, or a line why it is not taken."""
-        name, draft = proxy["name"], self._source.draft
+        name, draft = proxy["name"], self._draft
         self.kinds[name] = str(proxy.get("type", "")).lower()
         self._places[name] = place
         try:
@@ -57,9 +59,9 @@ class ClashProxies:
             try:
                 chain = [*self._way(name, ()), link]
                 section = {"url": link} if len(chain) == 1 else {"chain": chain}
-                self._source.draft.server(name, section, self._lines[name])
+                self._draft.server(name, section, self._lines[name])
             except LocalError as error:
-                self._source.draft.lose(name, self._places[name], f"proxy {name!r}: {error}")
+                self._draft.lose(name, self._places[name], f"proxy {name!r}: {error}")
 
     def _way(self, name: str, behind: tuple[str, ...]) -> list[str]:
         """The links in front of a server. Raises LocalError unless all are there."""
@@ -80,7 +82,7 @@ class ClashProxies:
                 continue
             if is_refused:
                 raise LocalError(f"{key} is not supported" + (f": {words}" if key in known else ""))
-            self._source.draft.tell(place, f"proxy {name!r}: {key}: {words}", is_lost=False)
+            self._draft.tell(place, f"proxy {name!r}: {key}: {words}", is_lost=False)
 
 
 def server_of(proxy: dict[str, Any]) -> tuple[str, list[str]]:

@@ -7,12 +7,10 @@ from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.clash_source import ClashSource, texts
-from tunflow.profiles.imports.draft import DraftRule
-from tunflow.rules.cidr import CIDRSet
-from tunflow.rules.conditions import DomainTest, RuleSet
-from tunflow.rules.domains import DomainSet
+from tunflow.profiles.imports.draft_rules import DraftRules
+from tunflow.profiles.imports.seconds import again_after, seconds_of
 from tunflow.rules.rule_set import BEHAVIORS
-from tunflow.rules.syntax import Context, Line, RuleText, cut_rule, parse_rule
+from tunflow.rules.syntax import RuleText, cut_rule
 
 GEOSITE = "https://github.com/MetaCubeX/meta-rules-dat/releases/download/latest/geosite.dat"
 ASN = "https://github.com/MetaCubeX/meta-rules-dat/releases/download/latest/GeoLite2-ASN.mmdb"
@@ -21,6 +19,8 @@ GEOIP = "https://github.com/MetaCubeX/meta-rules-dat/releases/download/latest/ge
 
 _SAME = {"COMPATIBLE": "DIRECT", "REJECT-NO-DROP": "REJECT"}
 _DEEPEST = 8
+NEVER = frozenset({"IN-TYPE", "IN-PORT", "IN-USER", "IN-NAME"})
+"""Rules about ports of Clash's own, by which no flow comes here."""
 
 
 class ClashRules:
@@ -63,7 +63,8 @@ class ClashRules:
         if not isinstance(given, str) or not given:
             raise LocalError(f"{'url' if kind == 'http' else 'path'} is missing")
         where = {"url": given} if kind == "http" else {"file": str(self._source.beside(given))}
-        return {"behavior": behavior, **where}
+        again = again_after(seconds_of(f"{provider.get('interval') or 0}s")) if kind == "http" else {}
+        return {"behavior": behavior, **where, **again}
 
     def read_sub_rules(self, given: dict[str, Any]) -> None:
         """`sub-rules`, which SUB-RULE refers to."""
@@ -73,26 +74,21 @@ class ClashRules:
         """`rules`."""
         if not isinstance(rules, list):
             raise LocalError(f"{self._source.at('rules')}: rules must be a list")
-        draft = self._source.draft
-        anything = RuleSet(DomainSet(), CIDRSet())
-        context = Context(
-            dict.fromkeys(draft.rule_sets, anything),
-            lambda _: CIDRSet(),
-            lambda _: DomainTest(DomainSet()),
-            lambda _: CIDRSet(),
-        )
-        file = self._source.document.file
+        taken = DraftRules(self._source.draft)
         for number, given in enumerate(rules):
-            place = self._source.at("rules", number)
-            line_number = self._source.document.lines["rules", number]
+            place, text = self._source.at("rules", number), str(given)
+            line = self._source.document.lines["rules", number]
+            if text.partition(",")[0].strip().upper() in NEVER:
+                self._source.tell(
+                    f"{text[:80]}: all flows come out of a TUN device: it never holds", "rules", number, is_lost=False
+                )
+                continue
             try:
-                for text in self._expanded(str(given), 0):
-                    parse_rule(Line(text, file, line_number), context)
-                    draft.rules.append(DraftRule(text, place, line_number))
-                    self._kinds.update(word for word in _DATA if word in text)
+                for each in self._expanded(text, 0):
+                    taken.take(each, place, line)
+                    self._kinds.update(word for word in _DATA if word in each)
             except (LocalError, ValueError) as error:
-                why = str(error).removeprefix(f"{file}:{line_number}: ")
-                draft.lose_rule(place, why, _target(str(given)))
+                taken.lose(text, place, line, error)
         self._name_data()
 
     def _expanded(self, text: str, depth: int) -> Iterator[str]:
@@ -115,29 +111,39 @@ class ClashRules:
 
     def _name_data(self) -> None:
         """Say where data is fetched from that rules are about."""
-        given = self._source.document.data
-        urls = given.get("geox-url") if isinstance(given, dict) else None
-        urls = urls if isinstance(urls, dict) else {}
         more = self._source.draft.more
         if "GEOSITE," in self._kinds:
-            more["geosite"] = self._own("GeoSite.dat", "geosite.dat") or str(urls.get("geosite") or GEOSITE)
+            more["geosite"] = geosite_of(self._source)
         if "IP-ASN," in self._kinds:
-            more["asn"] = self._own("ASN.mmdb", "GeoLite2-ASN.mmdb") or str(urls.get("asn") or ASN)
+            more["asn"] = _own(self._source, "ASN.mmdb", "GeoLite2-ASN.mmdb") or _url(self._source, "asn") or ASN
         if "GEOIP," in self._kinds:
-            own = self._own("geoip.metadb", "Country.mmdb", "country.mmdb", "GeoIP.dat", "geoip.dat")
+            own = _own(self._source, "geoip.metadb", "Country.mmdb", "country.mmdb", "GeoIP.dat", "geoip.dat")
             if own is not None or any(_is_topic(rule.text) for rule in self._source.draft.rules):
-                more["geoip"] = own or str(urls.get("mmdb") or urls.get("geoip") or GEOIP)
+                more["geoip"] = own or _url(self._source, "mmdb") or _url(self._source, "geoip") or GEOIP
 
-    def _own(self, *names: str) -> str | None:
-        """The first of several files that lies beside the configuration."""
-        return next((str(path) for path in map(self._source.beside, names) if path.is_file()), None)
+
+def geosite_of(source: ClashSource) -> str:
+    """Where names by topic are: a file beside the configuration, or where it is fetched from."""
+    return _own(source, "GeoSite.dat", "geosite.dat") or _url(source, "geosite") or GEOSITE
+
+
+def _url(source: ClashSource, key: str) -> str | None:
+    """Where the configuration has data fetched from."""
+    given = source.document.data.get("geox-url") if isinstance(source.document.data, dict) else None
+    value = given.get(key) if isinstance(given, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _own(source: ClashSource, *names: str) -> str | None:
+    """The first of several files that lies beside the configuration."""
+    return next((str(path) for path in map(source.beside, names) if path.is_file()), None)
 
 
 _DATA = ("GEOSITE,", "IP-ASN,", "GEOIP,")
 
 
 def _is_topic(rule: str) -> bool:
-    """Whether a rule is about a GEOIP that is no country of two letters."""
+    """Return True if a rule is about a GEOIP that is no country of two letters."""
     parts = cut_rule(rule)
     return parts.kind == "GEOIP" and len(parts.value) != 2 and parts.value.upper() not in {"LAN", "PRIVATE"}
 
@@ -148,11 +154,3 @@ def _within(outer: str, inner: RuleText) -> RuleText:
         return RuleText("AND", outer, inner.target)
     value = ",".join(part for part in (inner.kind, inner.value, *inner.options) if part)
     return RuleText("AND", f"{outer[:-1]},({value}))", inner.target)
-
-
-def _target(rule: str) -> str | None:
-    """Where a rule sends flows, as far as can be told of one that was not understood."""
-    try:
-        return cut_rule(rule).target
-    except ValueError:
-        return None

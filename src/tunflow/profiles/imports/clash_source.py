@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.errors import LocalError
+from tunflow.paths import parse_path
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
@@ -60,11 +61,11 @@ class ClashSource:
 
     def beside(self, path: str) -> Path:
         """A file that the document names."""
-        return Path(self.document.file).parent.absolute() / Path(path).expanduser()
+        return Path(self.document.file).parent.absolute() / parse_path(path)
 
 
 def is_true(value: Any) -> bool:
-    """Whether YAML's text says yes."""
+    """Return True if YAML's text says yes."""
     return str(value).strip().lower() in TRUE
 
 

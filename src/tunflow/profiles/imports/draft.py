@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tunflow.errors import LocalError
-from tunflow.profiles.imports.told import Told
+from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.toml_lines import Key
 from tunflow.protocols.registry import parse_server
@@ -43,11 +43,14 @@ class Draft:
         """As a profile's, but with the members that the source names, whether they are there or not."""
         self.rules: list[DraftRule] = []
         self.rule_sets: dict[str, dict[str, Any]] = {}
+        self.server_lists: dict[str, dict[str, Any]] = {}
+        self.promised: set[str] = set()
+        """Members of groups that stand for servers of a list which is fetched before the profile can come up."""
         self.dns: dict[str, Any] = {}
         self.more: dict[str, Any] = {}
         """Other keys of the profile."""
         self.lines: dict[Key, int] = {}
-        self.told: list[Told] = []
+        self.told: list[ImportNotice] = []
         self._lost: set[str] = set()
         self._proxies: set[str] = set()
         """The servers that carry flows to somewhere else than their targets themselves, or nowhere."""
@@ -93,23 +96,24 @@ class Draft:
 
     def tell(self, place: str, why: str, *, is_lost: bool = True) -> None:
         """Say a line about the source."""
-        self.told.append(Told(place, " ".join(why.split())[:300], is_lost))
+        self.told.append(ImportNotice(place, " ".join(why.split())[:300], is_lost))
 
     @property
     def is_usable(self) -> bool:
-        """Whether a server is left, or there was none to lose."""
-        return bool(self._proxies) or not self._lost
+        """True if a server is left, or there was none to lose."""
+        return bool(self._proxies or self.promised) or not self._lost
 
     # What becomes of it.
 
     def profile(self, name: str) -> Profile:
         """The profile that is left. Raises LocalError."""
-        self._close_groups()
+        self.close_groups()
         self._close_rules()
         data: dict[str, Any] = {
             "name": name,
             "servers": self.servers,
             "groups": self.groups,
+            "server_lists": self.server_lists,
             "rule_sets": self.rule_sets,
             "rules": [rule.text for rule in self.rules],
             "dns": self.dns,
@@ -122,8 +126,9 @@ class Draft:
         made._file, made._lines = self.file, self.lines
         return made
 
-    def _close_groups(self) -> None:
-        known = {*self.servers, *self.groups, *BUILT_IN}
+    def close_groups(self) -> None:
+        """Leave out members that are not there, and refuse what no server is left for."""
+        known = {*self.servers, *self.groups, *BUILT_IN, *self.promised}
         losers = {name for name, group in self.groups.items() if not known.issuperset(group["servers"])}
         for name in losers:
             self._tell_lost_members(name, [each for each in self.groups[name]["servers"] if each not in known])
@@ -135,6 +140,8 @@ class Draft:
                 self.tell(self._places[name], f"group {name!r} has no server left: it is {REJECT}")
             elif name in losers:
                 group["servers"] = self._still(group["servers"], known, carrying)
+            if self.promised:
+                group["servers"] = [each for each in group["servers"] if each not in self.promised]
 
     def _tell_lost_members(self, name: str, missing: list[str]) -> None:
         members = self.groups[name]["servers"]
@@ -145,10 +152,11 @@ class Draft:
     def _carrying_groups(self) -> set[str]:
         """The groups from which a server can be reached."""
         carrying: set[str] = set()
+        servers = self._proxies | self.promised
         while True:
             more = {
                 name for name, group in self.groups.items()
-                if name not in carrying and any(each in self._proxies or each in carrying for each in group["servers"])
+                if name not in carrying and any(each in servers or each in carrying for each in group["servers"])
             }  # fmt: skip
             if not more:
                 return carrying
@@ -194,15 +202,15 @@ class Draft:
             self.rules[-1] = self.rules[-1]._replace(text=f"MATCH,{REJECT}")
 
     def _ends_direct(self, target: str) -> bool:
-        """Whether a target is DIRECT by its first members."""
+        """Return True if a target is DIRECT by its first members."""
         for _ in range(len(self.groups) + 1):
             if target not in self.groups:
                 break
-            target = self.groups[target]["servers"][0]
+            target = next(iter(self.groups[target]["servers"]), REJECT)
         return target == DIRECT or (target in self.servers and target not in self._proxies)
 
 
 def _is_proxy(section: dict[str, Any]) -> bool:
-    """Whether a server carries flows to somewhere else than their targets themselves, or nowhere."""
+    """Return True if a server carries flows to somewhere else than their targets themselves, or nowhere."""
     links = [section["url"]] if "url" in section else section["chain"]
     return all(parse_server(link).first_hop is not None for link in links)

@@ -1,4 +1,4 @@
-"""Servers in other programs' JSON: SIP008, shadowsocks-libev's and -rust's files, sing-box's outbounds, Outline's keys.
+"""Servers in other programs' JSON: SIP008, shadowsocks-libev's and -rust's files, outbounds of sing-box and Xray.
 
 shadowsocks-rust reads JSON5: comments, and commas behind the last value, are taken here too.
 """
@@ -13,14 +13,9 @@ from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.numbers import NotANumber, whole_number
+from tunflow.profiles.imports.outbounds import NO_SERVER, link_of_entry, of_sing_box, of_xray
 
 _LOOSE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
-_NO_SERVER = frozenset({"direct", "block", "dns", "selector", "urltest"})
-"""Outbounds of sing-box that are no servers."""
-_SCHEMES = {"socks": "socks5", "http": "http"}
-_PLAIN = frozenset({"type", "tag", "server", "server_port", "method", "password", "username", "version", "network"})
-"""What a link says of an outbound of sing-box; any other key makes another server of it."""
-
 Entry = tuple[str, Any]
 
 
@@ -29,7 +24,7 @@ def entries_untrusted(text: str) -> list[Entry]:
 
     Raises BadPacket.
     """
-    data = _loads_untrusted(text)
+    data = loads_untrusted(text)
     if isinstance(data, dict) and isinstance(data.get("outbounds"), list):
         return list(_outbounds(data["outbounds"]))
     servers = data.get("servers", data.get("configs", [data])) if isinstance(data, dict) else data
@@ -42,7 +37,8 @@ def entries_untrusted(text: str) -> list[Entry]:
     ]
 
 
-def _loads_untrusted(text: str) -> Any:
+def loads_untrusted(text: str) -> Any:
+    """The value of a JSON text, with JSON5's comments and last commas. Raises BadPacket."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -55,7 +51,9 @@ def _loads_untrusted(text: str) -> Any:
 
 def _outbounds(outbounds: list[Any]) -> Iterator[Entry]:
     for number, entry in enumerate(outbounds):
-        if not (isinstance(entry, dict) and entry.get("type") in _NO_SERVER):
+        if not (
+            isinstance(entry, dict) and not NO_SERVER.isdisjoint({str(entry.get("type")), str(entry.get("protocol"))})
+        ):
             yield f"outbounds[{number}]", entry
 
 
@@ -63,7 +61,7 @@ def link_of(entry: Any) -> str:
     """The link of one server. Raises LocalError for what is none, or one that we do not have."""
     if not isinstance(entry, dict):
         raise LocalError("is not an object with server, server_port, method and password")
-    if "type" in entry:
+    if "type" in entry or "protocol" in entry:
         return _outbound(entry)
     for key in ("transport", "prefix", "plugin"):
         if key != "plugin" and entry.get(key):
@@ -78,21 +76,13 @@ def link_of(entry: Any) -> str:
 
 
 def _outbound(entry: dict[str, Any]) -> str:
-    """The link of an outbound of sing-box. Raises LocalError."""
-    kind = entry["type"]
-    if kind != "shadowsocks" and kind not in _SCHEMES:
-        raise LocalError(f"type {str(kind)[:40]} is not supported; shadowsocks, socks and http are")
-    more = [key for key, value in entry.items() if key not in _PLAIN and value not in (None, False, "", {}, [])]
-    if more:
-        raise LocalError(f"{', '.join(map(str, more))[:80]} is not supported: without it this is another server")
-    server, port = _text(entry, "server", "server"), _port(entry.get("server_port"))
-    if kind == "shadowsocks":
-        return _shadowsocks(entry, server, port) + _tag(entry.get("tag"))
-    user, password = entry.get("username"), entry.get("password")
-    sign_in = f"{_quoted(str(user))}:{_quoted(str(password or ''))}@" if user else ""
-    version = str(entry.get("version") or "5") if kind == "socks" else ""
-    scheme = {"4": "socks4", "4a": "socks4a"}.get(version, _SCHEMES[kind])
-    return f"{scheme}://{sign_in}{_host(server)}:{port}" + _tag(entry.get("tag"))
+    """The link of an outbound of sing-box or Xray. Raises LocalError."""
+    version = str(entry.get("version") or "5")
+    if entry.get("type") == "socks" and version in {"4", "4a"}:
+        user = f"{_quoted(str(entry['username']))}@" if entry.get("username") else ""
+        where = f"{_host(_text(entry, 'server', 'server'))}:{_port(entry.get('server_port'))}"
+        return f"socks{version}://{user}{where}{_tag(entry.get('tag'))}"
+    return link_of_entry(of_sing_box(entry) if "type" in entry else of_xray(entry))
 
 
 def _shadowsocks(entry: dict[str, Any], server: str, port: int) -> str:

@@ -7,8 +7,13 @@ import re
 _KINDS = (
     (re.compile(rb"\A[ \t\r\n]{0,99}<(?:!doctype|html|head|body)", re.IGNORECASE), "a web page, not a list of servers"),
     (re.compile(rb"\A[ \t\r\n]{0,99}<\?xml", re.IGNORECASE), "an XML file, not a list of servers"),
-    (re.compile(rb"^\[Proxy Group\]|^\[Proxy\]", re.MULTILINE), "a Surge configuration, which is not read"),
     (re.compile(rb"^\[server_local\]", re.MULTILINE), "a Quantumult X configuration, which is not read"),
+    (re.compile(rb"^\[Remote (?:Proxy|Rule)\]", re.MULTILINE), "a Loon configuration, which is not read"),
+    (
+        re.compile(rb"\A(?:[ \t]*(?:[#;/][^\n]*)?\r?\n){0,99}(?:DOMAIN(?:-SUFFIX|-KEYWORD)?|IP-CIDR6?),[^,\n]+[\r\n]"),
+        "a list of rules, which a profile takes as a rule set",
+    ),
+    (re.compile(rb"^payload:", re.MULTILINE), "a list of rules, which a profile takes as a rule set"),
     (re.compile(rb"\A(?:\x89PNG|\xff\xd8\xff|GIF8)"), "a picture"),
     (re.compile(rb"\A(?:PK\x03\x04|\x1f\x8b|7z\xbc\xaf|\x28\xb5\x2f\xfd)"), "a packed file"),
 )

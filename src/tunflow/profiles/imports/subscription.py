@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports import foreign_json
-from tunflow.profiles.imports.told import Told
+from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.protocols.registry import parse_server
 
 MOST_SERVERS = 10_000
@@ -26,7 +26,7 @@ class ServerList(NamedTuple):
     """The usable links of a list, each with a name of its own, and what was left out."""
 
     links: dict[str, str]
-    skipped: list[Told]
+    skipped: list[ImportNotice]
 
 
 def server_list_untrusted(content: bytes) -> ServerList:
@@ -42,13 +42,15 @@ def server_list_untrusted(content: bytes) -> ServerList:
     servers = ServerList({}, [])
     for number, (place, read) in enumerate(entries):
         if number == MOST_SERVERS:
-            servers.skipped.append(Told(place, f"a list has at most {MOST_SERVERS} servers; the rest is left out"))
+            servers.skipped.append(
+                ImportNotice(place, f"a list has at most {MOST_SERVERS} servers; the rest is left out")
+            )
             break
         try:
             link = read()
             name = name_of(link)
         except LocalError as error:
-            servers.skipped.append(Told(place, str(error)))
+            servers.skipped.append(ImportNotice(place, str(error)))
         else:
             servers.links[_unused(name, servers.links)] = link
     if not servers.links:
@@ -59,7 +61,7 @@ def server_list_untrusted(content: bytes) -> ServerList:
 
 def name_of(link: str) -> str:
     """What a server is called in a profile: its tag, or else where it is. Raises LocalError for a wrong link."""
-    server = parse_server(link)
+    server = parse_server(link, is_foreign=True)
     hop = server.first_hop
     text = server.tag or (server.label if hop is None else f"{hop[0]}-{hop[1]}")
     return name_from(text)
@@ -79,7 +81,16 @@ Entry = tuple[str, Callable[[], str]]
 def _line_entries(text: str) -> Iterator[Entry]:
     for number, line in enumerate(text.splitlines(), 1):
         if (link := line.strip()) and not link.startswith(("#", "//")):
-            yield f"line {number}", lambda link=link: _line_link(link)  # type: ignore[misc]
+            tag = name_from(unquote(link.partition("#")[2])) if "#" in link else ""
+            yield f"line {number} ({tag})" if tag else f"line {number}", lambda link=link: _line_link(link)  # type: ignore[misc]
+
+
+def decoded(content: bytes) -> bytes | None:
+    """What a file of nothing but base64 holds; None for any other."""
+    try:
+        return _from_base64(content.decode("ascii")).encode()
+    except (UnicodeDecodeError, BadPacket):
+        return None
 
 
 def _from_base64(text: str) -> str:
@@ -102,7 +113,9 @@ def _line_link(link: str) -> str:
     v2rayN writes a SOCKS server's user and password in base64; some panels put into `ss://` that the server speaks
     through WebSocket or ShadowTLS, which plain Shadowsocks would not reach.
     """
-    scheme, _, rest = link.partition("://")
+    scheme, separator, rest = link.partition("://")
+    if not separator:
+        raise LocalError("is no link")
     if scheme.lower() == "socks":
         user, at, where = rest.rpartition("@")
         if at and ":" not in user:

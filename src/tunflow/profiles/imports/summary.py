@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from tunflow.errors import LocalError
+from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.profile import Profile
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.syntax import cut_rule
@@ -39,3 +42,25 @@ def lines(profile: Profile) -> list[str]:
         "rule set": len(profile.rule_sets),
     }
     return [*said, ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())]
+
+
+def told_lines(told: list[ImportNotice]) -> list[str]:
+    """What is to be told, one line for each thing: where it is said again, the first place and how many more."""
+    places: dict[str, list[ImportNotice]] = {}
+    for each in told:
+        places.setdefault(_thing(each.reason), []).append(each)
+    found = []
+    for same in places.values():
+        others = len(same) - 1
+        more = f" (and {others} more such line{'s' if others > 1 else ''})" if others else ""
+        found.append(f"{same[0].place}: {same[0].reason}{more}")
+    return found
+
+
+def _thing(reason: str) -> str:
+    """What a reason is about, whichever server or group it is said of: `proxy 'a': tfo: …` and the same of `b`."""
+    match = _OF_ONE.match(reason)
+    return reason[match.end() :] if match is not None else reason
+
+
+_OF_ONE = re.compile(r"(?:proxy|group|provider|rule set|outbound) '[^']*': ")

@@ -27,9 +27,8 @@ class YAMLDocument:
     def __init__(self, text: str, file: str) -> None:
         self.file = file
         self.lines: dict[Key, int] = {}
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            node = yaml.compose(text, Loader=loader)
+            node = _composed(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f"{file}:{mark.line + 1}" if mark is not None else file
@@ -77,3 +76,27 @@ class YAMLDocument:
         for each in merged:
             values = {**each, **values}
         return values
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """The document's nodes. Raises YAMLError.
+
+    An anchor may be given again, and then means the later one (YAML 1.2 §3.2.2.2); libyaml's own reader, which is
+    faster, does not know that.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.compose(text, Loader=loader)
+    except yaml.composer.ComposerError as error:
+        if "anchor" not in str(error.context):
+            raise
+    return yaml.compose(text, Loader=_AnchorsAgain)
+
+
+class _AnchorsAgain(yaml.SafeLoader):
+    """Takes an anchor that was there before."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if not self.check_event(yaml.AliasEvent):
+            self.anchors.pop(self.peek_event().anchor, None)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)

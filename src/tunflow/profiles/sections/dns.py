@@ -6,15 +6,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tunflow.addresses import ip_address
 from tunflow.dns.fake_ip import POOL4, POOL6
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
-from tunflow.profiles.field_types import Address, Domain, Network
+from tunflow.profiles.field_types import Domain, Network
 from tunflow.profiles.section import Many, Section
+from tunflow.rules.domains import normalise
 from tunflow.rules.name_patterns import NamePatterns
 
 _FULL = ("servers", "domestic", "foreign", "fake_ip", "hosts", "routes", "block_encrypted", "hide_aaaa", "ask_anyway")
-"""Keys that ask for the name server instead of the small forwarder."""
+"""Keys that say more than a mode can: every query is answered then, whomever it is for."""
 
 
 def _resolver(text: str) -> str:
@@ -29,18 +31,39 @@ Resolver = Annotated[str, AfterValidator(_resolver)]
 """A resolver as `tunflow.dns.upstream` reads it."""
 
 
-def _pattern(text: str) -> str:
-    try:
-        NamePatterns([] if text.startswith(RULE_SET) else [text])
-    except ValueError as error:
-        raise ValueError(f"must be names like example.com, *.example.com or full:example.com: {error}") from None
-    return text.lower() if not text.startswith(RULE_SET) else text
-
-
 RULE_SET = "rule-set:"
 """In front of the name of one of the profile's rule sets, whose names are meant."""
+GEOSITE = "geosite:"
+"""In front of a topic of the profile's `geosite`, whose names are meant."""
+
+
+def _pattern(text: str) -> str:
+    if text.startswith((RULE_SET, GEOSITE)):
+        return text
+    try:
+        NamePatterns([text])
+    except ValueError as error:
+        raise ValueError(f"must be names like example.com, *.example.com or full:example.com: {error}") from None
+    return text.lower()
+
+
 NamePattern = Annotated[str, AfterValidator(_pattern)]
-"""Names as `tunflow.rules.name_patterns` reads them, or a rule set."""
+"""Names as `tunflow.rules.name_patterns` reads them, a rule set, or a topic."""
+
+
+def _host_value(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    try:
+        return normalise(text)
+    except ValueError:
+        raise ValueError("must be an address like 192.0.2.1, or a name to look up instead") from None
+
+
+HostValue = Annotated[str, AfterValidator(_host_value)]
+"""An address, or a name."""
 
 
 class ChinaDNSSection(Section):
@@ -113,8 +136,8 @@ class DNSSection(Section):
     """Who looks up the names of resolvers that are asked past the tunnel."""
     chinadns: ChinaDNSSection = ChinaDNSSection()
     fake_ip: FakeIPSection | None = None
-    hosts: dict[str, Many[Address]] = Field(default_factory=dict)
-    """Names with their addresses."""
+    hosts: dict[str, Many[HostValue]] = Field(default_factory=dict)
+    """Names with their addresses, or with the one other name that is looked up instead."""
     routes: Many[RouteSection] = ()
     block_encrypted: bool = False
     """Clients' DNS over TLS, QUIC and HTTPS is refused, so that they ask here."""
@@ -122,12 +145,16 @@ class DNSSection(Section):
     """No name has AAAA records."""
     ask_anyway: Many[Domain] = ()
     """Names, and all below them, that resolvers are asked for although they are nobody's outside: a LAN's own."""
+    dnssec: Literal["validate", "pass", "off"] = "pass"
+    """What becomes of signatures: checked here, passed on to who asks for them, or not asked for."""
+    trust_anchors: Many[str] = ()
+    """With "validate": DS records as text (`. DS 20326 8 2 E06D…`) instead of the root's own."""
     cache_entries: Annotated[int, Field(ge=16, le=1_000_000)] = 10_000
 
     @property
     def is_full(self) -> bool:
-        """Whether it asks for more than `mode` can say."""
-        return any(getattr(self, key) for key in _FULL)
+        """True if it asks for more than `mode` can say."""
+        return any(getattr(self, key) for key in _FULL) or self.dnssec != "pass"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -135,6 +162,8 @@ class DNSSection(Section):
             raise ValueError("must have both domestic and foreign resolvers, or neither")
         if self.domestic and self.servers:
             raise ValueError("must have either servers, or domestic and foreign resolvers")
+        if self.trust_anchors and self.dnssec != "validate":
+            raise ValueError('must have dnssec = "validate" with trust_anchors')
         if self.is_full and self.mode not in {"tcp", "fake"}:
             raise ValueError('must have resolvers as servers = […] and no mode but "fake", or a mode alone')
         return self

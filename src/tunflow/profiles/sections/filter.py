@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from tunflow.addresses import ip_network
 from tunflow.filter.judge import Door
 from tunflow.filter.schedule import WEEKDAYS
-from tunflow.profiles.field_types import WebAddress
+from tunflow.profiles.field_types import SignedBy, WebAddress
 from tunflow.profiles.section import Many, Section, wrong_at
 
 
@@ -87,6 +87,10 @@ class ListSection(Section):
     """Its path; a relative one begins at the profile's directory."""
     url: WebAddress | None = None
     """Fetched by `tunflow filter update`."""
+    key: SignedBy | None = None
+    """Only a list that this minisign key signed is taken; its signature is at `url` with .minisig behind it."""
+    lines: Many[str] = ()
+    """The list itself."""
     category: str = ""
     action: Literal["block", "allow"] = "block"
     schedule: str | None = None
@@ -98,9 +102,18 @@ class ListSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.file is None) is (self.url is None):
-            raise ValueError("must have either file or url")
+        if (self.file is not None) + (self.url is not None) + bool(self.lines) != 1:
+            raise ValueError("must have either file, url or lines")
         return self
+
+
+class DeviceSection(Section):
+    """`[filter.devices.NAME]`: a device that lists may name."""
+
+    clients: Annotated[Many[Annotated[str, AfterValidator(_device)]], Field(min_length=1)]
+    """Its addresses, networks and hardware addresses."""
+    tags: Many[str] = ()
+    """What `$ctag` calls it, as `device_tv` or `user_child`."""
 
 
 class FilterSection(Section):
@@ -118,13 +131,15 @@ class FilterSection(Section):
     on_failure: Literal["closed", "open"] = "closed"
     """What becomes of flows that the filter fails to judge."""
     only_allowed: bool = False
-    """Whether only what a list allows may pass."""
+    """True if only what a list allows may pass."""
     close: Many[Literal["encrypted-dns", "quic", "raw-ip", "vpn", "ech"]] = ()
     """Ways around the filter that are closed."""
+    forged: Literal["pass", "tell", "refuse"] = "tell"
+    """What becomes of flows that name a host which their client was not told to have that address."""
     dns_answer: Literal["nxdomain", "address"] = "nxdomain"
     """What a blocked name is answered with: that there is none, or its address, where the page then is."""
     safe_search: bool = False
-    """Whether search engines and video sites are held to their strict modes, by their names' answers."""
+    """True if search engines and video sites are held to their strict modes, by their names' answers."""
     privacy: Literal["none", "counts", "domains", "full"] = "domains"
     """What the log tells of flows."""
     log: str | None = None
@@ -135,6 +150,8 @@ class FilterSection(Section):
     """What the block page says about asking for access."""
     organization: str | None = None
     lists: Many[ListSection] = ()
+    devices: dict[str, DeviceSection] = Field(default_factory=dict)
+    """Those that rules with `$client` and `$ctag` may mean, by their names."""
     schedules: dict[str, ScheduleSection] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -157,7 +174,7 @@ class FilterSection(Section):
 
     @property
     def asks_for_processes(self) -> bool:
-        """Whether it wants to know whose a flow is: for a list, for the log, or because a provider may."""
+        """True if it wants to know whose a flow is: for a list, for the log, or because a provider may."""
         for_lists = any(each.apps or each.uids for each in self.lists)
         return self.enabled and (for_lists or self.provider is not None or self.privacy == "full")
 

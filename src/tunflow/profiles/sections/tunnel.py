@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from tunflow.addresses import ip_network
 from tunflow.profiles.field_types import Interface
 from tunflow.profiles.section import Many, Section
+from tunflow.urls import parse_web_address
 
 
 def _route(text: str) -> str:
@@ -19,6 +20,18 @@ def _route(text: str) -> str:
     except ValueError:
         raise ValueError("must be a network like 10.0.0.0/8 or a country like CN") from None
 
+
+def _probe(text: str) -> str:
+    try:
+        if parse_web_address(text).scheme == "http":
+            return text
+    except ValueError:
+        pass
+    raise ValueError("must be a page's http:// address: a login page stands in the way of no other")
+
+
+Probe = Annotated[str, AfterValidator(_probe)]
+"""A page that says nothing (204) or "success" where no login page is in the way."""
 
 Route = Annotated[str, AfterValidator(_route)]
 """A network in CIDR notation, or a country's two letters for all its networks."""
@@ -36,12 +49,18 @@ class TunnelSection(Section):
     excluded_routes: Many[Route] = ()
     """What does not, although it is included."""
     exclude_lan: bool = False
-    """Whether the networks that this host is in are left alone."""
+    """True if the networks that this host is in are left alone."""
     kill_switch: bool = False
-    """Whether nothing may leave around the tunnel, also when tunflow is gone."""
+    """True if nothing may leave around the tunnel, also when tunflow is gone."""
     per_app: bool = False
-    """Whether only programs that `tunflow exec` starts use the tunnel."""
+    """True if only programs that `tunflow exec` starts use the tunnel."""
     bypass_groups: Many[str] = ()
     """Control groups whose programs go around the tunnel, such as a proxy's on this machine."""
+    portal_probes: Many[Probe] = (
+        "http://connectivitycheck.gstatic.com/generate_204",
+        "http://detectportal.firefox.com/success.txt",
+    )
+    """Pages that are asked for past the tunnel while its server cannot be reached, to find a network's login page;
+    empty for none."""
     gateway: Many[str] = ()
     """Interfaces whose hosts' traffic is carried too."""

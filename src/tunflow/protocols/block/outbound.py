@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tunflow.endpoint import Address, Endpoint
+from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
 from tunflow.protocols.contract import Blocked, Carries, CodecRoute, DatagramRoute, NameSource
+from tunflow.protocols.server_addresses import ServerAddresses
 
 
 class BlockOutbound:
@@ -13,7 +14,7 @@ class BlockOutbound:
     label = "block://"
     carries = Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES
     wants_flow = False
-    addresses: tuple[Address, ...] = ()
+    server: ServerAddresses | None = None
     resolver: NameSource | None = None
 
     def stream(self, target: Endpoint, flow: FlowInfo | None = None) -> CodecRoute:  # noqa: ARG002

@@ -54,11 +54,11 @@ class Forwarder:
         self._request: h11.Request | None = None
         """What the site is asked, until it has answered."""
         self._connects = False
-        """Whether the client has asked for a tunnel that does not stand yet."""
+        """True if the client has asked for a tunnel that does not stand yet."""
         self._repeatable = False
-        """Whether the request may be sent once more: the connection had been used before, and no answer came yet."""
+        """True if the request may be sent once more: the connection had been used before, and no answer came yet."""
         self._answering = False
-        """Whether some of an answer to this request has gone to the client."""
+        """True if some of an answer to this request has gone to the client."""
         self._body: list[Buffer] = []
         self.to_client: list[Buffer] = []
         """For the caller to drain."""
@@ -69,19 +69,19 @@ class Forwarder:
         self.hang_up = False
         """For the caller to take: the connection to the site is of no more use."""
         self.idle = True
-        """Whether no request is under way."""
+        """True if no request is under way."""
         self.over = False
-        """Whether the client's connection ends once it has got what waits for it."""
+        """True if the client's connection ends once it has got what waits for it."""
         self.cut = False
-        """Whether both connections must end at once, and not look like a proper end."""
+        """True if both connections must end at once, and not look like a proper end."""
         self.tunnel = False
-        """Whether bytes pass as they are from now on, each end of them too."""
+        """True if bytes pass as they are from now on, each end of them too."""
         self.complaint: str | None = None
         """Why a client was refused, for the log."""
 
     @property
     def takes_client(self) -> bool:
-        """Whether it is the client's turn to send."""
+        """True if it is the client's turn to send."""
         return self.tunnel or (not self._connects and self._client.their_state in {h11.IDLE, h11.SEND_BODY})
 
     # What the caller tells.
@@ -120,7 +120,7 @@ class Forwarder:
         self._site_failed(why)
 
     def advance(self) -> bool:
-        """Go on with what has come; return True if there is more to do at once."""
+        """Go on with what has come. Return True if there is more to do at once."""
         for _ in range(EVENTS_PER_TURN):
             if self.over or self.cut or self.tunnel:
                 return False
@@ -132,7 +132,7 @@ class Forwarder:
     # The client's side.
 
     def _next_of_client(self) -> bool:
-        """Take one event from the client; False if there is none."""
+        """Take one event from the client. Return False if there is none."""
         client = self._client
         if not self.takes_client:
             return False
@@ -235,7 +235,7 @@ class Forwarder:
     # The site's side.
 
     def _next_of_site(self) -> bool:
-        """Take one event from the site; False if there is none."""
+        """Take one event from the site. Return False if there is none."""
         site = self._site
         if site is None or self._request is None or self.dial is not None:
             return False

@@ -1,4 +1,4 @@
-"""Whether a client of ours shows the user name and password that it must.
+"""Checks that a client of ours shows the user name and password that it must.
 
 Read first: RFC 7617 §2 (Basic). Rules: both are compared whatever the first says, so that the time tells nothing.
 """

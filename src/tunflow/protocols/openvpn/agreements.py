@@ -101,5 +101,5 @@ class Agreements:
         return min(due, default=None)
 
     def _is_next(self, key_id: int) -> bool:
-        """Whether a soft reset may begin this key: none is being agreed on, and it follows the last one."""
+        """Return True if a soft reset may begin this key: none is being agreed on, and it follows the last one."""
         return self.pending is None and self.active is not None and key_id == self.active.channel.key_id % 7 + 1

@@ -59,7 +59,7 @@ class Channel:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the peer has everything that we said."""
+        """True if the peer has everything that we said."""
         return self._sender.is_idle
 
     def receive_untrusted(self, opcode: Opcode, control: Control) -> list[bytes]:

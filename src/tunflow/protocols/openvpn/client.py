@@ -13,6 +13,8 @@ Read first: openvpn-rfc.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
@@ -26,7 +28,7 @@ from tunflow.protocols.openvpn.data_channel import DataChannel, choose_cipher, m
 from tunflow.protocols.openvpn.events import Connected, Ended, Event, Updated
 from tunflow.protocols.openvpn.key_method import KeyMessage
 from tunflow.protocols.openvpn.negotiation import Negotiation
-from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, OCC_MAGIC, PING, Head, Opcode
+from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, IP_BEGINS, OCC_MAGIC, PING, Head, Opcode
 from tunflow.protocols.openvpn.settings import Remote, Settings
 from tunflow.protocols.openvpn.tls import make_context
 
@@ -37,6 +39,7 @@ DEFAULT_PING_RESTART = 120.0
 """Seconds of silence after which a connection is over when the server says nothing else (openvpn(8), ping-restart)."""
 ANSWER_TIMEOUT = 20.0
 """Seconds until the server's first packet."""
+_FIRST_BYTE = itemgetter(slice(1))
 RESEND_WKC = bytes.fromhex("000100020001")
 """A server's wish, in its reset, that a tls-crypt-v2 client repeats its key."""
 
@@ -92,22 +95,25 @@ class OpenVPNClient:
     def receive_untrusted(self, datagrams: Sequence[bytes], now: float) -> list[bytes]:
         """Take what arrived; the IP packets in it."""
         packets: list[bytes] = []
-        open_untrusted = self._data.open_untrusted
         controlled = False
-        for datagram in datagrams:
-            try:
-                if is_control(datagram):
-                    controlled = True
+        for _, run in groupby(datagrams, _FIRST_BYTE):
+            alike = list(run)
+            if not is_control(alike[0]):
+                opened = self._data.open_all_untrusted(alike)
+                self.dropped += len(alike) - len(opened)
+                packets += opened
+                continue
+            controlled = True
+            for datagram in alike:
+                try:
                     self._control_untrusted(datagram, now)
-                else:
-                    packets.append(open_untrusted(datagram))
-            except BadPacket:
-                self.dropped += 1
+                except BadPacket:
+                    self.dropped += 1
         if self.is_over:
             return []
         if packets:
             self._heard = now
-            packets = [packet for packet in packets if not self._is_own(packet)]
+            packets = [packet for packet in packets if (packet and packet[0] in IP_BEGINS) or not self._is_own(packet)]
             if packets:
                 self._used = now
         if controlled:
@@ -123,7 +129,7 @@ class OpenVPNClient:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is output, or an event."""
+        """True if there is output, or an event."""
         return bool(self._events or self._packets.output)
 
     def take_output(self) -> list[bytes]:
@@ -304,6 +310,11 @@ class OpenVPNClient:
 
     # Time.
 
+    @property
+    def heard_at(self) -> float:
+        """When something last came that could only be the server's, once connected."""
+        return self._heard
+
     def _silences(self) -> list[tuple[float, float]]:
         options = self.options
         return [
@@ -349,7 +360,7 @@ class OpenVPNClient:
             self._events.append(Ended(reason, fatal, challenge))
 
     def _is_own(self, payload: bytes) -> bool:
-        """Whether a payload is OpenVPN's own and no IP packet."""
+        """Return True if a payload is OpenVPN's own and no IP packet."""
         if payload == PING:
             return True
         if not payload.startswith(OCC_MAGIC):
@@ -360,5 +371,5 @@ class OpenVPNClient:
 
     @staticmethod
     def _is_ours(failure: str) -> bool:
-        """Whether trying again cannot help: a certificate was refused."""
+        """Return True if trying again cannot help: a certificate was refused."""
         return "certificate" in failure and "refused" in failure

@@ -38,10 +38,12 @@ class ServerMessages:
         return (*filters, *(("ignore", name) for name in names))
 
     def credentials(self) -> tuple[str, str]:
-        """Username and password for a key message: the token, once the server has given one."""
+        """Username and password for a key message: the token, once the server has given one, now or earlier."""
         settings, options = self._settings, self.options
         if options.auth_token:
-            return settings.username or options.auth_token_user, options.auth_token
+            return options.auth_token_user or settings.token_user or settings.username, options.auth_token
+        if settings.token:
+            return settings.token_user or settings.username, settings.token
         return settings.username, settings.password
 
     def with_defaults(self, options: TunnelOptions, cipher: str, ping_restart: float) -> TunnelOptions:
@@ -62,8 +64,8 @@ class ServerMessages:
     def _event_untrusted(self, message: str, connected: bool) -> Event | float | None:
         kind = message.partition(",")[0]
         if kind == "PUSH_REPLY":
-            if connected:
-                return None  # again: our request had crossed it
+            if connected:  # again, as our request had crossed it; or another token, after a renegotiation
+                return self._new_token_untrusted(message)
             options = self._push.add_untrusted(message)
             return None if options is None else Connected(options, "")
         if kind == "PUSH_UPDATE":
@@ -99,6 +101,15 @@ class ServerMessages:
                 if key == "backoff" and value.isascii() and value.isdigit() and len(value) < 7:
                     pause = min(float(value), LONGEST_PAUSE)
             return Ended(f"the server refuses for now{f': {words[:300]}' if words else ''}", False, None, pause, True)
-        again = bool(self.options.auth_token) or self._settings.retries_auth
+        has_token = bool(self.options.auth_token or self._settings.token)
         said = f": {reason[:300]}" if reason else ": username, password or certificate"
-        return Ended(f"the server refuses the login{said}", not again, None, 1.0, True)
+        again = has_token or self._settings.retries_auth
+        return Ended(f"the server refuses the login{said}", not again, None, 1.0, True, has_token)
+
+    def _new_token_untrusted(self, message: str) -> Updated | None:
+        """The options with the token that a server pushes to who is connected. Raises BadPacket."""
+        options = PushReply(self.options, self._filters()).add_untrusted(message)
+        if options is None or options.auth_token == self.options.auth_token:
+            return None
+        self.options = replace(self.options, auth_token=options.auth_token, auth_token_user=options.auth_token_user)
+        return Updated(self.options)

@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 def looks_like_openvpn(content: bytes) -> bool:
-    """Whether a file is an OpenVPN configuration by its looks."""
+    """Return True if a file is an OpenVPN configuration by its looks."""
     return _LOOKS.search(content) is not None and _CERTAIN.search(content) is not None
 
 
@@ -143,7 +143,7 @@ class ConfigFile:
             yield line._replace(words=("key-direction", words[2]))
 
     def _is_done(self, line: Line, ignored: Iterable[str]) -> bool:
-        """Whether the line is to be done. Raises LocalError for a refused or unknown one."""
+        """Return True if the line is to be done. Raises LocalError for a refused or unknown one."""
         found = DIRECTIVES.get(line.name)
         if found is None:
             if line.name in ignored:

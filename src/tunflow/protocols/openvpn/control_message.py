@@ -22,7 +22,7 @@ class Challenge(NamedTuple):
 
     text: str
     echo: bool
-    """Whether the answer may be seen while it is typed."""
+    """True if the answer may be seen while it is typed."""
     needs_answer: bool
     state: str = ""
     """What goes back beside the answer to a dynamic challenge; "" for one that is answered inside the session."""

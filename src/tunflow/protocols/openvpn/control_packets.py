@@ -39,7 +39,7 @@ class ControlPackets:
     def send(self, opcode: Opcode, key_id: int, control: Control) -> None:
         """Protect a packet and have it sent."""
         wrapping = self._wrapping if key_id == 0 or self._renewed is None else self._renewed
-        unix_time = int(self.now + self._unix_offset)
+        unix_time = int(self.now + self._unix_offset) & 0xFFFFFFFF
         packet = wrapping.wrap(Head(opcode, key_id, self.session), control.pack(), unix_time)
         if opcode in {Opcode.RESET_CLIENT_V3, Opcode.CONTROL_WKC}:
             packet += self.client_key
@@ -87,5 +87,5 @@ def crypt(key: StaticKey, *, server: bool, early: bool = False) -> TLSCrypt:
 
 
 def is_control(packet: bytes) -> bool:
-    """Whether the first byte says that it is a control packet."""
+    """Return True if the first byte says that it is a control packet."""
     return bool(packet) and packet[0] >> 3 in CONTROLS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer
-from tunflow.errors import BadPacket, LocalError
+from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.data_epochs import EpochKey
 from tunflow.protocols.openvpn.data_key import AEADKey, CBCKey, DataKey, halves, is_aead
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
@@ -54,12 +54,12 @@ class DataChannel:
 
     @property
     def is_ready(self) -> bool:
-        """Whether packets can be sent."""
+        """True if packets can be sent."""
         return self._sending is not None
 
     @property
     def is_worn(self) -> bool:
-        """Whether a new key should be agreed on."""
+        """True if a new key should be agreed on."""
         newest = self._next if self._next is not None else self._sending
         return newest is not None and self._keys[newest].is_worn
 
@@ -80,18 +80,16 @@ class DataChannel:
             self._switch()
         return [] if self._sending is None else self._keys[self._sending].seal(packets)
 
-    def open_untrusted(self, packet: bytes) -> bytes:
-        """The payload of a data packet. Raises BadPacket."""
-        if not packet:
-            raise BadPacket("an empty packet")
-        key_id = packet[0] & 7
+    def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
+        """The payloads of data packets that begin with the same byte: of those that authenticate and are new."""
+        key_id = packets[0][0] & 7 if packets[0] else -1
         key = self._keys.get(key_id)
         if key is None:
-            raise BadPacket(f"a data packet under key {key_id}, which is not there")
-        plain = key.open_untrusted(packet)
-        if key_id == self._next:
+            return []
+        payloads = key.open_all_untrusted(packets)
+        if payloads and key_id == self._next:
             self._switch()
-        return plain
+        return payloads
 
     def expire(self, now: float) -> None:
         """Forget keys whose time is over."""

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
-from tunflow.protocols.openvpn.data_key import TAG, DirectionKeys, aead_of
+from tunflow.protocols.openvpn.data_key import TAG, DirectionKeys, aead_of, open_each_untrusted
 from tunflow.protocols.openvpn.key_derivation import expand_label
 from tunflow.protocols.openvpn.packet import Opcode
 from tunflow.protocols.openvpn.replay import ReplayWindow
@@ -73,7 +73,7 @@ class EpochKey:
         self._make_future()
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         out = []
         for packet in packets:
             if self._sent >= PER_EPOCH:
@@ -87,7 +87,7 @@ class EpochKey:
         return out
 
     def open_untrusted(self, packet: bytes) -> bytes:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         if len(packet) < 12 + TAG or packet[0] >> 3 != Opcode.DATA_V2:
             raise BadPacket("no data packet with an epoch")
         packet_id = packet[4:12]
@@ -107,9 +107,13 @@ class EpochKey:
             self._advance(number)
         return plain
 
+    def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
+        """As the method of `DataKey`."""
+        return open_each_untrusted(self, packets)
+
     @property
     def is_worn(self) -> bool:
-        """See `DataKey`."""
+        """As `DataKey.is_worn`."""
         return self._sending.made > LAST_EPOCH - FUTURE
 
     def _advance(self, epoch: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -34,6 +35,8 @@ DEFAULT_CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 
 _HEAD_V2 = struct.Struct("!II")
 _ID = struct.Struct("!I")
+_BODY = _HEAD_V2.size + TAG
+"""Where the ciphertext of a DATA_V2 begins."""
 
 
 class DirectionKeys(NamedTuple):
@@ -75,9 +78,21 @@ class DataKey(Protocol):
     def open_untrusted(self, packet: bytes) -> bytes:
         """The payload. Raises BadPacket for what does not authenticate or was seen."""
 
+    def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
+        """The payloads of those that authenticate and are new."""
+
     @property
     def is_worn(self) -> bool:
-        """Whether a new key should be agreed on."""
+        """True if a new key should be agreed on."""
+
+
+def open_each_untrusted(key: DataKey, packets: Sequence[bytes]) -> list[bytes]:
+    """What `DataKey.open_all_untrusted` gives, one packet at a time."""
+    out = []
+    for packet in packets:
+        with suppress(BadPacket):
+            out.append(key.open_untrusted(packet))
+    return out
 
 
 def halves(keys: bytes, *, server: bool) -> tuple[DirectionKeys, DirectionKeys]:
@@ -95,7 +110,7 @@ def aead_of(cipher: str) -> tuple[Callable[[bytes], AEAD], int]:
 
 
 def is_aead(cipher: str) -> bool:
-    """Whether packets under this cipher need no HMAC of their own."""
+    """Return True if packets under this cipher need no HMAC of their own."""
     return cipher in _AEADS
 
 
@@ -125,7 +140,7 @@ class AEADKey:
         self._seen = ReplayWindow()
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         encrypt, iv, head, pack = self._encrypt, self._send_iv, self._head, _HEAD_V2.pack
         number = self._sent
         packets = packets[: max(LAST - number, 0)]
@@ -150,7 +165,7 @@ class AEADKey:
         return out
 
     def open_untrusted(self, packet: bytes) -> bytes:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         at = head_size_untrusted(packet)
         if len(packet) < at + 4 + TAG:
             raise BadPacket("a data packet too short for its tag")
@@ -168,9 +183,32 @@ class AEADKey:
         self._seen.add(number)
         return plain
 
+    def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
+        """As the method of `DataKey`: what comes in order is looked at least."""
+        if not self._v2:
+            return open_each_untrusted(self, packets)
+        decrypt, iv, seen, least = self._decrypt, self._receive_iv, self._seen, _BODY
+        expected, in_order = seen.next, 0
+        out = []
+        for packet in packets:
+            id_bytes = packet[4:8]
+            if int.from_bytes(id_bytes, "big") == expected and len(packet) >= least:
+                try:
+                    out.append(decrypt(id_bytes + iv, packet[least:] + packet[8:least], packet[:8]))
+                except InvalidTag:
+                    continue
+                expected += 1
+                in_order += 1
+                continue
+            seen.add_next(in_order)
+            out += open_each_untrusted(self, (packet,))
+            expected, in_order = seen.next, 0
+        seen.add_next(in_order)
+        return out
+
     @property
     def is_worn(self) -> bool:
-        """See `DataKey`."""
+        """As `DataKey.is_worn`."""
         return self._sent >= WORN
 
 
@@ -203,7 +241,7 @@ class CBCKey:
         self._seen = ReplayWindow()
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         out = []
         for packet in packets[: max(LAST - self._sent, 0)]:
             self._sent += 1
@@ -216,7 +254,7 @@ class CBCKey:
         return out
 
     def open_untrusted(self, packet: bytes) -> bytes:
-        """See `DataKey`."""
+        """As the method of `DataKey`."""
         at = head_size_untrusted(packet)
         tag, sealed = packet[at : at + self._size], packet[at + self._size :]
         if len(sealed) < 32 or len(sealed) % 16:
@@ -231,7 +269,11 @@ class CBCKey:
         self._seen.add(number)
         return plain[4 : len(plain) - padding]
 
+    def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
+        """As the method of `DataKey`."""
+        return open_each_untrusted(self, packets)
+
     @property
     def is_worn(self) -> bool:
-        """See `DataKey`."""
+        """As `DataKey.is_worn`."""
         return self._sent >= WORN

@@ -36,7 +36,8 @@ _DONE = {
     "ping": (1, 1), "ping-restart": (1, 1), "ping-exit": (1, 1), "keepalive": (2, 2), "inactive": (1, 2),
     "explicit-exit-notify": (0, 1), "compress": (0, 1), "comp-lzo": (0, 1), "tls-exit": (0, 0), "resolv-retry": (1,
     1), "tls-server": (0, 0), "server": (2, 3), "mode": (1, 1), "push": (1, 1), "local": (1, 2), "lport": (1, 1),
-    "max-clients": (1, 1), "duplicate-cn": (0, 0), "verify-client-cert": (1, 1),
+    "max-clients": (1, 1), "duplicate-cn": (0, 0), "verify-client-cert": (1, 1), "http-proxy": (2, 4), "socks-proxy":
+    (1, 3), "http-proxy-user-pass": (1, 1), "socks-proxy-user-pass": (1, 1),
 }  # fmt: skip
 _TOLD = (
     "nobind", "bind", "persist-key", "persist-tun", "persist-local-ip", "persist-remote-ip", "user", "group",
@@ -48,6 +49,7 @@ _TOLD = (
     "allow-recursive-routing", "socket-flags", "remap-usr1", "dh", "ecdh-curve", "tls-groups", "tls-cert-profile",
     "max-routes", "mark", "passtos", "multihome", "ifconfig-pool-persist", "ifconfig-nowarn", "client-to-client",
     "bind-dev", "remote-random-hostname", "tls-version-max", "compat-mode", "allow-compression", "tcp-nodelay",
+    "http-proxy-retry", "http-proxy-timeout", "socks-proxy-retry",
 )  # fmt: skip
 _RUNS = "it runs a program or loads a library, which tunflow never does for a configuration: take the line out"
 _RUNNERS = (
@@ -58,9 +60,7 @@ _RUNNERS = (
 )  # fmt: skip
 _REFUSED = {
     "secret": "static keys without TLS have no forward secrecy: use a TLS configuration",
-    "http-proxy": "not done: leave it out, and reach the server directly",
-    "http-proxy-option": "not done",
-    "socks-proxy": "not done: leave it out, and reach the server directly",
+    "http-proxy-option": "not done: a request has no headers of its own",
     "fragment": "not done: leave it out at both ends; tunflow's MTU makes packets fit",
     "no-replay": "replays are always dropped",
     "no-iv": "every packet has its IV",
@@ -96,12 +96,14 @@ DIRECTIVES: dict[str, Directive] = {
 
 INLINE = frozenset({
     "ca", "cert", "extra-certs", "key", "pkcs12", "crl-verify", "tls-auth", "tls-crypt", "tls-crypt-v2",
-    "auth-user-pass", "peer-fingerprint", "connection", "dh", "askpass",
+    "auth-user-pass", "peer-fingerprint", "connection", "dh", "askpass", "http-proxy-user-pass",
+    "socks-proxy-user-pass",
 })  # fmt: skip
 """Directives that may be a block `<name> … </name>`."""
 
 CONNECTION = frozenset({
     "remote", "port", "rport", "proto", "connect-timeout", "server-poll-timeout", "explicit-exit-notify", "nobind",
-    "bind", "lport", "local", "float", "mssfix", "tun-mtu", "connect-retry", "connect-retry-max",
+    "bind", "lport", "local", "float", "mssfix", "tun-mtu", "connect-retry", "connect-retry-max", "http-proxy",
+    "socks-proxy", "http-proxy-user-pass",
 })  # fmt: skip
 """What a `<connection>` block may say."""

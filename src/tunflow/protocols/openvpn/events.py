@@ -39,13 +39,15 @@ class Ended(NamedTuple):
 
     reason: str
     fatal: bool
-    """Whether to try again is of no use."""
+    """True if to try again is of no use."""
     challenge: Challenge | None = None
     """A question whose answer is the next attempt's password."""
     pause: float = 0.0
     """Seconds that the server asks to wait before the next attempt."""
     keeps_remote: bool = False
-    """Whether the next attempt should be at the same place."""
+    """True if the next attempt should be at the same place."""
+    refuses_token: bool = False
+    """True if it is the token of an earlier login that is not accepted, so that the password may be."""
 
 
 Event = Connected | Updated | Asked | Said | Ended

@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 from tunflow.protocols.openvpn.config_file import split_words
 from tunflow.protocols.openvpn.directives import INLINE
+from tunflow.protocols.openvpn.proxy_lines import IN_BLOCK
 
 _BINARY = frozenset({"pkcs12"})
-_FILES = INLINE - {"connection", "dh", "peer-fingerprint"}
+_FILES = INLINE - {"connection", "dh", "peer-fingerprint", "http-proxy-user-pass", "socks-proxy-user-pass"}
 """Directives whose first word is a file's name."""
+_PROXIES = frozenset({"http-proxy", "socks-proxy"})
+"""Directives whose third word is a file's name, unless it is one of `proxy_lines`."""
 
 
 def with_files_inline(text: str, read: Callable[[str], bytes]) -> str:
@@ -33,6 +36,9 @@ def with_files_inline(text: str, read: Callable[[str], bytes]) -> str:
 def _row(row: str, stripped: str, read: Callable[[str], bytes]) -> list[str]:
     words = split_words(stripped)
     name = words[0].removeprefix("--") if words else ""
+    if name in _PROXIES and len(words) > 3 and words[3] not in IN_BLOCK:
+        block = [f"<{name}-user-pass>", *read(words[3]).decode(errors="replace").splitlines()[:2]]
+        return [*block, f"</{name}-user-pass>", " ".join([*words[:3], "auto", *words[4:]])]
     if name not in _FILES or len(words) < 2 or words[1] == "[inline]":
         return [row]
     data = read(words[1])

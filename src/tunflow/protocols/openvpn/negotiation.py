@@ -20,11 +20,11 @@ class Negotiation:
         self.peer: KeyMessage | None = None
         """What the other end said."""
         self.is_said = False
-        """Whether we said ours."""
+        """True if we said ours."""
 
     @property
     def is_agreed(self) -> bool:
-        """Whether both messages were said."""
+        """True if both messages were said."""
         return self.is_said and self.peer is not None
 
     def say(self, message: KeyMessage) -> None:
@@ -33,7 +33,7 @@ class Negotiation:
         self.channel.say(message.pack())
 
     def hear_untrusted(self, record: bytes) -> bool:
-        """Whether the record is the peer's key message, which is kept. Raises BadPacket."""
+        """Return True if the record is the peer's key message, which is kept. Raises BadPacket."""
         if self.peer is not None:
             return False
         self.peer = key_message_untrusted(record, from_client=self.server)

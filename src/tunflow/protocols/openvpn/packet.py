@@ -21,6 +21,8 @@ EXIT_NOTIFY = bytes.fromhex("287f346bd4ef7a812d56b8d3afc5459c06")
 """A data packet that says that its sender goes (OCC message 6)."""
 OCC_MAGIC = EXIT_NOTIFY[:16]
 """What begins with this is OpenVPN's own and no IP packet."""
+IP_BEGINS = frozenset((*range(0x45, 0x50), *range(0x60, 0x70)))
+"""First bytes of IP packets; what is OpenVPN's own begins otherwise."""
 
 _ID = struct.Struct("!I")
 

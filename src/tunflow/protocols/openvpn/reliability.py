@@ -47,12 +47,12 @@ class ReliableSender:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything was acknowledged."""
+        """True if everything was acknowledged."""
         return not self._waiting and not self._under_way
 
     @property
     def has_been_heard(self) -> bool:
-        """Whether the peer acknowledged anything."""
+        """True if the peer acknowledged anything."""
         return self._next > len(self._under_way)
 
     def push(self, opcode: Opcode, payload: bytes) -> None:
@@ -90,7 +90,7 @@ class ReliableSender:
         return min((each.due for each in self._under_way.values()), default=None)
 
     def _fits(self) -> bool:
-        """Whether the window has room: the peer can hold no more than its own window behind the oldest."""
+        """Return True if the window has room: the peer can hold no more than its own window behind the oldest."""
         oldest = min(self._under_way, default=self._next)
         return len(self._under_way) < SEND_WINDOW and self._next < oldest + RECEIVE_WINDOW
 
@@ -122,7 +122,7 @@ class ReliableReceiver:
 
     @property
     def owes_acks(self) -> bool:
-        """Whether something is to be acknowledged."""
+        """True if something is to be acknowledged."""
         return bool(self._acks)
 
     def take_acks(self, most: int = LARGEST_ACKS) -> list[int]:

@@ -23,9 +23,19 @@ class ReplayWindow:
         """Bit n: the id n below the highest."""
 
     def is_new(self, packet: int) -> bool:
-        """Whether the id was not seen and is not too old to know."""
+        """Return True if the id was not seen and is not too old to know."""
         behind = self._highest - packet
         return behind < 0 or (behind < WINDOW and not self._seen >> behind & 1)
+
+    @property
+    def next(self) -> int:
+        """The id after the highest that was seen: what comes when nothing is lost."""
+        return self._highest + 1
+
+    def add_next(self, count: int) -> None:
+        """Remember the next `count` ids, which are new."""
+        self._seen = (self._seen << count | (1 << count) - 1) & _ALL
+        self._highest += count
 
     def add(self, packet: int) -> None:
         """Remember an id that `is_new`."""
@@ -50,7 +60,7 @@ class TimedReplayWindow:
         self._window = ReplayWindow()
 
     def is_new(self, time: int, packet: int) -> bool:
-        """Whether the pair was not seen. `time` in seconds as its sender counts them."""
+        """Return True if the pair was not seen. `time` in seconds as its sender counts them."""
         return time > self._time or (time == self._time and self._window.is_new(packet))
 
     def add(self, time: int, packet: int) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from heapq import heappop, heappush
 from ipaddress import IPv4Network
-from itertools import count
+from itertools import count, groupby
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tunflow.endpoint import Buffer
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 MOST_STRANGERS = 2048
 """Clients that are being let in at once."""
 
+_HEAD_SIZE = 4
+_HEAD = itemgetter(slice(_HEAD_SIZE))
+"""A DATA_V2's opcode, key and peer id."""
+_IPV4 = 4
+CONTEXT_LASTS = 3600.0
+"""Seconds after which a certificate that has expired is refused at the latest."""
+
 Source = TypeVar("Source", bound=Hashable)
 Batch = tuple[list[bytes], Source]
 
@@ -47,7 +55,7 @@ class _Client(Generic[Source]):
         self.scheduled = inf
 
 
-class OpenVPNServer(Generic[Source]):
+class OpenVPNServerMachine(Generic[Source]):
     """See the module."""
 
     def __init__(
@@ -70,6 +78,7 @@ class OpenVPNServer(Generic[Source]):
         self._random_bytes = random_bytes
         self._knows = knows
         self._context: SSL.Context = make_context(settings.identity, settings.demands, now + unix_offset, server=True)
+        self._context_since = now
         self._strangers: dict[Source, _Client[Source]] = {}
         self._clients: dict[Source, _Client[Source]] = {}
         self._by_peer: dict[int, _Client[Source]] = {}
@@ -84,19 +93,24 @@ class OpenVPNServer(Generic[Source]):
         """The names of those who are connected."""
         return [client.session.name for client in self._by_peer.values()]
 
+    @property
+    def handshakes(self) -> int:
+        """How many clients have begun to connect and have not agreed on everything yet."""
+        return len(self._strangers)
+
     def receive_untrusted(self, datagrams: Sequence[bytes], source: Source, now: float) -> list[bytes]:
         """Take what came from one place; the IP packets in it."""
-        packets = []
-        for datagram in datagrams:
-            try:
-                if is_control(datagram):
+        packets: list[bytes] = []
+        for _, run in groupby(datagrams, _HEAD):
+            alike = list(run)
+            if not is_control(alike[0]):
+                packets += self._data_untrusted(alike, source, now)
+                continue
+            for datagram in alike:
+                try:
                     self._control_untrusted(datagram, source, now)
-                else:
-                    packet = self._data_untrusted(datagram, source, now)
-                    if packet is not None:
-                        packets.append(packet)
-            except BadPacket:
-                self.dropped += 1
+                except BadPacket:
+                    self.dropped += 1
         return packets
 
     def send(self, packets: Sequence[Buffer], now: float) -> None:
@@ -121,8 +135,12 @@ class OpenVPNServer(Generic[Source]):
 
     def close(self, now: float) -> None:
         """Tell the clients that it is over: they will come again."""
+        self.say("RESTART", now)
+
+    def say(self, message: str, now: float) -> None:
+        """Send a control message (management-notes of OpenVPN: INFO, PUSH_UPDATE, RESTART …) to all clients."""
         for client in list(self._by_peer.values()):
-            client.session.say("RESTART", now)
+            client.session.say(message, now)
             self._after(client, now)
 
     def forget(self, source: Source, now: float) -> None:
@@ -161,6 +179,15 @@ class OpenVPNServer(Generic[Source]):
             client.session.control_untrusted(*client.packets.open_untrusted(packet), now)
         self._after(client, now)
 
+    def _context_of(self, now: float) -> SSL.Context:
+        """What certificates are judged by: each is made for a moment, and taken for `CONTEXT_LASTS`."""
+        if now - self._context_since > CONTEXT_LASTS:
+            self._context = make_context(
+                self._settings.identity, self._settings.demands, now + self._unix_offset, server=True
+            )
+            self._context_since = now
+        return self._context
+
     def _meet_untrusted(self, packet: bytes, source: Source, now: float) -> _Client[Source]:
         """A new client's session. Raises BadPacket for what may not begin one."""
         head = head_untrusted(packet)
@@ -170,7 +197,7 @@ class OpenVPNServer(Generic[Source]):
         packets = ControlPackets(self._random_bytes(8), wrapping, original, self._unix_offset)
         packets.now = now
         control = accept_untrusted(packets, head, packet)
-        session = ServerSession(self._settings, self._context, packets, self._admit, now, self._random_bytes)
+        session = ServerSession(self._settings, self._context_of(now), packets, self._admit, now, self._random_bytes)
         client = _Client(session, packets, source)
         while len(self._strangers) >= MOST_STRANGERS:
             self._strangers.pop(next(iter(self._strangers))).session.is_over = True
@@ -190,25 +217,27 @@ class OpenVPNServer(Generic[Source]):
             return auth(settings.tls_auth, settings.digest, settings.key_direction), settings.tls_auth, packet
         return Plain(), None, packet
 
-    def _data_untrusted(self, packet: bytes, source: Source, now: float) -> bytes | None:
-        if len(packet) < 4:
-            raise BadPacket("no packet is that short")
+    def _data_untrusted(self, packets: list[bytes], source: Source, now: float) -> list[bytes]:
+        """The IP packets in data packets that begin alike, so are one client's; from its own address only."""
+        head = packets[0]
         client = self._clients.get(source)
-        if packet[0] >> 3 == Opcode.DATA_V2:
-            client = self._by_peer.get(int.from_bytes(packet[1:4], "big"), client)
+        if len(head) >= _HEAD_SIZE and head[0] >> 3 == Opcode.DATA_V2:
+            client = self._by_peer.get(int.from_bytes(head[1:4], "big"), client)
         if client is None:
-            raise BadPacket("a data packet of nobody's")
-        plain = client.session.open_untrusted(packet, now)
-        if client.source != source:
+            self.dropped += len(packets)
+            return []
+        session = client.session
+        inner, count = session.open_all_untrusted(packets, now)
+        if count and client.source != source:
             self._move(client, source)
-        if client.session.is_over:
+        if session.is_over:
             self._after(client, now)
-        if plain is None:
-            return None
-        lease = client.session.lease
-        if lease is None or plain[0] >> 4 != 4 or plain[12:16] != lease.address.packed:
-            raise BadPacket("a packet from an address that is not the client's")
-        return plain
+        admitted = []
+        if session.lease is not None:
+            own = session.lease.address.packed
+            admitted = [packet for packet in inner if packet[12:16] == own and packet[0] >> 4 == _IPV4]
+        self.dropped += len(packets) - count + len(inner) - len(admitted)
+        return admitted
 
     def _seal(self, run: list[Buffer], client: _Client[Source] | None, now: float) -> None:
         if run and client is not None:

@@ -16,7 +16,7 @@ from tunflow.protocols.openvpn.data_channel import DataChannel, make_key
 from tunflow.protocols.openvpn.data_key import is_aead
 from tunflow.protocols.openvpn.key_method import Abilities, KeyMessage, abilities_of, ciphers_of
 from tunflow.protocols.openvpn.negotiation import Negotiation
-from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, OCC_MAGIC, PING, Control, Head, Opcode
+from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, IP_BEGINS, PING, Control, Head, Opcode
 from tunflow.protocols.openvpn.settings import Settings
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 
@@ -100,13 +100,15 @@ class ServerSession:
                     self._message(message, now)
         self._agreements.flush(now)
 
-    def open_untrusted(self, packet: bytes, now: float) -> bytes | None:
-        """The IP packet in a data packet; None when it holds none. Raises BadPacket."""
-        plain = self._data.open_untrusted(packet)
-        self._heard = now
-        if plain == EXIT_NOTIFY:
+    def open_all_untrusted(self, packets: Sequence[bytes], now: float) -> tuple[list[bytes], int]:
+        """The IP packets in data packets that begin alike, and how many of those were this client's."""
+        payloads = self._data.open_all_untrusted(packets)
+        if payloads:
+            self._heard = now
+        inner = [payload for payload in payloads if payload and payload[0] in IP_BEGINS]
+        if len(inner) < len(payloads) and EXIT_NOTIFY in payloads:
             self.is_over = True
-        return None if plain == PING or plain.startswith(OCC_MAGIC) or not plain else plain
+        return inner, len(payloads)
 
     def seal(self, packets: Sequence[Buffer], now: float) -> list[bytes]:
         """IP packets as datagrams for this client; none before it is connected."""

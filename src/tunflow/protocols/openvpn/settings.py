@@ -13,6 +13,19 @@ PORT = 1194
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that a server is reached through."""
+
+    kind: str
+    """`http` or `socks`."""
+    host: str
+    port: int
+    username: str = ""
+    """"" where it is not asked to sign in."""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Remote:
     """A place where a server is."""
 
@@ -22,6 +35,7 @@ class Remote:
     """`udp` or `tcp`."""
     version: int = 0
     """The IP version it must be reached by; 0 for either."""
+    proxy: Proxy | None = None
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -39,7 +53,7 @@ class ServerPart:
     pushed: tuple[str, ...] = ()
     most_clients: int = 1024
     shares_names: bool = False
-    """Whether several clients may have one certificate (`duplicate-cn`)."""
+    """True if several clients may have one certificate (`duplicate-cn`)."""
     demands_certificate: bool = True
 
 
@@ -64,9 +78,13 @@ class Settings:
     fallback: str = ""
     """The cipher where the server says none."""
     asks_user: bool = False
-    """Whether a username and password are needed."""
+    """True if a username and password are needed."""
     username: str = ""
     password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    """What a server gave in an earlier connection, to be said instead of the password (`auth-token`)."""
+    token_user: str = ""
+    """The name that goes with it, where that is another one."""
     static_challenge: str = ""
     static_challenge_echo: bool = False
     retries_auth: bool = False
@@ -98,6 +116,10 @@ class Settings:
     def with_user(self, username: str, password: str) -> Settings:
         """The same for this user."""
         return replace(self, username=username, password=password)
+
+    def with_token(self, token: str, user: str) -> Settings:
+        """The same with what a server gave instead of the password; "" for none."""
+        return replace(self, token=token, token_user=user)
 
     def with_key_password(self, password: str) -> Settings:
         """The same with the password of its private key."""

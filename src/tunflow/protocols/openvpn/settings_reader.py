@@ -14,6 +14,8 @@ from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.openvpn.config_file import ConfigFile, Line
 from tunflow.protocols.openvpn.data_key import CIPHERS, DIGESTS
+from tunflow.protocols.openvpn.proxy_lines import NAMES as PROXY_LINES
+from tunflow.protocols.openvpn.proxy_lines import proxy_of
 from tunflow.protocols.openvpn.settings import PORT, Remote, ServerPart, Settings
 from tunflow.protocols.openvpn.static_key import parse_client_key, parse_server_key, parse_static_key
 from tunflow.protocols.openvpn.tls import Demands, Identity
@@ -82,7 +84,7 @@ class SettingsReader:
             self._set(**{_SECONDS[name]: self._number(line, line.words[1])})
         elif name in _FLAGS:
             self._set(**_FLAGS[name])
-        elif name in {"proto", "port", "rport", "lport", "local"}:
+        elif name in {"proto", "port", "rport", "lport", "local", *PROXY_LINES}:
             self._defaults.setdefault(line.connection, {})[{"rport": "port", "lport": "port"}.get(name, name)] = line
         elif name == "remote":
             self._remotes.append((line, line.connection))
@@ -92,7 +94,7 @@ class SettingsReader:
             except BadPacket as error:
                 raise LocalError(f"{self._file.name}:{line.number}: {error}") from None
         elif name not in _MEANINGLESS:
-            _TAKERS[name](self, line)
+            TAKERS[name](self, line)
 
     def _set(self, **values: Any) -> None:
         self._settings = replace(self._settings, **values)
@@ -307,7 +309,7 @@ class SettingsReader:
         if not number:
             raise self._file.wrong(line, "port 0 is none that a server listens on")
         transport, version = _PROTOCOLS[protocol]
-        return Remote(words[1], number, transport, version)
+        return Remote(words[1], number, transport, version, proxy_of(said, transport, self._file, self._read_file))
 
     def _server_part(self) -> ServerPart:
         said = self._defaults[0]
@@ -343,7 +345,7 @@ _OPTIONS = frozenset(PUSHED) & {
 }  # fmt: skip
 """Directives that mean what they mean when a server pushes them."""
 
-_TAKERS: dict[str, Callable[[SettingsReader, Line], None]] = {
+TAKERS: dict[str, Callable[[SettingsReader, Line], None]] = {
     "client": SettingsReader._client,
     "tls-client": lambda _reader, _line: None,
     "dev": SettingsReader._device,

@@ -200,7 +200,7 @@ def subject_text(certificate: x509.Certificate) -> str:
 
 
 def _verify(demands: Demands, connection: SSL.Connection, certificate: X509, error: int, depth: int) -> bool:
-    """OpenSSL's question about each certificate of the chain. Why not is left with the connection."""
+    """Return True if OpenSSL may accept a certificate of the chain; else the reason is left with the connection."""
     reason = None
     if error:
         reason = _ERRORS.get(error, f"OpenSSL's verification error {error}")
@@ -227,7 +227,7 @@ def unmet(demands: Demands, certificate: x509.Certificate) -> str | None:
 
 
 def _is_for(certificate: x509.Certificate, usage: str) -> bool:
-    """Whether key usage and extended key usage are those of a TLS server or client."""
+    """Return True if key usage and extended key usage are those of a TLS server or client."""
     wanted = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
     try:
         certificate.extensions.get_extension_for_class(x509.KeyUsage)
@@ -276,7 +276,7 @@ def _private_key(identity: Identity) -> object:
 
 
 def needs_password(identity: Identity) -> bool:
-    """Whether the private key cannot be read without a password that is not there."""
+    """Return True if the private key cannot be read without a password that is not there."""
     if identity.password is not None:
         return False
     try:

@@ -6,6 +6,7 @@ without it would be another tunnel than the server means. Read first: openvpn(8)
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -274,7 +275,11 @@ def _token(options: TunnelOptions, words: Words) -> TunnelOptions:
 
 
 def _token_user(options: TunnelOptions, words: Words) -> TunnelOptions:
-    return replace(options, auth_token_user=words[0])
+    try:
+        name = b64decode(words[0], validate=True).decode()
+    except ValueError as error:
+        raise ValueError(f"{words[0][:20]!r} is no name in base64") from error
+    return replace(options, auth_token_user=name)
 
 
 def _seconds(name: str) -> Apply:

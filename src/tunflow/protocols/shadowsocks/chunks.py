@@ -95,11 +95,13 @@ class Opener:
         """As `StreamCodec.open_untrusted`. Raises BadPacket."""
         at = 0
         try:
-            if self._decrypt is None:
+            decrypt = self._decrypt
+            if decrypt is None:
                 at = self._begin_untrusted(data)
-                if self._decrypt is None:
+                decrypt = self._decrypt
+                if decrypt is None:
                     return [], 0
-            return self._open_chunks_untrusted(self._decrypt, data, at)
+            return self._open_chunks_untrusted(decrypt, data, at)
         except invalid_tag() as error:  # evaluated only when something was raised
             raise BadPacket("a Shadowsocks record does not authenticate") from error
 

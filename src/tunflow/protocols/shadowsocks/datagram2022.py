@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
+from tunflow.protocols.shadowsocks.keys2022 import Users
 from tunflow.protocols.shadowsocks.methods import Method
 from tunflow.protocols.shadowsocks.packet2022 import (
     SESSION_SIZE,
     Ids,
+    UserPackets,
     answer_body,
     packets,
     parse_body_untrusted,
@@ -75,7 +77,7 @@ class ClientDatagrams2022:
         while len(self._servers) > 1:
             oldest = next(iter(self._servers))
             _, newer_since = list(self._servers.values())[1]
-            if now - newer_since < OLD_SESSION_SECONDS:
+            if 0 <= now - newer_since < OLD_SESSION_SECONDS:  # less where the clock was set back
                 raise BadPacket("a Shadowsocks server changed its session too often")
             del self._servers[oldest]
             self._packets.forget(oldest)
@@ -101,8 +103,10 @@ class ServerDatagrams2022:
 
     __slots__ = ("_clock", "_packets", "_rng", "_sessions")
 
-    def __init__(self, method: Method, key: bytes, rng: Callable[[int], bytes], clock: Clock) -> None:
-        self._packets = packets(method, (key,), rng)
+    def __init__(
+        self, method: Method, key: bytes, rng: Callable[[int], bytes], clock: Clock, users: Users | None = None
+    ) -> None:
+        self._packets = packets(method, (key,), rng) if users is None else UserPackets(method, users)
         self._rng = rng
         self._clock = clock
         self._sessions: dict[bytes, ServerSession] = {}
@@ -122,6 +126,8 @@ class ServerDatagrams2022:
             raise
         if session is None:
             session = self._sessions[ids.session] = ServerSession(ids.session, self._rng(SESSION_SIZE))
+            if isinstance(self._packets, UserPackets):
+                self._packets.joins(session.server, session.client)
         session.window.add(ids.packet)
         return session, body.peer, body.payload
 

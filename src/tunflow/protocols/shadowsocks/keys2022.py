@@ -12,10 +12,10 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tunflow.errors import LocalError
+from tunflow.errors import BadPacket, LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from blake3 import blake3
     from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
@@ -63,6 +63,30 @@ def identity_subkey(key: bytes, salt: bytes) -> bytes:
 def identity(key: bytes) -> bytes:
     """What names the next key to whoever holds the one before: the first 16 bytes of its hash."""
     return _blake3()(key).digest(length=BLOCK)
+
+
+class Users:
+    """The users of a server, whose key is `lead`: who a stream or a datagram is from, by its identity header."""
+
+    def __init__(self, lead: bytes, keys: Iterable[bytes]) -> None:
+        self.lead = lead
+        self._keys = {identity(key): key for key in keys}
+        self.decrypt = block_decryptor(lead).update
+
+    def of_stream_untrusted(self, header: bytes, salt: bytes) -> bytes:
+        """The key of who opened a stream (SIP023 §2.2). Raises BadPacket for nobody's."""
+        return self._known_untrusted(block_decryptor(identity_subkey(self.lead, salt)).update(header))
+
+    def of_datagram_untrusted(self, header: bytes, plain: bytes) -> bytes:
+        """The key of who sent a datagram whose separate header is `plain` (SIP023 §2.3). Raises BadPacket."""
+        name = int.from_bytes(self.decrypt(header), "big") ^ int.from_bytes(plain, "big")
+        return self._known_untrusted(name.to_bytes(BLOCK, "big"))
+
+    def _known_untrusted(self, name: bytes) -> bytes:
+        key = self._keys.get(name)
+        if key is None:
+            raise BadPacket("a Shadowsocks client is none of the users")
+        return key
 
 
 def stream_identities(keys: tuple[bytes, ...], salt: bytes) -> bytes:

@@ -46,7 +46,7 @@ class Method:
     key_size: int
     nonce_size: int
     is_2022: bool = False
-    """Whether it is of the 2022 edition (SIP022), whose keys, headers and datagrams are others."""
+    """True if it is of the 2022 edition (SIP022), whose keys, headers and datagrams are others."""
 
     @property
     def largest_chunk(self) -> int:
@@ -60,7 +60,7 @@ class Method:
 
     @property
     def has_identities(self) -> bool:
-        """Whether several keys may be given, for servers with many users (SIP023: AES only)."""
+        """True if several keys may be given, for servers with many users (SIP023: AES only)."""
         return self.is_2022 and "-aes-" in self.name
 
     def session(self, key: bytes, salt: bytes) -> Aead:

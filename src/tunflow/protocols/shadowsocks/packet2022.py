@@ -17,14 +17,22 @@ from typing import NamedTuple, Protocol
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
-from tunflow.protocols.shadowsocks.keys2022 import BLOCK, block_decryptor, block_encryptor, identity, session_subkey
+from tunflow.protocols.shadowsocks.keys2022 import (
+    BLOCK,
+    Users,
+    block_decryptor,
+    block_encryptor,
+    identity,
+    session_subkey,
+)
 from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Aead, Method, invalid_tag
 from tunflow.protocols.shadowsocks.stream2022 import ANSWER, REQUEST, check_time
 
 SESSION_SIZE = 8
 IDS = struct.Struct("!8sQ")
 _TIME = struct.Struct("!BQ")
-_NONCE = slice(4, 16)
+_NONCE = 4
+"""Where in the ids the nonce of the body begins: their last 12 bytes."""
 """SIP022 §3.2.2: the nonce is the last 12 bytes of the separate header."""
 _XNONCE_SIZE = 24
 
@@ -40,7 +48,7 @@ class Body(NamedTuple):
     """What a datagram carries. `client_session` is what an answer repeats; empty in a request."""
 
     peer: Endpoint
-    payload: memoryview
+    payload: "memoryview"  # noqa: UP037 - mypyc 2.4 does not find the bare name in a field
     client_session: bytes
 
 
@@ -79,7 +87,7 @@ class AESPackets:
         header = IDS.pack(*ids)
         plain = int.from_bytes(header, "big")
         identities = [encrypt((name ^ plain).to_bytes(BLOCK, "big")) for encrypt, name in self._identities]
-        sealed = self._body_cipher(ids.session).encrypt(header[_NONCE], body, None)
+        sealed = self._body_cipher(ids.session).encrypt(header[_NONCE:], body, None)
         return b"".join((self._encrypt(header), *identities, sealed))
 
     def ids_untrusted(self, datagram: memoryview) -> Ids:
@@ -92,7 +100,7 @@ class AESPackets:
         """As `PacketCipher.body_untrusted`."""
         cipher = self._bodies.get(ids.session) or self._method.aead(session_subkey(self._key, ids.session))
         try:
-            body = cipher.decrypt(IDS.pack(*ids)[_NONCE], datagram[BLOCK:], None)
+            body = cipher.decrypt(IDS.pack(*ids)[_NONCE:], datagram[BLOCK:], None)
         except invalid_tag() as error:
             raise BadPacket("a Shadowsocks datagram does not authenticate") from error
         self._bodies[ids.session] = cipher  # only now: anybody can send session ids
@@ -107,6 +115,44 @@ class AESPackets:
         if cipher is None:
             cipher = self._bodies[session] = self._method.aead(session_subkey(self._key, session))
         return cipher
+
+
+class UserPackets:
+    """AES for a server with users: under a user's key is what the user's identity header says (SIP023 §2.3)."""
+
+    __slots__ = ("_method", "_of", "_users")
+
+    def __init__(self, method: Method, users: Users) -> None:
+        self._method = method
+        self._users = users
+        self._of: dict[bytes, AESPackets] = {}
+        """By session, the client's and ours."""
+
+    def seal(self, ids: Ids, body: Buffer) -> bytes:
+        """As `PacketCipher.seal`, in a session that `joins` another."""
+        return self._of[ids.session].seal(ids, body)
+
+    def joins(self, server: bytes, client: bytes) -> None:
+        """Our session `server` answers that of a client: it is the same user's."""
+        self._of[server] = self._of[client]
+
+    def ids_untrusted(self, datagram: memoryview) -> Ids:
+        """As `PacketCipher.ids_untrusted`."""
+        if len(datagram) < 2 * BLOCK + TAG_SIZE:
+            raise BadPacket("a Shadowsocks datagram is too short")
+        return Ids(*IDS.unpack(self._users.decrypt(datagram[:BLOCK])))
+
+    def body_untrusted(self, datagram: memoryview, ids: Ids) -> bytes:
+        """As `PacketCipher.body_untrusted`."""
+        key = self._users.of_datagram_untrusted(bytes(datagram[BLOCK : 2 * BLOCK]), IDS.pack(*ids))
+        cipher = self._of.get(ids.session) or AESPackets(self._method, (key,))
+        body = cipher.body_untrusted(datagram[BLOCK:], ids)
+        self._of[ids.session] = cipher  # only now: anybody can send session ids
+        return body
+
+    def forget(self, session: bytes) -> None:
+        """The session is over."""
+        self._of.pop(session, None)
 
 
 class ChaChaPackets:
@@ -146,7 +192,7 @@ class ChaChaPackets:
         """Nothing is kept."""
 
 
-Packets = AESPackets | ChaChaPackets
+Packets = AESPackets | ChaChaPackets | UserPackets
 
 
 def packets(method: Method, keys: tuple[bytes, ...], rng: Callable[[int], bytes]) -> Packets:

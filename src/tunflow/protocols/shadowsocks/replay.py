@@ -33,7 +33,7 @@ class ReplayFilter:
         self._older: set[bytes] = set()
 
     def admit(self, salt: bytes) -> bool:
-        """Remember an authenticated salt; False if it was known, which makes it a replay."""
+        """Remember an authenticated salt. Return False if it was known, which makes it a replay."""
         if salt in self._younger or salt in self._older:
             return False
         if len(self._younger) >= self._capacity:
@@ -53,10 +53,11 @@ either way, an older request is refused for its time."""
 
 
 class TimedReplayFilter:
-    """Remembers every salt for at least `KEPT_SECONDS`, and none for more than twice as long.
+    """Remembers every salt for at least `KEPT_SECONDS`, and none when the second after that many comes.
 
     Two generations again, turned over by time: only who holds the key can add to them, so their size is the holders'
-    own rate of connections.
+    own rate of connections. The time is that of a clock that may be set: one that jumps ahead and back leaves what was
+    seen just before in the memory, and one that jumps back does not keep it from being turned over.
     """
 
     __slots__ = ("_older", "_since", "_younger")
@@ -67,11 +68,11 @@ class TimedReplayFilter:
         self._since = 0.0
 
     def admit(self, salt: bytes, now: float) -> bool:
-        """Remember an authenticated salt at the time `now` in seconds; False if it was known."""
+        """Remember an authenticated salt at the time `now` in seconds. Return False if it was known."""
         if now - self._since >= KEPT_SECONDS:
-            self._older = self._younger if now - self._since < 2 * KEPT_SECONDS else set()
-            self._younger = set()
+            self._older, self._younger = self._younger, set()
             self._since = now
+        self._since = min(self._since, now)
         if salt in self._younger or salt in self._older:
             return False
         self._younger.add(salt)

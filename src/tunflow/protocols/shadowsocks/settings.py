@@ -6,9 +6,9 @@ base64 (either alphabet, padded or not) or percent-encoded, and the older link t
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import parse_qsl, quote
@@ -16,11 +16,24 @@ from urllib.parse import parse_qsl, quote
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.contract import Outbound, OutboundContext
-from tunflow.protocols.link import Link, Parts, cut, format_tag, format_where, label, parse_where, printable, unquoted
+from tunflow.protocols.link import (
+    Link,
+    cut,
+    format_options,
+    format_tag,
+    format_where,
+    label,
+    parse_where,
+    printable,
+    unquoted,
+    yes_or_no,
+)
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
 from tunflow.protocols.shadowsocks.outbound import outbound
+from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash
 
+_UDP_OVER_TCP = ("1", "2")
 _SHAPE = "ss://METHOD:PASSWORD@HOST:PORT#TAG, METHOD:PASSWORD in base64 or percent-encoded"
 
 
@@ -39,6 +52,12 @@ class ShadowsocksServer:
     method: str
     password: str = field(repr=False)
     tag: str | None = None
+    udp: bool = True
+    """True if UDP goes there; else it is refused here."""
+    udp_over_tcp: int = 0
+    """The version of UDP over TCP, 1 or 2; 0 for Shadowsocks' own datagrams."""
+    plugin: str = ""
+    """A plugin and its options as SIP003 has them; "" for none. UDP then goes in it or nowhere."""
 
     @property
     def label(self) -> str:
@@ -53,14 +72,28 @@ class ShadowsocksServer:
     @classmethod
     def from_link(cls, link: Link) -> ShadowsocksServer:
         """As `Settings.from_link`."""
-        return _parse(link.rest, link.listening)
+        server = _parse(link.rest, link.listening)
+        if server.plugin and link.listening:
+            raise LocalError(
+                "serve speaks with no plugin: start it yourself, before a server on loopback "
+                f"(SS_REMOTE_HOST=127.0.0.1 …), and leave plugin= out of {server.label}"
+            )
+        if server.plugin and link.is_foreign:
+            check_foreign(server.plugin)
+        return server
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> ShadowsocksServer:
         """As `Settings.from_clash`."""
         method, password = entry.required("cipher", "password")
         host, port = entry.where()
-        return _checked(host, port, _accepted_method(method, password), password, entry.name)
+        own = {
+            "udp": "yes" if entry.flag("udp", default=True) else "no",
+            "udp-over-tcp": "yes" if entry.flag("udp-over-tcp") else "no",
+            "udp-over-tcp-version": entry.text("udp-over-tcp-version") or "1",
+            "plugin": from_clash(entry),
+        }
+        return _checked(host, port, _accepted_method(method, password), password, entry.name, own)
 
     def to_link(self) -> str:
         """As `Settings.to_link`. SIP002: the userinfo of 2022 methods must not be base64."""
@@ -68,7 +101,13 @@ class ShadowsocksServer:
             user = f"{self.method}:{quote(self.password, safe='')}"
         else:
             user = urlsafe_b64encode(f"{self.method}:{self.password}".encode()).decode().rstrip("=")
-        return f"ss://{user}@{format_where(self.host, self.port)}{format_tag(self.tag)}"
+        options = {} if self.udp else {"udp": "no"}
+        if self.udp_over_tcp:
+            options |= {"udp-over-tcp": "yes", "udp-over-tcp-version": str(self.udp_over_tcp)}
+        if self.plugin:
+            options["plugin"] = self.plugin
+        query = f"/{format_options(options)}" if options else ""
+        return f"ss://{user}@{format_where(self.host, self.port)}{query}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
@@ -81,10 +120,10 @@ SETTINGS = ShadowsocksServer
 def _parse(rest: str, listening: bool) -> ShadowsocksServer:
     """The server in a link behind `ss://`. Raises LocalError."""
     parts = cut(rest)
+    options = dict(parse_qsl(parts.query))
     if parts.user is None:
-        method, password, where = _parse_legacy(parts, rest)
+        method, password, where = _parse_legacy(rest)
     else:
-        _refuse_plugin(parts.query)
         method, password = _parse_user(parts.user)
         where = parts.where
     if not method:
@@ -93,14 +132,26 @@ def _parse(rest: str, listening: bool) -> ShadowsocksServer:
         raise LocalError(f"the ss:// link has no password; it reads {_SHAPE}")
     name = _accepted_method(method, password)
     host, port = parse_where("ss", where, _SHAPE, listening=listening)
-    return _checked(host, port, name, password, parts.tag)
+    return _checked(host, port, name, password, parts.tag, options)
 
 
-def _checked(host: str, port: int, method: str, password: str, tag: str | None) -> ShadowsocksServer:
-    """The server. Raises LocalError for a password that is no key of its method."""
+def _checked(
+    host: str, port: int, method: str, password: str, tag: str | None, options: Mapping[str, str]
+) -> ShadowsocksServer:
+    """The server. Raises LocalError for a password that is no key of its method, and for options that are none."""
     if METHODS[method].is_2022:
         parse_keys(password, METHODS[method].key_size, many=METHODS[method].has_identities)
-    return ShadowsocksServer(host, port, method, password, tag)
+    udp = yes_or_no("ss", "udp", options.get("udp"), default=True)
+    over_tcp = yes_or_no("ss", "udp-over-tcp", options.get("udp-over-tcp", options.get("uot")), default=False)
+    version = options.get("udp-over-tcp-version", "1")
+    if version not in _UDP_OVER_TCP:
+        raise LocalError(
+            f"udp-over-tcp-version {printable(version)} is not supported; {' and '.join(_UDP_OVER_TCP)} are"
+        )
+    plugin = options.get("plugin", "")
+    if plugin:
+        check(plugin)
+    return ShadowsocksServer(host, port, method, password, tag, udp, int(version) if over_tcp else 0, plugin)
 
 
 def _parse_user(user: str) -> tuple[str, str]:
@@ -116,9 +167,8 @@ def _parse_user(user: str) -> tuple[str, str]:
     return method, password
 
 
-def _parse_legacy(parts: Parts, rest: str) -> tuple[str, str, str]:
+def _parse_legacy(rest: str) -> tuple[str, str, str]:
     """Method, password and HOST:PORT from a link without '@' outside its base64."""
-    _refuse_plugin(parts.query)
     body = unquoted("ss", rest.partition("#")[0].partition("?")[0])
     text = _from_base64(body)
     if text is None:
@@ -149,13 +199,6 @@ def _accepted_method(method: str, password: str) -> str:
     if canonical_name(password) in METHODS:
         raise LocalError(f"the ss:// link has its method and password swapped; it reads {_SHAPE}")
     raise LocalError(f"unknown method {printable(name)!r}; accepted are {_methods()}")
-
-
-def _refuse_plugin(query: str) -> None:
-    for key, value in parse_qsl(query):
-        if key == "plugin":
-            name = printable(re.split(r"[;\\]", value)[0])
-            raise LocalError(f"the plugin {name!r} is not supported yet; use a server without plugin")
 
 
 def _methods() -> str:

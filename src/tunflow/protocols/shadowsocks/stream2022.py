@@ -18,7 +18,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.shadowsocks.chunks import Opener, Sealer, cut
-from tunflow.protocols.shadowsocks.keys2022 import stream_identities
+from tunflow.protocols.shadowsocks.keys2022 import BLOCK, Users, stream_identities
 from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Method
 from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
 
@@ -93,19 +93,25 @@ class ClientStream2022:
 class ServerStream2022:
     """The server's end of one flow; see `ServerStream`, which it behaves like."""
 
-    __slots__ = ("_clock", "_key", "_method", "_opener", "_rng", "_sealer", "target")
+    __slots__ = ("_clock", "_method", "_opener", "_rng", "_sealer", "target")
 
     established = True
     transparent = False
 
     def __init__(
-        self, method: Method, key: bytes, rng: Callable[[int], bytes], replay: TimedReplayFilter, clock: Clock
+        self,
+        method: Method,
+        key: bytes,
+        rng: Callable[[int], bytes],
+        replay: TimedReplayFilter,
+        clock: Clock,
+        users: Users | None = None,
     ) -> None:
+        """With `users` the key is that of the one who the client says it is."""
         self._method = method
-        self._key = key
         self._rng = rng
         self._clock = clock
-        self._opener = _RequestOpener(method, key, replay, clock)
+        self._opener = _RequestOpener(method, key, replay, clock, users)
         self._sealer: Sealer | None = None
         self.target: Endpoint | None = None
         """Where the client wants to go; None until it has said so."""
@@ -118,7 +124,7 @@ class ServerStream2022:
         if not chunks:
             return []
         salt = self._rng(self._method.salt_size)
-        sealer = self._sealer = Sealer(self._method, self._key, salt, behind_header=True)
+        sealer = self._sealer = Sealer(self._method, self._opener.key, salt, behind_header=True)
         header = struct.pack("!BQ", ANSWER, int(self._clock())) + self._opener.salt
         fixed = sealer.record(header + len(chunks[0]).to_bytes(2, "big"))
         return [salt + fixed, sealer.record(chunks[0]), *sealer.seal(chunks[1:])]
@@ -178,24 +184,32 @@ class _AnswerOpener(Opener):
 
 
 class _RequestOpener(Opener):
-    """What the client sends; `salt` is its salt once the fixed header was opened."""
+    """What the client sends; `salt` is its salt and `key` its key once the fixed header was opened."""
 
-    __slots__ = ("_clock", "_replay", "salt")
+    __slots__ = ("_clock", "_replay", "_users", "key", "salt")
 
-    def __init__(self, method: Method, key: bytes, replay: TimedReplayFilter, clock: Clock) -> None:
+    def __init__(
+        self, method: Method, key: bytes, replay: TimedReplayFilter, clock: Clock, users: Users | None
+    ) -> None:
         super().__init__(method, key, lambda _salt: True)
+        self.key = key
+        self._users = users
         self._replay = replay
         self._clock = clock
         self.salt = b""
 
     def _begin_untrusted(self, data: memoryview) -> int:
         salt_size = self._method.salt_size
-        size = salt_size + _FIXED.size + TAG_SIZE
+        start = salt_size if self._users is None else salt_size + BLOCK
+        size = start + _FIXED.size + TAG_SIZE
         if len(data) < size:
             return 0
         salt = bytes(data[:salt_size])
-        decrypt = self._method.session(self._key, salt).decrypt
-        kind, timestamp, length = _FIXED.unpack(decrypt(bytes(self._method.nonce_size), data[salt_size:size], None))
+        key = self.key
+        if self._users is not None:
+            key = self._users.of_stream_untrusted(bytes(data[salt_size:start]), salt)
+        decrypt = self._method.session(key, salt).decrypt
+        kind, timestamp, length = _FIXED.unpack(decrypt(bytes(self._method.nonce_size), data[start:size], None))
         if kind != REQUEST:
             raise BadPacket(f"a Shadowsocks header of type {kind} where a request belongs")
         now = self._clock()
@@ -205,5 +219,5 @@ class _RequestOpener(Opener):
         self._counter = 1
         self._pending = self._checked(length, 1)
         self._decrypt = decrypt
-        self.salt = salt
+        self.salt, self.key = salt, key
         return size

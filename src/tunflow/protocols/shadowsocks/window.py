@@ -23,7 +23,7 @@ class ReplayWindow:
         """Bit n: the id n below the highest."""
 
     def is_new(self, packet: int) -> bool:
-        """Whether the id was not seen and is not too old to know."""
+        """Return True if the id was not seen and is not too old to know."""
         behind = self._highest - packet
         return behind < 0 or (behind < SIZE and not self._seen >> behind & 1)
 

@@ -8,7 +8,7 @@ An error names the key and never shows the password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import Any, ClassVar
@@ -74,6 +74,11 @@ class ShadowVPNConfig:
         return parse_link(f"{link.scheme}://{link.rest}", serving=link.listening)
 
     @classmethod
+    def from_file(cls, content: bytes, name: str, _read: Callable[[str], bytes]) -> ShadowVPNConfig:
+        """As `FromFile.from_file`: the original program's."""
+        return parse_file(content.decode(errors="replace").splitlines(), name)
+
+    @classmethod
     def from_clash(cls, _entry: ClashEntry) -> ShadowVPNConfig:
         """Raises LocalError: Clash has no such type."""
         raise LocalError("a Clash file has no ShadowVPN")
@@ -92,9 +97,9 @@ class ShadowVPNConfig:
         """As `PacketTunnel.provider_configuration`."""
         return {"link": self.to_link()}
 
-    def outbound(self, _context: OutboundContext) -> Outbound:
-        """Raises LocalError: packets are no flows."""
-        raise LocalError(f"{SCHEME}:// carries packets and no flows: give it alone")
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`: by a stack at the tunnel's near end. Raises LocalError where nobody runs one."""
+        return context.tunnel(self)
 
     @property
     def label(self) -> str:

@@ -53,6 +53,8 @@ class SocksServer:
     password: str | None = field(default=None, repr=False)
     optimistic: bool = False
     tag: str | None = None
+    udp: bool = True
+    """True if UDP is asked for (SOCKS5); else it is refused here."""
 
     @property
     def label(self) -> str:
@@ -73,9 +75,10 @@ class SocksServer:
         scheme = "socks5" if is_version_5 else link.scheme
         sign_in = "[USER:PASSWORD@]" if is_version_5 else "[USER@]"
         host, port = parse_where(scheme, parts.where, f"{scheme}://{sign_in}HOST:PORT", port=SOCKS_PORT)
-        options = parse_options(scheme, parts.query, {"optimistic": YES_NO} if is_version_5 else {})
+        options = parse_options(scheme, parts.query, {"optimistic": YES_NO, "udp": YES_NO} if is_version_5 else {})
         _check_user(scheme, user, password)
-        return cls(scheme, host, port, user, password, options.get("optimistic") == "yes", parts.tag)
+        optimistic, udp = options.get("optimistic") == "yes", options.get("udp") != "no"
+        return cls(scheme, host, port, user, password, optimistic, parts.tag, udp)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> SocksServer:
@@ -86,11 +89,13 @@ class SocksServer:
         user = entry.text("username")
         password = (entry.text("password") or "") if user else None
         _check_user("socks5", user, password)
-        return cls("socks5", host, port, user, password, tag=entry.name)
+        return cls("socks5", host, port, user, password, tag=entry.name, udp=entry.flag("udp", default=True))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
         options = {"optimistic": "yes"} if self.optimistic else {}
+        if not self.udp:
+            options["udp"] = "no"
         user = format_user(self.user, self.password)
         where = format_where(self.host, self.port)
         return f"{self.scheme}://{user}{where}{format_options(options)}{format_tag(self.tag)}"
@@ -110,7 +115,7 @@ class SocksServer:
             asks = Socks5Client(socks5.ANYWHERE, credentials, command=socks5.UDP_ASSOCIATE)
             return Request(asks, lambda: asks.bound)
 
-        return ServerOutbound(self.label, where, context, stream, Socks5Datagrams, associate)
+        return ServerOutbound(self.label, where, context, stream, Socks5Datagrams if self.udp else None, associate)
 
     def _ask_version_4(self, target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
         return Socks4Client(target, self.user or "", names=self.scheme == "socks4a")

@@ -92,7 +92,7 @@ def parse_method_untrusted(data: Buffer) -> int | None:
 
 
 def parse_sign_in_untrusted(data: Buffer) -> bool | None:
-    """Whether the server took the credentials. RFC 1929 §2: the version is 1, the status 0 for yes.
+    """Return True if the server took the credentials. RFC 1929 §2: the version is 1, the status 0 for yes.
 
     Some servers answer with version 5; the status alone decides.
     """

@@ -36,7 +36,7 @@ class TLSClient:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=False, server_hostname=host)
         self.established = False
         self.over = False
-        """Whether the server has said that it will say no more (RFC 8446 §6.1)."""
+        """True if the server has said that it will say no more (RFC 8446 §6.1)."""
         with suppress(ssl.SSLWantReadError):
             self._object.do_handshake()  # makes the ClientHello
 

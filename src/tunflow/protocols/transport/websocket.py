@@ -1,64 +1,52 @@
-"""What stands on an HTTP/1.1 upgrade: WebSocket (RFC 6455, by wsproto), and bytes as they are behind the same request.
-
-WebSocket has no way to end one direction alone, so `finish` says nothing and the connection's end says it. wsproto
-draws its keys and masks itself: they hide nothing (RFC 6455 §10.3) and keep caches on the way from reading our bytes as
-HTTP.
-"""
+"""What stands on an HTTP/1.1 upgrade: WebSocket, and bytes as they are behind the same request."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, RejectConnection, Request
-from wsproto.utilities import ProtocolError
+from wsproto import ConnectionType
+from wsproto.events import AcceptConnection, RejectConnection, Request
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused, Refusal
 from tunflow.protocols.handshake import Handshake
 from tunflow.protocols.http.connect import end_of_header
+from tunflow.protocols.transport.websocket_messages import WebSocketMessages
+
+_ANSWER = b"HTTP/1."
 
 
 class WebSocketClient:
-    """The client's end of a WebSocket, a binary message for what is sealed at once. As `StreamCodec`."""
+    """The client's end of a WebSocket. As `StreamCodec`."""
 
-    __slots__ = ("_connection", "_say", "established")
+    __slots__ = ("_first", "_messages", "established")
 
     transparent = False
 
     def __init__(self, host: str, path: str) -> None:
-        self._connection = WSConnection(ConnectionType.CLIENT)
-        self._say: list[Buffer] = [self._connection.send(Request(host=host, target=path))]
+        self._messages = WebSocketMessages(ConnectionType.CLIENT, "what answers is no WebSocket server")
+        self._messages.tell(Request(host=host, target=path))
+        self._first = b""
+        """The first bytes of the answer, up to the size of `_ANSWER`."""
         self.established = False
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """As `StreamCodec.seal`."""
-        say, self._say = self._say, []
-        if data := b"".join(pieces):
-            say.append(self._connection.send(BytesMessage(data)))
-        return say
+        return self._messages.seal(pieces)
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """As `StreamCodec.open_untrusted`. Raises BadPacket and ProxyRefused."""
-        pieces: list[Buffer] = []
-        try:
-            self._connection.receive_data(bytes(data))
-            for event in self._connection.events():
-                match event:
-                    case AcceptConnection():
-                        self.established = True
-                    case RejectConnection(status_code=status):
-                        raise _refused(status)
-                    case BytesMessage(data=piece):
-                        if piece:
-                            pieces.append(bytes(piece))
-                    case Ping():
-                        self._say.append(self._connection.send(event.response()))
-                    case CloseConnection():
-                        break
-        except (ProtocolError, UnicodeDecodeError) as error:  # the latter for field values that are no ASCII
-            raise BadPacket(f"what answers is no WebSocket server: {error}") from error
+        if len(self._first) < len(_ANSWER):
+            self._first += bytes(data[: len(_ANSWER) - len(self._first)])
+            if not _ANSWER.startswith(self._first):  # h11 would wait for the end of a header
+                raise BadPacket("what answers is no WebSocket server")
+        pieces, answers = self._messages.open_untrusted(data)
+        for answer in answers:
+            if isinstance(answer, AcceptConnection):
+                self.established = True
+            elif isinstance(answer, RejectConnection):
+                raise _refused(answer.status_code)
         return pieces, len(data)
 
     def finish(self) -> list[Buffer]:

@@ -5,9 +5,10 @@ from tunflow.protocols.contract import Carries, Protocol
 PROTOCOL = Protocol(
     name="trojan",
     schemes=("trojan",),
-    carries=Carries.STREAMS | Carries.NAMES,
+    carries=Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES,
     link_shape="trojan://PASSWORD@HOST:PORT",
-    summary="Trojan over TLS, also over WebSocket and HTTPUpgrade: TCP",
+    summary="Trojan over TLS, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
     module="tunflow.protocols.trojan.settings",
     clash=frozenset({"trojan"}),
+    serves=True,
 )

@@ -10,13 +10,24 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
-from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
 from tunflow.protocols.contract import Outbound, OutboundContext
-from tunflow.protocols.link import Link, cut, format_options, format_tag, format_where, label, parse_where, unquoted
-from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.link import (
+    Link,
+    cut,
+    format_options,
+    format_tag,
+    format_where,
+    label,
+    parse_where,
+    unquoted,
+    yes_or_no,
+)
+from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
-from tunflow.protocols.transport.settings import Transport
-from tunflow.protocols.trojan.stream import TrojanClient
+from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanClient, TrojanFrames
 
 _SHAPE = "trojan://PASSWORD@HOST:PORT"
 _SECURITY = "tls"
@@ -33,6 +44,8 @@ class TrojanServer:
     password: str = field(repr=False)
     transport: Transport
     tag: str | None = None
+    udp: bool = True
+    """True if UDP goes there; else it is refused here."""
 
     @property
     def label(self) -> str:
@@ -51,31 +64,39 @@ class TrojanServer:
         if not parts.user:
             raise LocalError(f"the trojan:// link has no password; it reads {_SHAPE}")
         password = unquoted("trojan", parts.user)
-        host, port = parse_where("trojan", parts.where, _SHAPE, port=443)
-        transport, _ = transports.from_query("trojan", parts.query, (), _SECURITY)
-        return cls(host, port, password, transport, parts.tag)
+        host, port = parse_where("trojan", parts.where, _SHAPE, port=443, listening=link.listening)
+        transport, own = transports.from_query("trojan", parts.query, ("udp",), _SECURITY)
+        udp = yes_or_no("trojan", "udp", own.get("udp"), default=True)
+        return cls(host, port, password, transport, parts.tag, udp)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> TrojanServer:
         """As `Settings.from_clash`."""
         (password,) = entry.required("password")
         host, port = entry.where()
-        return cls(host, port, password, transports.from_clash(entry, tls=True, name_key="sni"), entry.name)
+        transport = transports.from_clash(entry, tls=True, name_key="sni")
+        return cls(host, port, password, transport, entry.name, entry.flag("udp", default=True))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
-        options = format_options(transports.to_query(self.transport, _SECURITY))
+        options = transports.to_query(self.transport, _SECURITY)
+        if not self.udp:
+            options["udp"] = "no"
         where = format_where(self.host, self.port)
-        return f"trojan://{quote(self.password, safe='')}@{where}{options}{format_tag(self.tag)}"
+        return f"trojan://{quote(self.password, safe='')}@{where}{format_options(options)}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
-        lay = transports.layers(self.transport, self.first_hop, context)
+        context, layers = laid(self.transport, self.first_hop, context)
 
         def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
-            return lay(TrojanClient(target, self.password))
+            return layers.under(TrojanClient(target, self.password))
 
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+        def begin(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
+            return layers.under(TrojanClient(target, self.password, ASSOCIATE)), TrojanFrames()
+
+        frames = Frames(begin) if self.udp else None
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
 
 
 SETTINGS = TrojanServer

@@ -10,26 +10,40 @@ from collections.abc import Sequence
 from hashlib import sha224
 
 from tunflow.endpoint import Buffer, Endpoint
+from tunflow.errors import BadPacket
 from tunflow.protocols import address
+from tunflow.protocols.codec import Datagram
 
 CONNECT = 1
+ASSOCIATE = 3
+
+LONGEST = 8192
+"""Bytes of a datagram: what servers take, which end the stream over a longer one."""
+
+KEY = 56
+"""Bytes of what is shown of a password."""
+END = b"\r\n"
+
+
+def key_of(password: str) -> bytes:
+    """Return what is shown of a password: its SHA-224 in hexadecimal digits."""
+    return sha224(password.encode()).hexdigest().encode()
 
 
 class TrojanClient:
-    """One flow to `target`. As `StreamCodec`."""
+    """One flow to `target`, or with `ASSOCIATE` a stream of `TrojanFrames`. As `StreamCodec`."""
 
     __slots__ = ("_request",)
 
     established = True
     """The server is never asked."""
 
-    def __init__(self, target: Endpoint, password: str) -> None:
-        key = sha224(password.encode()).hexdigest().encode()
-        self._request = b"".join((key, b"\r\n", bytes((CONNECT,)), address.encode(target), b"\r\n"))
+    def __init__(self, target: Endpoint, password: str, command: int = CONNECT) -> None:
+        self._request = b"".join((key_of(password), END, bytes((command,)), address.encode(target), END))
 
     @property
     def transparent(self) -> bool:
-        """Whether the request has gone out."""
+        """True if the request has gone out."""
         return not self._request
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
@@ -44,3 +58,33 @@ class TrojanClient:
     def finish(self) -> list[Buffer]:
         """Nothing: the connection's end is the flow's."""
         return []
+
+
+class TrojanFrames:
+    """Datagrams to and from anybody: address, size, an empty line's end, payload. As `StreamDatagramCodec`."""
+
+    __slots__ = ()
+
+    def seal(self, peer: Endpoint, payload: Buffer) -> Sequence[Buffer]:
+        """As `StreamDatagramCodec.seal`."""
+        if len(payload) > LONGEST:
+            raise BadPacket(f"a Trojan server takes datagrams of up to {LONGEST} bytes")
+        return address.encode(peer), len(payload).to_bytes(2, "big"), END, payload
+
+    def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
+        """As `StreamDatagramCodec.open_untrusted`."""
+        datagrams: list[Datagram] = []
+        at = 0
+        while parsed := address.parse_untrusted(data[at : at + address.MAX_SIZE]):
+            source, size = parsed
+            start = at + size + 4
+            if len(data) < start:
+                break
+            if data[start - 2 : start] != END:
+                raise BadPacket("a Trojan server's datagram has no line's end behind its size")
+            end = start + (data[start - 4] << 8 | data[start - 3])
+            if len(data) < end:
+                break
+            datagrams.append(Datagram(source, bytes(data[start:end])))
+            at = end
+        return datagrams, at

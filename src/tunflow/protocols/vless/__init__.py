@@ -5,9 +5,10 @@ from tunflow.protocols.contract import Carries, Protocol
 PROTOCOL = Protocol(
     name="vless",
     schemes=("vless",),
-    carries=Carries.STREAMS | Carries.NAMES,
+    carries=Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES,
     link_shape="vless://UUID@HOST:PORT?encryption=none&security=tls",
-    summary="VLESS without flow control, in TLS or not, also over WebSocket and HTTPUpgrade: TCP",
+    summary="VLESS without flow control, in TLS or not, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
     module="tunflow.protocols.vless.settings",
     clash=frozenset({"vless"}),
+    serves=True,
 )

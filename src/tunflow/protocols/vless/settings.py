@@ -10,7 +10,7 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
-from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.link import (
     Link,
@@ -22,14 +22,18 @@ from tunflow.protocols.link import (
     parse_where,
     printable,
     unquoted,
+    yes_or_no,
 )
-from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
+from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
-from tunflow.protocols.transport.settings import Transport
-from tunflow.protocols.vless.stream import VLESSClient
+from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.vless.stream import DATAGRAMS, VLESSClient, VLESSFrames
 
 _SHAPE = "vless://UUID@HOST:PORT?encryption=none&security=tls"
 _SECURITY = "none"
+_OWN = ("encryption", "flow", "udp", "packetEncoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,10 @@ class VLESSServer:
     user: str = field(repr=False)
     transport: Transport
     tag: str | None = None
+    udp: bool = True
+    """True if UDP goes there; else it is refused here."""
+    xudp: bool = False
+    """True if a client socket's datagrams go in one stream, by XUDP; else in one for each target."""
 
     @property
     def label(self) -> str:
@@ -60,10 +68,12 @@ class VLESSServer:
         parts = cut(link.rest)
         if not parts.user:
             raise LocalError(f"the vless:// link has no user id; it reads {_SHAPE}")
-        host, port = parse_where("vless", parts.where, _SHAPE)
-        transport, own = transports.from_query("vless", parts.query, ("encryption", "flow"), _SECURITY)
+        host, port = parse_where("vless", parts.where, _SHAPE, listening=link.listening)
+        transport, own = transports.from_query("vless", parts.query, _OWN, _SECURITY)
         _check(own.get("encryption"), own.get("flow"))
-        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag)
+        xudp = is_xudp(own.get("packetEncoding"))
+        udp = yes_or_no("vless", "udp", own.get("udp"), default=True)
+        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag, udp, xudp)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> VLESSServer:
@@ -72,23 +82,36 @@ class VLESSServer:
         host, port = entry.where()
         _check(entry.text("encryption"), entry.text("flow"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
-        return cls(host, port, _user_id(user), transport, entry.name)
+        return cls(
+            host, port, _user_id(user), transport, entry.name, entry.flag("udp", default=True), is_xudp_of_clash(entry)
+        )
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
         options = {"encryption": "none", **transports.to_query(self.transport, _SECURITY)}
+        if not self.udp:
+            options["udp"] = "no"
+        if self.xudp:
+            options["packetEncoding"] = "xudp"
         where = format_where(self.host, self.port)
         return f"vless://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
-        lay = transports.layers(self.transport, self.first_hop, context)
+        context, layers = laid(self.transport, self.first_hop, context)
         user = UUID(self.user).bytes
 
         def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
-            return lay(VLESSClient(target, user))
+            return layers.under(VLESSClient(target, user))
 
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+        def begin(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
+            return layers.under(VLESSClient(target, user, DATAGRAMS)), VLESSFrames(target)
+
+        def begin_xudp(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
+            return layers.under(VLESSClient(target, user, COMMAND)), XUDPFrames()
+
+        frames = Frames(begin_xudp if self.xudp else begin, is_per_target=not self.xudp) if self.udp else None
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
 
 
 SETTINGS = VLESSServer

@@ -6,29 +6,34 @@ command, the port and the address; the answer, in front of the flow, is the vers
 
 from __future__ import annotations
 
-from tunflow.endpoint import Endpoint
+from collections.abc import Sequence
+
+from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols import address
+from tunflow.protocols import mux_cool
+from tunflow.protocols.codec import Datagram
 from tunflow.protocols.handshake import Handshake
+from tunflow.protocols.mux_cool import port_and_address
 
 VERSION = 0
 CONNECT = 1
-_KINDS = {address.IPV4: b"\x01", address.NAME: b"\x02", address.IPV6: b"\x03"}
-
-
-def port_and_address(target: Endpoint) -> bytes:
-    """The target as VLESS and VMess write it. Raises LocalError for a name that cannot be carried."""
-    socks = address.encode(target)
-    return socks[-2:] + _KINDS[socks[0]] + socks[1:-2]
+DATAGRAMS = 2
+LONGEST = 8192
+"""Bytes of a datagram: servers read into pieces of this size, and would make several of a longer one."""
 
 
 class VLESSClient(Handshake):
-    """One flow to `target`. The flow goes out behind the request, without waiting for the answer."""
+    """One flow to `target`, with `DATAGRAMS` a stream of `VLESSFrames`, with
+    `mux_cool.COMMAND` one of `XUDPFrames`.
+
+    The flow goes out behind the request, without waiting for the answer.
+    """
 
     __slots__ = ()
 
-    def __init__(self, target: Endpoint, user: bytes) -> None:
-        super().__init__([b"".join((bytes((VERSION,)), user, b"\0", bytes((CONNECT,)), port_and_address(target)))])
+    def __init__(self, target: Endpoint, user: bytes, command: int = CONNECT) -> None:
+        where = b"" if command == mux_cool.COMMAND else port_and_address(target)
+        super().__init__([b"".join((bytes((VERSION,)), user, b"\0", bytes((command,)), where))])
         self.established = True
 
     def _hear_untrusted(self, data: memoryview) -> int:
@@ -38,3 +43,30 @@ class VLESSClient(Handshake):
             return 0
         self._stands()
         return 2 + data[1]
+
+
+class VLESSFrames:
+    """Datagrams to and from `target`: size and payload. As `StreamDatagramCodec`."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Endpoint) -> None:
+        self._target = target
+
+    def seal(self, peer: Endpoint, payload: Buffer) -> Sequence[Buffer]:
+        """As `StreamDatagramCodec.seal`; an empty datagram has no frame of its own."""
+        if not 0 < len(payload) <= LONGEST or peer != self._target:
+            raise BadPacket(f"a VLESS stream takes datagrams of 1 to {LONGEST} bytes for its target")
+        return len(payload).to_bytes(2, "big"), payload
+
+    def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
+        """As `StreamDatagramCodec.open_untrusted`. Raises nothing: every size is one."""
+        datagrams: list[Datagram] = []
+        at = 0
+        while len(data) >= at + 2:
+            end = at + 2 + (data[at] << 8 | data[at + 1])
+            if len(data) < end:
+                break
+            datagrams.append(Datagram(self._target, bytes(data[at + 2 : end])))
+            at = end
+        return datagrams, at

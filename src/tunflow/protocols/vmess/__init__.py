@@ -5,9 +5,9 @@ from tunflow.protocols.contract import Carries, Protocol
 PROTOCOL = Protocol(
     name="vmess",
     schemes=("vmess",),
-    carries=Carries.STREAMS | Carries.NAMES,
+    carries=Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES,
     link_shape="vmess://UUID@HOST:PORT",
-    summary="VMess with AEAD headers, in TLS or not, also over WebSocket and HTTPUpgrade: TCP",
+    summary="VMess with AEAD headers, in TLS or not, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
     module="tunflow.protocols.vmess.settings",
     clash=frozenset({"vmess"}),
 )

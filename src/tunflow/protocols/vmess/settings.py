@@ -14,7 +14,7 @@ from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
-from tunflow.protocols.codec import StreamCodec
+from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.link import (
     Link,
@@ -27,13 +27,17 @@ from tunflow.protocols.link import (
     parse_where,
     printable,
     unquoted,
+    yes_or_no,
 )
-from tunflow.protocols.server_outbound import ServerOutbound
+from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
+from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
-from tunflow.protocols.transport.settings import Transport
+from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.transport import Transport
 
 _SHAPE = "vmess://UUID@HOST:PORT?encryption=auto&security=tls, or base64 of JSON"
 _SECURITY = "none"
+_OWN = ("encryption", "udp", "packetEncoding")
 CIPHERS = ("aes-128-gcm", "chacha20-poly1305")
 _JSON_KEYS = frozenset(
     {"v", "ps", "add", "port", "id", "aid", "scy", "net", "type", "host", "path", "tls", "sni", "alpn", "fp"}
@@ -52,6 +56,10 @@ class VMessServer:
     cipher: str
     transport: Transport
     tag: str | None = None
+    udp: bool = True
+    """True if UDP goes there; else it is refused here."""
+    xudp: bool = False
+    """True if a client socket's datagrams go in one stream, by XUDP; else in one for each target."""
 
     @property
     def label(self) -> str:
@@ -69,10 +77,12 @@ class VMessServer:
         parts = cut(link.rest) if "@" in link.rest.partition("#")[0] else _parts_of_json(link.rest)
         if not parts.user:
             raise LocalError(f"the vmess:// link has no user id; it reads {_SHAPE}")
-        host, port = parse_where("vmess", parts.where, _SHAPE)
-        transport, own = transports.from_query("vmess", parts.query, ("encryption",), _SECURITY)
+        host, port = parse_where("vmess", parts.where, _SHAPE, listening=link.listening)
+        transport, own = transports.from_query("vmess", parts.query, _OWN, _SECURITY)
         user = _user_id(unquoted("vmess", parts.user))
-        return cls(host, port, user, _cipher(own.get("encryption")), transport, parts.tag)
+        xudp = is_xudp(own.get("packetEncoding"))
+        udp = yes_or_no("vmess", "udp", own.get("udp"), default=True)
+        return cls(host, port, user, _cipher(own.get("encryption")), transport, parts.tag, udp, xudp)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> VMessServer:
@@ -82,27 +92,43 @@ class VMessServer:
         _check_alter_id(entry.text("alterId"))
         cipher = _cipher(entry.text("cipher"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
-        return cls(host, port, _user_id(user), cipher, transport, entry.name)
+        udp = entry.flag("udp", default=True)
+        return cls(host, port, _user_id(user), cipher, transport, entry.name, udp, is_xudp_of_clash(entry))
 
     def to_link(self) -> str:
         """As `Settings.to_link`; in the newer form."""
         options = {"encryption": self.cipher, **transports.to_query(self.transport, _SECURITY)}
+        if not self.udp:
+            options["udp"] = "no"
+        if self.xudp:
+            options["packetEncoding"] = "xudp"
         where = format_where(self.host, self.port)
         return f"vmess://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
-        from tunflow.protocols.vmess.header import command_key  # noqa: PLC0415
-        from tunflow.protocols.vmess.stream import AES_128_GCM, CHACHA20_POLY1305, VMessClient  # noqa: PLC0415
+        from tunflow.protocols.vmess.chunks import AES_128_GCM, CHACHA20_POLY1305  # noqa: PLC0415
+        from tunflow.protocols.vmess.header import CONNECT, DATAGRAMS, command_key  # noqa: PLC0415
+        from tunflow.protocols.vmess.stream import VMessClient, VMessFrames  # noqa: PLC0415
 
-        lay = transports.layers(self.transport, self.first_hop, context)
+        context, layers = laid(self.transport, self.first_hop, context)
         key = command_key(self.user)
         security = AES_128_GCM if self.cipher == "aes-128-gcm" else CHACHA20_POLY1305
 
-        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
-            return lay(VMessClient(target, key, security, int(context.unix_time()), context.random_bytes))
+        def client(target: Endpoint, command: int) -> VMessClient:
+            return VMessClient(target, key, security, int(context.unix_time()), context.random_bytes, command)
 
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream)
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return layers.under(client(target, CONNECT))
+
+        def begin(target: Endpoint) -> tuple[StreamCodec | None, StreamDatagramCodec]:
+            return layers.bare(), VMessFrames(client(target, DATAGRAMS), target)
+
+        def begin_xudp(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
+            return layers.under(client(target, COMMAND)), XUDPFrames()
+
+        frames = Frames(begin_xudp if self.xudp else begin, is_per_target=not self.xudp) if self.udp else None
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
 
 
 SETTINGS = VMessServer

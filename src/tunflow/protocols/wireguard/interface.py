@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
@@ -23,6 +24,7 @@ from tunflow.protocols.wireguard.peer import Common, Event, Outgoing, Peer
 from tunflow.protocols.wireguard.transport import Keypair
 
 _KINDS = {bytes((kind, 0, 0, 0)): kind for kind in (INITIATION, RESPONSE, COOKIE_REPLY, TRANSPORT)}
+_TYPE_AND_RECEIVER = itemgetter(slice(8))
 _IPV4_HEADER = 20
 _IPV6_HEADER = 40
 
@@ -43,7 +45,7 @@ class Interface:
         self._common = Common(self.identity, mtu, random, unix_nanoseconds)
         self._guard = CookieGuard(self.identity.public, random)
         self._load = Load()
-        self._packets: list[memoryview] = []
+        self._packets: list[bytes] = []
         self._heap: list[tuple[float, int, Peer]] = []
         self._number = count()
 
@@ -131,56 +133,45 @@ class Interface:
     def receive_untrusted(self, datagrams: Sequence[bytes], source: Endpoint, now: float) -> None:
         """Datagrams from one place (its host packed). What is not a peer's is dropped without a word."""
         sessions, kinds = self._common.sessions, _KINDS
-        run: list[bytes] = []
-        receiver = b""
-        for datagram in datagrams:
-            if kinds.get(datagram[:4]) == TRANSPORT:
-                index = datagram[4:8]
-                if index != receiver:
-                    self._receive_run(receiver, run, source, now)
-                    run, receiver = [], index
-                if index in sessions:
-                    run.append(datagram)
+        for head, run in groupby(datagrams, _TYPE_AND_RECEIVER):
+            alike = list(run)
+            if kinds.get(head[:4]) == TRANSPORT:
+                session = sessions.get(head[4:])
+                if session is None:
+                    self.dropped_in += len(alike)
                 else:
-                    self.dropped_in += 1
+                    self._packets += self._opened_untrusted(*session, alike, source, now)
+                    self._schedule(session[0])
                 continue
-            self._receive_run(receiver, run, source, now)
-            run, receiver = [], b""
-            try:
-                self._take_handshake_untrusted(datagram, source, now)
-            except BadPacket:
-                self.dropped_in += 1
-        self._receive_run(receiver, run, source, now)
-
-    def _receive_run(self, receiver: bytes, run: Sequence[bytes], source: Endpoint, now: float) -> None:
-        """Transport messages under one session."""
-        session = self._common.sessions.get(receiver)
-        if session is None or not run:
-            return
-        peer, keypair = session
-        packets = self._opened_untrusted(peer, keypair, run, source, now)
-        self._schedule(peer)
-        self._packets += packets
+            for datagram in alike:
+                try:
+                    self._take_handshake_untrusted(datagram, source, now)
+                except BadPacket:
+                    self.dropped_in += 1
 
     def _opened_untrusted(
         self, peer: Peer, keypair: Keypair, run: Sequence[bytes], source: Endpoint, now: float
-    ) -> list[memoryview]:
+    ) -> list[bytes]:
         """The IP packets, without padding, that come from addresses of the peer's own."""
         find = self.allowed_ips.find
-        last = b""
+        last = head = b""
         padded = peer.open_all_untrusted(keypair, run, source, now)
         self.dropped_in += len(run) - len(padded)
         packets = []
+        full = -1
         for packet in padded:
             size = len(packet)
+            if size == full and packet[:4] == head and packet[12:16] == last:
+                packets.append(packet)  # IPv4, as long and from where the one before was
+                continue
             version = packet[0] >> 4 if size else 0
             if version == 4 and size >= _IPV4_HEADER:
                 length = packet[2] << 8 | packet[3]
-                origin = bytes(packet[12:16])
+                origin = packet[12:16]
                 least = _IPV4_HEADER
             elif version == 6 and size >= _IPV6_HEADER:
                 length = (packet[4] << 8 | packet[5]) + _IPV6_HEADER
-                origin = bytes(packet[8:24])
+                origin = packet[8:24]
                 least = _IPV6_HEADER
             else:
                 self.dropped_in += bool(size)  # a keepalive has nothing in it
@@ -189,6 +180,10 @@ class Interface:
                 self.dropped_in += 1
                 continue
             last = origin
+            if version == 4 and length == size:
+                head, full = packet[:4], size
+            else:
+                full = -1
             packets.append(packet if length == size else packet[:length])
         return packets
 
@@ -257,7 +252,7 @@ class Interface:
 
     # Output.
 
-    def drain_packets(self) -> list[memoryview]:
+    def drain_packets(self) -> list[bytes]:
         """IP packets that came, since the last call."""
         packets, self._packets = self._packets, []
         return packets

@@ -34,7 +34,7 @@ class Load:
             self._until = now + REMEMBERED
 
     def is_high(self, now: float) -> bool:
-        """Return True while cookies are asked for."""
+        """Return True if cookies are asked for now."""
         return now < self._until
 
     def allows(self, host: bytes | str, now: float) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.link import Link
-from tunflow.protocols.wireguard.config_file import format_config
+from tunflow.protocols.wireguard.clash import settings_of_entry
+from tunflow.protocols.wireguard.config_file import format_config, parse_config
 from tunflow.protocols.wireguard.link import format_link, parse_link
 from tunflow.protocols.wireguard.settings import SCHEME, WireGuardSettings
 
@@ -42,7 +43,13 @@ class WireGuardServer:
     @property
     def provider_configuration(self) -> dict[str, object]:
         """As `PacketTunnel.provider_configuration`."""
-        return {"config": format_config(self.settings)}
+        told = {"told": list(self.settings.told)} if self.settings.told else {}
+        return {"config": format_config(self.settings), **told}
+
+    @classmethod
+    def from_file(cls, content: bytes, name: str, _read: Callable[[str], bytes]) -> WireGuardServer:
+        """As `FromFile.from_file`."""
+        return cls(parse_config(content.decode("utf-8-sig", errors="replace"), name))
 
     @classmethod
     def from_link(cls, link: Link) -> WireGuardServer:
@@ -50,17 +57,17 @@ class WireGuardServer:
         return cls(parse_link(f"{link.scheme}://{link.rest}"))
 
     @classmethod
-    def from_clash(cls, _entry: ClashEntry) -> WireGuardServer:
-        """Raises LocalError: an entry of a Clash file is a rule's target, which a packet tunnel is not yet."""
-        raise LocalError("a WireGuard server cannot be a rule's target")
+    def from_clash(cls, entry: ClashEntry) -> WireGuardServer:
+        """As `Settings.from_clash`."""
+        return cls(settings_of_entry(entry))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
         return format_link(self.settings)
 
-    def outbound(self, _context: OutboundContext) -> Outbound:
-        """Raises LocalError: packets are no flows."""
-        raise LocalError(f"{SCHEME}:// carries packets and no flows: give it alone")
+    def outbound(self, context: OutboundContext) -> Outbound:
+        """As `Settings.outbound`: by a stack at the tunnel's near end. Raises LocalError where nobody runs one."""
+        return context.tunnel(self)
 
 
 SETTINGS = WireGuardServer

@@ -190,7 +190,7 @@ class Peer:
 
     def open_all_untrusted(
         self, keypair: Keypair, messages: Sequence[bytes], source: Endpoint, now: float
-    ) -> list[memoryview]:
+    ) -> list[bytes]:
         """The packets, padded, of messages under one of this peer's sessions; none for what does not authenticate."""
         if now - keypair.created >= times.REJECT_AFTER_TIME:
             return []

@@ -27,6 +27,21 @@ class ReplayWindow:
             return False
         return not self._words[counter >> 6 & 127] >> (counter & 63) & 1
 
+    @property
+    def next(self) -> int:
+        """The counter after the highest that was seen: what comes when nothing is lost."""
+        return self._highest + 1
+
+    def add_next(self, count: int) -> None:
+        """Remember the next `count` counters, whose messages have authenticated."""
+        words, before = self._words, self._highest >> 6
+        first, last = self._highest + 1, self._highest + count
+        for word in range(first >> 6, (last >> 6) + 1):
+            start, end = max(first, word << 6), min(last, word << 6 | 63)
+            bits = (1 << end - start + 1) - 1 << (start & 63)
+            words[word & 127] = bits if word > before else words[word & 127] | bits
+        self._highest = last
+
     def add(self, counter: int) -> None:
         """Remember a counter that `is_new`, once its message has authenticated."""
         highest = self._highest

@@ -1,5 +1,6 @@
-"""TCP (RFC 9293), the passive side: one connection per flow that a client behind the device opens.
+"""TCP (RFC 9293), both sides of it: mostly a client behind the device opens a connection, sometimes the stack does.
 
-`state` is the table of legal states, `sender` and `receiver` own one direction each, `connection` ties them to the
-segments that arrive and the timers, `header` builds what leaves.
+`state` is the table of legal states. A `connection` holds its parts: `opening`, `sender` and `receiver`, which own one
+direction each, `transmission` with the timers, and `output`, which builds what leaves from a `header`. `arrival` takes
+segments in; `closing` says what follows the end.
 """

@@ -27,13 +27,14 @@ _SLACK = 3
 class Cubic:
     """The congestion window in bytes, and the threshold below which it grows by slow start."""
 
-    __slots__ = ("_epoch", "_estimate", "_k", "_origin", "_peak", "_prior", "mss", "threshold", "window")
+    __slots__ = ("_epoch", "_estimate", "_k", "_origin", "_prior", "mss", "peak", "threshold", "window")
 
     def __init__(self, mss: int) -> None:
         self.mss = mss
         self.window = INITIAL_SEGMENTS * mss
         self.threshold = 1 << 30
-        self._peak = 0.0  # W_max, in segments like all that follows
+        self.peak = 0.0
+        """W_max of RFC 9438, in segments like all that follows."""
         self._prior = 0.0  # cwnd_prior
         self._origin = 0.0  # W_max of the running epoch
         self._estimate = 0.0  # W_est
@@ -52,7 +53,7 @@ class Cubic:
     def lost(self, flight: int) -> None:
         """A loss was found by its duplicate ACKs, with `flight` bytes in flight (§4.6, §4.7)."""
         self._prior = window = self.window / self.mss
-        self._peak = window * (1 + BETA) / 2 if window < self._peak else window  # fast convergence
+        self.peak = window * (1 + BETA) / 2 if window < self.peak else window  # fast convergence
         # What is in flight counts what was SACKed or lost long ago: it may be far above what the path was given.
         self.threshold = max(int(min(flight, self.window) * BETA), 2 * self.mss)
         self.window = self.threshold
@@ -63,7 +64,7 @@ class Cubic:
         if not again:
             self.lost(flight)
         self.window = self.mss
-        self._peak = 0.0
+        self.peak = 0.0
         self._epoch = None
 
     def restore(self, window: int, threshold: int) -> None:
@@ -82,7 +83,7 @@ class Cubic:
         window = self.window / self.mss
         if self._epoch is None:
             self._epoch = now
-            self._origin = max(self._peak, window)
+            self._origin = max(self.peak, window)
             self._k = ((self._origin - window) / C) ** (1 / 3)
             self._estimate = window
         segments = size / self.mss

@@ -1,65 +1,133 @@
 """One TCP connection with a client behind the device, whichever of the two opened it.
 
-Read RFC 9293 §3.10.7 first; `segment_arrived` keeps its order of steps, and RFC 5961 for what a blind attacker may
-not do. Rules of a connection, which three files make up (`outbound`, `lifecycle` and this one):
+A connection holds its parts, none of which knows the connection:
+
+- `opening`: the SYNs, and what both sides agreed on;
+- `sender` and `receiver`: one direction each, with its window;
+- `output`: the segments that leave; `transmission`: the sender at work, with its timers;
+- `closing` is a module, for a state and a table is all that an end needs.
+
+Rules:
 
 1. It is a machine (`tunflow.machine`): segments, calls of the owner and time go in; packets go to `host.outgoing`.
-2. Sequence numbers are unwrapped as soon as they are read (`_unwrap`) and wrapped when a header is built.
-3. The owner is told by `host.notify` that something changed, and looks at `readable`, `at_eof`, `send_room`, `open` and
-   `closed` for what it is.
-4. The urgent pointer is not looked at: urgent bytes are bytes of the stream like any other, in their place (RFC 6093
-   §6 asks receivers for just that). ECN is not negotiated: ECE and CWR mean nothing here (RFC 3168 §6.1.1).
+2. Sequence numbers are unwrapped as soon as they are read (`sequence`) and wrapped when a header is built.
+3. The calls of the owner (RFC 9293 §3.10.1 to §3.10.5) and time are handled here, segments in `arrival`. The state is
+   moved along the edges of `state.TRANSITIONS`, and by nobody else.
+4. The owner learns from `host.changed` that something changed, and looks at `readable`, `at_eof`, `send_room`, `open`
+   and `closed` for what it is.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from math import inf
 
-from tunflow.endpoint import Buffer
-from tunflow.stack.tcp.lifecycle import ABANDONED_TIMEOUT, HALF_CLOSED_IDLE, Lifecycle
+from tunflow.conduit import StreamOwner
+from tunflow.contained import Contained
+from tunflow.endpoint import Buffer, Endpoint
+from tunflow.stack.icmp import Reason
+from tunflow.stack.tcp.closing import (
+    ABANDONED_TIMEOUT,
+    AFTER_FIN_ACKNOWLEDGED,
+    AFTER_FIN_SENT,
+    KEEPALIVE_INTERVAL,
+    KEEPALIVE_PROBES,
+    keep_alive_at,
+)
+from tunflow.stack.tcp.header import HeaderTemplate
+from tunflow.stack.tcp.host import ConnectionHost
+from tunflow.stack.tcp.opening import SYN_ACK_RETRIES, SYN_RETRIES, Opening
+from tunflow.stack.tcp.output import LARGEST_PACKET, Output, common_mss
+from tunflow.stack.tcp.receiver import Receiver
+from tunflow.stack.tcp.sender import Sender
+from tunflow.stack.tcp.sequence import MODULUS
 from tunflow.stack.tcp.state import (
-    CLOSE_WAIT,
     CLOSED,
-    CLOSING,
     ESTABLISHED,
-    FIN_WAIT_1,
     FIN_WAIT_2,
-    LAST_ACK,
     SYN_HELD,
     SYN_RECEIVED,
     SYN_SENT,
+    TIME_WAIT,
+    TRANSITIONS,
+    State,
+    check_move,
 )
-from tunflow.stack.tcp.timestamps import LAYOUT, MAGIC, is_before
-from tunflow.wire.tcp import ACK, FIN, HEADER_SIZE, RST, SYN, parse_options
-
-_FIELDS = struct.Struct("!IIBBH")
-"""Sequence number, acknowledgment number, data offset, flags, window: the header from its fifth byte on."""
-
-_MODULUS = 1 << 32
-_HALF = 1 << 31
+from tunflow.stack.tcp.transmission import PROGRESS, ROOM, Transmission
+from tunflow.wire.tcp import ACK, RST, Options
 
 LOW_WINDOW = 32 * 1024
 """While a client may still send this much it is not waiting for a window update; the next ACK tells it."""
 
-CHALLENGES = 10
-CHALLENGE_PERIOD = 5.0
-"""RFC 5961 §7: at most so many challenge ACKs in so many seconds. Counted for each connection, not for all together: a
-shared count tells a stranger what others do (CVE-2016-5696)."""
+DELAYED_ACK = 0.02
+"""RFC 9293 §3.8.6.3 allows half a second; an answer to a small request comes well within this and carries the ACK."""
 
-Blocks = tuple[tuple[int, int], ...]
+_HARD = {Reason.PORT, Reason.ADMIN_PROHIBITED}
+"""RFC 9293 §3.9.2.2: what ends an attempt to connect; the rest may pass."""
 
 
-class TCPConnection(Lifecycle):
+class Connection(Contained):
     """One connection of a stack.
 
     Made from a SYN, it waits for its owner to call `accept` or `reject`; made by `Stack.connect`, it sends the SYN and
     tells the owner when it is `open` or `closed`. `client` is the end behind the device, `target` the one that the
-    stack plays.
+    stack plays; `seq` and `options` are those of the client's SYN; `is_local`: the client is on this host, so that no
+    wire lies between, on which something could get lost.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "client", "closed", "has_owner", "heard_at", "host", "is_local", "key", "notified", "opening", "output",
+        "probes", "receiver", "sender", "soft_error", "state", "syn", "target", "transmission", "user",
+        "user_timeout", "wake_at", "was_reset",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        host: ConnectionHost,
+        key: bytes,
+        client: Endpoint,
+        target: Endpoint,
+        seq: int,
+        options: Options,
+        syn: bytes,
+        is_local: bool = False,
+    ) -> None:
+        self.host = host
+        self.key = key
+        self.client = client
+        self.target = target
+        self.syn = syn
+        """The IP packet that asked for the connection, for an ICMP error to quote."""
+        self.is_local = is_local
+        self.state = SYN_HELD
+        self.closed = False
+        """True if the connection is over, one way or the other."""
+        self.user: StreamOwner | None = None
+        """Whoever looks when the connection is in the stack's `changed`."""
+        self.user_timeout: float | None = None
+        """Seconds that data may go unacknowledged before the connection is given up (RFC 9293 §3.8.3, RFC 5482
+        without the option); None: the usual number of retransmissions."""
+        self.was_reset = False
+        """True if the client ended the connection with RST, or it timed out."""
+        self.soft_error: Reason | None = None
+        """The last ICMP error that was no reason to end the connection, but may be why it timed out."""
+        self.has_owner = True
+        """True if somebody takes and sends; not any more once the connection was abandoned."""
+        self.heard_at = 0.0
+        """When the client last said something."""
+        self.probes = 0
+        """Keep-alive probes since then."""
+        self.notified = False
+        self.wake_at = inf
+        assert isinstance(client.host, bytes)
+        assert isinstance(target.host, bytes)
+        mss = common_mss(options.mss, host.mtu, 40 if len(key) == 12 else 60, 0)
+        template = HeaderTemplate(target.host, target.port, client.host, client.port, mss)
+        self.receiver = Receiver(seq + 1, host.receive_limit, host.budget)
+        self.sender = Sender(0, mss, host.send_limit, LARGEST_PACKET - template.size, host.budget)
+        self.output = Output(host, template, self.receiver, self.sender)
+        self.opening = Opening(self.output, options, is_local)
+        self.transmission = Transmission(self.sender, self.output)
 
     # What the owner asks and does.
 
@@ -70,13 +138,13 @@ class TCPConnection(Lifecycle):
 
     @property
     def ended(self) -> bool:
-        """Whether the client closed its side; there may be bytes from before that."""
-        return self._fin_received
+        """True if the client closed its side; there may be bytes from before that."""
+        return self.receiver.fin_received
 
     @property
     def at_eof(self) -> bool:
-        """Whether the client closed its side and everything before that was taken."""
-        return self._fin_received and not self.receiver.queued
+        """True if the client closed its side and everything before that was taken."""
+        return self.receiver.fin_received and not self.receiver.queued
 
     @property
     def send_room(self) -> int:
@@ -90,6 +158,11 @@ class TCPConnection(Lifecycle):
         return sender.next - sender.start - sender.fin_sent
 
     @property
+    def mss(self) -> int:
+        """Bytes of payload in a packet at most; a super-segment is several."""
+        return self.sender.mss
+
+    @property
     def largest_segment(self) -> int:
         """Bytes that leave for the client in one packet at most, super-segments counted as one."""
         return self.sender.largest_segment
@@ -101,34 +174,49 @@ class TCPConnection(Lifecycle):
 
     @property
     def is_refused(self) -> bool:
-        """Whether a content filter ended it: never, for it would stand before this."""
+        """True if a content filter ended it: never, for it would stand before this."""
         return False
 
     @property
     def held(self) -> bool:
-        """Whether the client's SYN waits for `accept` or `reject`."""
+        """True if the client's SYN waits for `accept` or `reject`."""
         return self.state is SYN_HELD
 
     @property
     def open(self) -> bool:
-        """Whether both sides agreed that there is a connection, and it has not ended yet."""
+        """True if both sides agreed that there is a connection, and it has not ended yet."""
         return self.state >= ESTABLISHED
+
+    def connect(self, now: float) -> None:
+        """Send a SYN: for `Stack.connect`, on a connection that no SYN made."""
+        self.state = SYN_SENT
+        self.opening.ask(self.key, now)
+        self.transmission.restart(now)
+        self.host.schedule(self, self.transmission.due)
+
+    def accept(self, now: float) -> None:
+        """The far side answered: answer the SYN."""
+        self.syn = b""
+        self.move(SYN_RECEIVED)
+        self.opening.answer(self.key, now)
+        self.transmission.restart(now)
+        self.host.schedule(self, self.transmission.due)
 
     def reject(self, reset: bool) -> None:
         """The far side refused (`reset`: answer with RST), or something else tells the client, or nothing does."""
         if reset:
-            self._emit_reset(0, self.receiver.next, RST | ACK)
-        self._finish()
+            self.output.reset(0, self.receiver.next, RST | ACK)
+        self.finish()
 
     def take(self, limit: int) -> list[Buffer]:
         """Up to `limit` bytes from the client, as pieces that are the caller's; the window opens by as much."""
         receiver = self.receiver
         pieces = receiver.take(limit)
-        if receiver.advertised - receiver.next < LOW_WINDOW and not self.ack_due:
+        if receiver.advertised - receiver.next < LOW_WINDOW and not receiver.ack_due:
             window = receiver.window
             if receiver.next + window - receiver.advertised >= (window + receiver.queued) >> 2:
                 # RFC 9293 §3.8.6.2.2: tell of an opened window only when it is worth a packet.
-                self._want_ack()
+                self.want_ack()
         return pieces
 
     def peek(self) -> Sequence[Buffer]:
@@ -145,21 +233,27 @@ class TCPConnection(Lifecycle):
         sender.queue(pieces)
         sender.fills = more and self.is_local
         if self.state >= ESTABLISHED:
-            self._transmit(now)
+            transmission = self.transmission
+            transmission.transmit(now)
+            if transmission.due < self.wake_at:
+                self.host.schedule(self, transmission.due)
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
-        if self.sender.fin_queued or self.state is CLOSED:
+        sender = self.sender
+        if sender.fin_queued or self.state is CLOSED:
             return
-        self.sender.queue(last)
-        self.sender.fills = False
-        self.sender.fin_queued = True
+        if last:
+            sender.queue(last)
+        sender.fills = False
+        sender.fin_queued = True
         if self.state >= ESTABLISHED:
-            self._transmit(now)
+            self.transmission.transmit(now)
+            self.follow(PROGRESS, now)
 
     def abandon(self, now: float) -> None:
         """The owner is done: nobody will take bytes any more. What is queued is still delivered, and then FIN."""
-        self._owned = False
+        self.has_owner = False
         self.user = None
         if self.closed:
             return
@@ -168,8 +262,7 @@ class TCPConnection(Lifecycle):
             return
         self.close_write(now)
         if self.state is FIN_WAIT_2:
-            self._retransmit_at = now + ABANDONED_TIMEOUT
-            self.host.schedule(self, self._retransmit_at)
+            self._wait_for_fin(now)
 
     def abort(self) -> None:
         """End at once, with RST."""
@@ -179,306 +272,219 @@ class TCPConnection(Lifecycle):
             self.reject(reset=True)
             return
         if self.state is not SYN_SENT:  # §3.10.5: nothing is there to reset yet
-            self._emit_reset(self.sender.next, self.receiver.next, RST | ACK)
-        self._finish()
+            self._reset()
+        self.finish()
         self.receiver.drop()
 
-    # What arrives.
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"tcp {self.client} -> {self.target}"
 
-    def segment_arrived(self, packet: bytes, at: int, end: int, now: float) -> None:
-        """A segment: its TCP header starts at `at` in `packet`, its payload ends at `end`."""
-        seq, ack, offset, flags, window = _FIELDS.unpack_from(packet, at + 4)
-        payload_at = at + (offset >> 2 & 0x3C)
-        receiver = self.receiver
-        ahead = (seq - receiver.next) & 0xFFFFFFFF  # `_unwrap` in place: this is the hottest line there is
-        start = receiver.next + (ahead if ahead < _HALF else ahead - _MODULUS)
-        size = end - payload_at
-        if size < 0 or offset < 0x50:
-            return  # a header that claims more than there is
-        if self.state <= SYN_RECEIVED:
-            if self.state is SYN_HELD:
-                if flags & RST and start == receiver.next:
-                    self._reset_by_peer()
-                return
-            if self.state is SYN_SENT:
-                self._answered(packet, at, end, now)
-                return
-            if self._is_active and flags & (SYN | ACK) == SYN | ACK and start + 1 == receiver.next:
-                # RFC 9293 figure 8: the answer to our SYN,ACK of a simultaneous open; the SYN itself is known.
-                start += 1
-                flags &= ~SYN
-        echoed = 0
-        blocks: Blocks = ()
-        value: int | None = None
-        stamps = self.timestamps
-        if stamps is not None or offset >= 0x60:
-            value, echoed, blocks = _read_options(packet, at, payload_at)
-            if stamps is not None and not flags & RST:
-                if value is None:
-                    return  # RFC 7323 §3.2: once negotiated, the option is in every segment
-                if stamps.is_old(value, now):
-                    self._want_ack()  # PAWS, §5.3 R1
-                    return
-        is_next = start == receiver.next and receiver.advertised > start
-        if not is_next and not self._is_acceptable(start, size + (flags & FIN) + (flags >> 1 & 1)):
-            if not self._answer_unacceptable(start, size, flags, now):
-                return
-            size = 0  # the window is closed: the ACK of a segment just beyond it is still good (§3.10.7.4)
-            flags &= ~FIN
-        elif value is not None and stamps is not None:
-            stamps.take(value, start, now)
-        if flags & (RST | SYN):
-            # RFC 5961 §3.2 and §4.2: only the exact next sequence number resets; anything near gets a challenge.
-            if flags & RST and start == receiver.next:
-                self._reset_by_peer()
-            else:
-                self._challenge(now)
-            return
-        if not flags & ACK:
-            return
-        una = self.sender.una
-        ahead = (ack - una) & 0xFFFFFFFF
-        unwrapped = una + (ahead if ahead < _HALF else ahead - _MODULUS)
-        if not self._take_ack(unwrapped, window << self._peer_scale, start, size, flags, now, echoed, blocks):
-            return
-        self._heard_at = now
-        self._probes = 0
-        if size:
-            self._take_payload(start, memoryview(packet)[payload_at:end], now)
-        if flags & FIN and start + size == receiver.next and not self._fin_received and self.state is not CLOSED:
-            self._take_fin(now)
+    def cut(self) -> None:
+        """As `Contained.cut`: whoever owns it finds it reset."""
+        self.was_reset = True
+        try:
+            self.abort()
+        finally:
+            if not self.closed:
+                self.finish()
 
-    def _answered(self, packet: bytes, at: int, end: int, now: float) -> None:
-        """A segment in SYN-SENT (RFC 9293 §3.10.7.3)."""
-        seq, ack, offset, flags, window = _FIELDS.unpack_from(packet, at + 4)
-        payload_at = at + (offset >> 2 & 0x3C)
-        sender = self.sender
-        if flags & ACK and _unwrap(ack, sender.next) != sender.next:
-            if not flags & RST:
-                self._emit_reset(ack, 0, RST)
-            return
-        if flags & RST:
-            if flags & ACK:
-                self._reset_by_peer()
-            return
-        if not flags & SYN:
-            return
-        options = parse_options(packet[at + HEADER_SIZE : payload_at])
-        receiver = self.receiver
-        receiver.next = receiver.advertised = seq + 1
-        self._negotiate(options, now)
-        if not flags & ACK:
-            self._move(SYN_RECEIVED)  # simultaneous open: §3.5, figure 8
-            self._offer(SYN | ACK, self._our_options(options, now), now)
-            return
-        receiver.advertised += min(receiver.window, 65535)
-        self._want_ack()
-        self._establish(window, receiver.next, sender.next, now)
-        if end > payload_at:
-            self._take_payload(receiver.next, memoryview(packet)[payload_at:end], now)
-        if flags & FIN and seq + 1 + end - payload_at == receiver.next and self.state is not CLOSED:
-            self._take_fin(now)
-
-    def _is_acceptable(self, start: int, length: int) -> bool:
-        """The four cases of RFC 9293 §3.10.7.4, table 6."""
-        receiver = self.receiver
-        ahead = start - receiver.next
-        if length == 0:
-            return ahead == 0 or 0 < ahead < receiver.window
-        return ahead + length > 0 and ahead < receiver.window
-
-    def _answer_unacceptable(self, start: int, size: int, flags: int, now: float) -> bool:
-        """First check: a segment outside the window. Whether its ACK is to be looked at all the same."""
-        if flags & RST:
-            return False
-        if flags & SYN:
-            if self.state is SYN_RECEIVED:
-                self.host.outgoing.append(self._syn)  # our answer was lost
-            else:
-                self._challenge(now)
-            return False
-        if size and start < self.receiver.next:
-            self.receiver.duplicate = (start, min(start + size, self.receiver.next))
-        self._want_ack()
-        return start == self.receiver.next and bool(flags & ACK)
-
-    def _challenge(self, now: float) -> None:
-        """Ask whoever sent this to prove with the right number that it is the client (RFC 5961)."""
-        if now >= self._challenge_until:
-            self._challenge_until = now + CHALLENGE_PERIOD
-            self._challenges = 0
-        if self._challenges < CHALLENGES and not self.ack_due:
-            self._challenges += 1
-            self._want_ack()
-
-    def _take_ack(
-        self, ack: int, window: int, start: int, size: int, flags: int, now: float, echoed: int, blocks: Blocks
-    ) -> bool:
-        """Fifth check: the ACK field. Whether the segment is to be processed further."""
-        sender = self.sender
-        covered = ack - sender.una
-        if self.state is SYN_RECEIVED:
-            if covered != 0:
-                self._emit_reset(ack, 0, RST)
-                return False
-            self._establish(window, start, ack, now)
-            return True
-        if covered > sender.next - sender.una or (covered < 0 and covered < -sender.largest_window):
-            self._challenge(now)  # RFC 5961 §5.2
-            return False
-        if covered < 0:
-            return True
-        if start > sender.window_seq or (start == sender.window_seq and ack >= sender.window_ack):
-            opened = window > sender.window
-            changed = window != sender.window
-            sender.window = window
-            sender.window_seq = start
-            sender.window_ack = ack
-            if window > sender.largest_window:
-                sender.largest_window = window
-        else:
-            opened = changed = False
-        if not sender.flight or not sender.window:
-            self._tries = 0  # whoever answers probes of a closed window lives (RFC 9293 §3.8.6.1)
-        if self._tail is not None and ack >= self._tail:
-            self._tail_answered(ack, covered, blocks)
-        if covered:
-            self._acknowledged(ack, echoed, now)
-            if blocks and sender.sacks and sender.flight:
-                self._sign_of_loss(blocks, now)
-        elif sender.flight and (blocks if sender.sacks else not (size or flags & FIN or changed)):
-            self._sign_of_loss(blocks, now)
-        elif not opened:
-            return True
-        if self.state is CLOSED:
-            return False
-        if sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
-            self._transmit(now)
-        return True
-
-    def _sign_of_loss(self, blocks: Blocks, now: float) -> None:
-        """SACK blocks, or without SACK a duplicate ACK (RFC 5681 section 2)."""
-        sender = self.sender
-        una, nxt = sender.una, sender.next
-        valid = []
-        for left, right in blocks:
-            first = _unwrap(left, una)
-            last = _unwrap(right, una)
-            if una < first < last <= nxt:
-                valid.append((first, last))
-        if sender.sacks and not valid:
-            return
-        stamp = None if self.timestamps is None else self.timestamps.value(now)
-        if sender.sign_of_loss(valid, stamp, now):
-            self._tail = None
-            self._restart_timer(now)
-        self._watch_losses()
-
-    def _acknowledged(self, ack: int, echoed: int, now: float) -> None:
-        """New data, and perhaps our FIN, was acknowledged."""
-        sender = self.sender
-        if sender.fin_sent and ack == sender.next and sender.losses is None:
-            sender.all_arrived()
-            self._tries = 0
-            self._retransmit_at = inf  # RFC 6298 (5.2)
-            self._fin_acknowledged(now)
-            return
-        had_room = sender.room
-        trip: float | None = None
-        losses = sender.losses
-        if losses is not None and self.timestamps is not None:
-            trip = self.timestamps.elapsed(echoed, now)
-            if losses.undo is not None:
-                if is_before(echoed, losses.undo[2]):
-                    sender.was_spurious()  # RFC 3522 section 3.2: it answers the first sending, not the second
-                else:
-                    losses.undo = None
-        self._tries = 0
-        sender.acknowledge(ack, now, trip)
-        if sender.flight:
-            self._arm(now)  # RFC 6298 (5.3)
-            if losses is not None:
-                self._watch_losses()
-        else:
-            self._retransmit_at = inf  # (5.2)
-            if sender.fin_sent:
-                self._fin_acknowledged(now)
-        if had_room <= sender.limit >> 1:
-            self._notify()  # the owner may have stopped for want of room
-
-    def _tail_answered(self, ack: int, covered: int, blocks: Blocks) -> None:
-        """RFC 8985 §7.4.2: an ACK of the tail that was sent twice. If only the second arrived, it was a loss."""
-        sender = self.sender
-        if not covered or any(_unwrap(right, sender.una) <= ack for _, right in blocks):
-            self._tail = None  # both arrived: the second is a duplicate, and told so by those who speak RFC 2883
-        elif self._tail is not None and ack > self._tail:
-            self._tail = None
-            sender.congestion.lost(sender.next - sender.una)
+    # Ends.
 
     def _fin_acknowledged(self, now: float) -> None:
-        if self.state is FIN_WAIT_1:
-            self._move(FIN_WAIT_2)
-            if not self._owned:
-                self._retransmit_at = now + ABANDONED_TIMEOUT
-                self.host.schedule(self, self._retransmit_at)
-        elif self.state is CLOSING:
-            self._linger()
-        elif self.state is LAST_ACK:
-            self._finish()
+        state = AFTER_FIN_ACKNOWLEDGED.get(self.state)
+        if state is TIME_WAIT:
+            self.linger()
+        elif state is CLOSED:
+            self.finish()
+        elif state is FIN_WAIT_2:
+            self.move(FIN_WAIT_2)
+            if not self.has_owner:
+                self._wait_for_fin(now)
 
-    def _take_payload(self, start: int, payload: memoryview, now: float) -> None:
-        """Seventh step: the segment text."""
-        if self._fin_received or self.state is CLOSED:
-            return  # nothing may follow a FIN
-        if not self._owned:
-            self.abort()  # nobody can take it: RFC 9293 §3.10.4
-            return
-        size = len(payload)
+    def _wait_for_fin(self, now: float) -> None:
+        """Nobody owns the connection, and the client has not closed it: it is in FIN-WAIT-2."""
+        self.transmission.due = now + ABANDONED_TIMEOUT
+        self.host.schedule(self, self.transmission.due)
+
+    def _reset(self) -> None:
+        self.output.reset(self.sender.next, self.receiver.next, RST | ACK)
+
+    def reset_by_peer(self) -> None:
+        """End: the client sent RST, or a router said that the client cannot be reached."""
+        self.was_reset = True
+        self.finish()
+
+    def _time_out(self) -> None:
+        self.was_reset = True
+        if self.state >= ESTABLISHED:
+            self._reset()
+        self.finish()
+
+    def linger(self) -> None:
+        """End with a place in TIME-WAIT: both sides have closed."""
+        self.flush_ack()  # of the FIN: from now on only a repeated one is answered
+        self.move(TIME_WAIT)
+        self.finish(lingers=True)
+
+    def finish(self, lingers: bool = False) -> None:
+        """Be closed from now on; `lingers`: with a place in TIME-WAIT."""
+        was_half_open = self.state <= SYN_RECEIVED and not self.opening.is_active
+        self.move(CLOSED)
+        self.closed = True
+        sender = self.sender
+        if sender.unsent_size or sender.una != sender.next:
+            sender.drop()
         receiver = self.receiver
-        had_gap = receiver.early is not None  # filling one is acknowledged at once (RFC 5681 section 4.2)
-        if receiver.accept(start, payload):
-            self._notify()
-            if had_gap or size >= self.mss or not self._delays_acks:
-                self._want_ack()
-            elif self._ack_at == inf:
-                self._delay_ack(now)
+        if self.was_reset:
+            if receiver.queued:
+                receiver.fin_received = False  # the end of a stream whose bytes are dropped is not its end
+            receiver.drop()
+        self.transmission.due = self.transmission.look_at = inf
+        receiver.ack_at = inf
+        receiver.ack_due = False
+        self.syn = b""
+        self.host.finished(self, lingers, was_half_open)
+        self.notify()
+
+    # Time.
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due; `host.schedule` is called again for what is not."""
+        if self.state is CLOSED:
+            return
+        receiver = self.receiver
+        transmission = self.transmission
+        if receiver.ack_at <= now:
+            receiver.ack_at = inf
+            receiver.delays_acks = False  # nobody answered in time: this client waits for ACKs
+            receiver.ack_due = True
+            self.flush_ack()
+        if transmission.look_at <= now:
+            transmission.look_again(now)
+            self.follow(PROGRESS, now)
+        if transmission.due <= now:
+            self._retransmission_timeout(now)
+        due = min(receiver.ack_at, transmission.due, transmission.look_at)
+        if due != inf:  # when the connection is over, all are
+            self.host.schedule(self, due)
+
+    def handle_idle(self, now: float) -> float | None:
+        """Keep-alive, if the client was idle for so long, and larger packets, if the path carried only small ones.
+
+        Return when to look again, or None when the connection is over.
+        """
+        if self.state is CLOSED:
+            return None
+        transmission = self.transmission
+        transmission.widen(now, self.opening.offered.mss)
+        if self.state < ESTABLISHED:
+            return now + KEEPALIVE_INTERVAL
+        due = keep_alive_at(self.heard_at, self.probes, self.receiver.fin_received)
+        if due > now:
+            return min(due, transmission.widen_at)
+        if self.probes >= KEEPALIVE_PROBES:
+            self._time_out()
+            return None
+        if not self.sender.flight:
+            self.output.probe(now)
+            self.probes += 1
+        return now + KEEPALIVE_INTERVAL
+
+    def _retransmission_timeout(self, now: float) -> None:
+        transmission = self.transmission
+        if self.state is FIN_WAIT_2:
+            transmission.due = inf
+            if not self.has_owner:
+                self.finish()  # nobody owns it, and the client never closed
+        elif self.state >= ESTABLISHED:
+            if transmission.time_out(now, self.user_timeout):
+                self.follow(PROGRESS, now)
             else:
-                self._want_ack()  # the second one: RFC 5681 section 4.2
-        elif self._sacks or receiver.early is None:
-            self._want_ack()  # early, old or beyond the window: say at once what is expected
+                self._time_out()
+        elif transmission.back_off(now, SYN_RETRIES if self.state is SYN_SENT else SYN_ACK_RETRIES, self.user_timeout):
+            self.host.outgoing.append(self.opening.packet)
         else:
-            # A client without SACK counts duplicate ACKs: each early segment is owed one (RFC 5681 section 4.2).
-            self._emit([], 0, self.sender.next, ACK, now)
+            self._time_out()
 
-    def _take_fin(self, now: float) -> None:
-        """Eighth step: the client closed its side."""
-        self.receiver.next += 1
-        self._fin_received = True
-        self._notify()
-        if self.state is ESTABLISHED:
-            self._move(CLOSE_WAIT)
-            self._delay_ack(now)  # the far side mostly closes soon after, and our FIN then carries the ACK
-            self.host.watch_idle(now + HALF_CLOSED_IDLE)
-        elif self.state is FIN_WAIT_1:
-            self._move(CLOSING)
-            self._want_ack()
-        elif self.state is FIN_WAIT_2:
-            self.ack_due = True
-            self._linger()
+    # What routers say.
 
+    def path_mtu(self, seq: int, mtu: int, now: float) -> None:
+        """A router on the way to the client can carry only `mtu` bytes; `seq` is the quoted sequence number."""
+        if self.state >= ESTABLISHED:
+            self.transmission.path_mtu(seq, mtu, now)
+            self.follow(PROGRESS, now)
 
-def _read_options(packet: bytes, at: int, payload_at: int) -> tuple[int | None, int, Blocks]:
-    """TSval (None without the option), TSecr and SACK blocks."""
-    if payload_at == at + 32:
-        magic, value, echoed = LAYOUT.unpack_from(packet, at + HEADER_SIZE)
-        if magic == MAGIC:
-            return value, echoed, ()
-    options = parse_options(packet[at + HEADER_SIZE : payload_at])
-    value, echoed = options.timestamps or (None, 0)
-    return value, echoed, options.sack
+    def unreachable_reported(self, seq: int, reason: Reason) -> None:
+        """An ICMP error says that our segment with this sequence number did not get there.
 
+        It ends an attempt to connect if it will not pass (RFC 9293 §3.9.2.2). To a connection that was open once it is
+        a hint and no more: anybody could have sent it (RFC 5927 §5.2).
+        """
+        sender = self.sender
+        if self.state is SYN_SENT:
+            if (seq + 1 - sender.next) % MODULUS:
+                return
+            self.soft_error = reason
+            if reason in _HARD:
+                self.reset_by_peer()
+        elif (seq - sender.una) % MODULUS < sender.next - sender.una:
+            self.soft_error = reason
 
-def _unwrap(number: int, reference: int) -> int:
-    """The unwrapped sequence number nearest to `reference` whose low 32 bits are `number`."""
-    ahead = (number - reference) % _MODULUS
-    return reference + ahead - (_MODULUS if ahead >= _HALF else 0)
+    # What all of this shares.
+
+    def follow(self, outcome: int, now: float) -> None:
+        """Follow the sender, which has worked with this outcome of `Transmission`.
+
+        Our FIN may have left or arrived, the owner may wait for room, and its timers may be due at other times.
+        """
+        sender = self.sender
+        if sender.fin_sent:
+            state = AFTER_FIN_SENT.get(self.state)
+            if state is not None:
+                self.move(state)
+            if sender.una == sender.next:
+                self._fin_acknowledged(now)
+        transmission = self.transmission
+        due = transmission.due if transmission.due < transmission.look_at else transmission.look_at
+        if due < self.wake_at:
+            self.host.schedule(self, due)
+        if outcome == ROOM:
+            self.notify()
+
+    def challenge(self, now: float) -> None:
+        """Ask whoever sent this to prove with the right number that it is the client (RFC 5961)."""
+        if self.receiver.may_challenge(now):
+            self.want_ack()
+
+    def flush_ack(self) -> None:
+        """Send the ACK that is due, if no segment carried it in the meantime."""
+        if self.receiver.ack_due and self.state >= ESTABLISHED:
+            self.output.emit([], 0, self.sender.next, ACK, self.host.now)
+
+    def want_ack(self) -> None:
+        """Acknowledge when the batch is done."""
+        receiver = self.receiver
+        if not receiver.ack_due:
+            receiver.ack_due = True
+            self.host.acks.append(self)
+
+    def delay_ack(self, now: float) -> None:
+        """Acknowledge soon, unless something that leaves before carries the ACK."""
+        receiver = self.receiver
+        if receiver.ack_at == inf:
+            receiver.ack_at = now + DELAYED_ACK
+            self.host.schedule(self, receiver.ack_at)
+
+    def move(self, state: State) -> None:
+        """Be in another state; raises AssertionError if no edge of the table leads there."""
+        if state not in TRANSITIONS[self.state]:
+            check_move(self.state, state)  # raises
+        self.state = state
+
+    def notify(self) -> None:
+        """Have the owner look, once for all changes until it does."""
+        if not self.notified and self.has_owner:
+            self.notified = True
+            self.host.changed.append(self)

@@ -6,45 +6,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer
+from tunflow.wire.tcp import FIN
 
 
 class SentSegment:
-    """Bytes in flight: `start` to `end` (unwrapped, FIN counted), their pieces, and what became of them."""
+    """Bytes in flight: `start` to `end` (unwrapped, FIN counted), their pieces, and what became of them.
 
-    __slots__ = ("end", "fin", "lost", "pieces", "retransmitted", "sacked", "sent_at", "start")
+    `size` is that of the pieces, in bytes; `flags` are what the header says: ACK, FIN, and PSH where nothing waits
+    behind it.
+    """
 
-    def __init__(self, start: int, end: int, pieces: list[Buffer], fin: bool, sent_at: float) -> None:
+    __slots__ = ("end", "flags", "lost", "pieces", "retransmitted", "sacked", "sent_at", "size", "start")
+
+    def __init__(self, start: int, end: int, size: int, pieces: list[Buffer], flags: int, sent_at: float) -> None:
         self.start = start
         self.end = end
+        self.size = size
         self.pieces = pieces
-        self.fin = fin
+        self.flags = flags
         self.sent_at = sent_at
         self.retransmitted = False
         self.sacked = False
         self.lost = False
-        """Whether it is to be sent again."""
+        """True if it is to be sent again."""
 
 
 def split(flight: list[SentSegment], index: int, size: int) -> None:
     """Make two segments of the one at `index`: its first `size` bytes, and the rest behind it."""
     segment = flight[index]
-    length = segment.end - segment.start - segment.fin
-    rest = SentSegment(
-        segment.start + size, segment.end, slice_pieces(segment.pieces, size, length), segment.fin, segment.sent_at
-    )
+    pieces = slice_pieces(segment.pieces, size, segment.size)
+    rest = SentSegment(segment.start + size, segment.end, segment.size - size, pieces, segment.flags, segment.sent_at)
     rest.retransmitted = segment.retransmitted
     rest.sacked = segment.sacked
     rest.lost = segment.lost
     segment.pieces = slice_pieces(segment.pieces, 0, size)
+    segment.size = size
     segment.end = rest.start
-    segment.fin = False
+    segment.flags &= ~FIN
     flight.insert(index + 1, rest)
 
 
 def trim(segment: SentSegment, ack: int) -> None:
     """Cut off the front of a segment that a partial ACK covers."""
-    length = segment.end - segment.start - segment.fin
-    segment.pieces = slice_pieces(segment.pieces, ack - segment.start, length)
+    covered = ack - segment.start
+    segment.pieces = slice_pieces(segment.pieces, covered, segment.size)
+    segment.size -= covered
     segment.start = ack
 
 

@@ -8,9 +8,11 @@ never copied; a piece is a view of the packet it came in. What arrived early is 
 from __future__ import annotations
 
 from bisect import bisect_right
+from math import inf
 
 from tunflow.endpoint import Buffer
 from tunflow.stack.budget import MemoryBudget
+from tunflow.stack.tcp.sequence import Block
 
 SMALL = 1024
 """Pieces smaller than this are joined with a small neighbour: a client that sends single bytes to an owner who does
@@ -22,24 +24,19 @@ EARLY_LIMIT = 1024
 SACK_BLOCKS = 4
 """RFC 2018 §3: as many fit the options; three beside timestamps."""
 
-Block = tuple[int, int]
+CHALLENGES = 10
+CHALLENGE_PERIOD = 5.0
+"""RFC 5961 §7: at most so many challenge ACKs in so many seconds. Counted for each connection, not for all together: a
+shared count tells a stranger what others do (CVE-2016-5696)."""
 
 
 class Receiver:
     """Bytes from the client, up to `limit` of them held for an owner who has not taken them yet."""
 
     __slots__ = (
-        "_arrivals",
-        "_budget",
-        "advertised",
-        "duplicate",
-        "early",
-        "limit",
-        "next",
-        "pieces",
-        "queued",
-        "whole",
-    )
+        "_arrivals", "_budget", "ack_at", "ack_due", "advertised", "challenge_until", "challenges", "delays_acks",
+        "duplicate", "early", "fin_received", "limit", "next", "pieces", "queued", "whole",
+    )  # fmt: skip
 
     def __init__(self, start: int, limit: int, budget: MemoryBudget) -> None:
         self._budget = budget
@@ -59,6 +56,16 @@ class Receiver:
         self.duplicate: Block | None = None
         """What the last segment repeated, until an ACK has said so."""
         self._arrivals: list[int] = []
+        self.fin_received = False
+        """True if the client closed its side."""
+        self.ack_due = False
+        """True if what arrived is to be acknowledged when the batch is done."""
+        self.ack_at = inf
+        """When it is to be acknowledged at the latest."""
+        self.delays_acks = True
+        """True if an answer is likely to carry an ACK soon: the last ones that were waited for did."""
+        self.challenges = 0
+        self.challenge_until = 0.0
 
     @property
     def window(self) -> int:
@@ -76,15 +83,16 @@ class Receiver:
         return free if free > 0 else 0
 
     def accept(self, start: int, payload: memoryview) -> bool:
-        """Take a segment's payload that begins at `start`; whether `next` moved. What exceeds the window is cut off."""
+        """Take a segment's payload that begins at `start`, as far as the window goes. Return True if `next` moved."""
         skip = self.next - start
         if skip > 0:
             self.duplicate = (start, min(start + len(payload), self.next))
             payload = payload[skip:]
             start = self.next
-        excess = start + len(payload) - self.next - self.window
-        if excess > 0:
-            payload = payload[: max(0, len(payload) - excess)]
+        if start + len(payload) > self.advertised:  # else it was promised room
+            excess = start + len(payload) - self.next - self.window
+            if excess > 0:
+                payload = payload[: max(0, len(payload) - excess)]
         budget = self._budget
         if budget.used > budget.ample:
             size = budget.acceptable(len(payload), self.queued)
@@ -99,6 +107,23 @@ class Receiver:
         self._append(payload)
         if self.early is not None:
             self._join_early(self.early)
+        return True
+
+    def is_acceptable(self, start: int, length: int) -> bool:
+        """Return True if a segment touches the window: the four cases of RFC 9293 §3.10.7.4, table 6."""
+        ahead = start - self.next
+        if length == 0:
+            return ahead == 0 or 0 < ahead < self.window
+        return ahead + length > 0 and ahead < self.window
+
+    def may_challenge(self, now: float) -> bool:
+        """Return True if a challenge ACK may be sent (RFC 5961 §7), which is counted then."""
+        if now >= self.challenge_until:
+            self.challenge_until = now + CHALLENGE_PERIOD
+            self.challenges = 0
+        if self.challenges >= CHALLENGES or self.ack_due:
+            return False
+        self.challenges += 1
         return True
 
     def take(self, limit: int) -> list[Buffer]:

@@ -37,14 +37,14 @@ class Scoreboard:
         self.highest_sacked = una
         """RACK.fack: above it nothing has arrived."""
         self.reordered = reordered
-        """Whether the path has been seen to deliver out of order (RACK.reordering_seen)."""
+        """True if the path has been seen to deliver out of order (RACK.reordering_seen)."""
         self.look_again = inf
         """When a segment that may only be late will be taken for lost: the reordering timer (RFC 8985 §6.3)."""
         self.duplicates = 0
         self.pipe = 0
         self.point: int | None = None
         self.timed_out = False
-        """Whether the recovery follows a time-out: then the congestion window rules, else `allowance` does."""
+        """True if the recovery follows a time-out: then the congestion window rules, else `allowance` does."""
         self.allowance = 0
         """sndcnt of RFC 6937: bytes that may be sent now in a fast recovery."""
         self.undo: tuple[int, int, int] | None = None
@@ -85,7 +85,7 @@ class Scoreboard:
     def mark(
         self, flight: list[SentSegment], blocks: Sequence[tuple[int, int]], mss: int, now: float, rtt: RTT
     ) -> bool:
-        """Take SACK blocks (unwrapped, within what is in flight); whether they say anything new."""
+        """Take SACK blocks (unwrapped, within what is in flight). Return True if they say anything new."""
         news = False
         for left, right in blocks:
             index = 0
@@ -96,7 +96,7 @@ class Scoreboard:
                 if not segment.sacked and segment.end > left:
                     if segment.start < left:
                         size = -(-(left - segment.start) // mss) * mss
-                        if segment.start + size < segment.end - segment.fin:
+                        if size < segment.size:
                             split(flight, index, size)
                         index += 1
                         continue
@@ -126,7 +126,7 @@ class Scoreboard:
             self._trip = trip
 
     def find_losses(self, flight: list[SentSegment], mss: int, now: float, rtt: RTT, patience: int) -> bool:
-        """RACK_detect_loss (§6.2 step 5): mark what is lost; whether anything was that nobody knew of."""
+        """RACK_detect_loss (§6.2 step 5): mark what is lost. Return True if anything was that nobody knew of."""
         latest = self._latest
         window = self._reordering_window(flight, mss, rtt, patience)
         found = False
@@ -162,7 +162,7 @@ class Scoreboard:
     def first_is_lost(self, flight: list[SentSegment], mss: int) -> None:
         """The first segment, of a super-segment the first packet, is lost."""
         if flight and not flight[0].sacked:
-            if flight[0].end - flight[0].fin - flight[0].start > mss:
+            if flight[0].size > mss:
                 split(flight, 0, mss)
             flight[0].lost = True
 

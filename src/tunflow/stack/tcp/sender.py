@@ -15,6 +15,7 @@ from tunflow.stack.tcp.congestion import Cubic
 from tunflow.stack.tcp.flight import SentSegment, split, trim
 from tunflow.stack.tcp.rtt import CLOCK_GRANULARITY, RTT
 from tunflow.stack.tcp.scoreboard import DUPLICATE_THRESHOLD, Scoreboard
+from tunflow.wire.tcp import ACK, FIN, PSH
 
 MAXIMUM_PIECES = 512
 """Well under IOV_MAX (1,024 on Linux), with room for the headers."""
@@ -34,9 +35,10 @@ class Sender:
     """Bytes for the client."""
 
     __slots__ = (
-        "_budget", "_unsent", "congestion", "fills", "fin_queued", "fin_sent", "flight", "largest_segment",
-        "largest_window", "limit", "losses", "mss", "next", "patience", "recover", "reordered", "retransmissions",
-        "rtt", "sacks", "sent_at", "start", "step", "una", "unsent_size", "window", "window_ack", "window_seq",
+        "_budget", "congestion", "fills", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window",
+        "limit", "losses", "mss", "next", "patience", "probes_tail", "recover", "reordered", "retransmissions", "rtt",
+        "sacks", "scale", "sent_at", "start", "step", "una", "unsent", "unsent_size", "window", "window_ack",
+        "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
@@ -56,7 +58,11 @@ class Sender:
         self.flight: list[SentSegment] = []
         self.losses: Scoreboard | None = None
         self.sacks = False
-        """Whether the peer sends SACK blocks."""
+        """True if the peer sends SACK blocks."""
+        self.probes_tail = False
+        """True if RFC 8985 §7 is in use: with SACK, and where something can get lost."""
+        self.scale = 0
+        """The shift of the windows that the peer offers (RFC 7323 §2)."""
         self.recover = start
         """RFC 6582 section 3.2: duplicate ACKs of this or less are echoes of the last recovery."""
         self.step = 0
@@ -64,19 +70,20 @@ class Sender:
         self.patience = 1
         """RACK.reo_wnd_mult of RFC 8985: grows with each loss that was none."""
         self.reordered = False
-        """Whether the path has been seen to deliver out of order."""
+        """True if the path has been seen to deliver out of order."""
         self.sent_at = inf
         """When new data last left."""
         self.unsent_size = 0
         self.fills = False
-        """Whether more will be queued soon. While anything is in flight, part of a super-segment then waits for the
+        """True if more will be queued soon. While anything is in flight, part of a super-segment then waits for the
         rest, as with Nagle's algorithm part of a segment does."""
         self.fin_queued = False
         self.fin_sent = False
         self.retransmissions = 0
         self.rtt = RTT()
         self.congestion = Cubic(mss)
-        self._unsent: list[Buffer] = []
+        self.unsent: list[Buffer] = []
+        """Pieces that wait, `unsent_size` bytes."""
         self.mss = mss
         self.largest_segment = max(mss, largest_segment // mss * mss)
 
@@ -103,10 +110,10 @@ class Sender:
         """Take bytes to send after those already queued; the pieces must not change afterwards."""
         for piece in pieces:
             size = len(piece)
-            if size < SMALL and self._unsent and len(self._unsent[-1]) < SMALL:
-                self._unsent[-1] = b"".join((self._unsent[-1], piece))
+            if size < SMALL and self.unsent and len(self.unsent[-1]) < SMALL:
+                self.unsent[-1] = b"".join((self.unsent[-1], piece))
             elif size:
-                self._unsent.append(piece)
+                self.unsent.append(piece)
             self.unsent_size += size
             self._budget.used += size
 
@@ -181,7 +188,7 @@ class Sender:
     # Losses.
 
     def sign_of_loss(self, blocks: Sequence[tuple[int, int]], stamp: int | None, now: float) -> bool:
-        """SACK blocks within what is in flight, or of a peer without SACK a duplicate ACK; whether a recovery begins.
+        """Take in SACK blocks, or a duplicate ACK of a peer without SACK. Return True if a recovery begins.
 
         RFC 5681 section 2 and RFC 6675 section 2: with SACK, an ACK is a duplicate if its blocks say something new.
         `stamp` is our TSval now.
@@ -204,7 +211,7 @@ class Sender:
         return self._found(losses, is_lost, stamp)
 
     def look_again(self, stamp: int | None, now: float) -> bool:
-        """The reordering timer fired (RFC 8985 §6.3); whether a recovery begins. `stamp` is our TSval now."""
+        """The reordering timer fired (RFC 8985 §6.3). Return True if a recovery begins. `stamp` is our TSval now."""
         losses = self.losses
         if losses is None:
             return False
@@ -321,7 +328,7 @@ class Sender:
         """Send again what lies at `index` in flight: of a super-segment, as much as there is room for."""
         segment = self.flight[index]
         size = max(room // self.mss, 1) * self.mss
-        if segment.end - segment.start - segment.fin > size:
+        if segment.size > size:
             split(self.flight, index, size)
         segment.lost = False
         self._mark_resent(segment, now)
@@ -330,6 +337,8 @@ class Sender:
 
     def _mark_resent(self, segment: SentSegment, now: float) -> None:
         segment.retransmitted = True
+        if segment.size:
+            segment.flags |= PSH
         segment.sent_at = now
         self.retransmissions += 1
 
@@ -340,7 +349,7 @@ class Sender:
             if segment is not None:
                 return segment
         last = self.flight[-1]
-        whole = (last.end - last.start - last.fin - 1) // self.mss * self.mss
+        whole = (last.size - 1) // self.mss * self.mss
         if whole > 0:
             split(self.flight, len(self.flight) - 1, whole)
             last = self.flight[-1]
@@ -351,7 +360,7 @@ class Sender:
         """Forget everything: the connection is gone."""
         self._budget.used -= self.held
         self.una = self.next
-        self._unsent.clear()
+        self.unsent.clear()
         self.flight.clear()
         self.losses = None
         self.unsent_size = 0
@@ -379,18 +388,24 @@ class Sender:
         return self._launch(pieces, size, now)
 
     def _launch(self, pieces: list[Buffer], size: int, now: float) -> SentSegment:
-        fin = self.fin_queued and not self.unsent_size
-        segment = SentSegment(self.next, self.next + size + fin, pieces, fin, now)
-        self.next = segment.end
+        end = self.next + size
+        flags = ACK
+        if not self.unsent_size:
+            if size:
+                flags = ACK | PSH
+            if self.fin_queued:
+                flags |= FIN
+                end += 1
+                self.fin_sent = True
+        segment = SentSegment(self.next, end, size, pieces, flags, now)
+        self.next = end
         self.sent_at = now
-        if fin:
-            self.fin_sent = True
         self.flight.append(segment)
         return segment
 
     def _cut(self, size: int) -> tuple[list[Buffer], int]:
         """Take up to `size` bytes from what waits, in no more pieces than one `writev` takes; how many they are."""
-        unsent = self._unsent
+        unsent = self.unsent
         left = size
         count = 0
         for piece in unsent:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from tunflow.device import Packet
-from tunflow.stack.tcp.connection import TCPConnection
+from tunflow.stack.tcp.connection import Connection
 from tunflow.stack.tcp.header import HeaderTemplate
 from tunflow.stack.tcp.timestamps import Timestamps, is_before
 from tunflow.wire.tcp import ACK, Options
@@ -25,7 +25,7 @@ SWEEP_INTERVAL = 0.25
 """Seconds that a place may stay longer, so that thousands of short connections do not each wake us once more."""
 
 
-class Place(NamedTuple):
+class TimeWaitEntry(NamedTuple):
     """What is left of a connection."""
 
     template: HeaderTemplate
@@ -42,7 +42,7 @@ class Place(NamedTuple):
         return self.template.build(self.sent, self.received, ACK, 65535, 0, options)
 
     def gives_way(self, seq: int, options: Options) -> bool:
-        """Whether a SYN is a new connection's, not an old duplicate (RFC 6191 section 2, RFC 9293 §3.6.1)."""
+        """Return True if a SYN is a new connection's, not an old duplicate (RFC 6191 section 2, RFC 9293 §3.6.1)."""
         is_beyond = 0 < (seq - self.received) % (1 << 32) < 1 << 31
         if self.timestamps is None or options.timestamps is None:
             return is_beyond
@@ -54,23 +54,23 @@ class TimeWait:
     """The places, oldest first; a machine with one timer."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._places: OrderedDict[bytes, TimeWaitEntry] = OrderedDict()
         self._sweep_at = 0.0
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, connection: TCPConnection, now: float) -> None:
+    def add(self, connection: Connection, now: float) -> None:
         """Keep a place for 2 MSL from now."""
         if not self._places:
             self._sweep_at = now + DURATION
         elif len(self._places) >= CAPACITY:
             self._places.popitem(last=False)
         sent, received = connection.sender.next, connection.receiver.next
-        place = Place(connection.template, sent, received, connection.timestamps, now + DURATION)
+        place = TimeWaitEntry(connection.output.template, sent, received, connection.output.timestamps, now + DURATION)
         self._places[connection.key] = place
 
-    def find(self, key: bytes) -> Place | None:
+    def find(self, key: bytes) -> TimeWaitEntry | None:
         """The place of a connection, if it still has one."""
         return self._places.get(key)
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import struct
 
+from tunflow.stack.tcp.sequence import HALF, MODULUS, Block
+from tunflow.wire.tcp import HEADER_SIZE, parse_options
+
 SIZE = 12
 """Bytes that the option adds to every segment, padded (RFC 7323 appendix A)."""
 
@@ -25,9 +28,6 @@ IDLE_LIMIT = 24 * 86400.0
 
 LONGEST_TRIP = 120.0
 """Seconds above which an echo is not believed: it is nobody's round trip."""
-
-_MODULUS = 1 << 32
-_HALF = 1 << 31
 
 
 class Timestamps:
@@ -50,8 +50,8 @@ class Timestamps:
         return LAYOUT.pack(MAGIC, (int(now * TICKS) + self._offset) & 0xFFFFFFFF, self.recent)
 
     def is_old(self, value: int, now: float) -> bool:
-        """PAWS (§5.3 R1): whether a segment with this TSval is a duplicate from the past."""
-        return (value - self.recent) % _MODULUS >= _HALF and now - self._recent_at < IDLE_LIMIT
+        """Return True if a segment with this TSval is a duplicate from the past (PAWS, §5.3 R1)."""
+        return (value - self.recent) % MODULUS >= HALF and now - self._recent_at < IDLE_LIMIT
 
     def take(self, value: int, start: int, now: float) -> None:
         """Remember the TSval of an acceptable segment that begins at `start` (§4.3 (2), §5.3 R3)."""
@@ -61,10 +61,21 @@ class Timestamps:
 
     def elapsed(self, echoed: int, now: float) -> float | None:
         """Seconds since we sent what the peer echoes; None when that cannot be."""
-        seconds = (self.value(now) - echoed) % _MODULUS / TICKS
+        seconds = (self.value(now) - echoed) % MODULUS / TICKS
         return seconds if seconds <= LONGEST_TRIP else None
 
 
 def is_before(one: int, other: int) -> bool:
-    """Whether a timestamp is older than another (RFC 7323 §5.2)."""
-    return (one - other) % _MODULUS >= _HALF
+    """Return True if a timestamp is older than another (RFC 7323 §5.2)."""
+    return (one - other) % MODULUS >= HALF
+
+
+def read_options(packet: bytes, at: int, payload_at: int) -> tuple[int | None, int, tuple[Block, ...]]:
+    """Return TSval (None without the option), TSecr and SACK blocks of the segment whose header is at `at`."""
+    if payload_at == at + 32:
+        magic, value, echoed = LAYOUT.unpack_from(packet, at + HEADER_SIZE)
+        if magic == MAGIC:
+            return value, echoed, ()
+    options = parse_options(packet[at + HEADER_SIZE : payload_at])
+    value, echoed = options.timestamps or (None, 0)
+    return value, echoed, options.sack

@@ -13,12 +13,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-FORMATS = ("clash",)
+FORMATS = ("clash", "surge", "sing-box", "xray")
 STATES = ("done", "told", "refused")
 _NOTHING = {"", "none"}
 
 
-class Fate(NamedTuple):
+class KeyUse(NamedTuple):
     """What becomes of a key."""
 
     state: str
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
     section: str
     keys: tuple[str, ...]
-    fate: Fate
+    fate: KeyUse
 
 
 @cache
@@ -48,12 +48,12 @@ def rows(name: str) -> tuple[Row, ...]:
             continue
         keys, state, silent, words = (part.strip() for part in line.split("|"))
         assert state in STATES, line
-        found.append(Row(section, tuple(keys.split()), Fate(state, frozenset(silent.split()), words)))
+        found.append(Row(section, tuple(keys.split()), KeyUse(state, frozenset(silent.split()), words)))
     return tuple(found)
 
 
 @cache
-def fates(name: str, section: str) -> Mapping[str, Fate]:
+def fates(name: str, section: str) -> Mapping[str, KeyUse]:
     """The fates of the keys of a section."""
     return {key: row.fate for row in rows(name) if row.section == section for key in row.keys}
 
@@ -73,7 +73,7 @@ def unspoken(name: str, section: str, values: Mapping[str, Any]) -> Iterator[tup
 
 
 def _says_nothing(value: Any, silent: frozenset[str]) -> bool:
-    """Whether a value is as if the key were not there."""
+    """Return True if a value is as if the key were not there."""
     if isinstance(value, dict):
         return not value or any(value.get(key) == only for key, _, only in (each.partition(":") for each in silent))
     if isinstance(value, list):

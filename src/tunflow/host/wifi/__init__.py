@@ -1,0 +1,1 @@
+"""Wi-Fi of this host: one interface, and who may manage it."""

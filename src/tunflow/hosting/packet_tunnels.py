@@ -1,0 +1,261 @@
+"""Runs packet tunnels beside a driver, so that flows go through them: as a rule's target, in a group, in a chain.
+
+Each is a provider with a session of its own, whose packets come from an inner stack instead of a device of the host's.
+One that ends by itself, or does not start, is started again, after `SOONEST` to `LATEST` seconds; the same server
+reached by the same hops is one tunnel, also after a reload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tunflow.endpoint import Endpoint, endpoint
+from tunflow.errors import LocalError, TunflowError
+from tunflow.host.memory import MemoryDevice, memory_pair
+from tunflow.hosting.below import BelowConnection, BelowSession
+from tunflow.hosting.session import PHYSICAL_MTU, HostServices, ProviderSession, own_addresses
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import SocketOptions
+from tunflow.outbound.direct import DirectOutbound, FirstHop
+from tunflow.outbound.inner_names import InnerNames
+from tunflow.outbound.inner_stack import DeviceLink, InnerStack
+from tunflow.outbound.packet_tunnel import PacketTunnelOutbound
+from tunflow.protocols.contract import Outbound, PacketTunnel
+from tunflow.providers.configuration import TunnelProviderProtocol
+from tunflow.providers.connections import TCPConnection, UDPSession
+from tunflow.providers.loader import load_provider
+from tunflow.providers.network_path import NetworkPath
+from tunflow.providers.packet_tunnel import PacketTunnelProvider
+from tunflow.providers.provider import Provider
+from tunflow.providers.stop_reason import ProviderStopReason
+from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
+
+SOONEST = 1.0
+LATEST = 30.0
+MTU_IN_A_CHAIN = 1280
+"""Of a tunnel below which are other servers, whose headers come on top: what IPv6 demands (RFC 8200 §5)."""
+
+
+class PacketTunnels:
+    """As `contract.Tunnels`. What it opened runs once `start` was called, within a loop on the reactor."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, ...], _Tunnel] = {}
+        self._start: Callable[[_Tunnel], None] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._running)
+
+    def open(self, server: PacketTunnel, below: Outbound) -> Outbound:
+        """As `contract.Tunnels.open`. Raises LocalError where there is no such provider."""
+        secret = json.dumps(server.provider_configuration, sort_keys=True, default=str)
+        key = (server.provider, secret, below.label)
+        tunnel = self._running.get(key)
+        if tunnel is None:
+            tunnel = self._running[key] = _Tunnel(server, below)
+            if self._start is not None:
+                self._start(tunnel)
+        return tunnel.outbound
+
+    def start(self, reactor: Reactor, say: Callable[[str], None], sockets: SocketOptions) -> None:
+        """Run them; called within the loop."""
+        log = CauseLog(say, lambda: reactor.now)
+        self._start = lambda tunnel: tunnel.start(reactor, log, sockets)
+        for tunnel in self._running.values():
+            tunnel.start(reactor, log, sockets)
+
+    async def stop(self, reason: ProviderStopReason) -> None:
+        """End them all."""
+        running, self._running, self._start = self._running, {}, None
+        await asyncio.gather(*(tunnel.stop(reason) for tunnel in running.values()))
+
+    def path_changed(self, path: NetworkPath) -> None:
+        """The way to the network is another one."""
+        for tunnel in self._running.values():
+            tunnel.path_changed(path)
+
+    async def facts(self) -> list[dict[str, Any]]:
+        """The tunnels for `status --json`: label, status, bytes, and what each says of itself."""
+        return [await tunnel.facts() for tunnel in self._running.values()]
+
+
+class _Tunnel:
+    """One tunnel, started again whenever it ends."""
+
+    def __init__(self, server: PacketTunnel, below: Outbound) -> None:
+        """Raises LocalError."""
+        self.outbound = PacketTunnelOutbound(server.label, below)
+        self._server = server
+        self._below = below
+        self._class = load_provider(server.provider, where=server.label, kind=PacketTunnelProvider)
+        self._session: _Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._path = NetworkPath()
+
+    def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
+        """Run it from now on."""
+        if self._task is None:
+            self.outbound.reactor = reactor
+            self._task = asyncio.get_running_loop().create_task(self._live(reactor, log, sockets))
+
+    async def stop(self, reason: ProviderStopReason) -> None:
+        """End it."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if self._session is not None:
+            await self._session.stop(reason)
+            self._session.close()
+        self.outbound.fell()
+
+    def path_changed(self, path: NetworkPath) -> None:
+        """As `PacketTunnels.path_changed`."""
+        self._path = path
+        if self._session is not None:
+            self._session.path_changed(path)
+
+    async def facts(self) -> dict[str, Any]:
+        """As `PacketTunnels.facts`."""
+        session = self._session
+        found: dict[str, Any] = {"label": self.outbound.label, "status": "disconnected", "bytes_in": 0, "bytes_out": 0}
+        if session is None:
+            return found
+        statistics = session.statistics
+        # Seen from the tunnel, as the device of a whole machine's is.
+        found |= {"status": session.status.name.lower(), "bytes_in": statistics["bytes_in"]}
+        found["bytes_out"] = statistics["bytes_out"]
+        with suppress(TunflowError, ValueError):
+            answer = await session.send_message(b"status")
+            if answer is not None:
+                found["tunnel"] = json.loads(answer)
+        return found
+
+    async def _live(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
+        pause = SOONEST
+        while True:
+            began = reactor.now
+            try:
+                await self._run(reactor, log, sockets)
+            except (TunflowError, OSError) as error:
+                log.tell(str(error), f"{self._server.label}: {error}")
+            self.outbound.fell()
+            pause = SOONEST if reactor.now - began > LATEST else min(LATEST, pause * 2)
+            await asyncio.sleep(pause)
+
+    async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
+        """From its start to its end. Raises TunflowError, OSError."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        session = _Session(self._class(), self._surroundings(reactor, log, sockets), self._below, self._server, ended)
+        self._session = session
+        session.stands = self.outbound.stands
+        try:
+            await session.start(None)
+            session.serve()
+            await ended
+        finally:
+            session.close()
+
+    def _surroundings(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> HostServices:
+        async def apply(settings: TunnelNetworkSettings | None) -> None:
+            if self._session is not None:
+                self._session.apply(settings)
+
+        configuration = TunnelProviderProtocol(provider_configuration=self._server.provider_configuration)
+        return HostServices(reactor, log, apply, configuration, self._path, sockets)
+
+
+class _Session(ProviderSession):
+    """A provider whose packets come from an inner stack, and whose own connections leave by the hop below."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        surroundings: HostServices,
+        below: Outbound,
+        server: PacketTunnel,
+        ended: asyncio.Future[None],
+    ) -> None:
+        super().__init__(provider, surroundings, on_end=lambda _: None if ended.done() else ended.set_result(None))
+        self._world = surroundings
+        self._below = below
+        self._is_first = isinstance(below, FirstHop | DirectOutbound)
+        self._server = server
+        self.stands: Callable[[InnerStack, InnerNames], None] = lambda _inner, _names: None
+        self._ends: tuple[MemoryDevice, MemoryDevice] | None = None
+        self._inner: InnerStack | None = None
+        self._names: InnerNames | None = None
+
+    def apply(self, settings: TunnelNetworkSettings | None) -> None:
+        """The tunnel's addresses and resolvers. Raises LocalError."""
+        if not isinstance(settings, PacketTunnelNetworkSettings):
+            return
+        if self._ends is None:
+            mtu = settings.mtu_on(PHYSICAL_MTU)
+            self._ends = memory_pair(mtu if self._is_first else min(mtu, MTU_IN_A_CHAIN))
+        addresses = own_addresses(settings)
+        if self._inner is None or self._inner.addresses != frozenset(addresses):
+            if self._inner is not None:
+                self._inner.close()
+            reactor = self._world.reactor
+            self._inner = InnerStack(reactor, DeviceLink(reactor, self._ends[1]), addresses)
+        dns = settings.dns_settings
+        resolvers = () if dns is None else [address.packed for address in dns.servers]
+        self._names = InnerNames(self._inner, resolvers, os.urandom)
+        if self.serves_flows:
+            self.stands(self._inner, self._names)
+
+    def inner_stack(self) -> InnerStack:
+        """The one that carries flows, too. Raises OSError."""
+        if self._inner is None:
+            return super().inner_stack()
+        return self._inner
+
+    def serve(self) -> None:
+        """The provider started: flows may come. Raises LocalError."""
+        if self._ends is None or self._inner is None or self._names is None:
+            raise LocalError(f"provider {self.name}: start_tunnel set no network settings")
+        self.attach_device(self._ends[0])
+        self.stands(self._inner, self._names)
+
+    def close(self) -> None:
+        """Give the device back."""
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
+        ends, self._ends = self._ends, None
+        if ends is not None:
+            for end in ends:
+                end.close()
+
+    async def connect(
+        self, remote: Endpoint, tls: ssl.SSLContext | None, server_name: str | None, through: bool
+    ) -> TCPConnection:
+        """A stream, by the hop below."""
+        if through or self._is_first:
+            return await super().connect(self._found(remote), tls, server_name, through)
+        if tls is not None:
+            raise OSError(f"{self._server.label}: TLS of a provider's own does not go through another server")
+        return await BelowConnection.open(self._world.reactor, self._below, remote, self._world.sockets)
+
+    async def open_udp(self, remote: Endpoint, local: Endpoint | None, through: bool) -> UDPSession:
+        """A datagram session, by the hop below."""
+        if through or self._is_first:
+            return await super().open_udp(self._found(remote), local, through)
+        return await BelowSession.open(self._world.reactor, self._below, remote, self._world.sockets)
+
+    def _found(self, remote: Endpoint) -> Endpoint:
+        """Where a server is that was looked up already."""
+        if isinstance(remote.host, str) and isinstance(self._below, FirstHop) and self._below.server is not None:
+            hop = self._server.first_hop
+            if hop is not None and hop[0] == remote.host:
+                return endpoint(self._below.server.in_order[0].sockaddr[0], remote.port)
+        return remote

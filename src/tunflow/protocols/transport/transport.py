@@ -1,0 +1,144 @@
+"""What a stream protocol stands on, as a checked value: the network, and TLS or none.
+
+What is asked for and cannot be done is refused and named; nothing makes a connection weaker than it was asked for,
+except that `fp` (which browser the TLS greeting should look like) cannot be had: docs/observers.md says so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tunflow.errors import LocalError
+from tunflow.protocols.link import printable
+
+NETWORKS = ("tcp", "ws", "httpupgrade", "grpc", "http", "xhttp")
+OTHER_NAMES = {"raw": "tcp", "h2": "http", "splithttp": "xhttp", "gun": "grpc"}
+ON_HTTP2 = frozenset({"grpc", "http", "xhttp"})
+_SECURITIES = ("none", "tls")
+REALITY = (
+    "Python's TLS cannot do REALITY, which hides a key in its first message; the same server with security=tls and a "
+    "certificate of its own is, and ss with a 2022 method"
+)
+_BROWSERS = (
+    "chrome", "firefox", "safari", "ios", "android", "edge", "360", "qq", "random", "randomized", "randomizednoalpn",
+    "unsafe", "none",
+)  # fmt: skip
+"""What `fp` may say (uTLS's names in Xray, mihomo and sing-box)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What carries the protocol's bytes: `network` is one of `NETWORKS`, inside TLS or not."""
+
+    network: str = "tcp"
+    tls: bool = False
+    sni: str | None = None
+    """The name that TLS asks for; the server's host if None."""
+    alpn: tuple[str, ...] = ()
+    pinned: str | None = None
+    """SHA-256 of the only certificate that is accepted, in hexadecimal."""
+    insecure: bool = False
+    """True if any certificate is accepted: only if the user wrote it."""
+    browser: str | None = None
+    """The browser that TLS should look like (`fp`): kept for the link, not done."""
+    host: str | None = None
+    """For the Host field (`authority` of gRPC); the server's host if None."""
+    path: str = "/"
+    """Of the request; for gRPC its `serviceName`."""
+    multi: bool = False
+    """True if gRPC's messages are those of its `mode=multi`."""
+    certificate: str | None = None
+    """The file of the certificate that TLS shows of us, in PEM; None for none."""
+    key: str | None = None
+    """The file of its key, where that is another one."""
+
+
+def checked(
+    *,
+    network: str,
+    security: str,
+    sni: str | None,
+    alpn: tuple[str, ...],
+    pinned: str | None,
+    insecure: bool,
+    browser: str | None,
+    host: str | None,
+    path: str,
+    header: str,
+    mode: str | None,
+    certificate: str | None = None,
+    key: str | None = None,
+) -> Transport:
+    """A checked transport. Raises LocalError."""
+    network = OTHER_NAMES.get(network, network)
+    if network not in NETWORKS:
+        raise LocalError(f"type (network) {printable(network)} is not supported; {', '.join(NETWORKS)} are")
+    _check_security(security, has_certificate_words=bool(pinned or insecure or certificate))
+    _check_identity(certificate, key)
+    if header != "none":
+        raise LocalError(f"headerType={printable(header)} is not supported; none is")
+    if browser is not None and browser.lower() not in _BROWSERS:
+        raise LocalError(f"fp={printable(browser)} is not known; {', '.join(_BROWSERS)} are (none of them is done)")
+    if pinned is not None:
+        pinned = pinned.replace(":", "").lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", pinned):
+            raise LocalError("the pinned fingerprint is the SHA-256 of a certificate, 64 hexadecimal digits")
+    # Xray writes the size of early data into the path; servers take streams without.
+    path = re.sub(r"\?ed=[0-9]+$", "", path)
+    for word in (path, host or "", sni or ""):
+        if not re.fullmatch(r"[\x21-\x7e]*", word):
+            raise LocalError("path, host and sni are printable ASCII without blanks")
+    if any(not 1 <= len(part) <= 63 for part in (sni or "x").removesuffix(".").split(".")):
+        raise LocalError("sni is a host name: parts of 1 to 63 characters with dots between them")
+    if network != "grpc" and not path.startswith("/"):
+        path = f"/{path}"
+    is_multi = _check_mode(network, mode)
+    alpn = _checked_alpn(network, alpn)
+    return Transport(
+        network, security == "tls", sni, alpn, pinned, insecure, browser, host, path, is_multi, certificate, key
+    )
+
+
+def _check_identity(certificate: str | None, key: str | None) -> None:
+    """Raises LocalError for what are no names of files."""
+    if key is not None and certificate is None:
+        raise LocalError("it names a key and no certificate")
+    for text in (certificate, key):
+        if text is not None and (not text.isprintable() or "-----BEGIN" in text):
+            raise LocalError("certificate and key are names of files in PEM, not what stands in them")
+
+
+def _check_security(security: str, *, has_certificate_words: bool) -> None:
+    """Raises LocalError for what is not known, or would not do what was asked for."""
+    if security == "reality":
+        raise LocalError(f"security=reality is not supported: {REALITY}")
+    if security not in _SECURITIES:
+        raise LocalError(f"security={printable(security)} is not supported; {' and '.join(_SECURITIES)} are")
+    if security == "none" and has_certificate_words:
+        raise LocalError("it names a certificate to check or not to check, and no TLS (security=tls)")
+
+
+def _check_mode(network: str, mode: str | None) -> bool:
+    """Return True for gRPC's multi mode. Raises LocalError for a mode that is not known, or not done."""
+    if network == "grpc":
+        if mode not in {None, "gun", "multi"}:
+            raise LocalError(f"mode={printable(mode or '')} of grpc is not supported; gun and multi are")
+        return mode == "multi"
+    if network == "xhttp" and mode not in {None, "auto", "stream-one"}:
+        raise LocalError(f"mode={printable(mode or '')} of xhttp is not supported; stream-one is (and auto, as that)")
+    if network != "xhttp" and mode is not None:
+        raise LocalError("mode goes with type=grpc (gun, multi) or type=xhttp (stream-one)")
+    return False
+
+
+def _checked_alpn(network: str, alpn: tuple[str, ...]) -> tuple[str, ...]:
+    """What TLS offers. Raises LocalError for what the network cannot stand on."""
+    if any(not 1 <= len(name) <= 255 or not name.isascii() for name in alpn):
+        raise LocalError("each name of alpn has 1 to 255 ASCII characters")
+    if network == "tcp":
+        return alpn
+    needed = "h2" if network in ON_HTTP2 else "http/1.1"
+    if alpn and needed not in alpn:
+        raise LocalError(f"alpn of {network} is {needed}: that is what it speaks")
+    return (needed,) if alpn else ()

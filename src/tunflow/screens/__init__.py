@@ -1,0 +1,1 @@
+"""`tunflow top`: a view of a tunnel for terminals. Extra `tunflow[ui]`."""

@@ -1,0 +1,182 @@
+"""Every call site of the dataplane fails once, in the middle of a mixed load: one flow ends, and nothing else.
+
+The sites are found by a run without faults: every method of the classes of `ROOMS` that it calls. Then each in turn is
+replaced, for one call, by a bug. The others' bytes arrive, the bug is counted, and descriptors, memory and tables are
+afterwards what they were before.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from mixed_load import World
+
+pytestmark = pytest.mark.interpreted  # faults are put into methods, which compiled code calls directly
+
+ROOMS = (
+    "tunflow.dataplane.admission",
+    "tunflow.dataplane.context",
+    "tunflow.dataplane.driver",
+    "tunflow.dataplane.filtering.connection",
+    "tunflow.dataplane.filtering.datagrams",
+    "tunflow.dataplane.filtering.flow_filter",
+    "tunflow.dataplane.filtering.session",
+    "tunflow.dataplane.ping",
+    "tunflow.dataplane.served_names",
+    "tunflow.dataplane.server_watch",
+    "tunflow.dataplane.slots",
+    "tunflow.dataplane.tcp.flow_dial",
+    "tunflow.dataplane.tcp.new_stream",
+    "tunflow.dataplane.tcp.openings",
+    "tunflow.dataplane.tcp.relay",
+    "tunflow.dataplane.tcp.remote_socket",
+    "tunflow.dataplane.turns",
+    "tunflow.dataplane.udp.client_socket",
+    "tunflow.dataplane.udp.new_datagrams",
+    "tunflow.dataplane.udp.relay",
+    "tunflow.dns.local_answers",
+    "tunflow.dns.resolver",
+    "tunflow.names.exchange",
+    "tunflow.names.group",
+    "tunflow.names.name_server",
+    "tunflow.names.queries",
+    "tunflow.names.udp",
+    "tunflow.outbound.dialing",
+)
+MECHANISM = {
+    "cut", "_open_streams", "_serve_datagrams", "_close_expired", "_answer_pings",
+    "_sweep", "_sweep_later",
+}  # fmt: skip
+"""What contains, and what the next flow begins anew: of these only what they call fails."""
+
+BULK = 100_000
+SECONDS = 3.0
+
+
+class Bug(Exception):
+    """What nobody foresaw."""
+
+
+def methods():
+    for room in ROOMS:
+        for kind in vars(importlib.import_module(room)).values():
+            if isinstance(kind, type) and kind.__module__ == room:
+                for name, method in vars(kind).items():
+                    if isinstance(method, FunctionType) and name not in MECHANISM:
+                        yield kind, name, method
+
+
+@contextmanager
+def counted(calls):
+    """Count the calls of every method."""
+    before = list(methods())
+    for kind, name, method in before:
+
+        def count(*arguments, _method=method, _site=(kind, name), **options):
+            calls[_site] += 1
+            return _method(*arguments, **options)
+
+        setattr(kind, name, count)
+    try:
+        yield
+    finally:
+        for kind, name, method in before:
+            setattr(kind, name, method)
+
+
+@contextmanager
+def failing(kind, name, call):
+    """Have the method raise at its call of that number, instead of doing anything, and work from then on."""
+    right = vars(kind)[name]
+    made = 0
+
+    def fail(self, *arguments, **options):
+        nonlocal made
+        made += 1
+        if made == call:
+            setattr(kind, name, right)
+            raise Bug("with a secret")
+        return right(self, *arguments, **options)
+
+    setattr(kind, name, fail)
+    try:
+        yield lambda: made >= call
+    finally:
+        setattr(kind, name, right)
+
+
+@pytest.fixture
+def world():
+    made = World()
+    yield made
+    made.close()
+
+
+def state(world):
+    """What is to be as it was, once all is idle."""
+    stack = world.context.stack
+    return {
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "slots": len(world.context.slots),
+        "connections": stack.connections,
+        "client sockets": len(stack.udp),
+        "buffered": stack.budget.used,
+        "lookups": len(world.names.resolver),
+        "handlers": world.reactor.watched,
+        "filter's flows": world.filter.flows,
+    }
+
+
+def kept(*kinds):
+    """How many objects of each of these kinds there are."""
+    gc.collect()
+    return Counter(type(each).__name__ for each in gc.get_objects() if type(each) in kinds)
+
+
+def test_each_call_site_fails_once_and_one_flow_with_it(world):
+    calls = Counter()
+    with counted(calls):
+        for _ in range(2):
+            assert not world.run(world.load(BULK), SECONDS)
+            world.settle()
+    sites = [(site, number) for site, count in sorted(calls.items(), key=str) for number in {1, count // 4 + 1}]
+    assert len(sites) > 250, "the load does not reach what it is to reach"
+    kinds = {kind for kind, _ in calls if kind.__module__ != "tunflow.dataplane.ping"}
+    gc.collect()
+    before, objects = state(world), kept(*kinds)
+    wrong = []
+    failed = 0
+    for (kind, name), number in sites:
+        what = f"{kind.__name__}.{name}, call {number}"
+        errors = world.reactor.internal_errors
+        world.lines.clear()
+        begun = world.load(BULK)
+        with failing(kind, name, number) as has_failed:
+            world.run(begun, SECONDS)
+            world.settle()
+            if not has_failed():
+                continue
+            failed += 1
+        ended = [client for client in begun if client.outcome != "whole"]
+        if len({client.kind for client in ended}) > 1:
+            wrong.append(f"{what}: ended {[(client.kind, client.outcome) for client in ended]}")
+        wrong += [f"{what}: {client.kind} {client.outcome}" for client in ended if client.outcome == "cut short"]
+        is_providers = any("the filter failed" in line for line in world.lines)
+        if world.reactor.internal_errors == errors and not is_providers:
+            wrong.append(f"{what}: not counted")
+        if any("secret" in line for line in world.lines) and not is_providers:
+            wrong.append(f"{what}: told with its words")
+        if (after := state(world)) != before:
+            wrong.append(f"{what}: left {[(key, was, after[key]) for key, was in before.items() if after[key] != was]}")
+            before = after
+    assert not wrong, "\n" + "\n".join(wrong)
+    assert failed > 200
+    assert not world.run(world.load(BULK), SECONDS)
+    world.settle()
+    assert not kept(*kinds) - objects

@@ -1,0 +1,190 @@
+"""Wi-Fi of this host: who manages it, and that NetworkManager and wpa_supplicant do the same when asked the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wifi_peers import PASSPHRASE, Supplicant, write_nmcli
+
+from tunflow.errors import BadPacket, LocalError
+from tunflow.host.wifi import wpa_control
+from tunflow.host.wifi.backend import WifiBackend, chosen, interfaces, strongest
+from tunflow.host.wifi.found import find_wifi
+from tunflow.host.wifi.network_manager import NetworkManager
+from tunflow.host.wifi.nl80211 import Nl80211, network_of
+from tunflow.host.wifi.wpa_supplicant import WpaSupplicant
+from tunflow.providers.hotspot_network import HotspotNetwork
+
+PYTHON = "/usr/bin/python3"
+"""Debian's: python3-dbusmock needs its python3-dbus."""
+NAME = "org.freedesktop.NetworkManager"
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Path:
+    """A machine with a radio that is not blocked."""
+    (tmp_path / "net" / "wlan0" / "phy80211").mkdir(parents=True)
+    (tmp_path / "net" / "eth0").mkdir()
+    switch = tmp_path / "rfkill" / "rfkill0"
+    switch.mkdir(parents=True)
+    for name, value in (("type", "wlan"), ("soft", "0"), ("hard", "0")):
+        (switch / name).write_text(value + "\n")
+    return tmp_path
+
+
+def test_a_machine_with_a_radio(sysfs: Path) -> None:
+    assert interfaces(sysfs) == ["wlan0"]
+    assert chosen(None, sysfs) == chosen("wlan0", sysfs) == "wlan0"
+    with pytest.raises(LocalError, match="eth0 has no radio: there is wlan0"):
+        chosen("eth0", sysfs)
+
+
+@pytest.mark.parametrize(("switch", "line"), [("soft", "rfkill unblock wifi"), ("hard", "a switch of this machine")])
+def test_a_blocked_radio(sysfs: Path, switch: str, line: str) -> None:
+    (sysfs / "rfkill" / "rfkill0" / switch).write_text("1\n")
+    with pytest.raises(LocalError, match=line):
+        interfaces(sysfs)
+
+
+def test_no_radio(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="no Wi-Fi"):
+        interfaces(tmp_path)
+
+
+def test_who_manages_it(sysfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    assert isinstance(find_wifi(None, sysfs, tmp_path), Nl80211)
+    with Supplicant(tmp_path / "wlan0"):
+        assert isinstance(find_wifi(None, sysfs, tmp_path), WpaSupplicant)
+
+
+# One suite for whoever can join.
+
+
+@pytest.fixture(params=["wpa_supplicant", "NetworkManager"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WifiBackend]:
+    with ExitStack() as stack:
+        if request.param == "wpa_supplicant":
+            stack.enter_context(Supplicant(tmp_path / "wlan0"))
+            yield WpaSupplicant("wlan0", tmp_path, join_patience=1.0)
+            return
+        write_nmcli(tmp_path)
+        (tmp_path / "known").write_text("Office 5\n")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        _start_network_manager(stack, tmp_path, monkeypatch)
+        yield NetworkManager("wlan0")
+
+
+def _start_network_manager(stack: ExitStack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system bus of our own with NetworkManager on it, as python-dbusmock plays it."""
+    if shutil.which("busctl") is None or subprocess.run([PYTHON, "-c", "import dbusmock"], check=False).returncode:
+        if os.environ.get("CI"):
+            pytest.fail("python3-dbusmock and busctl are missing: ./test installs them")
+        pytest.skip("python3-dbusmock and busctl are missing: NOT RUN")
+    bus = subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", "--print-address", f"--address=unix:path={folder}/bus"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    stack.callback(_end, bus)
+    assert bus.stdout is not None
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.stdout.readline().strip())
+    manager = subprocess.Popen(
+        [PYTHON, "-m", "dbusmock", "--system", "--template", "networkmanager"], stdout=subprocess.DEVNULL
+    )
+    stack.callback(_end, manager)
+    deadline = time.monotonic() + 30
+    bus_itself = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"]
+    ask = ["busctl", "call", *bus_itself, "GetNameOwner", "s", NAME]
+    while subprocess.run(ask, capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, "NetworkManager's mock does not come up"
+    device = _mock("AddWiFiDevice", "ssi", "wifi0", "wlan0", "100")
+    office = ("ap0", "Office 5", "00:11:22:33:44:55", "2", "2425", "5400", "82", "1")
+    cafe = ("ap1", "Café", "00:11:22:33:44:66", "2", "5180", "5400", "30", "0")
+    point = _mock("AddAccessPoint", "ssssuuuyu", device, *office)
+    _mock("AddAccessPoint", "ssssuuuyu", device, *cafe)
+    _mock("AddProperty", "ssv", f"{NAME}.Device.Wireless", "ActiveAccessPoint", "o", point, path=device)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.communicate()
+
+
+def _mock(method: str, signature: str, *arguments: str, path: str = "/org/freedesktop/NetworkManager") -> str:
+    """Call the mock's own method; the string that it answers."""
+    argv = ["busctl", "call", NAME, path, "org.freedesktop.DBus.Mock", method, signature, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition('"')[2].rpartition('"')[0]
+
+
+def test_the_suite(backend: WifiBackend) -> None:
+    """In one go, as what it is asked is slow to start."""
+    networks = strongest(backend.networks())
+    assert [(each.ssid, each.bssid, each.is_secure, each.is_current, each.bars) for each in networks] == [
+        ("Office 5", "00:11:22:33:44:55", True, True, "▂▄▆"),
+        ("Café", "00:11:22:33:44:66", False, False, "▂"),
+    ]
+    current = backend.current()
+    assert current is not None
+    assert (current.ssid, current.is_current, current.is_secure) == ("Office 5", True, True)
+    assert backend.saved() == ["Office 5"]
+    backend.join("Home", PASSPHRASE)
+    assert backend.saved() == ["Office 5", "Home"]
+    backend.forget("Home")
+    with pytest.raises(LocalError, match="cannot join 'Home': the passphrase is wrong"):
+        backend.join("Home", "wrong horse")
+    with pytest.raises(LocalError, match="cannot join 'Nowhere': there is no such network here"):
+        backend.join("Nowhere", PASSPHRASE)
+    with pytest.raises(LocalError, match="no saved network is called 'Elsewhere'"):
+        backend.forget("Elsewhere")
+    for passphrase in ("short", "x" * 64, "umläuts!", "two\nlines of it"):
+        with pytest.raises(LocalError, match="8 to 63"):
+            backend.join("Home", passphrase)
+    assert backend.saved() == ["Office 5"]
+
+
+def test_the_kernel_alone_joins_nothing() -> None:
+    for ask in (lambda: Nl80211("wlan0").join("Home", None), lambda: Nl80211("wlan0").forget("Home")):
+        with pytest.raises(LocalError, match="neither NetworkManager nor wpa_supplicant"):
+            ask()
+
+
+def test_what_the_kernel_says() -> None:
+    attributes = {
+        "NL80211_BSS_BSSID": "02:00:00:00:00:01",
+        "NL80211_BSS_INFORMATION_ELEMENTS": {"SSID": b"Caf\xc3\xa9", "RSN": {}},
+        "NL80211_BSS_SIGNAL_MBM": {"SIGNAL_STRENGTH": {"VALUE": -60.0, "UNITS": "dBm"}},
+        "NL80211_BSS_STATUS": 1,
+    }
+    assert network_of(attributes) == HotspotNetwork("Café", "02:00:00:00:00:01", 0.8, True, is_current=True)
+    assert network_of({}) is None
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="wpa_supplicant cannot be asked"):
+        WpaSupplicant("wlan0", tmp_path).networks()
+
+
+def test_one_a_network() -> None:
+    weak, strong, other = (HotspotNetwork("a", "1", 0.2, True), HotspotNetwork("a", "2", 0.9, True),
+                           HotspotNetwork("a", "3", 1.0, False))  # fmt: skip
+    assert strongest([weak, strong, other]) == [other, strong]
+
+
+@given(st.binary(max_size=300))
+def test_any_answer(data: bytes) -> None:
+    for parse in (wpa_control.scan_results_untrusted, wpa_control.status_untrusted, wpa_control.saved_untrusted):
+        with suppress(BadPacket):
+            parse(data)
+    wpa_control.failure_of_event(data)

@@ -1,0 +1,213 @@
+"""The local port for old clients, on loopback: through nothing, and through a Shadowsocks server of our own."""
+
+from __future__ import annotations
+
+import socket
+import time
+from functools import partial
+
+import pytest
+from server_rig import Rig
+
+from tunflow.endpoint import endpoint
+from tunflow.inbound.listen import ListenServer
+from tunflow.outbound.chain import make_outbound, outbound_of
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.protocols.block.outbound import BlockOutbound
+from tunflow.protocols.socks.socks5 import parse_datagram_untrusted, seal_datagram
+from tunflow.protocols.trojan.stream import TrojanFrames
+
+
+class Port:
+    """A listening port and what stands behind it, on one reactor."""
+
+    def __init__(self, kind="direct", credentials=None):
+        self.rig = Rig()  # its reactor serves all
+        self.lines = []
+        if kind == "ss":
+            dialer = make_outbound([self.rig.spec.__class__("127.0.0.1", self.rig.port, *self._secret())])
+        elif "://" in kind:
+            dialer = outbound_of([kind])
+        else:
+            dialer = DirectOutbound() if kind == "direct" else BlockOutbound()
+        self.listen = ListenServer(
+            self.rig.reactor, "127.0.0.1", 0, dialer, log=self.lines.append, credentials=credentials
+        )
+        self.where = ("127.0.0.1", self.listen.addresses[0].port)
+        self.target = socket.create_server(("127.0.0.1", 0))
+        self.target.setblocking(False)
+        self.sockets = [self.target]
+
+    def _secret(self):
+        return self.rig.spec.method, self.rig.spec.password
+
+    def client(self):
+        made = socket.create_connection(self.where)
+        made.setblocking(False)
+        self.sockets.append(made)
+        return made
+
+    def step(self, action):
+        """What a call on our side gives, while the loop runs."""
+        end = time.monotonic() + 5
+        while True:
+            self.rig.reactor.run_once(0.01)
+            try:
+                return action()
+            except BlockingIOError:
+                assert time.monotonic() < end, f"did not happen; log: {self.lines}"
+
+    def read(self, sock, size):
+        got = b""
+        while len(got) < size:
+            piece = self.step(partial(sock.recv, size - len(got)))
+            if not piece:
+                break
+            got += piece
+        return got
+
+    def served(self):
+        sock, _ = self.step(self.target.accept)
+        sock.setblocking(False)
+        self.sockets.append(sock)
+        return sock
+
+    def close(self):
+        for sock in self.sockets:
+            sock.close()
+        self.listen.close()
+        assert self.listen.shared.budget.used == 0  # every descriptor was given back
+        self.rig.server.close()
+        self.rig.reactor.close()
+
+
+@pytest.fixture
+def ports():
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Port(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for port in made:
+        port.close()
+
+
+def request(port):
+    """SOCKS5 for the target."""
+    where = endpoint(*port.target.getsockname())
+    return b"\x05\x01\x00\x05\x01\x00\x01" + where.host + where.port.to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("kind", ["direct", "ss"])
+def test_bytes_both_ways_and_half_close(ports, kind):
+    port = ports(kind)
+    client = port.client()
+    client.sendall(request(port) + b"early")
+    assert port.read(client, 2) == b"\x05\x00"
+    served = port.served()
+    assert port.read(client, 10)[:2] == b"\x05\x00"
+    assert port.read(served, 5) == b"early"
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    assert port.read(served, 100) == b"question"
+    served.sendall(b"answer")
+    served.close()
+    assert port.read(client, 100) == b"answer"
+
+
+def test_a_server_that_speaks_first_through_shadowsocks(ports):
+    port = ports("ss")
+    client = port.client()
+    client.sendall(request(port))
+    served = port.served()
+    served.sendall(b"220 hello")
+    assert port.read(client, 12 + 9)[12:] == b"220 hello"
+
+
+def test_refusals_in_the_clients_words(ports):
+    port = ports()
+    asked = request(port)
+    port.target.close()
+    client = port.client()
+    client.sendall(asked)
+    assert port.read(client, 100) == b"\x05\x00\x05\x05\x00\x01" + bytes(6)
+    blocked = ports("block")
+    client = blocked.client()
+    client.sendall(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n")
+    assert blocked.read(client, 1000).startswith(b"HTTP/1.1 403 ")
+
+
+def test_pages_and_a_client_that_speaks_something_else(ports):
+    port = ports(credentials=("me", "secret"))
+    for sent, expected in (
+        (b"GET /proxy.pac HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (b"GET /other HTTP/1.0\r\n\r\n", b"HTTP/1.1 404 "),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 407 "),
+        (b"\x16\x03\x01", b""),
+        (b"\x05\x01\x00", b"\x05\xff"),
+    ):
+        client = port.client()
+        client.sendall(sent)
+        assert port.read(client, 2000).startswith(expected)
+    assert not any("secret" in line for line in port.lines)
+
+
+@pytest.mark.parametrize("kind", ["direct", "ss"])
+def test_datagrams_as_long_as_the_association_stands(ports, kind):
+    port = ports(kind)
+    far, mine = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    port.sockets += [far, mine]
+    for sock in (far, mine):
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+    peer = endpoint(*far.getsockname())
+    mine.sendto(seal_datagram(peer, b"nobody asked for it"), port.where)
+    control = port.client()
+    control.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+    reply = port.read(control, 12)
+    assert reply[2:] == b"\x05\x00\x00\x01\x7f\0\0\1" + port.where[1].to_bytes(2, "big")
+    mine.sendto(seal_datagram(peer, b"question"), port.where)
+    datagram, back = port.step(lambda: far.recvfrom(100))
+    assert datagram == b"question"
+    far.sendto(b"answer", back)
+    source, payload = parse_datagram_untrusted(port.step(lambda: mine.recv(100)))
+    assert (source, payload) == (peer, b"answer")
+    control.close()
+    for _ in range(3):
+        port.rig.reactor.run_once(0.01)
+    mine.sendto(seal_datagram(peer, b"too late"), port.where)
+    for _ in range(3):
+        port.rig.reactor.run_once(0.01)
+    with pytest.raises(BlockingIOError):
+        far.recvfrom(100)
+
+
+def test_datagrams_in_a_servers_stream(ports):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        port = ports(f"trojan://p@127.0.0.1:{server.getsockname()[1]}?security=none")
+        control = port.client()
+        control.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+        port.read(control, 12)
+        mine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        port.sockets.append(mine)
+        mine.bind(("127.0.0.1", 0))
+        mine.setblocking(False)
+        peer = endpoint("192.0.2.1", 53)
+        mine.sendto(seal_datagram(peer, b"question"), port.where)
+        stream, _ = port.step(server.accept)
+        stream.setblocking(False)
+        port.sockets.append(stream)
+        (head, size, end, payload) = TrojanFrames().seal(peer, b"question")
+        assert port.read(stream, 58 + 8 + 2 + 19).endswith(head + size + end + payload)
+        stream.sendall(b"".join(TrojanFrames().seal(peer, b"answer")))
+        assert parse_datagram_untrusted(port.step(lambda: mine.recv(100))) == (peer, b"answer")
+
+
+def test_udp_where_there_is_none(ports):
+    port = ports("block")
+    control = port.client()
+    control.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+    assert port.read(control, 100)[2:4] == b"\x05\x02"

@@ -1,0 +1,37 @@
+"""One emulated machine for all scenarios, started once; what went wrong inside is kept with the reports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.machine import image, payload
+from tests.machine.emulated import Machine, MachineError
+
+RESULTS = Path(tempfile.gettempdir()) / "tunflow-machine"
+"""The console's log, and a journal for each scenario that failed."""
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    RESULTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="payload-") as work:
+        disk = payload.made(Path(work))
+        with Machine(image.made(), disk, RESULTS) as started:
+            yield started
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    started = getattr(item, "funcargs", {}).get("machine")
+    if report.when == "call" and report.failed and started is not None:
+        path = RESULTS / f"{item.name}.journal"
+        try:
+            path.write_text(started.journal())
+            report.sections.append(("machine", f"journal: {path}\n{started.journal('-n', '60')}"))
+        except (MachineError, AssertionError) as error:
+            report.sections.append(("machine", str(error)))
