@@ -70,7 +70,7 @@ class Process:
     def stop(self, timeout: float = 3.0) -> int:
         """Ask it to end, then insist; its exit status."""
         if self.popen.poll() is None:
-            self.popen.terminate()
+            os.kill(self.pid, signal.SIGTERM)  # Popen.terminate reaps what has just ended, and the id with it
             deadline = time.monotonic() + timeout
             while not self._has_ended() and time.monotonic() < deadline:
                 time.sleep(0.01)
