@@ -74,6 +74,19 @@ class TorNetwork:
                 raise RuntimeError(f"Tor does not start: {log.read_text()[-2000:] if log.exists() else 'no log'}")
             time.sleep(0.1)
 
+    def wait_onion(self, timeout: float = 150.0) -> None:
+        """Return once the onion service answers Tor's own client: its descriptor is where everybody looks for it, which
+        takes as many votes as it takes. Raises RuntimeError.
+        """
+        proxy = f"{SERVER4}:{SOCKS_PORT}"
+        ask = ["curl", "-sS", "-m", "8", "-o", "/dev/null", "--socks5-hostname", proxy, f"http://{self.onion}/"]
+        deadline = time.monotonic() + timeout
+        while (done := self._lab.server.run(ask, check=False)).returncode:
+            if time.monotonic() > deadline:
+                logs = [(self._directory / name / "log").read_text()[-2000:] for name in ("client", "onion")]
+                raise RuntimeError(f"Tor does not reach its own onion service: {done.stderr}\n" + "\n".join(logs))
+            time.sleep(0.5)
+
     def stop(self) -> None:
         """End all of it."""
         for process in self._processes:

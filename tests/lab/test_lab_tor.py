@@ -72,7 +72,8 @@ def test_optimistic_bytes_arrive(tunnel: Tunnel, tor: TorNetwork) -> None:
 
 
 def test_an_onion_service(tunnel: Tunnel, tor: TorNetwork) -> None:
-    script = f"curl -sS --fail --retry 20 --retry-delay 1 --retry-all-errors --max-time 6 http://{tor.onion}/1k | wc -c"
+    tor.wait_onion()
+    script = f"curl -sS --fail -m 30 http://{tor.onion}/1k | wc -c"
     assert through(tunnel, ["sh", "-c", script]).strip() == "1024"
 
 
