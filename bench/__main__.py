@@ -42,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured (default 3)")
     parser.add_argument("--seconds", type=float, default=4, help="length of each measurement (default 4)")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {', '.join(EVERY)}")
+    parser.add_argument("--congestion", choices=("cubic", "bbr"), default="cubic", help="of all TCP (default cubic)")
     parser.add_argument("--syscalls", action="store_true", help="count system calls per megabyte, with strace")
     parser.add_argument("--quick", action="store_true", help="one short round: does it work, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
@@ -68,20 +69,22 @@ def main() -> int:
     load = os.getloadavg()[0]
     progress.print(f"Nothing else should run now: load average {load:.2f} on {os.cpu_count()} CPUs.")
     rounds = 1 if options.quick else options.rounds
-    results = measure_rows({key: EVERY[key]() for key in options.rows.split(",")}, rounds, plan, progress)
+    results = measure_rows(
+        {key: EVERY[key]() for key in options.rows.split(",")}, rounds, plan, progress, options.congestion
+    )
     if options.json:
-        options.json.write_text(json.dumps(as_data(results), indent=1) + "\n")
+        options.json.write_text(json.dumps(as_data(results, options.congestion), indent=1) + "\n")
     if options.markdown:
-        print(markdown(results))
+        print(markdown(results, options.congestion))
     else:
-        print_tables(Console(width=max(Console().width, TABLE_WIDTH)), results)
+        print_tables(Console(width=max(Console().width, TABLE_WIDTH)), results, options.congestion)
     return 1 if any(row.error for row in results.values()) else 0
 
 
-def measure_rows(rows: dict[str, Row], rounds: int, plan: Plan, progress: Console) -> Results:
+def measure_rows(rows: dict[str, Row], rounds: int, plan: Plan, progress: Console, congestion: str) -> Results:
     """Every row once a round, in one lab; a row that fails is left out of later rounds."""
     results: Results = {key: RowResult(row.name, {}) for key, row in rows.items()}
-    with Lab() as lab:
+    with Lab(congestion) as lab:
         site = Site(lab.directory / "site")
         site.add_file("1k", 1024)
         start_nginx(lab, site.root, access_log=False)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.netlab.namespaces import SERVER4, SITE4, Lab, use_cubic
+from bench.netlab.namespaces import SERVER4, SITE4, Lab, use_congestion
 from bench.netlab.peers import PASSWORD, SCRIPTS, SHADOWSOCKS_PORT
 from bench.netlab.processes import Process
 from bench.netlab.tunnel import METHOD
@@ -99,7 +99,7 @@ class OnNamespace:
         self._holder = lab.start(lab.client, ["unshare", "-n", "sleep", "infinity"])
         _wait_for_namespace(self._holder)
         subprocess.run(self.command(["ip", "link", "set", "lo", "up"]), check=True)
-        use_cubic(self.command)
+        use_congestion(self.command, lab.congestion)
         argv = [part.format(pid=self._holder.pid) for part in self._arguments]
         self._process = lab.start(lab.client, [self._program, *argv])
         deadline = time.monotonic() + PATIENCE

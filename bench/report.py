@@ -66,11 +66,11 @@ class RowResult:
 Results = dict[str, RowResult]
 
 
-def conditions() -> str:
+def conditions(congestion: str) -> str:
     """Where and how this was measured, in a few plain sentences."""
     return (
         f"Linux {platform.release()}, {os.cpu_count()} CPUs shared by both ends, server and client; "
-        f"Python {platform.python_version()}. Network namespaces joined by a veth with TSO, cubic in all of them. "
+        f"Python {platform.python_version()}. Network namespaces joined by a veth with TSO, {congestion} in all. "
         "limit: the veth alone; ss-redir: its nftables redirect to ss-server; tunflow: `tunflow run` to the same "
         "ss-server, and direct://. Both ss ways use aes-256-gcm."
     )
@@ -108,9 +108,9 @@ def lines(results: Results, *, speed: bool) -> tuple[list[Column], list[tuple[st
     return columns, body
 
 
-def print_tables(console: Console, results: Results) -> None:
+def print_tables(console: Console, results: Results, congestion: str) -> None:
     """For people at a terminal."""
-    console.print(f"Medians. {conditions()}", highlight=False)
+    console.print(f"Medians. {conditions(congestion)}", highlight=False)
     for speed in (True, False):
         columns, body = lines(results, speed=speed)
         table = Table()
@@ -123,9 +123,9 @@ def print_tables(console: Console, results: Results) -> None:
             console.print(table)
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, congestion: str) -> str:
     """For the README."""
-    out = [conditions()]
+    out = [conditions(congestion)]
     for speed in (True, False):
         columns, body = lines(results, speed=speed)
         head = [column.heading.replace("\n", " ") for column in columns]
@@ -134,10 +134,10 @@ def markdown(results: Results) -> str:
     return "\n".join(out)
 
 
-def as_data(results: Results) -> dict[str, Any]:
+def as_data(results: Results, congestion: str) -> dict[str, Any]:
     """For programs."""
     return {
-        "conditions": conditions(),
+        "conditions": conditions(congestion),
         "rows": {
             key: {
                 "name": row.name,

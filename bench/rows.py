@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bench import peers
-from bench.netlab.namespaces import SITE4, Lab, use_cubic
+from bench.netlab.namespaces import SITE4, Lab, use_congestion
 from bench.netlab.peers import start_shadowsocks_redirect, stop_shadowsocks_redirect
 from bench.netlab.processes import descendants
 from bench.netlab.tunnel import METHOD, TUNFLOW, HeldTunnel, run_command, shadowsocks_url
@@ -90,9 +90,9 @@ class Tunnel:
         self.url = url
 
     def start(self, lab: Lab) -> None:
-        """Start `tunflow run` on a program that waits, with cubic where it waits."""
+        """Start `tunflow run` on a program that waits, with the lab's congestion control where it waits."""
         self._held = HeldTunnel(lab, self.run_command)
-        use_cubic(self._held.command)
+        use_congestion(self._held.command, lab.congestion)
 
     def stop(self) -> None:
         """End it."""

@@ -6,8 +6,9 @@
 Proxy servers listen on 10.66.0.2; what a user visits (the site, DNS, ssh) is on 10.77.0.1, so that a packet
 which leaves C for anything but the proxy server is a leak and can be seen as one: C has a default route, and
 its resolv.conf names S. Rules: names are unique to this process, everything is removed also after a failure,
-and what a lab of a dead process left behind is removed by the next one. Both namespaces use cubic, whatever
-the host prefers. Read first: ip-netns(8), veth(4), network_namespaces(7).
+and what a lab of a dead process left behind is removed by the next one. Both namespaces use one congestion
+control, cubic unless a bench asks for another, whatever the host prefers.
+Read first: ip-netns(8), veth(4), network_namespaces(7).
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class Namespace:
 class Lab:
     """The two hosts, their link and the processes on them, as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, congestion: str = "cubic") -> None:
+        self.congestion = congestion
         self.id = f"{PREFIX}{os.getpid()}-{next(_labs)}"
         env = {**os.environ, MARK: self.id}
         self.client = Namespace(f"{self.id}-c", env)
@@ -115,7 +117,7 @@ class Lab:
             self.directory.chmod(0o755)  # an ordinary user's command writes and reads below it
             for namespace in self.hosts:
                 cleanup.callback(remove_namespace, namespace.name)
-                _add_namespace(namespace)
+                _add_namespace(namespace, self.congestion)
             cleanup.callback(kill_marked, self.id)
             self.join()
             self._cleanup = cleanup.pop_all()
@@ -167,7 +169,7 @@ def ip(*arguments: str) -> None:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
-def _add_namespace(namespace: Namespace) -> None:
+def _add_namespace(namespace: Namespace, congestion: str) -> None:
     ip("netns", "add", namespace.name)
     etc = NETNS_ETC / namespace.name
     with HOST_LOCK.open("w") as lock:
@@ -175,28 +177,28 @@ def _add_namespace(namespace: Namespace) -> None:
         etc.mkdir(parents=True)
     (etc / "resolv.conf").write_text(f"nameserver {SERVER4}\n")
     namespace.run(["sysctl", "-q", "-w", *SYSCTLS])
-    use_cubic(namespace.command)
+    use_congestion(namespace.command, congestion)
 
 
-def use_cubic(command: Callable[[Sequence[str]], list[str]]) -> None:
-    """Make cubic the default of the network namespace that `command` runs things in. Raises RuntimeError.
+def use_congestion(command: Callable[[Sequence[str]], list[str]], name: str) -> None:
+    """Make a congestion control the default of the namespace that `command` runs things in. Raises RuntimeError.
 
     Linux lets a namespace choose only what the host allows (net/ipv4/tcp_cong.c,
     tcp_set_default_congestion_control), so the host's list is longer for as long as it takes.
     """
-    argv = command(["sysctl", "-q", "-w", "net.ipv4.tcp_congestion_control=cubic"])
+    argv = command(["sysctl", "-q", "-w", f"net.ipv4.tcp_congestion_control={name}"])
     with HOST_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # labs of other processes lengthen the list and put it back as well
         before = ALLOWED.read_text()
         try:
-            if "cubic" not in before.split():
-                ALLOWED.write_text(f"{before.strip()} cubic")
+            if name not in before.split():
+                ALLOWED.write_text(f"{before.strip()} {name}")
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
         finally:
-            if "cubic" not in before.split():
+            if name not in before.split():
                 ALLOWED.write_text(before)
     if done.returncode:
-        raise RuntimeError(f"no cubic: {done.stderr.strip()}")
+        raise RuntimeError(f"no {name}: {done.stderr.strip()}")
 
 
 def remove_namespace(name: str) -> None:

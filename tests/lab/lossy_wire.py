@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fcntl import ioctl
 
-from bench.netlab.namespaces import PREFIX, Namespace, remove_namespace, use_cubic
+from bench.netlab.namespaces import PREFIX, Namespace, remove_namespace, use_congestion
 
 from tunflow.device import Packet
 from tunflow.host.tun import IFF_NO_PI, IFF_TUN, IFREQ_FLAGS, TUNSETIFF, TunDevice
@@ -69,7 +69,7 @@ def kernel_host(mtu: int, settings: Sequence[str]) -> Iterator[tuple[Namespace, 
         cleanup.callback(remove_namespace, host.name)
         subprocess.run(["ip", "netns", "add", host.name], check=True)
         host.run(["sysctl", "-q", "-w", "net.ipv6.conf.default.router_solicitations=0", *settings])
-        use_cubic(host.command)
+        use_congestion(host.command, "cubic")
         with host.entered():
             device = _open_plain(mtu)
         cleanup.callback(device.close)
