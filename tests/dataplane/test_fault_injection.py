@@ -8,14 +8,13 @@ afterwards what they were before.
 from __future__ import annotations
 
 import gc
-import importlib
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType
 
 import pytest
 from mixed_load import World
+
+from faults import counted, failing, kept, sites_of
 
 pytestmark = pytest.mark.interpreted  # faults are put into methods, which compiled code calls directly
 
@@ -59,58 +58,6 @@ BULK = 100_000
 SECONDS = 3.0
 
 
-class Bug(Exception):
-    """What nobody foresaw."""
-
-
-def methods():
-    for room in ROOMS:
-        for kind in vars(importlib.import_module(room)).values():
-            if isinstance(kind, type) and kind.__module__ == room:
-                for name, method in vars(kind).items():
-                    if isinstance(method, FunctionType) and name not in MECHANISM:
-                        yield kind, name, method
-
-
-@contextmanager
-def counted(calls):
-    """Count the calls of every method."""
-    before = list(methods())
-    for kind, name, method in before:
-
-        def count(*arguments, _method=method, _site=(kind, name), **options):
-            calls[_site] += 1
-            return _method(*arguments, **options)
-
-        setattr(kind, name, count)
-    try:
-        yield
-    finally:
-        for kind, name, method in before:
-            setattr(kind, name, method)
-
-
-@contextmanager
-def failing(kind, name, call):
-    """Have the method raise at its call of that number, instead of doing anything, and work from then on."""
-    right = vars(kind)[name]
-    made = 0
-
-    def fail(self, *arguments, **options):
-        nonlocal made
-        made += 1
-        if made == call:
-            setattr(kind, name, right)
-            raise Bug("with a secret")
-        return right(self, *arguments, **options)
-
-    setattr(kind, name, fail)
-    try:
-        yield lambda: made >= call
-    finally:
-        setattr(kind, name, right)
-
-
 @pytest.fixture
 def world():
     made = World()
@@ -133,19 +80,13 @@ def state(world):
     }
 
 
-def kept(*kinds):
-    """How many objects of each of these kinds there are."""
-    gc.collect()
-    return Counter(type(each).__name__ for each in gc.get_objects() if type(each) in kinds)
-
-
 def test_each_call_site_fails_once_and_one_flow_with_it(world):
     calls = Counter()
-    with counted(calls):
+    with counted(calls, ROOMS, MECHANISM):
         for _ in range(2):
             assert not world.run(world.load(BULK), SECONDS)
             world.settle()
-    sites = [(site, number) for site, count in sorted(calls.items(), key=str) for number in {1, count // 4 + 1}]
+    sites = sites_of(calls)
     assert len(sites) > 250, "the load does not reach what it is to reach"
     kinds = {kind for kind, _ in calls if kind.__module__ != "tunflow.dataplane.ping"}
     gc.collect()

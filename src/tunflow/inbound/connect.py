@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Container
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Address, Endpoint, endpoint
 from tunflow.inbound.resolver import Addresses, InboundResolver
 from tunflow.loop.reactor import Reactor
@@ -36,7 +37,7 @@ Outcome = Callable[[socket.socket | None, int], None]
 """Takes the connected non-blocking socket and 0, or None and the errno that says most."""
 
 
-class Connecting:
+class Connecting(Contained):
     """One attempt to reach one target over TCP."""
 
     def __init__(
@@ -66,6 +67,15 @@ class Connecting:
         self._outcome = None
         if self._dialing is not None:
             self._dialing.cancel()
+
+    about = "dialing for a client"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        outcome = self._outcome
+        self.cancel()
+        if outcome is not None:
+            outcome(None, errno.ECONNABORTED)
 
     def _on_addresses(self, addresses: Addresses) -> None:
         if self._outcome is None:

@@ -321,8 +321,8 @@ class Forwarding(Contained):
             self.close()
             return
         self._shared.reactor.remove(self._client.socket.fileno())
-        self._leave(1)
         self._shared.silence.hold(self._client.socket, self._shared.reactor.now + LINGER_SECONDS)
+        self._leave(1)
 
     @property
     def about(self) -> str:

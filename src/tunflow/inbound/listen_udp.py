@@ -135,8 +135,10 @@ class ListenDatagrams(Contained):
                 way = UDPAssociation(self._shared, client, None, self._reply_direct)
             else:
                 way = ProxiedDatagrams(self._shared, self._dialer.datagrams(), self._reply_to(client))
-        except OSError:
+        except Exception as error:
             self._shared.budget.give(1)
+            if not isinstance(error, OSError):
+                raise
             return None
         self._clients[client] = way
         self._shared.counters.associations += 1
@@ -148,8 +150,10 @@ class ListenDatagrams(Contained):
     def _drop(self, client: SocketAddress) -> None:
         if (traffic := self._traffic.pop(client, None)) is not None:
             traffic.is_over = True
-        self._clients.pop(client).close()
-        self._shared.budget.give(1)
+        try:
+            self._clients.pop(client).close()
+        finally:
+            self._shared.budget.give(1)
 
     def _reply_direct(self, association: UDPAssociation, source: Endpoint, payload: memoryview) -> None:
         self._reply_to(association.client)(source, payload)

@@ -52,6 +52,8 @@ class Listener(Contained):
         self._shared = shared
         self._socket = listening
         self._welcome = welcome
+        self._accepted: socket.socket | None = None
+        """Who was accepted and is nobody else's yet."""
         self._paused = True
         self._retry: Timer | None = None
         self._resume()
@@ -60,6 +62,10 @@ class Listener(Contained):
 
     def cut(self) -> None:
         """That connection is lost."""
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None and accepted.fileno() >= 0:
+            accepted.close()
+            self._shared.budget.give(DESCRIPTORS)
 
     def close(self) -> None:
         """Stop listening."""
@@ -92,7 +98,9 @@ class Listener(Contained):
                 client.close()
                 budget.give(DESCRIPTORS)
                 continue
+            self._accepted = client
             self._welcome(client, str(endpoint_of(sockaddr)))
+            self._accepted = None
 
     def _make_room(self) -> bool:
         """Take a relay's descriptors, if need be from connections that proved nothing. Return True if there are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from tunflow.contained import Contained
@@ -72,9 +72,12 @@ class OpenVPNService(Contained):
         packets: list[bytes] = []
         with suppress(OSError):  # an ICMP error about a client that is gone
             for batch, source in self._batches.receive(DATAGRAMS):
-                packets += self._machine.receive_untrusted(batch, source, self._reactor.now)
+                self._reactor.contained(self._take, batch, source, packets)
         if packets:
             self._device.write(coalesce(packets))
+
+    def _take(self, batch: Sequence[bytes], source: SocketAddress, packets: list[bytes]) -> None:
+        packets += self._machine.receive_untrusted(batch, source, self._reactor.now)
 
     def _on_device(self) -> None:
         packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
@@ -98,7 +101,10 @@ class OpenVPNService(Contained):
 
     def _flush(self) -> None:
         for datagrams, where in self._machine.take_output():
-            try:
-                self._batches.send(datagrams, where)
-            except OSError as error:
-                self._log.tell(f"send {error.errno}", f"datagrams to a client are dropped: {error.strerror}")
+            self._reactor.contained(self._send, datagrams, where)
+
+    def _send(self, datagrams: Sequence[bytes], where: SocketAddress) -> None:
+        try:
+            self._batches.send(datagrams, where)
+        except OSError as error:
+            self._log.tell(f"send {error.errno}", f"datagrams to a client are dropped: {error.strerror}")

@@ -100,11 +100,12 @@ class Relay(Contained):
         self._connecting: Cancellable | None = None
         self._has_begun = False
         self._is_due = False
+        self._is_given_away = False
+        self._deadline = shared.reactor.now + silent_seconds(shared.rng)
+        self._timer = shared.reactor.call_at(self._deadline, self.close)
         self._service = service = make_service(self)
         self.up = Pipe(client, service.turn_up, shared.scratch)
         self.down = Pipe(None, service.turn_down, shared.scratch, service.finish)
-        self._deadline = shared.reactor.now + silent_seconds(shared.rng)
-        self._timer = shared.reactor.call_at(self._deadline, self.close)
         shared.newcomers[self] = shared.reactor.now
         shared.reactor.add(client.fileno(), EVENTS, self._on_client)
 
@@ -120,6 +121,9 @@ class Relay(Contained):
 
     def cut(self) -> None:
         """As `Contained.cut`."""
+        if self._is_given_away and self.client.fileno() >= 0:  # to whom the bug has not let be there
+            self.client.close()
+            self.shared.budget.give(DESCRIPTORS)
         self.abort()
 
     # Events.
@@ -209,13 +213,14 @@ class Relay(Contained):
             self.close()
             return
         shared.reactor.remove(self.client.fileno())
-        self._leave(1)
         shared.silence.hold(self.client, self._deadline)
+        self._leave(1)
 
     def hand_over(self) -> bytes:
         """Somebody else goes on with `client`, and with the budget's descriptors; return what was read from it."""
         self.shared.reactor.remove(self.client.fileno())
         self._leave(0)
+        self._is_given_away = True
         return b"".join(self.up.pending)
 
     def wait_for(self, connecting: Cancellable | None) -> None:
@@ -226,6 +231,9 @@ class Relay(Contained):
 
     def carry(self, outward: socket.socket) -> None:
         """Join the client with `outward`, which is connected."""
+        if self.is_over:
+            outward.close()
+            return
         self._outward = outward
         if outward.family != socket.AF_UNIX:  # a stream of a session is the end of a pair
             outward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

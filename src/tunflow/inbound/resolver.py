@@ -16,6 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from tunflow.addresses import ip_address
+from tunflow.contained import Contained
 from tunflow.loop.reactor import READ, Reactor
 
 THREADS = 4
@@ -45,7 +46,7 @@ def system_lookup(host: str) -> Addresses:
     return tuple(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]).packed for entry in found))
 
 
-class InboundResolver:
+class InboundResolver(Contained):
     """Answers names on the loop's thread."""
 
     def __init__(self, reactor: Reactor, lookup: Lookup = system_lookup) -> None:
@@ -55,12 +56,17 @@ class InboundResolver:
         self._kept: OrderedDict[str, tuple[float, Addresses]] = OrderedDict()
         self._waiting: dict[str, list[Answer]] = {}
         self._names: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._found: deque[tuple[str, Addresses]] = deque()
+        self._found: deque[tuple[str, Addresses, Exception | None]] = deque()
         self._threads = 0
         self._lock = threading.Lock()
         self._closed = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         reactor.add(self._wake, READ, self._on_found)
+
+    about = "looking a name up for a client"
+
+    def cut(self) -> None:
+        """That name is not found."""
 
     def resolve(self, host: str, answer: Answer) -> None:
         """Call `answer` with the addresses of `host`: at once if they are known, else from a later round."""
@@ -91,17 +97,24 @@ class InboundResolver:
 
     def _work(self) -> None:
         while (host := self._names.get()) is not None:
-            addresses = self.lookup(host)
+            addresses: Addresses = ()
+            bug: Exception | None = None
+            try:
+                addresses = self.lookup(host)
+            except Exception as error:
+                bug = error
             with self._lock:  # the descriptor may be somebody else's once `close` has run
                 if self._closed:
                     return
-                self._found.append((host, addresses))
+                self._found.append((host, addresses, bug))
                 os.eventfd_write(self._wake, 1)
 
     def _on_found(self, _events: int) -> None:
         os.eventfd_read(self._wake)
         while self._found:
-            host, addresses = self._found.popleft()
+            host, addresses, bug = self._found.popleft()
+            if bug is not None:
+                self._reactor.contain(bug, self)
             if addresses:
                 self._kept[host] = (self._reactor.now + KEEP_SECONDS, addresses)
                 self._kept.move_to_end(host)

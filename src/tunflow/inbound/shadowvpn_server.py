@@ -72,7 +72,7 @@ class ShadowVPNServer(Contained):
         with suppress(OSError):  # an ICMP error about a client that is gone
             for batch, source in self._batches.receive(DATAGRAMS):
                 if source != heard:
-                    self._serve_datagrams(datagrams, heard)
+                    self._reactor.contained(self._serve_datagrams, datagrams, heard)
                     datagrams, heard = [], source
                 datagrams += batch
         self._serve_datagrams(datagrams, heard)

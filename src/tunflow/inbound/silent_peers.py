@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from tunflow.contained import Contained
 from tunflow.inbound.budget import DescriptorBudget
 from tunflow.loop.reactor import EDGE, READ, READ_HANGUP, Reactor, Timer
 
@@ -29,7 +30,7 @@ def silent_seconds(rng: Callable[[int], bytes]) -> float:
     return SHORTEST_SECONDS + SPREAD_SECONDS * int.from_bytes(rng(2), "big") / 0xFFFF
 
 
-class SilentPeers:
+class SilentPeers(Contained):
     """Holds the connections; each counts for one descriptor in `budget`."""
 
     def __init__(self, reactor: Reactor, budget: DescriptorBudget, scratch: memoryview) -> None:
@@ -40,6 +41,11 @@ class SilentPeers:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    about = "a client that is kept in silence"
+
+    def cut(self) -> None:
+        """It stays until its time is over."""
 
     def hold(self, peer: socket.socket, until: float) -> None:
         """Take over `peer`, which the reactor does not watch, and keep it until `until` at the latest."""

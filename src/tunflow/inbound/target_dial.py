@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.inbound.connect import Connecting, why
 from tunflow.inbound.relay import Cancellable
@@ -78,7 +79,7 @@ def _told_directly(
     return told
 
 
-class _Dialing:
+class _Dialing(Contained):
     """The way to the servers, until they agreed."""
 
     def __init__(
@@ -100,6 +101,12 @@ class _Dialing:
         """The client is gone."""
         self._timer.cancel()
         self._client.close()
+
+    about = "dialing for a client"
+
+    def cut(self) -> None:
+        """As `Contained.cut`."""
+        self._lost(os.strerror(errno.ECONNABORTED), False)
 
     def _opened(self) -> None:
         self._timer.cancel()

@@ -208,8 +208,10 @@ class UDPListener(Contained):
             return None
         try:
             association = UDPAssociation(shared, client, session, self._send_back)
-        except OSError as error:
+        except Exception as error:
             shared.budget.give(1)
+            if not isinstance(error, OSError):
+                raise
             shared.log.tell(f"udp socket {error.errno}", f"no socket for a UDP client: {error.strerror}")
             return None
         shared.counters.associations += 1
@@ -228,10 +230,12 @@ class UDPListener(Contained):
         if not self._associations:
             return False
         _, association = self._associations.popitem(last=False)
-        association.close()
-        if association.session is not None:
-            self._codec.forget(association.session)
-        self._shared.budget.give(1)
+        try:
+            association.close()
+            if association.session is not None:
+                self._codec.forget(association.session)
+        finally:
+            self._shared.budget.give(1)
         return True
 
     def _sweep(self) -> None:

@@ -11,13 +11,14 @@ from contextlib import suppress
 from tunflow.addresses import ip_address
 from tunflow.contained import Contained
 from tunflow.device import Device
-from tunflow.endpoint import Endpoint, SocketAddress
+from tunflow.endpoint import Buffer, Endpoint, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import READ, Reactor, Timer
 from tunflow.protocols.wireguard.interface import Interface
+from tunflow.protocols.wireguard.peer import Outgoing
 from tunflow.protocols.wireguard.settings import WireGuardSettings
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce
@@ -74,29 +75,47 @@ class WireGuardListener(Contained):
     def _on_socket(self) -> None:
         with suppress(OSError):  # an ICMP error about a peer that is gone
             for batch, source in self._batches.receive(DATAGRAMS):
-                self.interface.receive_untrusted(batch, self._endpoint(source), self._reactor.now)
+                self._reactor.contained(self._take, batch, source)
         packets = self.interface.drain_packets()
         if packets:
             self._device.write(coalesce(packets))
         self._flush()
 
+    def _take(self, batch: Sequence[bytes], source: Sequence[object]) -> None:
+        self.interface.receive_untrusted(batch, self._endpoint(source), self._reactor.now)
+
     def _on_device(self) -> None:
         packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
-        self.interface.send_untrusted(packets, self._reactor.now)
+        self._reactor.contained(self._give, packets)
         self._flush()
+
+    def _give(self, packets: Sequence[Buffer]) -> None:
+        self.interface.send_untrusted(packets, self._reactor.now)
 
     def _on_time(self) -> None:
         self._timer = None
-        self.interface.handle_timeout(self._reactor.now)
+        self._reactor.contained(self._pass_time)
         self._flush()
 
+    def _pass_time(self) -> None:
+        self.interface.handle_timeout(self._reactor.now)
+
     def _flush(self) -> None:
-        for outgoing in self.interface.drain_datagrams():
-            try:
-                self._batches.send(outgoing.datagrams, self._address(outgoing.to))
-            except OSError as error:
-                self._log.tell(f"send {error.errno}", f"datagrams to a peer are dropped: {error.strerror}")
-        self.interface.drain_events()
+        """Send what there is to send, and come back when it is time, whatever goes wrong with one peer's."""
+        try:
+            for outgoing in self.interface.drain_datagrams():
+                self._reactor.contained(self._send, outgoing)
+            self.interface.drain_events()
+        finally:
+            self._wait()
+
+    def _send(self, outgoing: Outgoing) -> None:
+        try:
+            self._batches.send(outgoing.datagrams, self._address(outgoing.to))
+        except OSError as error:
+            self._log.tell(f"send {error.errno}", f"datagrams to a peer are dropped: {error.strerror}")
+
+    def _wait(self) -> None:
         when = self.interface.next_timeout()
         if when is None:
             return

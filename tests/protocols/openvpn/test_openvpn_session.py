@@ -11,8 +11,10 @@ from openvpn_pki import EPOCH, authority, key_pem
 from openvpn_world import INSIDE, START, World, client_settings, packet, server_settings
 
 from tunflow.errors import LocalError
+from tunflow.loop.cause_log import CauseLog
+from tunflow.loop.containment import Containment
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Said, Updated
-from tunflow.protocols.openvpn.server_session import Caller
+from tunflow.protocols.openvpn.server_session import Caller, ServerSession
 from tunflow.protocols.openvpn.settings import ServerPart, Settings
 from tunflow.protocols.openvpn.static_key import ClientKey, StaticKey
 from tunflow.protocols.openvpn.tls import Demands, Identity
@@ -442,3 +444,37 @@ def test_both_need_each_other() -> None:
     )
     world.run(60.0, lambda: bool(world.events))
     assert not isinstance(world.events[0], Connected), "a server that demands certificates lets nobody in without"
+
+
+def speak(world: World, seconds: int) -> None:
+    for _ in range(seconds):
+        world.send(b"hello")
+        world.run(1.0)
+
+
+@pytest.mark.parametrize("where", ["handle_timeout", "control_untrusted", "open_all_untrusted"])
+def test_a_bug_in_one_clients_session_ends_that_client_only(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    world = World(client_settings(reneg=30.0))
+    world.until_connected()
+    assert world.server.clients == ["client"]
+    lines: list[str] = []
+    containment = Containment(CauseLog(lines.append, lambda: world.now), lambda: world.now)
+
+    def fail(_self: ServerSession, *_arguments: object) -> object:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ServerSession, where, fail)
+        with pytest.raises(ZeroDivisionError) as caught:
+            speak(world, 100)
+        containment.caught(caught.value)
+    assert lines[0].startswith("internal error in an OpenVPN client: ZeroDivisionError at ")
+    for _ in range(80):
+        world.now += 1.0
+        if (world.server.next_timeout() or world.now) <= world.now:
+            world.server.handle_timeout(world.now)
+    assert world.server.clients == []
+    world.events.clear()
+    world.connect(client_settings())
+    world.until_connected()
+    exchange(world, b"hello again")

@@ -160,7 +160,12 @@ class OpenVPNServerMachine(Generic[Source]):
             due, _, client = heappop(self._due)
             if due == client.scheduled:
                 client.scheduled = inf
-                client.session.handle_timeout(now)
+                if not client.session.is_over:
+                    try:
+                        client.session.handle_timeout(now)
+                    except Exception:  # a bug, which ends the client: see then to what it leaves
+                        self._look_at(client, now)
+                        raise
                 self._after(client, now)
 
     # Packets.
@@ -173,6 +178,9 @@ class OpenVPNServerMachine(Generic[Source]):
             client = self._meet_untrusted(packet, source, now)
         else:
             client.packets.now = now
+            if client.session.is_over:
+                self._after(client, now)
+                return
             if head.opcode in {Opcode.RESET_CLIENT_V3, Opcode.CONTROL_WKC} and self._settings.tls_crypt_v2_server:
                 packet = unwrap_client_key_untrusted(self._settings.tls_crypt_v2_server, packet)[2]
             self._admitting = client
@@ -202,6 +210,7 @@ class OpenVPNServerMachine(Generic[Source]):
         while len(self._strangers) >= MOST_STRANGERS:
             self._strangers.pop(next(iter(self._strangers))).session.is_over = True
         self._strangers[source] = client
+        self._look_at(client, now + self._settings.hand_window)
         session.control_untrusted(head, control, now)
         return client
 
@@ -227,6 +236,9 @@ class OpenVPNServerMachine(Generic[Source]):
             self.dropped += len(packets)
             return []
         session = client.session
+        if session.is_over:
+            self._after(client, now)
+            return []
         inner, count = session.open_all_untrusted(packets, now)
         if count and client.source != source:
             self._move(client, source)
@@ -279,8 +291,11 @@ class OpenVPNServerMachine(Generic[Source]):
             self._clients[client.source] = client
         due = session.next_timeout()
         if due is not None and due < client.scheduled:
-            client.scheduled = max(due, now)
-            heappush(self._due, (client.scheduled, next(self._order), client))
+            self._look_at(client, max(due, now))
+
+    def _look_at(self, client: _Client[Source], when: float) -> None:
+        client.scheduled = when
+        heappush(self._due, (when, next(self._order), client))
 
     def _move(self, client: _Client[Source], source: Source) -> None:
         """The client's address is another one now."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.openvpn.agreements import Agreements
@@ -48,7 +49,7 @@ Admit = Callable[[Caller], Lease | None]
 """Decides about a client; None refuses it."""
 
 
-class ServerSession:
+class ServerSession(Contained):
     """See the module. The caller hands over packets that came from this client's address, or under its peer id."""
 
     def __init__(
@@ -78,6 +79,12 @@ class ServerSession:
         self._over_at: float | None = None
         self._caller: Caller | None = None
         self._agreements.begin(0, Opcode.RESET_SERVER, now)
+
+    about = "an OpenVPN client"
+
+    def cut(self) -> None:
+        """The client is gone; its server sees it when it looks next."""
+        self.is_over = True
 
     @property
     def peer_session(self) -> bytes:

@@ -239,9 +239,11 @@ class Interface:
             if when != peer.scheduled:
                 continue
             peer.scheduled = float("inf")
-            if peer.timers.next <= now:
-                peer.handle_timeout(now)
-            self._schedule(peer)
+            try:
+                if peer.timers.next <= now:
+                    peer.handle_timeout(now)
+            finally:
+                self._schedule(peer)
 
     def _schedule(self, peer: Peer) -> None:
         """A timer that was put off is found out when the earlier time comes; only a sooner one is a new entry."""
