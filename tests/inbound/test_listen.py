@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from functools import partial
@@ -10,6 +11,7 @@ import pytest
 from server_rig import Rig
 
 from tunflow.endpoint import endpoint
+from tunflow.errors import LocalError
 from tunflow.inbound.listen import ListenServer
 from tunflow.outbound.chain import make_outbound, outbound_of
 from tunflow.outbound.direct import DirectOutbound
@@ -21,7 +23,7 @@ from tunflow.protocols.trojan.stream import TrojanFrames
 class Port:
     """A listening port and what stands behind it, on one reactor."""
 
-    def __init__(self, kind="direct", credentials=None):
+    def __init__(self, kind="direct", credentials=None, ask_anyway=()):
         self.rig = Rig()  # its reactor serves all
         self.lines = []
         if kind == "ss":
@@ -31,7 +33,13 @@ class Port:
         else:
             dialer = DirectOutbound() if kind == "direct" else BlockOutbound()
         self.listen = ListenServer(
-            self.rig.reactor, "127.0.0.1", 0, dialer, log=self.lines.append, credentials=credentials
+            self.rig.reactor,
+            "127.0.0.1",
+            0,
+            dialer,
+            log=self.lines.append,
+            credentials=credentials,
+            ask_anyway=ask_anyway,
         )
         self.where = ("127.0.0.1", self.listen.addresses[0].port)
         self.target = socket.create_server(("127.0.0.1", 0))
@@ -211,3 +219,94 @@ def test_udp_where_there_is_none(ports):
     control = port.client()
     control.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
     assert port.read(control, 100)[2:4] == b"\x05\x02"
+
+
+KEPT = (
+    "a.onion",
+    "A.ONION.",
+    "printer.local",
+    "x.invalid",
+    "x.test",
+    "nas",
+    "localhost",
+    "x.localhost",
+    "router.home.arpa",
+)
+
+
+def socks5_by_name(name, command=1):
+    return b"\x05\x01\x00\x05" + bytes((command, 0, 3, len(name))) + name.encode() + b"\0\x50"
+
+
+def asked_of_server(ports, scheme, sent, **options):
+    """What a client that sends `sent` hears, and whether a server behind the port is connected to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        port = ports(f"{scheme}://127.0.0.1:{server.getsockname()[1]}", **options)
+        client = port.client()
+        client.sendall(sent)
+
+        def happened():
+            with contextlib.suppress(BlockingIOError):
+                server.accept()[0].close()
+                return b"", True
+            said = client.recv(1000)
+            if said == b"\x05\x00":  # the greeting's answer
+                raise BlockingIOError
+            return said, False
+
+        return port.step(happened)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_names_that_are_nobodys_outside_are_handed_to_no_server(ports, name):
+    for sent, heard in (
+        (socks5_by_name(name), b"\x05\x04"),
+        (b"\x04\x01\0\x50\0\0\0\1\0" + name.encode() + b"\0", b"\x00\x5b"),
+        (f"CONNECT {name}:80 HTTP/1.1\r\n\r\n".encode(), b"HTTP/1.1 502 "),
+        (f"GET http://{name}/ HTTP/1.1\r\nHost: {name}\r\n\r\n".encode(), b"HTTP/1.1 502 "),
+    ):
+        said, reached = asked_of_server(ports, "socks5", sent)
+        assert not reached
+        assert said.removeprefix(b"\x05\x00").startswith(heard)
+
+
+def test_names_that_servers_are_asked_for(ports):
+    assert asked_of_server(ports, "socks5", socks5_by_name("www.example.com"))[1]
+    assert asked_of_server(ports, "tor", socks5_by_name("a.onion"))[1]
+    assert not asked_of_server(ports, "tor", socks5_by_name("printer.local"))[1]
+    assert asked_of_server(ports, "socks5", socks5_by_name("nas.local"), ask_anyway=("LOCAL",))[1]
+    assert not asked_of_server(ports, "socks5", socks5_by_name("nas.home.arpa"), ask_anyway=("local",))[1]
+    with pytest.raises(LocalError, match="no name to ask for anyway"):
+        ports("block", ask_anyway=("a b",))
+
+
+def test_straight_out_this_machine_knows_its_names_but_onion_never(ports):
+    port = ports()
+    client = port.client()
+    where = port.target.getsockname()[1]
+    client.sendall(b"\x05\x01\x00\x05\x01\x00\x03\x09localhost" + where.to_bytes(2, "big"))
+    port.served()
+    onion = port.client()
+    onion.sendall(socks5_by_name("a.onion"))
+    assert port.read(onion, 4)[2:] == b"\x05\x04"
+
+
+def test_datagrams_to_names_that_never_leave_are_dropped(ports):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        port = ports(f"trojan://p@127.0.0.1:{server.getsockname()[1]}?security=none")
+        control = port.client()
+        control.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+        port.read(control, 12)
+        mine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        port.sockets.append(mine)
+        mine.sendto(seal_datagram(endpoint("printer.local", 53), b"secret"), port.where)
+        mine.sendto(seal_datagram(endpoint("www.example.com", 53), b"question"), port.where)
+        stream, _ = port.step(server.accept)
+        stream.setblocking(False)
+        port.sockets.append(stream)
+        said = port.read(stream, 58 + 21 + 2 + 30)
+        assert b"question" in said
+        assert b"printer" not in said
+        assert any("dropped UDP to printer.local" in line for line in port.lines)

@@ -51,6 +51,7 @@ def listen(options: argparse.Namespace) -> int:
         credentials=credentials,
         descriptors=raise_limit(),
         note=None if shown is None else shown.note,
+        ask_anyway=options.ask_anyway,
     )
     sessions.start(reactor, warn)
     is_over: list[bool] = []

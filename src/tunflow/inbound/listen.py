@@ -7,7 +7,7 @@ for the client and a dialer as the way out.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -15,6 +15,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.flow import TCP
 from tunflow.inbound.flow_note import NoteFlow
 from tunflow.inbound.forwarding import Forwarding, SiteTraffic
+from tunflow.inbound.kept_names import KeptNames
 from tunflow.inbound.listen_udp import ListenDatagrams
 from tunflow.inbound.listening_sockets import Listener, listening_sockets
 from tunflow.inbound.proxy_service import ListenContext, ProxyService
@@ -42,12 +43,14 @@ class ListenServer:
         credentials: tuple[str, str] | None = None,
         descriptors: int = DESCRIPTORS,
         note: NoteFlow | None = None,
+        ask_anyway: Sequence[str] = (),
     ) -> None:
-        """`note` is told of each flow on its way."""
+        """`note` is told of each flow on its way; `ask_anyway` are special names that the way out is asked for."""
+        kept = KeptNames(dialer, ask_anyway)
         pairs = listening_sockets(host, port)
         self.addresses = [endpoint_of(stream.getsockname()) for stream, _ in pairs]
         """Where it listens."""
-        self.shared = ServerContext.on(reactor, log, allow_local=True, descriptors=descriptors)
+        self.shared = ServerContext.on(reactor, log, allow_local=True, descriptors=descriptors, kept=kept)
         self._relays: set[Relay] = set()
         self._forwardings: set[Forwarding] = set()
         self._note = note

@@ -20,6 +20,7 @@ from tunflow.endpoint import Endpoint, SocketAddress
 from tunflow.errors import BadPacket, TunflowError
 from tunflow.flow import UDP
 from tunflow.inbound.flow_note import NoteFlow
+from tunflow.inbound.kept_names import REASON
 from tunflow.inbound.server_context import ServerContext
 from tunflow.inbound.udp import UDPAssociation, datagrams_waiting, endpoint_of
 from tunflow.loop.reactor import READ
@@ -113,6 +114,9 @@ class ListenDatagrams(Contained):
             try:
                 target, payload = self._codec.open_untrusted(datagram)
             except BadPacket:
+                continue
+            if target in self._shared.kept:
+                self._shared.log.tell(f"kept {target}", f"dropped UDP to {target}: {REASON}")
                 continue
             way = self._way(client, target)
             if way is not None:

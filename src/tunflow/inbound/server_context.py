@@ -57,6 +57,8 @@ class ServerContext:
     """Targets that are reached elsewhere."""
     off_limits: Container[bytes]
     """Packed addresses that are opened for no client, unless `rewrite` leads there."""
+    kept: Container[Endpoint] = ()
+    """Targets that are handed to nobody on the way: names that never leave."""
     counters: Counters = field(default_factory=Counters)
     newcomers: dict[Newcomer, float] = field(default_factory=dict)
     """Connections that do not know their target yet, and since when, oldest first."""
@@ -71,6 +73,7 @@ class ServerContext:
         descriptors: int = DESCRIPTORS,
         rng: Callable[[int], bytes] = os.urandom,
         rewrite: Mapping[Endpoint, Endpoint] | None = None,
+        kept: Container[Endpoint] = (),
     ) -> Self:
         """Return a fresh context.
 
@@ -89,6 +92,7 @@ class ServerContext:
             scratch=scratch,
             rewrite=rewrite or {},
             off_limits=() if allow_local else LocalAddresses(lambda: reactor.now),
+            kept=kept,
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from tunflow.contained import Contained
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.inbound.connect import Connecting, why
+from tunflow.inbound.kept_names import REASON
 from tunflow.inbound.relay import Cancellable
 from tunflow.inbound.server_context import ServerContext
 from tunflow.loop.sockets import UNMARKED
@@ -48,6 +49,10 @@ class OutcomeListener(Protocol):
 
 def reach(shared: ServerContext, dialer: Outbound, target: Endpoint, outcome: OutcomeListener) -> Cancellable | None:
     """Begin to reach `target`; None when the outcome was told at once."""
+    if target in shared.kept:
+        shared.log.tell(f"kept {target}", f"refused {target}: {REASON}")
+        outcome.not_reached(Refusal.HOST_UNREACHABLE, REASON)
+        return None
     if goes_direct(dialer):
         return Connecting(shared.reactor, shared.resolver, target, _told_directly(shared, target, outcome))
     try:

@@ -25,6 +25,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="USER:PASSWORD",
         help="what clients must show; or the environment variable TUNFLOW_LISTEN_USER, which no process list shows",
     )
+    parser.add_argument(
+        "--ask-anyway",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name, with all below it, that servers are asked for although it is nobody's outside, such as local or "
+        "home.arpa (docs/dns.md); may be given several times",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
