@@ -13,6 +13,7 @@ from tunflow.endpoint import Endpoint
 from tunflow.loop.socket_address import address_of
 from tunflow.loop.sockets import UNMARKED
 from tunflow.names.exchange import PATIENCE
+from tunflow.names.following_resolver import FollowingResolver
 from tunflow.names.group import BENCHED, STAGGER, ResolverGroup
 from tunflow.names.stream_resolver import IDLE_CLOSE
 from tunflow.names.udp import AGAIN, MOST_PORTS, mixed
@@ -33,7 +34,8 @@ def rig() -> Iterator[Rig]:
 
 def make(rig: Rig, transport: str, target: Endpoint, dialer=None, **options):
     upstream = Upstream(transport, target, target.host_text)
-    return make_upstream(rig.reactor, upstream, lambda: dialer or DirectOutbound(), UNMARKED, draw, **options)
+    way = dialer or DirectOutbound()
+    return make_upstream(rig.reactor, upstream, lambda: way, UNMARKED, draw, **options)
 
 
 @pytest.fixture
@@ -431,3 +433,18 @@ def test_letters_are_mixed_in_letters_only():
     seen = {mixed(name, draw) for _ in range(50)}
     assert len(seen) > 20
     assert {each.lower() for each in seen} == {name}
+
+
+def test_a_connection_through_a_server_that_is_no_longer_chosen_is_left(rig, tcp):
+    """Where queries never cease it would stay for ever; what waits there is asked through the other."""
+    way = DirectOutbound()
+    resolver = FollowingResolver(make(rig, "tcp", tcp.target), lambda: way)
+    for _ in range(2):
+        rig.ask(resolver)
+        rig.settle()
+    assert (tcp.accepted, len(tcp.asked)) == (1, 2)
+    way = DirectOutbound()
+    rig.ask(resolver)
+    rig.settle()
+    assert (tcp.accepted, len(tcp.asked)) == (2, 5)
+    resolver.close()

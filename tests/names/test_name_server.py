@@ -41,7 +41,8 @@ class World:
         self.answers: list[bytes] = []
         self.config = self.configured(self.server.target, fake_ip=FakeIP())
         log = CauseLog(self.said.append, lambda: rig.reactor.now)
-        self.names = NameServer(rig.reactor, self.config, lambda _via: DirectOutbound(), UNMARKED, log)
+        way = DirectOutbound()
+        self.names = NameServer(rig.reactor, self.config, lambda _via: way, UNMARKED, log)
 
     @staticmethod
     def configured(target: Endpoint, **options) -> DNSConfig:

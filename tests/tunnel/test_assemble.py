@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,44 @@ def test_a_tunnel_is_put_together_in_one_place() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in made
     }
     assert places == {"tunnel/assemble.py", "testing/provider_rig.py"}
+
+
+BY_CHOICE = """\
+rules = ["MATCH,pick"]
+dns.servers = ["tcp://192.0.2.53"]
+[servers.one]
+url = "socks5://127.0.0.1:{}"
+[servers.two]
+url = "socks5://127.0.0.1:{}"
+[groups.pick]
+type = "select"
+servers = ["one", "two", "REJECT"]
+"""
+
+
+def is_asked(server: socket.socket, world: World) -> bool:
+    """Whether somebody connects to a server in the next rounds."""
+    for _ in range(20):
+        world.reactor.run_once(0.05)
+        with suppress(BlockingIOError):
+            server.accept()[0].close()
+            return True
+    return False
+
+
+def test_names_are_asked_through_what_a_group_chooses_now(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        for server in (one, two):
+            server.setblocking(False)
+        ports = [server.getsockname()[1] for server in (one, two)]
+        made = world.assemble(compiled(BY_CHOICE.format(*ports)))
+        names = made.driver.admission.names
+        assert isinstance(names, ServedNames)
+        assert made.rules is not None
+        names.server.resolve("a.example.com", lambda _: None)
+        assert is_asked(one, world)
+        made.rules.routing.groups.select("pick", "two")
+        assert made.default.label.endswith(str(ports[1]))
+        names.server.resolve("b.example.com", lambda _: None)
+        assert is_asked(two, world)
+        made.close()

@@ -41,7 +41,7 @@ def _ask(outbounds: Outbounds, config: DNSConfig, name: str) -> LookedUp:
         steps.extend([str(step) for step in lookup.selection.steps] or [outcome])
 
     found: list[Sequence[bytes]] = []
-    through = asked_through(outbounds.default, None if outbounds.routing is None else outbounds.routing.dialer)
+    through = asked_through(outbounds.find_default, None if outbounds.routing is None else outbounds.routing.dialer)
     names = NameServer(reactor, config, through, UNMARKED, log, finished)
     names.resolve(name, found.append)
     deadline = reactor.now + PATIENCE

@@ -44,6 +44,7 @@ from tunflow.loop.sockets import SocketOptions
 from tunflow.loop.trouble import Trouble, seen
 from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
+from tunflow.names.following_resolver import FollowingResolver
 from tunflow.names.group import ResolverGroup
 from tunflow.names.judged_answers import judged, leads_to_refused
 from tunflow.names.rules import NO_RULES, MadeAnswer, NameRules, Unresolved
@@ -302,17 +303,17 @@ class NameServer:
                         f"{upstream.transport}://{host}@ADDRESS, or give bootstrap resolvers"
                     )
                 dialer_for(via)  # whether there is one
-                members.append(
-                    make_upstream(
-                        self._reactor,
-                        upstream,
-                        partial(dialer_for, via),
-                        self._sockets,
-                        secrets.randbits,
-                        self._bootstrap if named and via == DIRECT else None,
-                        group.mutation,
-                    )
+                dialer = partial(dialer_for, via)
+                made_one = make_upstream(
+                    self._reactor,
+                    upstream,
+                    dialer,
+                    self._sockets,
+                    secrets.randbits,
+                    self._bootstrap if named and via == DIRECT else None,
+                    group.mutation,
                 )
+                members.append(FollowingResolver(made_one, dialer))
             made[name] = ResolverGroup(self._reactor, name, members, group.race)
         return made
 

@@ -86,11 +86,12 @@ class Dataplane:
         self._serving = serving
         self._rules: RulePolicy | None = None
         self._sessions: KeptSessions | None = None
+        self._find_default: Callable[[], Outbound] = lambda: driver.admission.dialer
 
     @property
     def default(self) -> Outbound:
-        """Where flows go that nothing else decides about."""
-        return self.driver.admission.dialer
+        """Where goes what nothing else decides about, as the groups choose now."""
+        return self._find_default()
 
     @property
     def rules(self) -> RulePolicy | None:
@@ -104,7 +105,8 @@ class Dataplane:
         outbounds.sessions.start(self._serving.reactor, self._serving.say, self._serving.sockets)
         self._use_rules(outbounds.routing)
         admission.use(outbounds.default, self._serving.policy or self._rules)
-        use_names(self.driver, plan.names, None if self._rules is None else self._rules.dialer)
+        self._find_default = outbounds.find_default
+        use_names(self.driver, plan.names, outbounds.find_default, None if self._rules is None else self._rules.dialer)
         self._serving.filter.serve(self.driver, plan, is_watched=plan.provider is not None)
         self.plan = plan
 

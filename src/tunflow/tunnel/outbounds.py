@@ -33,14 +33,19 @@ AT_ONCE = 16
 class Outbounds(NamedTuple):
     """Where the flows of a plan can go."""
 
-    default: Outbound
-    """For what nobody is asked about: names, pings, and everything where nothing is to be chosen."""
+    find_default: Callable[[], Outbound]
+    """Finds `default`; what groups choose may change at any time."""
     routing: Routing | None
     """What the plan's rules say, where it has some."""
     tunnels: PacketTunnels | None
     """What has to run for them; None for nothing."""
     sessions: KeptSessions
     """The connections to servers that flows share."""
+
+    @property
+    def default(self) -> Outbound:
+        """For what nobody is asked about, as of now: names, pings, and everything where nothing is to be chosen."""
+        return self.find_default()
 
 
 async def find_hops(plan: Plan, find: Find, known: Found | None = None) -> tuple[Found, list[str]]:
@@ -144,7 +149,7 @@ def make_outbounds(
     if not plan.has_rules:
         servers = plan.chains.get(PROXY, ())
         default = make_outbound(servers, find, tunnels, sessions) if servers else DirectOutbound()
-        made = Outbounds(default, None, tunnels, sessions)
+        made = Outbounds(lambda: default, None, tunnels, sessions)
     else:
         routing = _routing(plan, find, tunnels, sessions)
         made = Outbounds(_default(plan, routing), routing, tunnels, sessions)
@@ -204,24 +209,23 @@ def outbounds_of(
     return made
 
 
-def _default(plan: Plan, routing: Routing) -> Outbound:
-    """Where goes what no rule is asked about, names above all: where MATCH sends flows.
+def _default(plan: Plan, routing: Routing) -> Callable[[], Outbound]:
+    """Finds where goes what no rule is asked about, names above all: where MATCH sends flows, by the groups' choice.
 
     Where that refuses, the first server of the plan is taken; straight out nothing goes unless the profile sends flows
     there itself.
     """
     last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
     target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
-    found = routing.dialer(target)
-    if found is None:
-        ways = [way for name in plan.chains if (way := routing.dialer(name)) is not None]
-        found = next((way for way in ways if not goes_direct(way)), None)
-    if found is None:
-        found = DirectOutbound() if plan.goes_direct else _nowhere()
-    return found
+    ways = [way for name in plan.chains if (way := routing.dialer(name)) is not None]
+    other = next((way for way in ways if not goes_direct(way)), None)
+    if other is None:
+        other = DirectOutbound() if plan.goes_direct else nowhere()
+    return lambda: routing.dialer(target) or other
 
 
-def _nowhere() -> Outbound:
+def nowhere() -> Outbound:
+    """The way out that refuses everything."""
     from tunflow.protocols.block.outbound import BlockOutbound  # noqa: PLC0415 - nobody without rules waits for it
 
     return BlockOutbound()
