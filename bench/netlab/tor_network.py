@@ -1,4 +1,4 @@
-"""A private Tor network on the lab's server S: an authority, four relays, an onion service, and a client's SOCKS port.
+"""A private Tor network on the lab's server S: an authority, four relays, a client's SOCKS port, and an onion service.
 
 It speaks to nobody else (TestingTorNetwork), and its directory agrees within some ten seconds: votes are every ten.
 Read first: tor(1) "TESTING NETWORK OPTIONS" and "DIRECTORY AUTHORITY SERVER OPTIONS", tor-gencert(1).
@@ -14,6 +14,7 @@ from bench.netlab.processes import Process
 
 SOCKS_PORT = 9050
 CONTROL_PORT = 9051
+RELAYS = 4
 
 _COMMON = """\
 TestingTorNetwork 1
@@ -58,29 +59,36 @@ class TorNetwork:
         self._processes: list[Process] = []
         authority = self._authority()
         self._start("authority", authority + _AUTHORITY + _relay(0))
-        for number in (1, 2, 3, 4):
+        for number in range(1, RELAYS + 1):
             self._start(f"relay{number}", authority + _relay(number) + _EXIT)
-        onion = self._directory / "onion"
-        service = f"SocksPort 0\nHiddenServiceDir {onion}/service\nHiddenServicePort 80 {SITE4}:80\n"
-        self._start("onion", authority + service)
         self._client = self._start("client", authority + _CLIENT)
+        self._trusted = authority
+        """The line by which all of them know the authority."""
 
     def wait(self, timeout: float = 60.0) -> None:
-        """Return once the client has a circuit. Raises RuntimeError."""
+        """Return once the client has a circuit, and knows all relays. Raises RuntimeError."""
         log = self._directory / "client" / "log"
         deadline = time.monotonic() + timeout
-        while not (log.exists() and "Bootstrapped 100%" in log.read_text()):
+        while not (log.exists() and "Bootstrapped 100%" in log.read_text() and self._relays_known() >= RELAYS):
             if time.monotonic() > deadline or self._client.popen.poll() is not None:
                 raise RuntimeError(f"Tor does not start: {log.read_text()[-2000:] if log.exists() else 'no log'}")
             time.sleep(0.1)
 
-    def wait_onion(self, timeout: float = 150.0) -> None:
-        """Return once the onion service answers Tor's own client: its descriptor is where everybody looks for it, which
-        takes as many votes as it takes. Raises RuntimeError.
+    def _relays_known(self) -> int:
+        return sum(line.startswith("r ") for line in self.control("GETINFO ns/all").splitlines())
+
+    def start_onion(self, timeout: float = 150.0) -> None:
+        """Return once an onion service answers Tor's own client; after `wait`, since a service that found no relays for
+        its first circuits builds none for five minutes (tor's INTRO_CIRC_RETRY_PERIOD). Raises RuntimeError.
         """
+        onion = self._directory / "onion"
+        service = f"SocksPort 0\nHiddenServiceDir {onion}/service\nHiddenServicePort 80 {SITE4}:80\n"
+        self._start("onion", self._trusted + service)
+        deadline = time.monotonic() + timeout
+        while not (onion / "service" / "hostname").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
         proxy = f"{SERVER4}:{SOCKS_PORT}"
         ask = ["curl", "-sS", "-m", "8", "-o", "/dev/null", "--socks5-hostname", proxy, f"http://{self.onion}/"]
-        deadline = time.monotonic() + timeout
         while (done := self._lab.server.run(ask, check=False)).returncode:
             if time.monotonic() > deadline:
                 logs = [(self._directory / name / "log").read_text()[-2000:] for name in ("client", "onion")]

@@ -72,7 +72,7 @@ def test_optimistic_bytes_arrive(tunnel: Tunnel, tor: TorNetwork) -> None:
 
 
 def test_an_onion_service(tunnel: Tunnel, tor: TorNetwork) -> None:
-    tor.wait_onion()
+    tor.start_onion()
     script = f"curl -sS --fail -m 30 http://{tor.onion}/1k | wc -c"
     assert through(tunnel, ["sh", "-c", script]).strip() == "1024"
 
