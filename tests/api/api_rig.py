@@ -74,14 +74,17 @@ class Site:
 class Rig:
     """The loop runs in a thread of its own, as it is the process's in `run`; `api` is asked over loopback."""
 
-    def __init__(self, secret: str | None = None, origins: tuple[str, ...] = (), ui: Path | None = None) -> None:
+    def __init__(
+        self, secret: str | None = None, origins: tuple[str, ...] = (), ui: Path | None = None, more: str = ""
+    ) -> None:
+        """`more` goes behind the profile."""
         self.site = Site()
         self.reactor = Reactor()
         self.lines: list[str] = []
         self.api = APIServer(ListenAt.of("127.0.0.1:0", secret, origins, ui), self.reactor)
         self.say = self.api.log.also(self.lines.append)
         device, self.card = memory_pair(vnet=False)
-        plan = compile_profile(parse_text(PROFILE.format(port=self.site.port), "home.toml"))
+        plan = compile_profile(parse_text(PROFILE.format(port=self.site.port) + more, "home.toml"))
         serving = ServingContext(self.reactor, self.say, ProcessFilter(self.reactor, self.say), watcher=self.api)
         self.dataplane = assemble(plan, make_outbounds(plan), device, serving)
         self.client = ScriptedClient(self.dataplane.driver.context.stack, target_port=self.site.port)

@@ -63,7 +63,11 @@ _T = TypeVar("_T")
 class API:
     """The routes over `facts`, which are asked by `calls`. `ui` is a folder with another dashboard's files."""
 
-    def __init__(self, facts: TunnelFacts, calls: ThreadCalls, log: LogLines, ui: Path | None = None) -> None:
+    def __init__(
+        self, facts: TunnelFacts, calls: ThreadCalls, log: LogLines, ui: Path | None = None, *, has_secret: bool = False
+    ) -> None:
+        """`has_secret`: whoever asks has shown it. Without one anybody on this machine may ask, and some is refused."""
+        self._has_secret = has_secret
         self._facts = facts
         self._calls = calls
         self._log = log
@@ -98,6 +102,8 @@ class API:
             Route("/providers/rules", self._rule_providers),
             Route("/providers/rules/{name}", self._renew_rules, methods=["PUT"]),
             *(_refused(method, path, line) for (method, path), line in REFUSED.items()),
+            Route("/filter", self._filter),
+            Route("/filter/allow", self._allow, methods=["POST"]),
             Route("/dns/query", self._query),
             Route("/cache/dns/flush", self._flush_answers, methods=["POST"]),
             WebSocketRoute("/traffic", self._socket(self._traffic)),
@@ -178,6 +184,10 @@ class API:
         profile = await self._ask(lambda: self._facts.profile)
         return JSONResponse({"providers": await asyncio.to_thread(rule_providers, profile)})
 
+    async def _filter(self, _: Request) -> Response:
+        found = await self._ask(self._facts.filter)
+        return JSONResponse({**found, "may_add": self._has_secret and found["add"] is not None})
+
     async def _query(self, request: Request) -> Response:
         from tunflow.api.dns_json import answer_untrusted  # noqa: PLC0415 - for who looks a name up
 
@@ -224,6 +234,19 @@ class API:
         for delays in await asyncio.gather(*asked):
             found |= delays
         return JSONResponse(_milliseconds(found))
+
+    async def _allow(self, request: Request) -> Response:
+        self._require_secret()
+        host = (await _object(request)).get("host")
+        if not isinstance(host, str):
+            raise Unanswerable('the body is an object with a "host"')
+        return JSONResponse(await self._ask(partial(self._facts.allow, host)))
+
+    def _require_secret(self) -> None:
+        """Raise Unanswerable where nobody showed one: what follows changes the tunnel for everybody."""
+        if not self._has_secret:
+            line = "this needs an API with a secret, else anybody here could: TUNFLOW_API_SECRET, or secret in [api]"
+            raise Unanswerable(line, HTTPStatus.FORBIDDEN)
 
     async def _flush_answers(self, _: Request) -> Response:
         await self._ask(self._facts.forget_answers)

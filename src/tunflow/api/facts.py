@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tunflow.dataplane.flow_book import FlowBook
     from tunflow.dataplane.rule_policy import Routing, RulePolicy
     from tunflow.profiles.profile import Profile
+    from tunflow.tunnel.filtering import Filtering
 
 _BUILT_IN = {"DIRECT": "Direct", "REJECT": "Reject", "REJECT-DROP": "RejectDrop"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -216,6 +217,32 @@ class TunnelFacts:
         if names is not None:
             names.resolver.cache.clear()
 
+    # The filter.
+
+    def filter(self) -> dict[str, Any]:
+        """What it blocked lately, the newest first, as far as its log may tell; `add` is the list that hosts go to."""
+        filtering = self._filtering
+        if filtering is None:
+            return {"enabled": False, "privacy": "none", "add": None, "events": []}
+        from tunflow.tunnel.allow_list import allow_section  # noqa: PLC0415 - there already, where there is a filter
+
+        added = None if filtering.content is None else allow_section(filtering.section)
+        events = [dict(each) for each in reversed(filtering.log.recent)]
+        add = None if added is None else added.name
+        return {"enabled": True, "privacy": filtering.log.privacy, "add": add, "events": events}
+
+    def allow(self, host: str) -> dict[str, Any]:
+        """Add a host to the profile's list for that. Raises Unanswerable."""
+        self._require()
+        filtering = self._filtering
+        if filtering is None:
+            raise Unanswerable("nothing is filtered here: the profile has no [filter]")
+        try:
+            ruling = filtering.allow(host)
+        except LocalError as error:
+            raise Unanswerable(str(error)) from None
+        return {"host": host, "why": ruling.why}
+
     # Where it comes from.
 
     @property
@@ -239,6 +266,10 @@ class TunnelFacts:
     @property
     def _default(self) -> Outbound | None:
         return None if self._served is None else self._served.default
+
+    @property
+    def _filtering(self) -> Filtering | None:
+        return None if self._served is None else self._served.filtering
 
     def _require(self) -> Served:
         if self._served is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what makes them is there where they are; a local port needs
     from tunflow.profiles.profile import Profile
     from tunflow.protocols.contract import Outbound
     from tunflow.tunnel.assemble import Dataplane
+    from tunflow.tunnel.filtering import Filtering
 
 
 class Served(Protocol):
@@ -42,6 +43,10 @@ class Served(Protocol):
     @property
     def names(self) -> NameServer | None:
         """What answers names; None for nothing."""
+
+    @property
+    def filtering(self) -> Filtering | None:
+        """What judges flows; None where nothing is filtered."""
 
     @property
     def reactor(self) -> Reactor:
@@ -93,6 +98,11 @@ class ServedDevice:
         return stage.server if isinstance(stage, ServedNames) else None
 
     @property
+    def filtering(self) -> Filtering | None:
+        """As `Served.filtering`."""
+        return self._dataplane.filtering
+
+    @property
     def reactor(self) -> Reactor:
         """As `Served.reactor`."""
         return self._context.reactor
@@ -119,6 +129,7 @@ class ServedPort:
     rules = None
     profile = None
     names = None
+    filtering = None
     sockets = UNMARKED
 
     def __init__(self, server: ListenServer, reactor: Reactor, default: Outbound) -> None:

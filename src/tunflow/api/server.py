@@ -92,7 +92,7 @@ class APIServer:
         self.where = "http://{}:{}".format(f"[{at.host}]" if ":" in at.host else at.host, self._socket.getsockname()[1])
         """Its address."""
         self._guard = Guard(
-            API(self._facts, self._calls, self.log, at.ui).app,
+            API(self._facts, self._calls, self.log, at.ui, has_secret=at.secret is not None).app,
             secret=at.secret,
             origins=at.origins,
             host=at.host,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tunflow.dataplane.rule_policy import Routing, RulePolicy
     from tunflow.outbound.sessions import KeptSessions
     from tunflow.protocols.contract import Outbound
+    from tunflow.tunnel.filtering import Filtering
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ class Dataplane:
     def rules(self) -> RulePolicy | None:
         """What the plan's rules decide by; None where they decide nothing."""
         return self._rules
+
+    @property
+    def filtering(self) -> Filtering | None:
+        """What judges flows; None where nothing is filtered."""
+        return self._serving.filter.filtering
 
     def use(self, plan: Plan, outbounds: Outbounds) -> None:
         """Serve new flows as a plan says; those under way go on as they began. Raises LocalError."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,9 @@ from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
 _CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 LEVELS = ("none", "counts", "domains", "full")
+
+RECENT = 200
+"""Lines about what was blocked or forged that are kept, for who looks at them while the filter runs."""
 
 
 class FilterLog:
@@ -46,6 +49,8 @@ class FilterLog:
         self._tell = tell
         self._opens = opens
         self._counts: Counter[str] = Counter()
+        self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
+        """The latest lines about what was blocked or forged, as they are in the file; the last is the newest."""
         self._file = self._open()
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
@@ -57,7 +62,19 @@ class FilterLog:
         if is_forged:
             self._counts["forged"] += 1
         if self._level >= 2 and (is_blocked or is_forged or self._level == 3):
-            self._write(self._line(flow, ruling, what))
+            line = self._write(self._line(flow, ruling, what))
+            if is_blocked or is_forged:
+                self.recent.append(line)
+
+    @property
+    def privacy(self) -> str:
+        """How much it tells."""
+        return LEVELS[self._level]
+
+    def go_on_from(self, before: FilterLog) -> None:
+        """Keep what another kept that told as much."""
+        if before.privacy == self.privacy:
+            self.recent.extend(before.recent)
 
     @property
     def tells_ends(self) -> bool:
@@ -110,17 +127,22 @@ class FilterLog:
                 line["device"] = device.hex(":")
         return line
 
-    def _write(self, facts: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
-        line = json.dumps({"time": self._clock().isoformat(timespec="milliseconds"), **facts}, ensure_ascii=False)
+    def _write(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The line, with its time."""
+        facts = {"time": self._clock().isoformat(timespec="milliseconds"), **facts}
+        if self._file is not None:
+            self._put(self._file, facts)
+        return facts
+
+    def _put(self, file: IO[str], facts: Mapping[str, Any]) -> None:
+        line = json.dumps(facts, ensure_ascii=False)
         if not line.isascii():
             line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)  # people read it on terminals
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
-            if self._file.tell() > LARGEST_LOG:
-                self._file.close()
+            file.write(line + "\n")
+            file.flush()
+            if file.tell() > LARGEST_LOG:
+                file.close()
                 self._file = self._open()
         except (OSError, LocalError) as error:
             self._file = None

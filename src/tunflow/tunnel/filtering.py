@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from tunflow.providers.filter_settings import FilterProviderConfiguration
 from tunflow.providers.filter_verdicts import RemediationVerdict
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel import rule_data
+from tunflow.tunnel.allow_list import AllowList, allow_section
 from tunflow.tunnel.block_pages import BlockPages
 from tunflow.tunnel.filter_lists import make_judge, system_zone
 from tunflow.tunnel.filter_log import FilterLog
@@ -149,12 +151,38 @@ class Filtering:
             before = self.log
             self._take(profile)
             self._pages.use(self.section, self._template)
+            self.log.go_on_from(before)
             before.close()
             self.content.judge = judge
             self._ask_for_reports()
         if self.flow_filter is not None:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
+
+    def allow(self, host: str) -> Ruling:
+        """Add a host to the list for that, and judge open flows again; what is said of it now.
+
+        Raises LocalError, and then nothing has changed: also where it would be blocked all the same.
+        """
+        if self.content is None:
+            raise LocalError("a filter of your own decides here: it has no lists")
+        try:
+            host = host_text(host)
+        except ValueError as error:
+            raise LocalError(f"{host[:80]!r} is no host: {error}") from None
+        allowed, now = AllowList(self.section, self._base, self._opens), self._now()
+        made = allowed.with_host(host)
+        lists = tuple(replace(each, list=made) if each.list.name == made.name else each for each in self._judge.lists)
+        judge = replace(self._judge, lists=lists)
+        ruling = judge.judge(Subject(host, 443, "tcp"), now)
+        if ruling.blocked:
+            raise LocalError(f"{host} would be blocked all the same: {ruling.why}")
+        if not allowed.names(host):
+            allowed.append(host, now)
+        self.content.judge = judge
+        if self.flow_filter is not None:
+            self.flow_filter.rules_changed()
+        return ruling
 
     def answers(self, name: str, kind: int, flow: FlowInfo) -> MadeAnswer | None:
         """What a client's query for records of a type is answered with by the lists, in place of what there is."""
@@ -287,14 +315,17 @@ def _base(profile: Profile) -> Path:
 
 
 def files(profile: Profile) -> frozenset[tuple[Path, bool]]:
-    """What a profile's filter reads, and (True) the log that it appends to."""
+    """What a profile's filter reads, and (True) the log and the list that it appends to."""
     section = profile.filter
     if section is None or not section.enabled:
         return frozenset()
     base = _base(profile)
     found = [base / parse_path(name) for name in (section.page, *(each.file for each in section.lists)) if name]
-    log = () if section.privacy == "none" else ((log_path(section, base), True),)
-    return frozenset((*((path, False) for path in found), *log))
+    added = allow_section(section)
+    appended = [] if added is None or added.file is None else [base / parse_path(added.file)]
+    if section.privacy != "none":
+        appended.append(log_path(section, base))
+    return frozenset((*((path, False) for path in found), *((path, True) for path in appended)))
 
 
 def _template(section: FilterSection, base: Path, opens: OpenFile) -> str:

@@ -36,6 +36,11 @@ class ProcessFilter:
         self._watchdog: Watchdog | None = None
 
     @property
+    def filtering(self) -> Filtering | None:
+        """What judges now; None where nothing is filtered."""
+        return self._filtering
+
+    @property
     def has_life(self) -> bool:
         """True if it is one of the user's own, whose coroutines run on a loop beside the packets."""
         return self._filtering is not None and self._filtering.life is not None

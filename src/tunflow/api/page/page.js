@@ -9,6 +9,9 @@ const traffic = [];
 let secret = sessionStorage.getItem("secret") || "";
 let flows = [];
 let page = "overview";
+const allowed = new Set(); // hosts that were let in here
+let filterTold = "";
+let filterAllowed = 0;
 
 function say(line, bad) { $("state").textContent = line; $("state").classList.toggle("bad", Boolean(bad)); }
 function make(tag, text, attributes) {
@@ -183,19 +186,54 @@ async function lookUp() {
   }
   $("answer").textContent = found.join(", ") || words.noName;
 }
+function blockedRow(event, mayAdd) {
+  const row = make("tr");
+  const where = [event.list, event.line].filter(Boolean).join(":");
+  const who = [event.program?.split("/").at(-1), event.client, event.device].filter(Boolean).join(" ");
+  row.append(make("td", new Date(event.time).toLocaleTimeString(language)), make("td", event.url || event.host));
+  row.append(make("td", where ? [where, event.category && `(${event.category})`].filter(Boolean).join(" ") : event.why), make("td", who || "–"));
+  const cell = make("td");
+  if (mayAdd && !allowed.has(event.host)) {
+    const button = make("button", words.allow, { "aria-label": `${words.allow}: ${event.host}`, "data-key": `allow ${event.host} ${event.time}` });
+    button.onclick = () => act(async () => {
+      button.disabled = true;
+      try {
+        await ask("/filter/allow", { method: "POST", body: JSON.stringify({ host: event.host }) });
+        allowed.add(event.host);
+        $("filter-box").focus();
+        await drawFilter();
+        $("filter-state").textContent = `${words.allowedNow}: ${event.host}`;
+      } catch (error) { button.disabled = false; $("filter-state").textContent = error.message; }
+    });
+    cell.append(button);
+  } else if (allowed.has(event.host)) cell.textContent = words.allowedNow;
+  row.append(cell);
+  return row;
+}
+async function drawFilter() {
+  const found = await ask("/filter");
+  const told = JSON.stringify(found);
+  if (told === filterTold && allowed.size === filterAllowed) return; // nothing is drawn anew under a finger or a reader
+  [filterTold, filterAllowed] = [told, allowed.size];
+  $("filter-box").hidden = !found.events.length;
+  const cannot = found.add === null ? words.noAllowList : found.may_add ? "" : words.noSecret;
+  const nothing = !found.enabled ? words.noFilter : found.events.length ? "" : words[`privacy_${found.privacy}`];
+  $("filter-state").textContent = nothing || cannot;
+  redraw($("filter-rows"), found.events.map((event) => blockedRow(event, found.may_add)));
+}
 function heardLog(record) {
   $("log-lines").prepend(make("li", record.payload, record.type === "info" ? {} : { class: record.type }));
   while ($("log-lines").children.length > 500) $("log-lines").lastChild.remove();
 }
 
 function turn() {
-  const names = ["overview", "servers", "flows", "rules", "log"];
+  const names = ["overview", "servers", "flows", "rules", "filter", "log"];
   page = names.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
   for (const name of names) $(name).hidden = name !== page;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash.slice(1) === page) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  act({ overview: async () => drawTraffic(), servers: drawServers, flows: async () => drawFlows(), rules: drawRules, log: async () => {} }[page]);
+  act({ overview: async () => drawTraffic(), servers: drawServers, flows: async () => drawFlows(), rules: drawRules, filter: drawFilter, log: async () => {} }[page]);
 }
 async function start() {
   try { await ask("/version"); } catch (error) { say(error.message, true); return; }
@@ -204,6 +242,7 @@ async function start() {
   follow("/traffic", heardTraffic);
   follow("/connections", heardFlows);
   follow("/logs", heardLog);
+  setInterval(() => { if (page === "filter" && !document.hidden) act(drawFilter); }, 2000);
   turn();
 }
 

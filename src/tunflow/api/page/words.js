@@ -10,6 +10,11 @@ const WORDS = {
     failed: "failed", graph: "Bytes a second, the last two minutes",
     why: "Why this flow goes there", back: "Back", address: "Address", byServer: "the server finds it", from: "From", since: "Since",
     lookup: "Look up a name", ask: "Ask", noName: "no such name",
+    filter: "Filter", when: "When", blocked: "Blocked", why2: "Why", whom: "For whom", allow: "Allow this", allowedNow: "allowed",
+    noFilter: "nothing is filtered: the profile has no [filter]", privacy_none: "no log is kept (privacy)", privacy_counts: "the log has counts only (privacy)",
+    privacy_domains: "nothing was blocked yet", privacy_full: "nothing was blocked yet",
+    noAllowList: 'to let sites in from here, give the profile a list with action = "allow" and a file',
+    noSecret: "to let sites in from here, give the API a secret",
   },
   zh: {
     skip: "跳到内容", overview: "概览", servers: "服务器", flows: "连接", rules: "规则", log: "日志",
@@ -20,5 +25,10 @@ const WORDS = {
     failed: "失败", graph: "最近两分钟每秒字节数",
     why: "这条连接为什么走这里", back: "返回", address: "地址", byServer: "由服务器解析", from: "来源", since: "开始于",
     lookup: "查询域名", ask: "查询", noName: "没有这个域名",
+    filter: "过滤", when: "时间", blocked: "已拦截", why2: "原因", whom: "对象", allow: "允许访问", allowedNow: "已允许",
+    noFilter: "没有启用过滤：配置文件里没有 [filter]", privacy_none: "不保存日志（privacy）", privacy_counts: "日志只有计数（privacy）",
+    privacy_domains: "还没有拦截任何内容", privacy_full: "还没有拦截任何内容",
+    noAllowList: '要在这里放行网站，请在配置文件中加入 action = "allow" 且带 file 的列表',
+    noSecret: "要在这里放行网站，请为 API 设置密钥",
   },
 };

@@ -1,0 +1,86 @@
+"""A site is let in: on the page, and by the API of a tunnel whose process is not root's any more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.netlab.namespaces import SITE4
+from lab_system import System
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "api"))
+
+from api_rig import SECRET, Rig
+from browser import Browser
+from test_filter_api import FILTER, block
+from test_lab_page_people import CONTRAST, SMALL
+
+pytestmark = pytest.mark.lab
+
+PORT = 9798
+WHERE = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    (tmp_path / "needed.txt").write_text("")
+    made = Rig(SECRET, more=FILTER.format(folder=tmp_path, privacy="full"))
+    yield made
+    made.close()
+
+
+def test_on_the_page_by_keyboard(rig: Rig, tmp_path: Path) -> None:
+    browser = Browser(tmp_path / "browser")
+    try:
+        block(rig, "game.example")
+        browser.open(f"{rig.api.where}/ui/#filter", width=390, height=760, dark=True)
+        browser.wait("!document.getElementById('login').hidden")
+        browser.do("Input.insertText", text=SECRET)
+        browser.enter()
+        browser.wait("document.querySelectorAll('#filter-rows button').length === 1")
+        assert browser.ask(CONTRAST) == []
+        assert browser.ask(SMALL) == []
+        assert browser.ask("document.documentElement.scrollWidth") <= 390
+        browser.tab_to("at.dataset.key && at.dataset.key.startsWith('allow game.example')")
+        browser.enter()
+        browser.wait("document.getElementById('filter-state').textContent === 'allowed: game.example'")
+        browser.wait("document.activeElement.id === 'filter-box'")
+        assert (tmp_path / "needed.txt").read_text().splitlines()[-1] == "game.example"
+    finally:
+        browser.close()
+
+
+def test_through_a_tunnel_that_is_up(system: System) -> None:
+    """The list is root's alone: the line is written by the process that kept the right to."""
+    folder = Path(system.directory)
+    needed = folder / "needed.txt"
+    needed.write_text("# what lessons need\n")
+    needed.chmod(0o600)
+    path = folder / "school.toml"
+    path.write_text(
+        f'server = "{system.url}"\n'
+        f'[filter]\ndns_answer = "address"\nlog = "{folder}/log.jsonl"\n'
+        f'[[filter.lists]]\nname = "games"\nlines = ["{SITE4}"]\n'
+        f'[[filter.lists]]\nname = "needed"\nfile = "needed.txt"\naction = "allow"\n'
+        f'[api]\nlisten = "127.0.0.1:{PORT}"\nsecret = "{SECRET}"\n'
+    )
+    path.chmod(0o600)
+    system.ok("up", str(path))
+
+    def ask(path: str, *options: str) -> dict[str, object]:
+        bearer = f"Authorization: Bearer {SECRET}"
+        done = system.run(["curl", "-sS", "--max-time", "20", "-H", bearer, *options, f"{WHERE}{path}"])
+        return dict(json.loads(done.stdout))
+
+    assert system.fetch(f"http://{SITE4}/1k") != 1024
+    events = ask("/filter")["events"]
+    assert isinstance(events, list)
+    assert [(each["host"], each["list"]) for each in events[:1]] == [(SITE4, "games")]
+    assert ask("/filter/allow", "-d", json.dumps({"host": SITE4}))["host"] == SITE4
+    assert system.fetch(f"http://{SITE4}/1k", timeout=20) == 1024
+    assert needed.read_text().splitlines()[-1] == SITE4
+    system.ok("reload")
+    assert system.fetch(f"http://{SITE4}/1k", timeout=20) == 1024
