@@ -1,5 +1,5 @@
-"""What code costs, told so that a busy machine says the same: in executed lines, or in how much longer it takes than
-other code in the same run. Seconds are the bench's matter.
+"""What code costs, told so that a busy machine says the same: in executed lines, in memory, or in how much longer it
+takes than other code in the same run. Seconds are the bench's matter.
 """
 
 from __future__ import annotations
@@ -7,9 +7,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from resource import getpagesize
 from time import process_time
 from types import FrameType
 from typing import Any
+
+PAGE_SIZE = getpagesize()
 
 
 def lines_executed(run: Callable[[], object]) -> int:
@@ -28,6 +32,12 @@ def lines_executed(run: Callable[[], object]) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory now, those of C libraries too."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_SIZE
 
 
 def times_slower(run: Callable[[], object], other: Callable[[], object], rounds: int = 20) -> float:

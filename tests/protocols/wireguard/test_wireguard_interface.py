@@ -9,6 +9,7 @@ from ipaddress import ip_network
 import pytest
 from wireguard_world import MTU, World, packet, pair, to_client, to_server
 
+from cost import resident_memory
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.protocols.wireguard import timers
 from tunflow.protocols.wireguard.load import HANDSHAKES_A_SECOND
@@ -413,3 +414,23 @@ def test_a_removed_peer_is_a_stranger():
     assert world.received[server] == [to_server(b"1")]
     assert server.sessions == 0
     assert server.next_timeout() is None
+
+
+def test_a_thousand_idle_peers_fit_into_a_hundred_megabytes():
+    """Each has a session. The process without them is some 50 MB."""
+    world = World()
+    server = world.interface("192.0.2.9")
+    before = 0
+    for number in range(1010):
+        client = world.interface("198.51.100.1", 1024 + number)
+        inner = f"10.0.{number >> 8}.{number & 255}"
+        client.add_peer(server.identity.public, allowed_ips=[ip_network("0.0.0.0/0")], endpoint=world.where(server))
+        server.add_peer(client.identity.public, allowed_ips=[ip_network(f"{inner}/32")])
+        world.send(client, [packet(inner, "10.9.9.9", b"hello")])
+        world.run(world.now + 0.05)
+        world.forget(client)
+        if number == 9:
+            before = resident_memory()
+    assert len(world.received[server]) == 1010
+    world.received[server].clear()
+    assert resident_memory() - before < 25_000_000

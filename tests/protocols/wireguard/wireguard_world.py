@@ -60,6 +60,11 @@ class World:
         del self.interfaces[self.where(interface)]
         self.interfaces[endpoint(host, port)] = interface
 
+    def forget(self, interface: Interface) -> None:
+        """It is switched off, and what was sent so far is of no interest any more."""
+        del self.interfaces[self.where(interface)], self.received[interface], self.events[interface]
+        self.sent.clear()
+
     def send(self, interface: Interface, packets: Sequence[bytes]) -> None:
         interface.send_untrusted(packets, self.now)
         self.collect(interface)

@@ -63,7 +63,9 @@ class Agreements:
         self.begin(self.active.channel.key_id % 7 + 1, Opcode.SOFT_RESET, now)
 
     def agreed(self, negotiation: Negotiation) -> None:
-        """This one is the key now; the one before goes on to repeat what the peer may have missed."""
+        """This one is the key now; the one before repeats what the peer may have missed, and reads no more."""
+        if self.active is not None:
+            self.active.channel.tls.release()
         self.active, self.pending = negotiation, None
 
     def receive_untrusted(self, head: Head, control: Control, now: float) -> tuple[Negotiation, list[bytes]]:

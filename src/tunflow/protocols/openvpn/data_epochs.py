@@ -1,7 +1,8 @@
 """The data channel with epochs (OpenVPN 2.7): keys that each end replaces by itself, without a handshake.
 
-`head 4 | epoch 2, counter 6 | ciphertext | tag 16`. A key of epoch n+1 follows from that of n, so a receiver has the
-next ones ready; a sender moves on when its key is worn, or when it hears of a later epoch.
+`head 4 | epoch 2, counter 6 | ciphertext | tag 16`. The secret of epoch n+1 follows from that of n, so a receiver has
+the next ones ready, and makes keys of them when they are first named (a cipher takes 4 KB, and most epochs never come);
+a sender moves on when its key is worn, or when it hears of a later epoch.
 Read first: openvpn-rfc, "Epoch data keys".
 """
 
@@ -45,17 +46,16 @@ class _Epoch:
 class _Chain:
     """The secrets of one direction, one after the other."""
 
-    def __init__(self, cipher: str, secret: bytes) -> None:
-        self._cipher = cipher
+    def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self.made = 0
         """The last epoch that was made."""
 
-    def next(self) -> _Epoch:
+    def next(self) -> bytes:
         if self.made:
             self._secret = expand_label(self._secret, b"datakey upd", _SECRET)
         self.made += 1
-        return _Epoch(self._cipher, self._secret)
+        return self._secret
 
 
 class EpochKey:
@@ -64,11 +64,14 @@ class EpochKey:
     def __init__(self, cipher: str, key_id: int, peer_id: int, send: DirectionKeys, receive: DirectionKeys) -> None:
         """Raises LocalError for a cipher that is no AEAD."""
         self._head = ((Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id).to_bytes(4, "big")
-        self._sending = _Chain(cipher, send.cipher[:_SECRET])
-        self._sealing = self._sending.next()
+        self._cipher = cipher
+        self._sending = _Chain(send.cipher[:_SECRET])
+        self._sealing = _Epoch(cipher, self._sending.next())
         self._sent = 0
-        self._receiving = _Chain(cipher, receive.cipher[:_SECRET])
+        self._receiving = _Chain(receive.cipher[:_SECRET])
         self._current = 1
+        self._secrets: dict[int, bytes] = {}
+        """Of epochs of which nothing has come yet."""
         self._epochs: dict[int, _Epoch] = {}
         self._make_future()
 
@@ -93,7 +96,7 @@ class EpochKey:
         packet_id = packet[4:12]
         number = int.from_bytes(packet_id[:2], "big")
         counter = int.from_bytes(packet_id[2:], "big")
-        epoch = self._epochs.get(number)
+        epoch = self._epochs.get(number) or self._first_of(number)
         if epoch is None or not epoch.seen.is_new(counter):
             raise BadPacket("a data packet of an epoch that is over or far ahead, or seen before")
         try:
@@ -119,13 +122,22 @@ class EpochKey:
     def _advance(self, epoch: int) -> None:
         """Send under this epoch, or a later one as before."""
         while self._sending.made < epoch:
-            self._sealing = self._sending.next()
+            self._sealing = _Epoch(self._cipher, self._sending.next())
             self._sent = 0
+
+    def _first_of(self, number: int) -> _Epoch | None:
+        """The key of an epoch of which something comes for the first time."""
+        secret = self._secrets.pop(number, None)
+        if secret is None:
+            return None
+        epoch = self._epochs[number] = _Epoch(self._cipher, secret)
+        return epoch
 
     def _make_future(self) -> None:
         """Have the epochs that may come, and forget those before the previous one."""
         while self._receiving.made < min(self._current + FUTURE, LAST_EPOCH):
-            epoch = self._receiving.next()
-            self._epochs[self._receiving.made] = epoch
-        for number in [number for number in self._epochs if number < self._current - 1]:
-            del self._epochs[number]
+            secret = self._receiving.next()
+            self._secrets[self._receiving.made] = secret
+        for kept in (self._secrets, self._epochs):
+            for number in [number for number in kept if number < self._current - 1]:
+                del kept[number]

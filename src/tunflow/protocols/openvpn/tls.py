@@ -84,6 +84,7 @@ def make_context(identity: Identity, demands: Demands, unix_time: float, *, serv
     context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION if identity.least_version == "1.3" else SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # a session mostly rests: 32 KB that a server would have for each client
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     _set_ciphers(context, identity)
     store = context.get_cert_store()
@@ -116,26 +117,35 @@ class TLSSession:
         from OpenSSL import SSL  # noqa: PLC0415
 
         self._ssl = SSL
-        self._connection = SSL.Connection(context, None)
+        connection = SSL.Connection(context, None)
         self._reasons: list[str] = []
-        self._connection.set_app_data(self._reasons)
+        connection.set_app_data(self._reasons)
         if server:
-            self._connection.set_accept_state()
+            connection.set_accept_state()
         else:
-            self._connection.set_connect_state()
+            connection.set_connect_state()
+        self._connection: SSL.Connection | None = connection
+        """None once it was released."""
         self.is_established = False
+
+    def release(self) -> None:
+        """Say and read no more: OpenSSL takes 40 KB for a session."""
+        self._connection = None
 
     def feed_untrusted(self, data: bytes) -> list[bytes]:
         """Take TLS bytes; the records of plaintext that they complete. Raises BadPacket when TLS has failed: why."""
-        if data:
-            self._connection.bio_write(data)
+        connection = self._connection
         records: list[bytes] = []
+        if connection is None:
+            return records
+        if data:
+            connection.bio_write(data)
         try:
             if not self.is_established:
-                self._connection.do_handshake()
+                connection.do_handshake()
                 self.is_established = True
             while True:
-                records.append(self._connection.recv(LARGEST_RECORD))
+                records.append(connection.recv(LARGEST_RECORD))
         except self._ssl.WantReadError:
             return records
         except self._ssl.ZeroReturnError:
@@ -145,6 +155,8 @@ class TLSSession:
 
     def write(self, record: bytes) -> None:
         """Say this, in one record if it fits one, in an established session. Raises BadPacket when TLS has failed."""
+        if self._connection is None:
+            return
         try:
             self._connection.sendall(record)
         except self._ssl.Error as error:
@@ -152,7 +164,9 @@ class TLSSession:
 
     def take_output(self) -> bytes:
         """TLS bytes for the peer."""
-        pieces = []
+        pieces: list[bytes] = []
+        if self._connection is None:
+            return b""
         try:
             while True:
                 pieces.append(self._connection.bio_read(_CHUNK))
@@ -161,17 +175,20 @@ class TLSSession:
 
     def export(self, label: bytes, size: int) -> bytes:
         """Keying material (RFC 5705). The session must be established."""
+        assert self._connection is not None
         return self._connection.export_keying_material(label, size)
 
     @property
     def peer_name(self) -> str:
         """The common name of the peer's certificate; "" before it is established."""
+        assert self._connection is not None
         certificate = self._connection.get_peer_certificate(as_cryptography=True)
         return "" if certificate is None else common_name(certificate)
 
     @property
     def description(self) -> str:
         """Version and cipher, for a log."""
+        assert self._connection is not None
         return f"{self._connection.get_protocol_version_name()} {self._connection.get_cipher_name()}"
 
     def _reason(self, error: Exception) -> str:
