@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.netlab.namespaces import SITE4, Lab
+from bench.netlab.namespaces import SERVER4, SITE4, Lab
 from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_support import Contents, Tunnel, client
+from lab_uplinks import until
 from test_lab_wireguard import run
 from wireguard_peer import INSIDE4, INTERFACE, Keys, wireguard_go
 
@@ -96,3 +98,46 @@ def test_a_group_goes_on_to_its_next_member(lab: Lab, keys: Keys, contents: Cont
     assert contents.medium_sha256 in done.stdout, (done.stdout, done.stderr)
     assert time.monotonic() - started < 40
     assert re.search("no answer from|took no|cannot reach", done.stderr), done.stderr
+
+
+@pytest.fixture(scope="module")
+def shadowvpn(lab: Lab) -> Iterator[str]:
+    """The server runs; a client's link."""
+    link = f"shadowvpn://secret@{SERVER4}:1123?net=10.7.0.{{}}/24"
+    with lab.start(lab.server, [TUNFLOW, "serve", link.format(1)]) as server:
+        until(lambda: "serving" in server.output(), timeout=30)
+        yield link.format(2)
+
+
+def carried_by_shadowvpn(lab: Lab) -> int:
+    """Bytes that its server sent into the tunnel so far."""
+    devices = json.loads(lab.server.run(["ip", "-j", "-s", "address"]).stdout)
+    (device,) = (each for each in devices if "10.7.0.1" in {known.get("local") for known in each["addr_info"]})
+    return int(device["stats64"]["tx"]["bytes"])
+
+
+@pytest.mark.parametrize("order", ["shadowvpn through ss", "ss inside shadowvpn"])
+def test_shadowvpn_in_a_chain(lab: Lab, tunnel: Tunnel, shadowvpn: str, contents: Contents, order: str) -> None:
+    servers = [shadowsocks_url(), shadowvpn]
+    if order.startswith("ss"):
+        servers.reverse()
+    options = [word for server in servers for word in ("--server", server)]
+    before = carried_by_shadowvpn(lab)
+    done = run(lab, [TUNFLOW, "run", *options, "--dns", "fake", "--", "sh", "-c", f"{DIGEST}; {ECHO}"])
+    assert done.stdout.split() == [contents.medium_sha256, "-", str(sum(map(int, SIZES)))], done.stderr
+    assert carried_by_shadowvpn(lab) - before > 10_000_000
+
+
+def test_a_rule_sends_one_port_by_shadowvpn(lab: Lab, shadowvpn: str, contents: Contents, tmp_path: Path) -> None:
+    file = profile(
+        tmp_path,
+        f'rules = ["DST-PORT,80,vpn", "MATCH,ss"]\n'
+        f'[servers.vpn]\nurl = "{shadowvpn}"\n[servers.ss]\nurl = "{shadowsocks_url()}"\n',
+    )
+    command = [TUNFLOW, "run", "--profile", file, "--dns", "fake", "--", "sh", "-c"]
+    before = carried_by_shadowvpn(lab)
+    assert run(lab, [*command, ECHO]).stdout.split() == [str(sum(map(int, SIZES)))]
+    assert carried_by_shadowvpn(lab) - before < 1000
+    done = run(lab, [*command, DIGEST])
+    assert done.stdout.split()[:1] == [contents.medium_sha256], done.stderr
+    assert carried_by_shadowvpn(lab) - before > 10_000_000

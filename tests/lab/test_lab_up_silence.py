@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4
-from bench.netlab.tunnel import TUNFLOW
-from lab_system import System
+from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
+from lab_system import DNS, System
 from lab_uplinks import UplinkLab, until
 from openvpn_peer import Keys as OpenVPNKeys
 from openvpn_peer import start_openvpn
@@ -99,4 +101,56 @@ def test_a_flow_that_is_dropped_is_left(uplinks: UplinkLab, system: System, tmp_
             middlebox.close()
         assert before not in source_ports(system, port)
         assert system.tunflow("status").returncode == 0
+        system.ok("down")
+
+
+def test_a_group_leaves_a_flow_that_is_dropped_for_its_next_member_and_comes_back(
+    uplinks: UplinkLab, system: System, tmp_path: Path
+) -> None:
+    """The trouble of mobile networks: a VPN over UDP works, and is silently dropped; Shadowsocks over TCP is not."""
+    port = PORTS["shadowvpn"]
+    profile = system.directory / "both.toml"
+
+    def uses() -> str:
+        (group,) = json.loads(system.ok("groups", "--json"))
+        return str(group["now"])
+
+    def fetched() -> bool:
+        return system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024
+
+    def silent_since() -> float:
+        said = (each for each in system.status()["troubles"] if "nothing heard from shadowvpn" in each["what"])
+        return next((datetime.fromisoformat(each["since"]).timestamp() for each in said), 0.0)
+
+    with shadowvpn(uplinks, tmp_path) as (_, link):
+        profile.write_text(f"""
+            rules = ["MATCH,both"]
+            [servers]
+            vpn.url = "{link}"
+            ss.url = "{shadowsocks_url()}"
+            [groups]
+            both = {{ type = "fallback", servers = ["vpn", "ss"], url = "http://{SITE4}/1k", interval = 5 }}
+            [dns]
+            mode = "{DNS}"
+        """)
+        profile.chmod(0o600)
+        system.ok("up", str(profile), TUNFLOW_SERVER="")
+        until(fetched, timeout=30)
+        assert uses() == "vpn", system.log()
+        (before,) = source_ports(system, port)
+        middlebox = Middlebox(uplinks, port)
+        began = time.time()
+        try:
+            middlebox.drop("")  # nothing gets through at first, so that the status can be seen
+            until(lambda: fetched() and uses() == "ss", timeout=60)
+            until(lambda: fetched() and silent_since(), timeout=60)
+            assert silent_since() - began < 35
+            assert fetched()  # all the time by the other
+            middlebox.drop(before)
+            until(lambda: uses() == "vpn" and not system.status()["troubles"], timeout=60)
+            assert fetched()
+        finally:
+            middlebox.close()
+        assert before not in source_ports(system, port)
+        assert "another port" in system.log()
         system.ok("down")

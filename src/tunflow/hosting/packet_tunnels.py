@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -85,6 +86,10 @@ class PacketTunnels:
         """The tunnels for `status --json`: label, status, bytes, and what each says of itself."""
         return [await tunnel.facts() for tunnel in self._running.values()]
 
+    def troubles(self) -> list[tuple[str, float]]:
+        """What does not work in them now, and since when, in seconds since 1970."""
+        return [tunnel.trouble for tunnel in self._running.values() if tunnel.trouble is not None]
+
 
 class _Tunnel:
     """One tunnel, started again whenever it ends."""
@@ -98,6 +103,16 @@ class _Tunnel:
         self._session: _Session | None = None
         self._task: asyncio.Task[None] | None = None
         self._path = NetworkPath()
+        self._failure: tuple[str, float] | None = None
+        """Why it does not stand, and since when."""
+
+    @property
+    def trouble(self) -> tuple[str, float] | None:
+        """As `PacketTunnels.troubles`: why it does not stand, or what its provider says."""
+        session = self._session
+        if self._failure is not None or session is None or session.trouble is None:
+            return self._failure
+        return session.trouble, session.troubled_since
 
     def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
         """Run it from now on."""
@@ -144,23 +159,26 @@ class _Tunnel:
         while True:
             began = reactor.now
             try:
-                await self._run(reactor, log, sockets)
+                why = await self._run(reactor, log, sockets)
             except (TunflowError, OSError) as error:
-                log.tell(str(error), f"{self._server.label}: {error}")
+                why = f"{self._server.label}: {error}"
+                log.tell(str(error), why)
+            self._failure = why, time.time() if self._failure is None else self._failure[1]
             self.outbound.fell()
             pause = SOONEST if reactor.now - began > LATEST else min(LATEST, pause * 2)
             await asyncio.sleep(pause)
 
-    async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
-        """From its start to its end. Raises TunflowError, OSError."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> str:
+        """From its start to its end; why it ended. Raises TunflowError, OSError."""
+        ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         session = _Session(self._class(), self._surroundings(reactor, log, sockets), self._below, self._server, ended)
         self._session = session
         session.stands = self.outbound.stands
         try:
             await session.start(None)
             session.serve()
-            await ended
+            self._failure = None
+            return await ended or f"{self._server.label}: the tunnel ended"
         finally:
             session.close()
 
@@ -182,9 +200,9 @@ class _Session(ProviderSession):
         surroundings: HostServices,
         below: Outbound,
         server: PacketTunnel,
-        ended: asyncio.Future[None],
+        ended: asyncio.Future[str | None],
     ) -> None:
-        super().__init__(provider, surroundings, on_end=lambda _: None if ended.done() else ended.set_result(None))
+        super().__init__(provider, surroundings, on_end=lambda why: None if ended.done() else ended.set_result(why))
         self._world = surroundings
         self._below = below
         self._is_first = isinstance(below, FirstHop | DirectOutbound)

@@ -41,7 +41,7 @@ from tunflow.tunnel.outbounds import Find, Found, KnownServers, Outbounds, find_
 from tunflow.tunnel.plan import Plan, with_addresses
 from tunflow.tunnel.probe import probe
 from tunflow.tunnel.server_names import ServerNames
-from tunflow.tunnel.tunnel_interface import TunnelInterface
+from tunflow.tunnel.tunnel_interface import TunnelInterface, date_of
 
 CHECK_PATIENCE = 2.0
 """Seconds for the answer of a server that is asked for a status: somebody waits."""
@@ -134,7 +134,10 @@ class ServerBackend(Backend):
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """As `Backend.facts`."""
-        return facts if self._tunnels is None else facts | {"tunnels": self._tunnel_facts}
+        if self._tunnels is None:
+            return facts
+        troubles = [{"what": line, "since": date_of(since)} for line, since in self._tunnels.troubles()]
+        return facts | {"tunnels": self._tunnel_facts, "troubles": [*facts["troubles"], *troubles]}
 
     def groups(self, select: tuple[str, str] | None) -> list[dict[str, Any]]:
         """As `Backend.groups`. Raises LocalError."""

@@ -1,0 +1,126 @@
+"""Packet tunnels beside a driver: what they say of themselves, and that one that ended is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from tunflow.errors import RemoteError
+from tunflow.hosting import packet_tunnels
+from tunflow.hosting.packet_tunnels import PacketTunnels
+from tunflow.loop.event_loop import ReactorLoop
+from tunflow.loop.reactor import Reactor
+from tunflow.loop.sockets import UNMARKED
+from tunflow.outbound.direct import DirectOutbound
+from tunflow.providers import IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
+from tunflow.providers.stop_reason import ProviderStopReason
+
+
+class Moody(PacketTunnelProvider):
+    """Starts when it wants to."""
+
+    running: Moody | None = None
+    refuses = False
+    attempts = 0
+
+    async def start_tunnel(self, options):
+        Moody.attempts += 1
+        if Moody.refuses:
+            raise RemoteError("not today")
+        four = IPv4Settings(["10.0.0.2/24"])
+        await self.set_tunnel_network_settings(
+            PacketTunnelNetworkSettings(tunnel_remote_address="x", ipv4_settings=four, mtu=1400)
+        )
+        Moody.running = self
+
+
+@dataclass(frozen=True)
+class Server:
+    """A link to it."""
+
+    label: str = "moody"
+    first_hop: tuple[str, int] | None = None
+    provider: str = f"{__name__}:Moody"
+    provider_configuration: dict[str, object] = field(default_factory=dict)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def watched(scene):
+    """Run a scene with the tunnels, one of which was opened."""
+    reactor = Reactor()
+    Moody.running = None
+
+    async def run():
+        tunnels = PacketTunnels()
+        outbound = tunnels.open(Server(), DirectOutbound())
+        tunnels.start(reactor, lambda _: None, UNMARKED)
+        try:
+            async with asyncio.timeout(20):
+                await scene(tunnels, outbound)
+        finally:
+            await tunnels.stop(ProviderStopReason.NONE)
+
+    with asyncio.Runner(loop_factory=lambda: ReactorLoop(reactor)) as runner:
+        runner.run(run())
+    reactor.close()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(packet_tunnels, "SOONEST", 0.001)
+    monkeypatch.setattr(Moody, "refuses", False)
+
+
+def test_what_troubles_a_provider_is_told_until_it_is_over():
+    async def scene(tunnels, _outbound):
+        await until(lambda: Moody.running is not None)
+        assert tunnels.troubles() == []
+        Moody.running.trouble = "nothing heard from 192.0.2.1"
+        ((line, since),) = tunnels.troubles()
+        assert line == "nothing heard from 192.0.2.1"
+        assert abs(since - time.time()) < 10
+        Moody.running.trouble = None
+        assert tunnels.troubles() == []
+
+    watched(scene)
+
+
+def test_one_that_does_not_start_is_a_trouble_until_it_does(monkeypatch):
+    monkeypatch.setattr(Moody, "refuses", True)
+
+    async def scene(tunnels, outbound):
+        await until(tunnels.troubles)
+        ((line, since),) = tunnels.troubles()
+        assert line.startswith("moody: ")
+        assert "not today" in line
+        attempts = Moody.attempts
+        await until(lambda: Moody.attempts > attempts + 1)
+        assert tunnels.troubles() == [(line, since)]
+        monkeypatch.setattr(Moody, "refuses", False)
+        await until(lambda: outbound.inner is not None)
+        assert tunnels.troubles() == []
+
+    watched(scene)
+
+
+def test_one_that_ends_says_why_and_starts_again():
+    async def scene(tunnels, outbound):
+        await until(lambda: outbound.inner is not None)
+        first = Moody.running
+        Moody.refuses = True
+        first.cancel_tunnel(RemoteError("the key is too old"))
+        await until(tunnels.troubles)
+        assert outbound.inner is None
+        Moody.refuses = False
+        await until(lambda: outbound.inner is not None)
+        assert Moody.running is not first
+        assert tunnels.troubles() == []
+
+    watched(scene)
