@@ -195,13 +195,13 @@ def test_links_of_other_programs_are_read():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("?obfs=none&obfs-password=x", "obfs of hysteria2 is salamander"),
+        ("?obfs=salt&obfs-password=x", "obfs of hysteria2 is salamander"),
         ("?obfs=salamander", "obfs-password go together"),
         ("?obfs-password=abcd", "obfs-password go together"),
         ("?obfs=salamander&obfs-password=abc", "4 bytes at least"),
         ("?pinSHA256=12", "64 hexadecimal digits"),
         ("?insecure=maybe", "insecure in a hysteria2:// link is 1 or 0"),
-        ("?what=1", "unknown parameter 'what'; accepted: alpn, "),
+        ("?what=1", "unknown parameter 'what'; accepted: allowInsecure, "),
         ("?up=fast", "up is a rate such as 50"),
         ("?mport=0-5", "list of ports from 1 to 65535"),
         ("?mport=9-5", "list of ports from 1 to 65535"),

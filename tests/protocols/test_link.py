@@ -62,7 +62,7 @@ def test_published_sample_of_the_2022_edition_and_back():
         "ss://aes-256-gcm:p%3F%3E%7E@host:1",
         "ss://aes-256-gcm%3Ap%3F%3E%7E@host:1",
         "SS://AES-256-GCM:p%3f%3e~@host:1/",
-        "  ss://AEAD_AES_256_GCM:p%3F%3E~@host:1/?unknown=a@b&more \n",
+        "  ss://AEAD_AES_256_GCM:p%3F%3E~@host:1/?group=a@b&outline=1 \n",
         "ss://aes-256-gcm:p%3F%3E~@host:1?plugin=",
         f"ss://{b64('aes-256-gcm:p?>~@host:1')}",
         f"ss://{b64encode(b'aes-256-gcm:p?>~@host:1').decode()}",
@@ -86,7 +86,7 @@ def test_awkward_passwords(password):
 
 
 def test_bare_at_and_slash_in_a_plain_password():
-    assert ss("ss://aes-256-gcm:p@s/s:w@host:1/?x=y@z").password == "p@s/s:w"
+    assert ss("ss://aes-256-gcm:p@s/s:w@host:1/?group=y@z").password == "p@s/s:w"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_links(link, server):
     ("link", "reason"),
     [
         (old(aid="64"), "alterId (aid) 64 is not supported"),
-        (old(scy="none"), "encryption none is not supported; auto, aes-128-gcm, chacha20-poly1305 are"),
+        (old(scy="aes-128-cfb"), "encryption aes-128-cfb is not supported; auto, aes-128-gcm, chacha20-poly1305 are"),
         (old(net="kcp"), "kcp is not supported"),
         (old(type="http"), "headerType=http is not supported"),
         (old(seed="x"), "unknown key 'seed'"),

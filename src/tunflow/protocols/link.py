@@ -15,6 +15,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from tunflow.errors import LocalError
 
 YES_NO = ("yes", "no")
+INSECURE = ("insecure", "allowInsecure", "allow_insecure", "skip-cert-verify")
+"""How links say that any certificate is accepted."""
+_HARMLESS = frozenset({"tfo", "mptcp", "fastopen", "fast-open", "group", "outline"})
+"""What others write about how a client dials, and where it lists a server."""
 _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -105,12 +109,39 @@ def parse_options(scheme: str, query: str, accepted: dict[str, Collection[str]])
     return options
 
 
+def parameters(scheme: str, query: str, known: Collection[str], also: Collection[str] = frozenset()) -> dict[str, str]:
+    """The parameters behind '?', without empty ones and those that change no connection.
+
+    `also` are those that the caller refuses in words of its own, or reads for others' sake.
+
+    Raises LocalError for an unknown one, and for one that says two things: clients take either.
+    """
+    values: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if not value or (key in _HARMLESS and key not in known):
+            continue
+        if key not in known and key not in also:
+            accepted = ", ".join(sorted(known))
+            raise LocalError(f"the {scheme}:// link has an unknown parameter {printable(key)!r}; accepted: {accepted}")
+        if values.setdefault(key, value) != value:
+            raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is given twice, with two values")
+    return values
+
+
+def is_insecure(scheme: str, values: Mapping[str, str]) -> bool:
+    """Return True if parameters say, by any of `INSECURE`, that any certificate is accepted. Raises LocalError."""
+    said = {key: yes_or_no(scheme, key, values[key], default=False) for key in INSECURE if key in values}
+    if len(set(said.values())) > 1:
+        raise LocalError(f"{' and '.join(said)} in {_a(scheme)} {scheme}:// link say two things; one of them is enough")
+    return any(said.values())
+
+
 def yes_or_no(scheme: str, key: str, text: str | None, default: bool) -> bool:
     """Return True if the option `key` of a link says so; `default` if it is not given. Raises LocalError."""
     if text is None:
         return default
     if text.lower() not in _FLAGS:
-        raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is yes or no")
+        raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is 1 or 0 (yes or no), not {printable(text)!r}")
     return _FLAGS[text.lower()]
 
 

@@ -17,14 +17,25 @@ from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.codec import StreamCodec
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.hysteria2.bandwidth import megabits, ports_of
-from tunflow.protocols.link import Link, cut, format_options, format_tag, format_where, label, parse_where, unquoted
+from tunflow.protocols.link import (
+    Link,
+    cut,
+    format_options,
+    format_tag,
+    format_where,
+    is_insecure,
+    label,
+    parse_where,
+    unquoted,
+    yes_or_no,
+)
 from tunflow.protocols.quic import settings as quic
 from tunflow.protocols.session import MachineSession, SessionMachine
 
 _SHAPE = "hysteria2://PASSWORD@HOST:PORT"
 _KEYS = frozenset(
     {
-        *("obfs", "obfs-password", "sni", "insecure", "pinSHA256", "alpn", "udp", "hop-interval", "mport"),
+        *("obfs", "obfs-password", "hop-interval", "hop_interval", "mport", "keepalive"),
         *("up", "down", "upmbps", "downmbps"),
     }
 )
@@ -77,7 +88,7 @@ class Hysteria2Server:
         parts = cut(link.rest)
         where, listed = _ports_apart(parts.where)
         host, port = parse_where("hysteria2", where, _SHAPE, port=443)
-        values = quic.query("hysteria2", parts.query, _KEYS)
+        values = quic.parameters("hysteria2", parts.query, _KEYS)
         listed = listed or values.get("mport")
         if listed and ":" not in where.rpartition("]")[2]:
             port = ports_of("the port", listed)[0]
@@ -88,16 +99,16 @@ class Hysteria2Server:
             port=port,
             password=unquoted("hysteria2", parts.user or ""),
             ports=listed,
-            hop=values.get("hop-interval"),
-            obfs=values.get("obfs"),
+            hop=values.get("hop-interval") or values.get("hop_interval"),
+            obfs=values.get("obfs") if values.get("obfs") != "none" else None,
             obfs_password=values.get("obfs-password"),
             sni=values.get("sni"),
-            insecure=quic.flag("hysteria2", values, "insecure"),
+            insecure=is_insecure("hysteria2", values),
             pinned=quic.fingerprint("pinSHA256", values.get("pinSHA256")),
             up=values.get("up") or values.get("upmbps"),
             down=values.get("down") or values.get("downmbps"),
             tag=parts.tag,
-            udp=quic.flag("hysteria2", values, "udp", default=True),
+            udp=yes_or_no("hysteria2", "udp", values.get("udp"), default=True),
         )
 
     @classmethod

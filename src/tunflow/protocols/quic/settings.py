@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
-from urllib.parse import parse_qsl
 
 from tunflow.errors import LocalError
+from tunflow.protocols import link
 from tunflow.protocols.link import printable
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-_FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_OF_TLS = frozenset({"sni", "peer", "alpn", "fp", "security", "pinSHA256", "udp", *link.INSECURE})
 
 
 def need_aioquic(label: str) -> None:
@@ -20,23 +20,15 @@ def need_aioquic(label: str) -> None:
         raise LocalError(f"{label} takes aioquic: pip install 'tunflow[quic]'")
 
 
-def query(scheme: str, text: str, known: Collection[str]) -> dict[str, str]:
-    """The parameters of a link, without empty ones. Raises LocalError for an unknown one."""
-    values = {key: value for key, value in parse_qsl(text, keep_blank_values=True) if value}
-    for key in values:
-        if key not in known:
-            accepted = ", ".join(sorted(known))
-            raise LocalError(f"the {scheme}:// link has an unknown parameter {printable(key)!r}; accepted: {accepted}")
+def parameters(scheme: str, query: str, own: Collection[str]) -> dict[str, str]:
+    """The parameters of a link, the protocol's `own` and those of TLS in QUIC. Raises LocalError."""
+    values = link.parameters(scheme, query, {*own, *_OF_TLS})
+    if (security := values.get("security", "tls")) != "tls":
+        raise LocalError(f"security={printable(security)} of {scheme} is not supported: QUIC is tls")
+    if (said := values.get("sni")) and values.setdefault("peer", said) != said:
+        raise LocalError(f"sni and peer in a {scheme}:// link are two names; one of them is enough")
+    values["sni"] = values.get("sni") or values.get("peer", "")
     return values
-
-
-def flag(scheme: str, values: Mapping[str, str], key: str, default: bool = False) -> bool:
-    """Return True if a parameter says yes. Raises LocalError for what is neither yes nor no."""
-    if key not in values:
-        return default
-    if values[key].lower() not in _FLAGS:
-        raise LocalError(f"{key} in a {scheme}:// link is 1 or 0, not {printable(values[key])!r}")
-    return _FLAGS[values[key].lower()]
 
 
 def fingerprint(key: str, text: str | None) -> str | None:

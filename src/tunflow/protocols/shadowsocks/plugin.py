@@ -6,7 +6,10 @@ v2ray-plugin without mux are spoken here; every other name is a program's.
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode
+from binascii import Error as Base64Error
 from collections.abc import Mapping
 
 from tunflow.errors import LocalError
@@ -29,6 +32,8 @@ _KNOWN_PROGRAMS = frozenset(
 """Programs that are nothing but plugins: the only ones that a list which somebody else made may have started."""
 _PACKAGES = {"v2ray-plugin": (("v2ray-plugin", "ss-v2ray-plugin"), "shadowsocks-v2ray-plugin")}
 """How a program is called, and Debian's package of it."""
+_ROCKET_KEYS = frozenset({"mode", "host", "path", "tls", "mux", "allowInsecure"})
+_ROCKET_HARMLESS = frozenset({"address", "port", "tfo"})
 _USUAL_HOST = "cloudfront.com"
 """What both plugins pretend where nothing is said."""
 
@@ -115,6 +120,25 @@ def from_clash(entry: ClashEntry) -> str:
     if table.unread:
         raise LocalError(f"plugin-opts has {printable(table.unread[0])}, which is not supported")
     return ";".join([name, *(_word(key, value) for key, value in options.items() if value is not None)])
+
+
+def from_rocket(text: str) -> str:
+    """The plugin of Shadowrocket's `v2ray-plugin=`, which is JSON in base64, as SIP003 has it. Raises LocalError."""
+    digits = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        values = json.loads(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+    except (Base64Error, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise LocalError("v2ray-plugin in an ss:// link is JSON in base64, as Shadowrocket writes it")
+    if unknown := sorted(set(values) - _ROCKET_KEYS - _ROCKET_HARMLESS):
+        known = ", ".join(sorted(_ROCKET_KEYS))
+        raise LocalError(f"v2ray-plugin in an ss:// link has {printable(unknown[0])!r}; accepted: {known}")
+    if values.get("allowInsecure"):
+        raise LocalError("v2ray-plugin: allowInsecure is not supported: the certificate must be valid")
+    words = [_word(key, str(values[key])) for key in ("mode", "host", "path") if values.get(key)]
+    words += ["tls"] if values.get("tls") else []
+    return ";".join(["v2ray-plugin", *words, *([] if values.get("mux") else ["mux=0"])])
 
 
 def _word(key: str, value: str) -> str:

@@ -11,7 +11,7 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
@@ -23,6 +23,7 @@ from tunflow.protocols.link import (
     format_tag,
     format_where,
     label,
+    parameters,
     parse_where,
     printable,
     unquoted,
@@ -31,9 +32,27 @@ from tunflow.protocols.link import (
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
 from tunflow.protocols.shadowsocks.outbound import outbound
-from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash
+from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash, from_rocket
 
 _UDP_OVER_TCP = ("1", "2")
+_KEYS = ("udp", "udp-over-tcp", "udp-over-tcp-version", "uot", "plugin", "v2ray-plugin")
+_PLAIN = {"type": {"tcp", "raw"}, "security": {"none"}, "headerType": {"none"}, "encryption": {"none"}}
+"""What panels write behind servers of Xray's that stand on nothing."""
+_OTHER_SERVERS = (
+    "shadow-tls",
+    "prefix",
+    "obfs",
+    "sni",
+    "host",
+    "path",
+    "fp",
+    "alpn",
+    "serviceName",
+    "pbk",
+    "sid",
+    "allowInsecure",
+)
+"""What says that it stands on something."""
 _SHAPE = "ss://METHOD:PASSWORD@HOST:PORT#TAG, METHOD:PASSWORD in base64 or percent-encoded"
 
 
@@ -120,7 +139,7 @@ SETTINGS = ShadowsocksServer
 def _parse(rest: str, listening: bool) -> ShadowsocksServer:
     """The server in a link behind `ss://`. Raises LocalError."""
     parts = cut(rest)
-    options = dict(parse_qsl(parts.query))
+    options = _options(parts.query)
     if parts.user is None:
         method, password, where = _parse_legacy(rest)
     else:
@@ -133,6 +152,23 @@ def _parse(rest: str, listening: bool) -> ShadowsocksServer:
     name = _accepted_method(method, password)
     host, port = parse_where("ss", where, _SHAPE, listening=listening)
     return _checked(host, port, name, password, parts.tag, options)
+
+
+def _options(query: str) -> dict[str, str]:
+    """The options of a link. Raises LocalError, also for what would be a server on another transport."""
+    options = parameters("ss", query, _KEYS, (*_PLAIN, *_OTHER_SERVERS))
+    for key in (*_PLAIN, *_OTHER_SERVERS):
+        if key in options and options[key] not in _PLAIN.get(key, ()):
+            shown = key if key in {"shadow-tls", "prefix"} else f"{key}={options[key]}"
+            raise LocalError(
+                f"{printable(shown)} of an ss:// link is not supported: Shadowsocks stands on TCP, or in a plugin "
+                "(plugin=obfs-local;… or v2ray-plugin;…)"
+            )
+    if (given := options.pop("v2ray-plugin", None)) is not None:
+        options["plugin"] = from_rocket(given)
+    if options.get("plugin") == "none":
+        del options["plugin"]
+    return options
 
 
 def _checked(

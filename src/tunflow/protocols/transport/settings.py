@@ -6,39 +6,43 @@ Read first: Xray's proposal for share links ("VMessAEAD / VLESS"); mihomo's page
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
-from tunflow.protocols.link import printable
-from tunflow.protocols.transport.transport import ON_HTTP2, OTHER_NAMES, REALITY, Transport, checked
+from tunflow.protocols.link import INSECURE, is_insecure, parameters, printable
+from tunflow.protocols.transport.transport import ON_HTTP2, OTHER_NAMES, REALITY, Transport, check_network, checked
 
-_FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 _KEYS = frozenset(
-    {"type", "security", "sni", "peer", "alpn", "fp", "host", "path", "headerType", "pcs", "allowInsecure"}
+    {"type", "security", "sni", "peer", "alpn", "fp", "host", "path", "headerType", "pcs", *INSECURE}
     | {"serviceName", "authority", "mode", "certificate", "key"}
 )
+_OF_REALITY = ("pbk", "sid", "spx", "pqv")
+_EARLY_DATA = ("ed", "eh")
+"""They save a round trip, no more: servers take streams without."""
+_OF_OTHER_NETWORKS = ("seed", "quicSecurity")
+_NOT_DONE = {
+    "ech": "without it the server's name is seen",
+    "extra": "it is how XHTTP's requests are padded and cut, which its server checks",
+    "fm": "a disguise that the server waits for",
+}
 
 
 def from_query(scheme: str, query: str, own: tuple[str, ...], security: str) -> tuple[Transport, dict[str, str]]:
     """The transport, and the protocol's `own` parameters; `security` is what none stands for. Raises LocalError."""
-    values = {key: value for key, value in parse_qsl(query, keep_blank_values=True) if value}
-    for key in values:
-        if key not in _KEYS and key not in own:
-            if values.get("security") == "reality":
-                continue  # told below, in better words
-            known = ", ".join((*own, *sorted(_KEYS)))
-            raise LocalError(f"the {scheme}:// link has an unknown parameter {printable(key)!r}; accepted: {known}")
+    read = {*own, *_KEYS}
+    values = parameters(scheme, query, read, (*_OF_REALITY, *_EARLY_DATA, *_OF_OTHER_NETWORKS, *_NOT_DONE))
     network = values.get("type", "tcp")
     is_grpc = OTHER_NAMES.get(network, network) == "grpc"
     try:
+        check_network(OTHER_NAMES.get(network, network))
+        _check_not_done(values)
         made = checked(
             network=network,
             security=values.get("security", security),
             sni=values.get("sni") or values.get("peer"),
             alpn=tuple(filter(None, values.get("alpn", "").split(","))),
             pinned=values.get("pcs"),
-            insecure=_flag(values.get("allowInsecure", "")),
+            insecure=is_insecure(scheme, values),
             browser=values.get("fp"),
             host=values.get("authority" if is_grpc else "host"),
             path=values.get("serviceName" if is_grpc else "path", "" if is_grpc else "/"),
@@ -125,10 +129,17 @@ def _clash_options(entry: ClashEntry, network: str) -> tuple[str, str | None, st
     return network, host, path, mode
 
 
-def _flag(text: str) -> bool:
-    if text.lower() not in _FLAGS:
-        raise LocalError("allowInsecure is 0 or 1")
-    return _FLAGS[text.lower()]
+def _check_not_done(values: Mapping[str, str]) -> None:
+    """Raises LocalError for parameters of connections that cannot be had."""
+    is_named = values.get("security") == "reality"
+    found = "security=reality" if is_named else next((key for key in _OF_REALITY if key in values), None)
+    if found is not None:
+        raise LocalError(f"{found} is not supported: {REALITY}")
+    for key, why in _NOT_DONE.items():
+        if values.get(key, "{}") not in {"{}", "null"}:
+            raise LocalError(f"{key} is not supported: {why}")
+    if (said := values.get("sni")) and values.get("peer", said) != said:
+        raise LocalError("sni and peer are two names; one of them is enough")
 
 
 def _texts(value: object, key: str = "alpn") -> tuple[str, ...]:

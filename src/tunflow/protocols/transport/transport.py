@@ -13,7 +13,7 @@ from tunflow.errors import LocalError
 from tunflow.protocols.link import printable
 
 NETWORKS = ("tcp", "ws", "httpupgrade", "grpc", "http", "xhttp")
-OTHER_NAMES = {"raw": "tcp", "h2": "http", "splithttp": "xhttp", "gun": "grpc"}
+OTHER_NAMES = {"raw": "tcp", "original": "tcp", "h2": "http", "splithttp": "xhttp", "gun": "grpc"}
 ON_HTTP2 = frozenset({"grpc", "http", "xhttp"})
 _SECURITIES = ("none", "tls")
 REALITY = (
@@ -72,8 +72,7 @@ def checked(
 ) -> Transport:
     """A checked transport. Raises LocalError."""
     network = OTHER_NAMES.get(network, network)
-    if network not in NETWORKS:
-        raise LocalError(f"type (network) {printable(network)} is not supported; {', '.join(NETWORKS)} are")
+    check_network(network)
     _check_security(security, has_certificate_words=bool(pinned or insecure or certificate))
     _check_identity(certificate, key)
     if header != "none":
@@ -98,6 +97,12 @@ def checked(
     return Transport(
         network, security == "tls", sni, alpn, pinned, insecure, browser, host, path, is_multi, certificate, key
     )
+
+
+def check_network(network: str) -> None:
+    """Raises LocalError for a network, by its own name, that is none of `NETWORKS`."""
+    if network not in NETWORKS:
+        raise LocalError(f"type (network) {printable(network)} is not supported; {', '.join(NETWORKS)} are")
 
 
 def _check_identity(certificate: str | None, key: str | None) -> None:

@@ -9,6 +9,7 @@ PROTOCOL = Protocol(
     link_shape="trojan://PASSWORD@HOST:PORT",
     summary="Trojan over TLS, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
     module="tunflow.protocols.trojan.settings",
+    other_schemes=("trojan-go",),
     clash=frozenset({"trojan"}),
     serves=True,
 )

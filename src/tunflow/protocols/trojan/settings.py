@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
@@ -20,6 +20,7 @@ from tunflow.protocols.link import (
     format_where,
     label,
     parse_where,
+    printable,
     unquoted,
     yes_or_no,
 )
@@ -31,6 +32,8 @@ from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanClient, TrojanFrame
 
 _SHAPE = "trojan://PASSWORD@HOST:PORT"
 _SECURITY = "tls"
+_OWN = ("udp", "encryption")
+_OBFS = {"obfs", "obfs-host", "obfs-uri"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class TrojanServer:
             raise LocalError(f"the trojan:// link has no password; it reads {_SHAPE}")
         password = unquoted("trojan", parts.user)
         host, port = parse_where("trojan", parts.where, _SHAPE, port=443, listening=link.listening)
-        transport, own = transports.from_query("trojan", parts.query, ("udp",), _SECURITY)
+        transport, own = transports.from_query("trojan", _in_usual_words(parts.query), _OWN, _SECURITY)
+        if own.get("encryption", "none") != "none":
+            raise LocalError("encryption of a trojan:// link is not supported: it is Shadowsocks below Trojan")
         udp = yes_or_no("trojan", "udp", own.get("udp"), default=True)
         return cls(host, port, password, transport, parts.tag, udp)
 
@@ -100,3 +105,25 @@ class TrojanServer:
 
 
 SETTINGS = TrojanServer
+
+
+def _in_usual_words(query: str) -> str:
+    """A link's parameters, with those of WebSocket as Shadowrocket and older converters have them in everybody's.
+
+    Raises LocalError.
+    """
+    values = parse_qsl(query, keep_blank_values=True, separator="&")
+    given = dict(values)
+    more: dict[str, str] = {}
+    if "ws" in given and yes_or_no("trojan", "ws", given["ws"] or "0", default=False):
+        more = {"type": "ws", "path": given.get("wspath", "/")}
+    if plugin := given.get("plugin"):
+        name, _, options = plugin.partition(";")
+        told = dict(pair.partition("=")[::2] for pair in options.split(";") if pair)
+        if name not in {"obfs-local", "none"} or told.get("obfs", "websocket") != "websocket" or set(told) - _OBFS:
+            raise LocalError(
+                f"plugin={printable(plugin)} of a trojan:// link is not supported; obfs-local;obfs=websocket is"
+            )
+        if name != "none":
+            more = {"type": "ws", "path": told.get("obfs-uri", "/"), "host": told.get("obfs-host", "")}
+    return urlencode([each for each in values if each[0] not in {"ws", "wspath", "plugin"}] + list(more.items()))

@@ -5,6 +5,7 @@ Read first: the links that TUIC's clients share (UUID:PASSWORD@HOST:PORT and par
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
@@ -21,21 +22,18 @@ from tunflow.protocols.link import (
     format_options,
     format_tag,
     format_where,
+    is_insecure,
     label,
     parse_user,
     parse_where,
     printable,
+    yes_or_no,
 )
 from tunflow.protocols.quic import settings as quic
 from tunflow.protocols.session import MachineSession, SessionMachine
 
 _SHAPE = "tuic://UUID:PASSWORD@HOST:PORT"
-_KEYS = frozenset(
-    {
-        *("congestion_control", "udp_relay_mode", "alpn", "sni", "allow_insecure", "allowInsecure", "insecure"),
-        *("pinSHA256", "udp", "disable_sni"),
-    }
-)
+_KEYS = frozenset({"congestion_control", "udp_relay_mode", "disable_sni", "version", "heartbeat", "reduce_rtt"})
 CONTROLS = ("cubic", "new_reno", "bbr")
 MODES = ("native", "quic")
 
@@ -79,13 +77,14 @@ class TUICServer:
     def from_link(cls, link: Link) -> TUICServer:
         """As `Settings.from_link`."""
         parts = cut(link.rest)
-        user, password = parse_user("tuic", parts.user)
+        given = parts.user or ""
+        user, password = parse_user("tuic", given if ":" in given else re.sub("%3a", ":", given, count=1, flags=re.I))
         if not user or password is None:
             raise LocalError(f"the tuic:// link has no UUID and password; it reads {_SHAPE}")
         host, port = parse_where("tuic", parts.where, _SHAPE, port=443)
-        values = quic.query("tuic", parts.query, _KEYS)
-        insecure = any(quic.flag("tuic", values, key) for key in ("allow_insecure", "allowInsecure", "insecure"))
-        if quic.flag("tuic", values, "disable_sni"):
+        values = quic.parameters("tuic", parts.query, _KEYS)
+        _one_of("version", values.get("version", "5"), ("5",))
+        if yes_or_no("tuic", "disable_sni", values.get("disable_sni"), default=False):
             raise LocalError("disable_sni in a tuic:// link is not supported: an address as sni has the same effect")
         return cls(
             host,
@@ -96,10 +95,10 @@ class TUICServer:
             _one_of("udp_relay_mode", values.get("udp_relay_mode", "native"), MODES),
             quic.protocols("alpn", tuple(filter(None, values.get("alpn", "h3").split(",")))),
             quic.server_name("sni", values.get("sni")),
-            insecure,
+            is_insecure("tuic", values),
             quic.fingerprint("pinSHA256", values.get("pinSHA256")),
             parts.tag,
-            quic.flag("tuic", values, "udp", default=True),
+            yes_or_no("tuic", "udp", values.get("udp"), default=True),
         )
 
     @classmethod

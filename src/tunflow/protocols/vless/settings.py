@@ -28,6 +28,7 @@ from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
 from tunflow.protocols.vless.stream import DATAGRAMS, VLESSClient, VLESSFrames
 
@@ -66,6 +67,8 @@ class VLESSServer:
     def from_link(cls, link: Link) -> VLESSServer:
         """As `Settings.from_link`."""
         parts = cut(link.rest)
+        if parts.user is None:
+            parts = parts_of_rocket("vless", link.rest) or parts
         if not parts.user:
             raise LocalError(f"the vless:// link has no user id; it reads {_SHAPE}")
         host, port = parse_where("vless", parts.where, _SHAPE, listening=link.listening)
@@ -129,4 +132,7 @@ def _check(encryption: str | None, flow: str | None) -> None:
     if encryption not in {None, "none"}:
         raise LocalError(f"VLESS encryption={printable(encryption or '')} is not supported; none is")
     if flow not in {None, "none"}:
-        raise LocalError(f"VLESS flow={printable(flow or '')} is not supported; a server without flow is")
+        raise LocalError(
+            f"VLESS flow={printable(flow or '')} is not supported: it takes the bytes out of TLS again, which Python's "
+            "TLS gives nobody; a server without flow is"
+        )

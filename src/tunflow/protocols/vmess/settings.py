@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
-from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import urlencode
 from uuid import UUID
 
 from tunflow.endpoint import Endpoint, endpoint
@@ -18,7 +14,6 @@ from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.link import (
     Link,
-    Parts,
     cut,
     format_options,
     format_tag,
@@ -33,15 +28,14 @@ from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.vmess.json_link import check_alter_id, parts_of_json
 
 _SHAPE = "vmess://UUID@HOST:PORT?encryption=auto&security=tls, or base64 of JSON"
 _SECURITY = "none"
 _OWN = ("encryption", "udp", "packetEncoding")
 CIPHERS = ("aes-128-gcm", "chacha20-poly1305")
-_JSON_KEYS = frozenset(
-    {"v", "ps", "add", "port", "id", "aid", "scy", "net", "type", "host", "path", "tls", "sni", "alpn", "fp"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,9 @@ class VMessServer:
     @classmethod
     def from_link(cls, link: Link) -> VMessServer:
         """As `Settings.from_link`."""
-        parts = cut(link.rest) if "@" in link.rest.partition("#")[0] else _parts_of_json(link.rest)
+        parts = cut(link.rest)
+        if parts.user is None:
+            parts = parts_of_rocket("vmess", link.rest) or parts_of_json(link.rest, _SHAPE)
         if not parts.user:
             raise LocalError(f"the vmess:// link has no user id; it reads {_SHAPE}")
         host, port = parse_where("vmess", parts.where, _SHAPE, listening=link.listening)
@@ -89,7 +85,7 @@ class VMessServer:
         """As `Settings.from_clash`."""
         (user,) = entry.required("uuid")
         host, port = entry.where()
-        _check_alter_id(entry.text("alterId"))
+        check_alter_id(entry.text("alterId"))
         cipher = _cipher(entry.text("cipher"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
         udp = entry.flag("udp", default=True)
@@ -134,34 +130,6 @@ class VMessServer:
 SETTINGS = VMessServer
 
 
-def _parts_of_json(rest: str) -> Parts:
-    """An older link as the parts of a newer one. Raises LocalError."""
-    digits = rest.partition("#")[0].rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        values = json.loads(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
-    except (Base64Error, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
-        raise LocalError(f"the vmess:// link is no JSON in base64; it reads {_SHAPE}")
-    texts = {key: str(value) for key, value in values.items() if value not in (None, "")}
-    if unknown := sorted(set(texts) - _JSON_KEYS):
-        known = ", ".join(sorted(_JSON_KEYS))
-        raise LocalError(f"the vmess:// link has an unknown key {printable(unknown[0])!r}; accepted: {known}")
-    _check_alter_id(texts.get("aid"))
-    host = texts.get("add", "")
-    query = {
-        "encryption": texts.get("scy"),
-        "type": texts.get("net"),
-        "headerType": texts.get("type"),
-        "security": texts.get("tls"),
-        "sni": texts.get("sni") or (texts.get("host") if texts.get("tls") else None),
-        **{key: texts.get(key) for key in ("host", "path", "alpn", "fp")},
-    }
-    where = f"[{host}]" if ":" in host else host.replace("%", "%25")
-    options = urlencode({key: value for key, value in query.items() if value})
-    return Parts(texts.get("id"), f"{where}:{texts.get('port', '')}", options, texts.get("ps"))
-
-
 def _user_id(text: str) -> str:
     try:
         return str(UUID(text))
@@ -170,15 +138,12 @@ def _user_id(text: str) -> str:
 
 
 def _cipher(text: str | None) -> str:
-    """The cipher; "auto" is the faster one. Raises LocalError."""
-    if text in {None, "auto"}:
+    """The cipher; "auto" is the faster one, and stands for those that seal nothing: servers take either.
+
+    Raises LocalError.
+    """
+    if text in {None, "auto", "none", "zero"}:
         return CIPHERS[0]
     if text not in CIPHERS:
         raise LocalError(f"VMess encryption {printable(text or '')} is not supported; auto, {', '.join(CIPHERS)} are")
     return text
-
-
-def _check_alter_id(text: str | None) -> None:
-    """Raises LocalError for a server of the old edition, whose headers can be tampered with."""
-    if text not in {None, "0"}:
-        raise LocalError(f"VMess alterId (aid) {printable(text or '')} is not supported; 0 (AEAD headers) is")
