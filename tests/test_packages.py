@@ -59,7 +59,9 @@ def test_what_is_in_the_sources(dist: Path) -> None:
 
 
 def test_the_debian_packages_unit_is_the_programs() -> None:
-    made = unit.service(["/usr/bin/tunflow"], "PROFILE", CAPABILITIES).replace("PROFILE", "%i")
+    made = unit.service(["/usr/bin/tunflow"], "PROFILE", CAPABILITIES, namespaces=unit.NAMESPACES).replace(
+        "PROFILE", "%i"
+    )
     assert (ROOT / "packaging/deb/tunflow@.service").read_text() == made
     assert (ROOT / "packaging/deb/sysusers.conf").read_text() == unit.USER
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6, Lab
@@ -14,6 +17,7 @@ from test_lab_wireguard import run
 
 pytestmark = pytest.mark.lab
 
+SANDBOX = str(Path(__file__).with_name("unit_sandbox.py"))
 DIGEST = f"curl -sS --fail http://{SITE4}/10m | sha256sum"
 
 
@@ -63,12 +67,26 @@ def test_wrong_words(lab: Lab, server: Strongswan, wrong: str, said: str) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_up_and_down(lab: Lab, server: Strongswan, contents: Contents) -> None:
-    with System(lab) as system:
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: NOT RUN")
+def test_up_and_down_as_the_unit_allows(lab: Lab, server: Strongswan, contents: Contents) -> None:
+    """`service install` allows what charon takes; in another profile's unit it is said what is denied."""
+    home = lab.directory / "home.toml"
+    home.write_text("server = 'direct://'\n")
+    office = lab.directory / "office.toml"
+    office.write_text(f"server = '{server.link()}'\n")
+    office.chmod(0o600)
+    units = {}
+    for profile in (home, office):
+        units[profile] = profile.with_suffix(".service")
+        units[profile].write_text(run(lab, [TUNFLOW, "service", "install", str(profile), "--print"]).stdout)
+    with System(lab, prefix=[sys.executable, SANDBOX, str(units[office])]) as system:
         before = system.snapshot()
-        system.env["TUNFLOW_SERVER"] = server.link()
-        system.up()
+        system.ok("up", str(office))
         done = run(lab, ["sh", "-c", DIGEST])
         assert done.stdout.split()[:1] == [contents.medium_sha256], done.stderr
         system.ok("down")
+        system.prefix = [sys.executable, SANDBOX, str(units[home])]
+        denied = system.tunflow("up", str(office))
+        assert (denied.returncode, denied.stderr.count("\n")) == (2, 1), denied
+        assert "systemd unit denies namespaces: tunflow service install" in denied.stderr
         assert system.snapshot() == before

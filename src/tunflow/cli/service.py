@@ -44,7 +44,8 @@ def install(profile: str, options: argparse.Namespace) -> int:
         raise LocalError(f"{plan.at('tunnel')}: a kill switch at boot takes kill_switch = true in [tunnel]")
     named = plan.file if "/" in profile or profile.endswith(".toml") else profile
     named = str(Path(named).resolve()) if "/" in named or named.endswith(".toml") else named
-    files = {unit.SYSTEM / unit.SERVICE: unit.service(_command(), named, _capabilities(plan), _writable(plan))}
+    service_text = unit.service(_command(), named, _capabilities(plan), _writable(plan), _namespaces(plan))
+    files = {unit.SYSTEM / unit.SERVICE: service_text}
     if kill_switch_at_boot:
         files[unit.SYSTEM / unit.GUARD] = unit.guard(_command(), named)
     if options.print:
@@ -129,6 +130,16 @@ def _capabilities(plan: Plan) -> list[str]:
     wanted += unit.KEPT_FOLDERS if any((plan.fake_addresses, plan.group_memory, plan.fetched_lists)) else ()
     wanted += unit.PROCESSES if plan.asks_for_processes else ()
     return wanted
+
+
+def _namespaces(plan: Plan) -> tuple[str, ...]:
+    """What programs that it starts are put in: charon alone wants that."""
+    from tunflow.protocols.contract import PacketTunnel  # noqa: PLC0415 - much that only this needs
+    from tunflow.protocols.ikev2.settings import SCHEME  # noqa: PLC0415
+
+    servers = (server for chain in plan.chains.values() for server in chain)
+    providers = {plan.provider, *(each.provider for each in servers if isinstance(each, PacketTunnel))}
+    return unit.NAMESPACES if SCHEME in providers else ()
 
 
 def _writable(plan: Plan) -> list[str]:

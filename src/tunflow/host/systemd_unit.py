@@ -30,6 +30,9 @@ KEPT_FOLDERS = ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
 PROCESSES = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_BPF", "CAP_PERFMON")
 """To tell whose a flow is."""
 
+NAMESPACES = ("user", "net", "mnt")
+"""What strongSwan's charon is put in, by an unprivileged user."""
+
 _SERVICE = """\
 [Unit]
 Description=tunflow: this machine's traffic by the profile {profile}
@@ -68,8 +71,8 @@ ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectClock=yes
 ProtectHostname=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK{families}
+RestrictNamespaces={namespaces}
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
@@ -113,16 +116,25 @@ WantedBy=sysinit.target
 
 
 def service(
-    command: Sequence[str], profile: str, capabilities: Sequence[str], writable: Sequence[str] = ("/etc", "/run")
+    command: Sequence[str],
+    profile: str,
+    capabilities: Sequence[str],
+    writable: Sequence[str] = ("/etc", "/run"),
+    namespaces: Sequence[str] = (),
 ) -> str:
-    """The unit that serves `profile`; `command` runs tunflow. `writable`: folders besides its own state's."""
-    calls = " bpf" if "CAP_BPF" in capabilities else ""
+    """The unit that serves `profile`; `command` runs tunflow. `writable`: folders besides its own state's.
+
+    `namespaces`: what programs that it starts are put in, with a packet socket there.
+    """
+    calls = (" bpf" if "CAP_BPF" in capabilities else "") + (" mount" if namespaces else "")
     return _SERVICE.format(
         command=command_line(command),
         profile=_quoted(profile),
         places=_places(command, profile),
         capabilities=" ".join(capabilities),
         calls=calls,
+        families=" AF_PACKET" if namespaces else "",
+        namespaces=" ".join(namespaces) or "yes",
         writable=command_line(writable),
     )
 

@@ -99,7 +99,10 @@ class _Tunnel:
         self.outbound = PacketTunnelOutbound(server.label, below)
         self._server = server
         self._below = below
-        self._class = load_provider(server.provider, where=server.label, kind=PacketTunnelProvider)
+        found = load_provider(server.provider, where=server.label, kind=PacketTunnelProvider)
+        assert issubclass(found, PacketTunnelProvider)
+        found.require_programs()
+        self._class = found
         self._session: _Session | None = None
         self._task: asyncio.Task[None] | None = None
         self._path = NetworkPath()
@@ -155,13 +158,13 @@ class _Tunnel:
         return found
 
     async def _live(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
-        pause = SOONEST
+        pause, label = SOONEST, self._server.label
         while True:
             began = reactor.now
             try:
                 why = await self._run(reactor, log, sockets)
             except (TunflowError, OSError) as error:
-                why = f"{self._server.label}: {error}"
+                why = str(error) if str(error).startswith(label) else f"{label}: {error}"
                 log.tell(str(error), why)
             self._failure = why, time.time() if self._failure is None else self._failure[1]
             self.outbound.fell()

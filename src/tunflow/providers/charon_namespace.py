@@ -2,6 +2,8 @@
 
     python -IS charon_namespace.py HANDING CONFIGURATION CHARON
 
+Without arguments it finds out whether that could be, and says in a line why not.
+
 In a user namespace it needs no rights. What charon sends to its server leaves by a TUN device `wan`, whose end the
 provider holds; what the tunnel carries goes by a packet socket on the device that charon makes. So nothing of it
 touches this machine's routes, addresses, resolvers or IPsec policies. `/run` is its own, for its PID file and its
@@ -41,8 +43,24 @@ _RT_TABLE_LOCAL, _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE, _FRA_IIFNAME, _FRA_PRIORITY 
 _ETH_P_ALL, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 3, 263, 23
 
 
+REFUSED = "charon's namespace: "
+"""What the line begins with that says why there is none."""
+
+
 def main() -> None:
-    """Become charon."""
+    """Become charon, or find out whether it could."""
+    try:
+        if sys.argv[1:]:
+            _become_charon()
+        else:
+            _enter(ctypes.CDLL(None, use_errno=True))
+            _open_wan()
+            socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+    except OSError as error:
+        sys.exit(f"{REFUSED}{f'{error.filename}: ' if error.filename else ''}{error.strerror}")
+
+
+def _become_charon() -> None:
     handing, configuration, charon = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     os.set_inheritable(handing, False)
     parent, libc = os.getppid(), ctypes.CDLL(None, use_errno=True)
@@ -50,8 +68,7 @@ def main() -> None:
     _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM), "prctl")
     if os.getppid() != parent:
         return
-    wan = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-    fcntl.ioctl(wan, _TUNSETIFF, struct.pack("16sH22x", b"wan", _IFF_TUN | _IFF_NO_PI))
+    wan = _open_wan()
     _set_up("lo")
     _set_up("wan", OWN)
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -63,6 +80,12 @@ def main() -> None:
     os.wait()
     os.environ["STRONGSWAN_CONF"] = f"/proc/self/fd/{configuration}"
     os.execv(charon, [charon])  # noqa: S606 - no shell is wanted
+
+
+def _open_wan() -> int:
+    wan = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    fcntl.ioctl(wan, _TUNSETIFF, struct.pack("16sH22x", b"wan", _IFF_TUN | _IFF_NO_PI))
+    return wan
 
 
 def _enter(libc: ctypes.CDLL) -> None:

@@ -7,7 +7,9 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 from collections import deque
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.protocols.ikev2.settings import IKEv2Server
-from tunflow.providers.charon_namespace import CONTROL
+from tunflow.providers.charon_namespace import CONTROL, REFUSED
 from tunflow.providers.child_process import ChildProcess
 
 SCRIPT = Path(__file__).with_name("charon_namespace.py")
@@ -33,6 +35,8 @@ GOODBYE = 3.0
 TELLING = 'echo told "$PLUTO_DNS4_1" "$PLUTO_DNS4_2" "$PLUTO_DNS6_1" "$PLUTO_DNS6_2"'
 """What it runs when the tunnel is up; the words come back in its log."""
 TOLD_PATIENCE = 5.0
+DENIED = "its systemd unit denies namespaces: tunflow service install PROFILE writes one that does not"
+"""Why it does not start in a service (INVOCATION_ID is there: systemd.exec(5)) of another profile, or an older one."""
 
 _CONFIGURATION = f"""\
 charon {{
@@ -57,6 +61,7 @@ charon {{
 }}
 """
 _HANDING, _FILE = 3, 4
+_PATIENCE = 30.0
 _LAST_LINES = 60
 _TOLD = re.compile(r"updown: told(?P<words>.*)")
 _ENDS = 3
@@ -85,7 +90,7 @@ class CharonProgram:
 
     async def start(self) -> Ends:
         """Start it. Raises LocalError, RemoteError with the reason."""
-        charon = _found()
+        charon = charon_path()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             file = os.memfd_create("strongswan.conf", 0)
@@ -104,7 +109,7 @@ class CharonProgram:
             ends = await _handed_over(ours)
             if ends is None:
                 await self.stop()
-                raise LocalError(f"{self._server.label}: charon did not start: {self._last()}")
+                raise LocalError(f"{self._server.label}: charon did not start: {self._why_not()}")
             return ends
 
     async def resolvers(self) -> tuple[str, ...]:
@@ -150,6 +155,12 @@ class CharonProgram:
             reason = "it takes no traffic of ours (TS_UNACCEPTABLE)"
         return RemoteError(f"{label}: {reason}")
 
+    def _why_not(self) -> str:
+        refused = next((line for line in self._lines if line.startswith(REFUSED)), None)
+        if refused is None:
+            return self._last()
+        return _explained(refused)
+
     def _last(self) -> str:
         return "; ".join(list(self._lines)[-2:]) or "it said nothing"
 
@@ -167,7 +178,7 @@ class CharonProgram:
                     self._told.set()
 
 
-def _found() -> Path:
+def charon_path() -> Path:
     """Where charon is. Raises LocalError."""
     remedy = f"apt install {PACKAGES}"
     charon = next((path for place in PLACES if (path := Path(place, "charon")).is_file()), None)
@@ -177,6 +188,26 @@ def _found() -> Path:
         if not (charon.parent / "plugins" / f"libstrongswan-{name}.so").is_file():
             raise LocalError(f"strongSwan's plugin {name} is not there: {remedy}")
     return charon
+
+
+def check_namespaces() -> None:
+    """Raise LocalError where charon may not be put in namespaces of its own."""
+    done = subprocess.run(
+        [sys.executable, "-IS", str(SCRIPT)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    if done.returncode < 0:
+        raise LocalError(f"{REFUSED}a system call of it is denied ({signal.Signals(-done.returncode).name}); {DENIED}")
+    if done.returncode:
+        raise LocalError(_explained(done.stderr.strip().rpartition("\n")[2]))
+
+
+def _explained(refused: str) -> str:
+    return f"{refused}; {DENIED}" if "unshare: " in refused and "INVOCATION_ID" in os.environ else refused
 
 
 async def _handed_over(ours: socket.socket) -> Ends | None:

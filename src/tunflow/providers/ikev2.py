@@ -26,7 +26,7 @@ from tunflow.protocols.ikev2.vici_message import Section
 from tunflow.protocols.link import Link
 from tunflow.providers import terminal
 from tunflow.providers.charon_namespace import OWN, PEER
-from tunflow.providers.charon_program import TELLING, CharonProgram
+from tunflow.providers.charon_program import TELLING, CharonProgram, charon_path, check_namespaces
 from tunflow.providers.charon_wan import CharonWan, server_ports
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
@@ -55,6 +55,12 @@ class IKEv2Provider(PacketTunnelProvider):
     _packets: socket.socket | None = None
     _tasks: tuple[asyncio.Task[object], ...] = ()
     _is_ending = False
+
+    @classmethod
+    def require_programs(cls) -> None:
+        """As `PacketTunnelProvider.require_programs`."""
+        charon_path()
+        check_namespaces()
 
     async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:  # noqa: ARG002
         """Sign in and set the network as the server says. Raises LocalError, RemoteError, OSError."""

@@ -24,7 +24,7 @@ from tunflow.providers.connections import TCPConnection
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
 from tunflow.providers.loopback_proxy import LoopbackProxy
-from tunflow.providers.openconnect_program import HandedOver, OpenConnectProgram
+from tunflow.providers.openconnect_program import HandedOver, OpenConnectProgram, openconnect_path
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.program_packets import carry_from_program, carry_to_program
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -42,6 +42,11 @@ class OpenConnectProvider(PacketTunnelProvider):
     _program: OpenConnectProgram | None = None
     _packets: socket.socket | None = None
     _tasks: tuple[asyncio.Task[object], ...] = ()
+
+    @classmethod
+    def require_programs(cls) -> None:
+        """As `PacketTunnelProvider.require_programs`."""
+        openconnect_path()
 
     async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:  # noqa: ARG002
         """Sign in and set the network as the server says. Raises LocalError, RemoteError."""

@@ -54,9 +54,7 @@ class OpenConnectProgram:
 
     async def start(self, proxy: str, *, asks: bool) -> HandedOver:
         """Sign in. `asks`: somebody can answer questions. Raises LocalError, RemoteError with the reason."""
-        path = shutil.which("openconnect", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
-        if path is None:
-            raise LocalError("the program openconnect is not there: apt install openconnect")
+        path = openconnect_path()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             self._spawn(path, proxy, theirs.fileno(), asks=asks)
@@ -142,6 +140,14 @@ class OpenConnectProgram:
                 return
             *lines, rest = (rest + data.decode(errors="replace")).split("\n")
             self._lines.extend(line.strip() for line in lines if line.strip())
+
+
+def openconnect_path() -> str:
+    """Where it is. Raises LocalError."""
+    path = shutil.which("openconnect", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
+    if path is None:
+        raise LocalError("the program openconnect is not there: apt install openconnect")
+    return path
 
 
 async def _handed_over(ours: socket.socket) -> HandedOver | None:

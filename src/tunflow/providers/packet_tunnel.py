@@ -25,6 +25,11 @@ class PacketTunnelProvider(TunnelProvider):
     super_packets = False
     """True if packets are read as the system has them, up to 64 KB, instead of cut to the MTU."""
 
+    @classmethod
+    def require_programs(cls) -> None:
+        """Raise LocalError where this machine lacks a program that it takes, or its permission: asked before anything
+        is changed."""
+
     async def start_tunnel(self, options: Mapping[str, Any] | None) -> None:
         """Bring the tunnel up; what it raises is why it did not. `options` is None unless a user gave some."""
         raise NotImplementedError(f"{type(self).__name__} has no start_tunnel")
