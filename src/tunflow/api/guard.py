@@ -61,6 +61,13 @@ class Guard(Contained):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
+        try:
+            await self._serve(scope, receive, send)
+        except Exception as error:  # uvicorn answers with status 500, and tells nobody
+            self._failed(error)
+            raise
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = await self._refusal(scope, headers)
         if refusal is not None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from tunflow.contained import Contained
 from tunflow.endpoint import Buffer, endpoint
 from tunflow.errors import LocalError, RemoteError
 from tunflow.loop.reactor import Reactor, Timer
@@ -70,13 +71,18 @@ class HealthChecks:
             self._timer.cancel()
 
     def _due(self) -> None:
-        self._health.handle_timeout(self._reactor.now)
-        self._ask()
-        self.arm()
+        try:
+            self._health.handle_timeout(self._reactor.now)
+            self._ask()
+        finally:
+            self.arm()
 
     def _ask(self) -> None:
         while self._health.due:
-            _Check(self, self._health.due.pop(0))
+            self._reactor.contained(self._check, self._health.due.pop(0))
+
+    def _check(self, server: str) -> None:
+        _Check(self, server)
 
     def dial(
         self, server: str, received: Callable[[Buffer], None], lost: Callable[[str, bool], None]
@@ -132,20 +138,32 @@ class HealthChecks:
             self.arm()
 
 
-class _Check:
+class _Check(Contained):
     """One question to one server."""
 
     def __init__(self, checks: HealthChecks, server: str) -> None:
         self._checks = checks
         self._server = server
         self._began = checks.now
-        self._question = checks.question(server)
         self._head = b""
+        self._is_over = False
+        self._client: StreamClient | None = None
+        self._timer: Timer | None = None
+        self._question = checks.question(server)
         self._timer = checks.call_later(self._question.patience, lambda: self._end(None))
         self._client = checks.dial(server, self._received, lambda _why, _established: self._end(None))
         if self._client is None:
             self._timer.cancel()
             self._timer = checks.call_later(0, lambda: self._end(None))  # not from within the one that asks
+
+    @property
+    def about(self) -> str:
+        """As `Contained.about`."""
+        return f"asking how {self._server} does"
+
+    def cut(self) -> None:
+        """As `Contained.cut`: that is no answer."""
+        self._end(None)
 
     def _received(self, data: Buffer) -> None:
         self._head += bytes(data[:_STATUS_LINE])
@@ -156,7 +174,11 @@ class _Check:
         self._end(self._checks.now - self._began if is_right else None)
 
     def _end(self, delay: float | None) -> None:
-        self._timer.cancel()
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._client is not None:
             self._client.close()
         self._checks.over(self._server, delay)
