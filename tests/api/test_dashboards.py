@@ -5,10 +5,12 @@ metacubexd packages/ui/composables/useApi.ts, yacd src/api/*.ts, zashboard src/a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from api_rig import Rig
+
+from tunflow.tunnel.rule_update import UpdateOutcome
 
 URL = "https://www.gstatic.com/generate_204"
 
@@ -103,3 +105,59 @@ def test_a_query_that_is_none(rig: Rig, params: dict[str, str]) -> None:
     answer = rig.http.get("/dns/query", params=params)
     assert answer.status_code == 400
     assert answer.json()["message"]
+
+
+LISTED = """
+[server_lists.provider]
+url = "https://provider.example/secret-path"
+servers = ["a"]
+fetched = "2026-01-02T03:04:05+00:00"
+[rule_sets.other]
+behavior = "domain"
+lines = ["third.example"]
+"""
+
+
+class Lists:
+    """As `ListRefresh`: fetches at once, and fails with `reason`."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        self.reason = reason
+        self.asked: list[str] = []
+
+    def fetch_now(self, name: str, done: Callable[[UpdateOutcome], None]) -> bool:
+        self.asked.append(name)
+        if name.endswith("list"):  # it has no address
+            return False
+        done(UpdateOutcome(name, "failed" if self.reason else "updated", reason=self.reason))
+        return True
+
+
+def test_a_list_of_servers_is_a_provider_that_is_fetched_again() -> None:
+    made = Rig(more=LISTED)
+    try:
+        answer = made.http.get("/providers/proxies")
+        providers = answer.json()["providers"]
+        assert list(providers) == ["home", "provider"]
+        assert [each["name"] for each in providers["provider"]["proxies"]] == ["a"]
+        assert providers["provider"]["updatedAt"] == "2026-01-02T03:04:05+00:00"
+        assert "secret-path" not in answer.text
+        path = "/providers/proxies/provider"
+        refused = made.http.put(path)
+        assert (refused.status_code, "tunflow rules update" in refused.text) == (400, True)
+        lists = Lists()
+        made.api.fetch_by(lists)
+        assert made.http.put(path).status_code == 204
+        assert made.http.put("/providers/rules/other").status_code == 204
+        assert made.http.put("/providers/rules/nobody").status_code == 404
+        assert made.http.put("/providers/rules/list").status_code == 400
+        assert made.http.put("/providers/proxies/home").status_code == 400
+        assert lists.asked == ["server list provider", "rule set other", "rule set list"]
+        lists.reason = "no route to host"
+        failed = made.http.put(path)
+        assert (failed.status_code, failed.json()["message"]) == (
+            503,
+            "server list provider stays as it was: no route to host",
+        )
+    finally:
+        made.close()

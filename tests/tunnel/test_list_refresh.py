@@ -104,3 +104,36 @@ def test_one_that_fails_is_asked_again_ever_more_seldom_and_the_last_good_one_st
     assert bench.said[0] == "rule set l stays as it was: l.example does not answer"
     assert len(bench.said) == 2, "told once for each reason"
     assert bench.refresh.facts()[0]["state"] == "unchanged"
+
+
+def test_a_list_is_fetched_when_somebody_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, monkeypatch, b"new.example\n", "gone")
+    outcomes: list[tuple[str, str | None]] = []
+
+    async def play() -> None:
+        assert not bench.refresh.fetch_now("rule set l", lambda _: None)  # nothing runs yet
+        task = asyncio.create_task(bench.refresh.run())
+        heard = asyncio.Event()
+
+        def done(outcome: rule_update.UpdateOutcome) -> None:
+            outcomes.append((outcome.state, outcome.reason))
+            heard.set()
+
+        while not bench.refresh.fetch_now("rule set l", done):
+            await asyncio.sleep(0)
+        await heard.wait()
+        assert not bench.refresh.fetch_now("rule set nobody", done)
+        heard.clear()
+        assert bench.refresh.fetch_now("rule set l", done)
+        await heard.wait()
+        task.cancel()
+
+    async def waits(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    bench.refresh = ListRefresh(
+        lambda: bench.plan, bench.reload, bench.said.append, bench.update, waits, lambda: bench.now
+    )
+    asyncio.run(play())
+    assert outcomes == [("updated", None), ("failed", "gone")]
+    assert bench.reloads == 1

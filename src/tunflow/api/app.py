@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,6 +30,9 @@ from tunflow.loop.thread_calls import ThreadCalls
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.urls import NotAURL, parse_url
 
+if TYPE_CHECKING:  # what fetches lists is there where there are some
+    from tunflow.tunnel.rule_update import UpdateOutcome
+
 BODY = 64 * 1024
 """Bytes of a request's body at most."""
 
@@ -38,6 +41,9 @@ LONGEST_DELAY = 30_000
 
 LONGEST_QUERY = 15.0
 """Seconds that an answer about a name may be waited for."""
+
+LONGEST_FETCH = 60.0
+"""Seconds that a list may be waited for."""
 
 PAGE = Path(__file__).parent / "page"
 
@@ -221,10 +227,34 @@ class API:
 
     async def _renew_servers(self, request: Request) -> Response:
         name = (await self._provider(request.path_params["name"]))["name"]
-        raise Unanswerable(f"servers are fetched by tunflow profile update {name}, and used after tunflow reload")
+        profile = await self._ask(lambda: self._facts.profile)
+        if profile is None or name not in profile.server_lists:
+            raise Unanswerable(f"servers are fetched by tunflow profile update {name}, and used after tunflow reload")
+        return await self._fetch(f"server list {name}")
 
-    async def _renew_rules(self, _: Request) -> Response:
-        raise Unanswerable("rule sets are fetched by tunflow rules update, and used after tunflow reload")
+    async def _renew_rules(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        profile = await self._ask(lambda: self._facts.profile)
+        if profile is None or name not in profile.rule_sets:
+            raise Unanswerable(f"no rule set is called {name}", HTTPStatus.NOT_FOUND)
+        return await self._fetch(f"rule set {name}")
+
+    async def _fetch(self, name: str) -> Response:
+        """Have a list fetched again."""
+        result: Future[UpdateOutcome] = Future()
+
+        def done(outcome: UpdateOutcome) -> None:
+            if not result.done():
+                result.set_result(outcome)
+
+        await self._ask(partial(self._facts.fetch, name, done))
+        try:
+            outcome = await asyncio.wait_for(asyncio.wrap_future(result), LONGEST_FETCH)
+        except TimeoutError:
+            raise Unanswerable(f"{name} is still being fetched", HTTPStatus.GATEWAY_TIMEOUT) from None
+        if outcome.state == "failed":
+            raise Unanswerable(f"{name} stays as it was: {outcome.reason}", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _check_provider(self, request: Request) -> Response:
         servers = [each["name"] for each in (await self._provider(request.path_params["provider"]))["proxies"]]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tunflow.dataplane.rule_policy import Routing, RulePolicy
     from tunflow.profiles.profile import Profile
     from tunflow.tunnel.filtering import Filtering
+    from tunflow.tunnel.list_refresh import ListRefresh
+    from tunflow.tunnel.rule_update import UpdateOutcome
 
 _BUILT_IN = {"DIRECT": "Direct", "REJECT": "Reject", "REJECT-DROP": "RejectDrop"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,6 +60,8 @@ class TunnelFacts:
         self._delay: float | None = None
         """Of the one way out where there are no rules: seconds that its last answer took."""
         self._works = True
+        self.lists: ListRefresh | None = None
+        """Who fetches lists, if they are fetched here."""
 
     def serve(self, served: Served | None) -> None:
         """Tell of this from now on; None for nothing."""
@@ -242,6 +246,12 @@ class TunnelFacts:
         except LocalError as error:
             raise Unanswerable(str(error)) from None
         return {"host": host, "why": ruling.why}
+
+    def fetch(self, name: str, done: Callable[[UpdateOutcome], None]) -> None:
+        """Fetch a list again; `done` gets what became of it. Raises Unanswerable."""
+        self._require()
+        if self.lists is None or not self.lists.fetch_now(name, done):
+            raise Unanswerable(f"{name} is fetched by tunflow rules update, and used after tunflow reload")
 
     # Where it comes from.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.profiles.profile import Profile
-from tunflow.profiles.sections.rules import RuleSetSection
+from tunflow.profiles.sections.rules import RuleSetSection, ServerListSection
 from tunflow.tunnel import rule_data, subscriptions
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -17,8 +17,26 @@ _BEHAVIORS = {"domain": "Domain", "ipcidr": "IPCIDR", "classical": "Classical", 
 
 
 def proxy_providers(profile: Profile | None, proxies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The profile's subscription with the servers that it gave, by the profile's name; nothing without one."""
-    if profile is None or profile.subscription is None:
+    """The profile's lists of servers, and its subscription by the profile's name, with the servers that they gave."""
+    if profile is None:
+        return {}
+    lists = {name: _list(name, each, proxies) for name, each in profile.server_lists.items()}
+    return {**_subscription(profile, proxies), **lists}
+
+
+def _list(name: str, section: ServerListSection, proxies: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "Proxy",
+        "vehicleType": "HTTP",
+        "testUrl": "",
+        "proxies": [proxies[each] for each in section.servers if each in proxies],
+        "updatedAt": section.fetched or _NEVER,
+    }
+
+
+def _subscription(profile: Profile, proxies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    if profile.subscription is None:
         return {}
     known = subscriptions.facts_of(profile.name)
     found: dict[str, Any] = {

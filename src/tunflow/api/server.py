@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tunflow.loop.reactor import Reactor
     from tunflow.protocols.contract import Outbound
     from tunflow.tunnel.assemble import Dataplane
+    from tunflow.tunnel.list_refresh import ListRefresh
 
 ENDING = 2.0
 """Seconds for open requests at the end."""
@@ -122,6 +123,10 @@ class APIServer:
     def serve(self, dataplane: Dataplane | None) -> None:
         """Tell of this dataplane; None when it is closed. The first call starts the thread, with the rights of then."""
         self._serve(None if dataplane is None else ServedDevice(dataplane))
+
+    def fetch_by(self, lists: ListRefresh) -> None:
+        """As `Watcher.fetch_by`."""
+        self._facts.lists = lists
 
     def serve_port(self, server: ListenServer, reactor: Reactor, default: Outbound) -> None:
         """Tell of a local port whose flows go out by `default`."""

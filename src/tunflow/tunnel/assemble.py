@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tunflow.outbound.sessions import KeptSessions
     from tunflow.protocols.contract import Outbound
     from tunflow.tunnel.filtering import Filtering
+    from tunflow.tunnel.list_refresh import ListRefresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ class Watcher(Protocol):
 
     def serve(self, dataplane: Dataplane | None) -> None:
         """Show this one from now on; None when it is closed."""
+
+    def fetch_by(self, lists: ListRefresh) -> None:
+        """Have lists fetched by this where somebody asks for it."""
 
 
 class Dataplane:

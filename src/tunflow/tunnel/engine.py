@@ -114,6 +114,9 @@ class Engine(Tunnel):
         from tunflow.tunnel.list_refresh import ListRefresh  # noqa: PLC0415 (compiles profiles, for who has such lists)
 
         self._lists = ListRefresh(lambda: self.plan, self.reload, self._say)
+        watcher = self._interface.context.serving.watcher
+        if watcher is not None:
+            watcher.fetch_by(self._lists)
         self._refresher = asyncio.create_task(self._lists.run())
 
     # What it is asked.

@@ -2,8 +2,8 @@
 
 Rules:
 - What does not parse, was cut short or has shrunk is not taken (`rule_update`): the last good list stays.
-- One list at a time, in a thread; no list more often than once a minute. One that fails is asked for again after a
-  minute, then ever more seldom, at least once an interval.
+- One list at a time, in a thread; no list more often than once a minute, unless somebody asks for it. One that fails
+  is asked for again after a minute, then ever more seldom, at least once an interval.
 - A profile is compiled and taken up as `tunflow reload` does; where that fails the tunnel goes on as it was.
 """
 
@@ -62,9 +62,13 @@ class ListRefresh:
         self._failures: dict[str, int] = {}
         self._asked: dict[str, float] = {}
         self._outcomes: dict[str, UpdateOutcome] = {}
+        self._one = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deeds: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Fetch what is due, until cancelled."""
+        self._loop = asyncio.get_running_loop()
         await self._pause(FIRST)
         while True:
             profile = self._plan().profile
@@ -75,6 +79,25 @@ class ListRefresh:
                 await self._fetch(ready, profile)
             left = [when for when, _ in due if when > now]
             await self._pause(min(MOST, max(1.0, min(left) - now)) if left else LEAST)
+
+    def fetch_now(self, name: str, done: Callable[[UpdateOutcome], None]) -> bool:
+        """Fetch the list of a name (`server list NAME`, `rule set NAME`), and tell what became of it; in the loop.
+
+        Return False where there is no such list, or nothing runs yet.
+        """
+        profile = self._plan().profile
+        found = [] if profile is None else [source for source in _sources(profile) if source.name == name]
+        if self._loop is None or profile is None or not found:
+            return False
+
+        async def fetch() -> None:
+            await self._fetch(found, profile)
+            done(self._outcomes[name])
+
+        task = self._loop.create_task(fetch())
+        self._deeds.add(task)
+        task.add_done_callback(self._deeds.discard)
+        return True
 
     def facts(self) -> list[dict[str, Any]]:
         """What became of each list that was asked for, for `status --json`."""
@@ -94,7 +117,7 @@ class ListRefresh:
         intervals = {f"rule set {name}": section.interval for name, section in profile.rule_sets.items()}
         intervals |= {server_lists.label(name): section.interval for name, section in profile.server_lists.items()}
         found = []
-        for source in rule_set_sources(profile) + server_lists.sources(profile):
+        for source in _sources(profile):
             interval = intervals[source.name]
             if interval is None:
                 continue
@@ -107,6 +130,10 @@ class ListRefresh:
 
     async def _fetch(self, sources: list[ListSource], profile: Profile) -> None:
         """Fetch lists, and go on with what is new."""
+        async with self._one:
+            await self._fetch_each(sources, profile)
+
+    async def _fetch_each(self, sources: list[ListSource], profile: Profile) -> None:
         is_new = False
         for source in sources:
             self._asked[source.name] = self._now()
@@ -131,3 +158,7 @@ class ListRefresh:
                 await self._reload(plan)
             except (LocalError, RemoteError) as error:
                 self._say(f"new lists are not used yet: {error}")
+
+
+def _sources(profile: Profile) -> list[ListSource]:
+    return rule_set_sources(profile) + server_lists.sources(profile)

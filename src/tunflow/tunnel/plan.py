@@ -148,7 +148,8 @@ class Plan:
 
     @property
     def fetched_lists(self) -> tuple[Path, ...]:
-        """The folders of lists that are fetched again while the tunnel is up; none without such."""
+        """The folders of lists that are fetched again while the tunnel is up, by themselves or by whoever uses the
+        API; none without such."""
         profile = self.profile
         if profile is None:
             return ()
@@ -159,9 +160,10 @@ class Plan:
         )
 
         found = []
-        if any(each.url and each.interval for each in profile.rule_sets.values()):
+        asked = profile.api is not None
+        if any(each.url and (each.interval or asked) for each in profile.rule_sets.values()):
             found.append(directories()[0] / rule_set_path("").parent)
-        if any(each.interval for each in profile.server_lists.values()):
+        if any(each.interval or asked for each in profile.server_lists.values()):
             found.append(directories()[0] / server_list_path("").parent)
         return tuple(found)
 

@@ -43,14 +43,17 @@ def refresher(
             dataplane.use(made(plan), make_outbounds(plan, find, outbounds.tunnels, outbounds.sessions))
             serving.say("new lists are in use")
 
+        lists = ListRefresh(
+            lambda: dataplane.plan,
+            reload,
+            serving.say,
+            lambda sources, place: update(sources, place, fetch=through.fetch),
+            lasting=False,
+        )
+        if serving.watcher is not None:
+            serving.watcher.fetch_by(lists)
         try:
-            await ListRefresh(
-                lambda: dataplane.plan,
-                reload,
-                serving.say,
-                lambda sources, place: update(sources, place, fetch=through.fetch),
-                lasting=False,
-            ).run()
+            await lists.run()
         finally:
             through.close()
 
