@@ -23,6 +23,9 @@ ICOUNT = "shift=3,sleep=on"
 BOOT_PATIENCE = 900.0
 """Seconds until the agent answers: some 25 on an idle machine."""
 
+SLACK = 600.0
+"""Seconds of this machine's that an answer may take beside its time-out, which the emulated one's clock counts."""
+
 
 class MachineError(Exception):
     """The emulated machine did not do what every test needs of it."""
@@ -96,7 +99,7 @@ class Machine:
         """Run a command inside, as root. Raises MachineError if the machine does not answer."""
         order = {"argv": argv, "timeout": timeout, "input": stdin}
         self._port.sendall(json.dumps(order).encode() + b"\n")
-        answer = self._answer(timeout + 60)
+        answer = self._answer(timeout + SLACK)
         return Done(answer["status"], answer["out"], answer["err"])
 
     def ok(self, *argv: str, timeout: float = 120.0, stdin: str | None = None) -> str:
