@@ -74,6 +74,12 @@ def test_a_vpn_on_demand() -> None:
     compile_profile(profile)
 
 
+def test_numbers_are_switches() -> None:
+    """Apple's schema has 0 and 1 where others write true and false."""
+    tunnel = taken(config(vpn(VPN={"IncludeAllNetworks": 1, "ExcludeLocalNetworks": 0}))).profile.tunnel
+    assert (tunnel.kill_switch, tunnel.exclude_lan) == (True, False)
+
+
 def test_names_by_https_and_tls() -> None:
     https = {
         "DNSProtocol": "HTTPS",
@@ -113,7 +119,8 @@ def test_a_filter_and_a_proxy() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ({"PayloadType": "com.apple.vpn.managed", "VPNType": "IKEv2", "IKEv2": {}}, "VPNType IKEv2"),
+        ({"PayloadType": "com.apple.vpn.managed", "VPNType": "IKEv2", "IKEv2": {}}, "RemoteAddress names no server"),
+        ({"PayloadType": "com.apple.vpn.managed", "VPNType": "IPSec", "IPSec": {}}, "VPNType IPSec"),
         (vpn(VPNSubType="com.cisco.anyconnect"), "VPNSubType com.cisco.anyconnect is not carried"),
         (vpn(VendorConfig={"WgQuickConfig": "[Interface]\nnonsense\n"}), "WgQuickConfig"),
         (vpn(Surprise=1), "Surprise is not understood"),
@@ -185,7 +192,17 @@ def test_a_signed_one(tmp_path: Path) -> None:
     assert plist_file_untrusted(content).content == plistlib.loads(plain.read_bytes())
     made = taken(content)
     assert made.profile == taken(plain.read_bytes()).profile
-    assert any("not checked" in each.reason and not each.is_lost for each in made.told)
+    assert any("'school', whom none of" in each.reason and not each.is_lost for each in made.told)
+    trusted = {"SSL_CERT_FILE": str(certificate)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", trusted["SSL_CERT_FILE"])
+        assert any("'school', whom this machine's CAs know" in each.reason for each in taken(content).told)
+        patch.setenv("PATH", "/nowhere")
+        assert any("without the program openssl" in each.reason for each in taken(content).told)
+    changed = content.replace(b"192.0.2.1:51820", b"192.0.2.2:51820")
+    assert changed != content
+    with pytest.raises(LocalError, match="its signature is wrong"):
+        taken(changed)
     for cut in (30, 60, len(content) // 2):
         with pytest.raises(BadPacket):
             plist_file_untrusted(content[:cut])
@@ -232,5 +249,5 @@ def test_the_documented_keys() -> None:
     finally:
         sys.path.pop(0)
     assert page(PAGE.read_text()) == PAGE.read_text(), "python scripts/make_mobileconfig_table.py"
-    assert state_of("com.apple.vpn.managed", "IKEv2") == "refused"
+    assert state_of("com.apple.vpn.managed", "IPSec") == "refused"
     assert state_of("com.apple.vpn.managed", "PayloadUUID") == "done"

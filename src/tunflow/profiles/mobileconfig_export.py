@@ -1,6 +1,6 @@
 """A profile as a configuration profile for an iPhone or Mac: what the device can do by itself. Pure.
 
-Names by DNS over HTTPS or TLS, and the filter's own lines for hosts. Servers are for tunflow alone, and are told so.
+An IKEv2 server, names by DNS over HTTPS or TLS, and the filter's own lines for hosts. Other servers are told.
 Identifiers are made of the content, so that the same profile replaces itself on the device.
 """
 
@@ -13,8 +13,11 @@ from typing import Any
 
 from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
+from tunflow.profiles.imports.mobileconfig_ikev2 import ikev2_payloads
 from tunflow.profiles.imports.mobileconfig_rules import apple_rules
 from tunflow.profiles.profile import Profile
+from tunflow.profiles.server_link import ServerLink
+from tunflow.protocols.ikev2.settings import SCHEME, IKEv2Server
 
 _NAMESPACE = uuid.UUID("6f3f2f0c-7b1d-5c42-9d1b-5d0f6a3c1e11")
 _HOST_LINE = re.compile(r"\|\|([a-z0-9.-]+)\^")
@@ -28,13 +31,38 @@ def mobileconfig(profile: Profile) -> tuple[bytes, list[str]]:
     Raises LocalError where nothing of it is for such a device.
     """
     lost: list[str] = []
-    payloads = [*_dns(profile, lost), *_filter(profile, lost)]
-    if profile.server or profile.servers or profile.provider:
-        lost.append("servers: an iPhone or Mac has no client for them by itself")
+    vpn = _vpn(profile, lost)
+    payloads = [*vpn, *_dns(profile, lost), *_filter(profile, lost)]
+    if not vpn and (profile.server or profile.servers or profile.provider):
+        lost.append("servers: an iPhone or Mac has no client for them by itself, but for one of IKEv2")
     if not payloads:
         raise LocalError(f"{profile.at()}: nothing in it is for an iPhone or Mac by itself: DNS over HTTPS or TLS is")
     whole = _payload("Configuration", profile, "tunflow", PayloadContent=payloads)
     return plistlib.dumps(whole), lost
+
+
+def _vpn(profile: Profile, lost: list[str]) -> list[dict[str, Any]]:
+    """The one server, where that is IKEv2."""
+    link = str(profile.provider_configuration.get("link", "")) if profile.provider == SCHEME else ""
+    server = ServerLink.of(link).server if link else profile.server[0].server if len(profile.server) == 1 else None
+    if not isinstance(server, IKEv2Server):
+        return []
+    try:
+        settings, authority = ikev2_payloads(server)
+    except LocalError as error:
+        lost.append(f"servers: {error}")
+        return []
+    made = []
+    if authority is not None:
+        made.append(_payload("com.apple.security.root", profile, "CA", PayloadContent=authority))
+    elif server.ca is not None:
+        lost.append(f"servers: the CA in {server.ca}: put it on the device")
+    if profile.tunnel.kill_switch:
+        settings |= {"IncludeAllNetworks": 1, "ExcludeLocalNetworks": int(profile.tunnel.exclude_lan)}
+    if profile.on_demand.enabled:
+        settings |= {"OnDemandEnabled": 1, "OnDemandRules": apple_rules(profile.on_demand.rules)}
+    vpn = _payload("com.apple.vpn.managed", profile, "VPN", VPNType="IKEv2", UserDefinedName=profile.name)
+    return [*made, vpn | {"IKEv2": settings}]
 
 
 def _dns(profile: Profile, lost: list[str]) -> list[dict[str, Any]]:

@@ -9,9 +9,11 @@ rights, and touches nothing of this machine. Its server is reached by UDP sessio
 from __future__ import annotations
 
 import asyncio
+import binascii
 import re
 import socket
 import ssl
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +23,7 @@ from typing import Any
 from tunflow.addresses import ip_network
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError, RemoteError
-from tunflow.protocols.ikev2.settings import CHILD, CONNECTION, SCHEME, SHAPE, IKEv2Server
+from tunflow.protocols.ikev2.settings import CHILD, CONNECTION, INLINE, SCHEME, SHAPE, IKEv2Server
 from tunflow.protocols.ikev2.vici_message import Section
 from tunflow.protocols.link import Link
 from tunflow.providers import terminal
@@ -199,7 +201,9 @@ def load_messages(server: IKEv2Server) -> list[tuple[str, Section]]:
         certificate = _certificate(server.certificate)
         key = _text(server.key)
         if "ENCRYPTED" in key:
-            raise LocalError(f"{server.key}: the key has a passphrase, which charon is not given: write it without")
+            raise LocalError(
+                f"{_named(server.key)}: the key has a passphrase, which charon is not given: write it without"
+            )
         messages.append(("load-key", {"type": "any", "data": key}))
     secret = server.secret()
     if secret is not None:
@@ -212,22 +216,30 @@ def _certificates(server: IKEv2Server) -> list[bytes]:
     path = server.ca or ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
     found = [ssl.PEM_cert_to_DER_cert(pem) for pem in _CERTIFICATE.findall(_text(path))]
     if not found:
-        raise LocalError(f"{path}: it has no certificate in PEM")
+        raise LocalError(f"{_named(path)}: it has no certificate in PEM")
     return found
 
 
 def _certificate(path: str) -> bytes:
     found = _CERTIFICATE.search(_text(path))
     if found is None:
-        raise LocalError(f"{path}: it has no certificate in PEM")
+        raise LocalError(f"{_named(path)}: it has no certificate in PEM")
     return ssl.PEM_cert_to_DER_cert(found[0])
+
+
+def _named(path: str) -> str:
+    return "what the link holds in base64" if path.startswith(INLINE) else path
 
 
 def _text(path: str) -> str:
     try:
+        if path.startswith(INLINE):
+            return b64decode(path.removeprefix(INLINE), validate=True).decode("ascii", "replace")
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}") from None
+    except binascii.Error:
+        raise LocalError(f"{_named(path)} cannot be read: it is no base64") from None
 
 
 def network_settings(server: IKEv2Server, assigned: Section, resolvers: Iterable[str]) -> PacketTunnelNetworkSettings:

@@ -25,7 +25,8 @@ from tunflow.profiles.imports.kinds import kind_of
 from tunflow.profiles.imports.mobileconfig import MobileConfig
 from tunflow.profiles.imports.outline import chain_of, looks_like_outline
 from tunflow.profiles.imports.own_file import keys_of_file, read_file
-from tunflow.profiles.imports.plist_file import looks_like_mobileconfig
+from tunflow.profiles.imports.plist_file import is_signed, looks_like_mobileconfig
+from tunflow.profiles.imports.plist_signature import signature_line
 from tunflow.profiles.imports.signed import check_signature
 from tunflow.profiles.imports.sing_box import is_whole, read_sing_box
 from tunflow.profiles.imports.subscription import decoded, name_from, name_of, server_list_untrusted
@@ -221,6 +222,8 @@ def _mobileconfig(source: ImportSource, name: str) -> Imported:
     """What became of one of Apple's configuration profiles. Raises LocalError."""
     config = MobileConfig(source.label)
     try:
+        if is_signed(source.content):
+            config.tell(signature_line(source.content))
         config.read(source.content)
         profile = Profile(name=name, **config.keys)
     except BadPacket as error:

@@ -18,10 +18,13 @@ from urllib.parse import quote
 from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports.import_notice import ImportNotice
+from tunflow.profiles.imports.mobileconfig_ikev2 import CERTIFICATES, PKCS12, ikev2_server
 from tunflow.profiles.imports.mobileconfig_keys import DESCRIBING, DONE, KEYS, OPENVPN, REFUSED, TOLD, WIREGUARD
 from tunflow.profiles.imports.mobileconfig_rules import on_demand_keys
 from tunflow.profiles.imports.own_file import keys_of_file
 from tunflow.profiles.imports.plist_file import plist_file_untrusted
+from tunflow.profiles.server_keys import server_keys
+from tunflow.profiles.server_link import ServerLink
 from tunflow.urls import NotAURL, parse_web_address
 
 Payload = Mapping[str, Any]
@@ -41,12 +44,16 @@ class MobileConfig:
         self.told: list[ImportNotice] = []
         self._label = label
         self._place = label
+        self._payloads: dict[str, Payload] = {}
+        """By their PayloadUUID."""
+
+    def tell(self, reason: str) -> None:
+        """Say something of the whole file."""
+        self.told.append(ImportNotice(self._label, reason, is_lost=False))
 
     def read(self, content: bytes) -> None:
         """Take it in. Raises BadPacket."""
         found = plist_file_untrusted(content)
-        if found.is_signed:
-            self._tell("it is signed; who signed it is not checked here")
         payloads = found.content.get("PayloadContent")
         if isinstance(payloads, dict):
             raise BadPacket("is encrypted for one device (EncryptedPayloadContent), which alone can read it")
@@ -54,6 +61,7 @@ class MobileConfig:
             raise BadPacket("is no configuration profile: PayloadContent is no list")
         if len(payloads) > MOST_PAYLOADS:
             raise BadPacket(f"has more than {MOST_PAYLOADS} payloads")
+        self._payloads = {str(each.get("PayloadUUID")): each for each in payloads if isinstance(each, dict)}
         for number, payload in enumerate(payloads, 1):
             if isinstance(payload, dict):
                 self._place = f"{self._label}: payload {number}"
@@ -71,45 +79,66 @@ class MobileConfig:
         return "server" in self.keys or "provider" in self.keys
 
     def _payload(self, kind: str, payload: Payload) -> None:
+        if kind in {PKCS12, *CERTIFICATES}:
+            return  # who names it takes it
         known = KEYS.get(kind)
         if known is None:
             self._tell(f"{kind or 'a payload without a type'} is no network setting of a tunnel: left out")
             return
-        for key in payload:
-            if key in DESCRIBING:
-                continue
-            state = known.get(key)
-            if state is None or state[0] == REFUSED:
-                self._lose(f"{key} is not understood" if state is None else f"{key}: {state[1]}")
-            elif state[0] == TOLD:
-                self._tell(f"{key}: {state[1]}")
+        self._judge(payload, known)
         makers: dict[str, Callable[[Payload], None]] = {DNS: self._dns, FILTER: self._filter, PROXY: self._proxy}
         makers.update(dict.fromkeys(VPN[:2], self._vpn))
         if kind in makers:
             makers[kind](payload)
 
+    def _judge(self, payload: Payload, known: Mapping[str, tuple[str, str]], above: str = "") -> None:
+        """Say what becomes of keys, those of dictionaries in it too (`VPN.OnDemandRules`)."""
+        for key, value in payload.items():
+            name = f"{above}{key}"
+            if name in DESCRIBING:
+                continue
+            state = known.get(name)
+            if state is None or state[0] == REFUSED:
+                if above and value in (0, "", False):
+                    continue  # a switch that is off
+                self._lose(f"{name} is not understood" if state is None else f"{name}: {state[1]}")
+            elif state[0] == TOLD:
+                self._tell(f"{name}: {state[1]}")
+            elif isinstance(value, dict) and any(each.startswith(f"{name}.") for each in known):
+                self._judge(value, known, f"{name}.")
+
     # VPNs.
 
     def _vpn(self, payload: Payload) -> None:
         kind, subtype = payload.get("VPNType"), str(payload.get("VPNSubType", ""))
-        if kind != "VPN":
-            self._lose(f"VPNType {kind}: IKEv2, IPSec and L2TP of such a file are not carried here")
+        if kind not in {"VPN", "IKEv2"}:
+            self._lose(f"VPNType {kind}: IPSec (IKEv1), L2TP and other programs' of such a file are not carried here")
             return
-        vpn, vendor = _table(payload, "VPN"), _table(payload, "VendorConfig")
-        made = self._custom(subtype, vendor)
+        vpn, vendor = _table(payload, str(kind)), _table(payload, "VendorConfig")
+        made = self._ikev2(vpn) if kind == "IKEv2" else self._custom(subtype, vendor)
         if made is None:
             return
         if self._has_tunnel:
             self._lose("a second VPN: a profile is one tunnel")
             return
         self.keys.update(made)
-        if vpn.get("IncludeAllNetworks") is True:
-            self.keys["tunnel"] = {"kill_switch": True, "exclude_lan": vpn.get("ExcludeLocalNetworks") is not False}
+        if vpn.get("IncludeAllNetworks") in {1}:  # 1 or true
+            self.keys["tunnel"] = {"kill_switch": True, "exclude_lan": vpn.get("ExcludeLocalNetworks") not in {0}}
         rules, lost = on_demand_keys(vpn.get("OnDemandRules"))
         if vpn.get("OnDemandEnabled") in {1} and rules:
             self.keys["on_demand"] = {"enabled": True, "rules": rules}
         for reason in lost:
             self._lose(reason)
+
+    def _ikev2(self, settings: Payload) -> dict[str, Any] | None:
+        """The keys of an IKEv2 server; None for one that is not carried."""
+        try:
+            server = ikev2_server(settings, self._payloads)
+            link = ServerLink.of(server.to_link())
+        except LocalError as error:
+            self._lose(str(error))
+            return None
+        return server_keys([link])
 
     def _custom(self, subtype: str, vendor: Payload) -> dict[str, Any] | None:
         """The keys of the server of another program's VPN; None for one that is not carried."""

@@ -38,6 +38,9 @@ METHODS = ("eap", "psk", "certificate")
 CONNECTION, CHILD = "tunflow", "tunflow"
 """What charon calls them."""
 
+INLINE = "base64:"
+"""What `ca`, `certificate` and `key` begin with that are no file's name, but PEM in base64."""
+
 _OPTIONS = ("auth", "ca", "certificate", "key", "local_id", "remote_id", "ike", "esp")
 _DPD_DELAY = "30s"
 ANY_IPV4 = "0.0.0.0"  # noqa: S104 - asks the server for an address
@@ -55,9 +58,10 @@ class IKEv2Server:
     method: str = "eap"
     """How we prove who we are: one of METHODS."""
     ca: str | None = None
-    """A file with the CAs to trust. None: the system's."""
+    """A file with the CAs to trust, or what is in it (INLINE). None: the system's."""
     certificate: str | None = None
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
+    """Files, too, or what is in them."""
     local_id: str | None = None
     remote_id: str | None = None
     """Who the server must prove to be; its host name unless said."""
