@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cost import lines_executed, times_slower
@@ -205,6 +205,9 @@ PATTERNS = st.lists(
 URLS = st.tuples(st.sampled_from(["ab.example", "b.ab.example", "bab.example"]), st.text("abAB/.-", max_size=14))
 
 
+@example(["||*"], ("ab.example", "a"))
+@example(["/|*"], ("ab.example", ""))
+@example(["*|*^"], ("ab.example", "/Aa"))
 @given(PATTERNS, URLS)
 def test_no_url_rule_is_missed_for_being_filed_elsewhere(patterns, url):
     """Each is found among the others exactly where a backtracking engine finds it in the whole URL."""

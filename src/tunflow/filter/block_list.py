@@ -9,6 +9,7 @@ the more special rule (the longer name) comes first.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, KeysView, Sequence
 from typing import NamedTuple
@@ -36,14 +37,17 @@ from tunflow.filter.list_line import (
 from tunflow.filter.text_index import TextIndex
 from tunflow.filter.url_rules import URLRules
 from tunflow.filter.wildcard import URLText
-from tunflow.rules.domains import normalise, suffixes
+from tunflow.rules.domains import LONGEST_NAME, suffixes
 from tunflow.rules.expression import Allowance
 from tunflow.rules.expression_syntax import NotKept
 
 _ITSELF = 4
 _BELOW = 8
 _LINE_SHIFT = 4
-_NAME_CHARACTERS = {ord(character): None for character in "abcdefghijklmnopqrstuvwxyz0123456789-."}
+_is_plain_line = re.compile(
+    r"\s*(?:\|\|((?!-)(?:[a-z0-9-]{1,63}\.)*[a-z0-9-]{0,62}[a-z])\^|((?!-)(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{0,62}[a-z]))\s*"
+).fullmatch
+"""`||name^`, or a bare name in lower case; neither ends in a digit, for addresses have other spellings."""
 STEPS = 12_000
 """What the judgement of one URL may cost, all lists together, in the steps of an `Allowance`: half a millisecond."""
 MAX_COMPLAINTS = 100
@@ -289,15 +293,8 @@ def _better(best: Finding | None, other: Finding) -> Finding:
 
 def _plain_domain(text: str) -> str | None:
     """The name of `||name^` and of a bare lower-case name, which is what nearly all lines are; None for all others."""
-    text = text.strip()
-    if text.startswith("||") and text.endswith("^"):
-        text = text[2:-1]
-    elif "." not in text or text[-1] == ".":
+    found = _is_plain_line(text)
+    if found is None:
         return None
-    # Letters, digits, hyphens and dots only, checked by what is left without them.
-    if not text or text.translate(_NAME_CHARACTERS) or text[0] in ".-" or text[-1].isdigit():
-        return None
-    try:
-        return normalise(text)
-    except ValueError:
-        return None
+    name: str = found[found.lastindex or 1]
+    return name if len(name) <= LONGEST_NAME else None

@@ -120,6 +120,7 @@ _COSMETIC = re.compile(r"(?<!\s)#[@?$%]{0,3}#|\$@?\$")
 _ANCHORED = re.compile(r"(\|\|?)([\w*.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?)(?:\^\|?|\|)")
 _SITE = re.compile(r"\|?https?://([^\s/:*|^@$?#]+|\[[0-9a-fA-F:.]+\])/?\^?\|?", re.IGNORECASE)
 _HOST_PART = re.compile(r"(\|\||\|http://)([^\s/:*|^@$?#]+)", re.IGNORECASE)
+_HOST_AND_PATH = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/\S*")
 _NO_URL = re.compile('[\\s\\x00-\\x1f\\x7f<>"`\ufffd]')
 _NAME = re.compile(r"(?:\*\.)?[^\W_](?:[\w.-]*[^\W_])?\.?")
 _DOTTED = re.compile(r"(?:\.[\w-]*[^\W_])+")
@@ -159,7 +160,7 @@ def parse_line(text: str) -> list[Line]:
         return []
     if text[0] == "#" and not text.startswith(("##", "#@#", "#?#", "#$#", "#%#")):
         return []
-    if _COSMETIC.search(text) and "/" not in text.split("#", 1)[0][:1]:
+    if ("#" in text or "$" in text) and _COSMETIC.search(text) and "/" not in text.split("#", 1)[0][:1]:
         return [Unsupported(PAGES)]
     if len(text) > LONGEST_LINE:
         return [Broken(TOO_LONG_LINE)]
@@ -329,7 +330,7 @@ def _url(pattern: str, strength: int, match_case: bool, spared: tuple[str, ...] 
         return Unsupported("about more of an https:// URL than its host")
     if pattern.lower().startswith("http://"):
         pattern = "|" + pattern
-    elif re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?/\S*", pattern):
+    elif pattern[:1] != "|" and _HOST_AND_PATH.fullmatch(pattern):
         if _is_network(pattern):
             return Broken("a network of addresses: only single ones can be listed")
         pattern = "||" + pattern

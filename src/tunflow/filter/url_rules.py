@@ -245,13 +245,21 @@ def _holding(place: Sequence[Filed], url: URLText, allowance: Allowance) -> list
 def _filed(rule: URLRule, where: int) -> tuple[str | None, Filed]:
     """The host that a rule is about, if it is about one, and what is filed."""
     pattern = rule.pattern if rule.match_case else rule.pattern.lower()
-    pattern = pattern.strip("*") or pattern  # stars at the ends say nothing
+    pattern = _without_stars(pattern)
     of_host = _OF_HOST.fullmatch(pattern)
     if of_host is not None:
         pattern = f"|{of_host[2]}"
     text = _demanded_text(pattern)
     filed = Filed(where, rule.strength, pattern, rule.match_case, rule.spared, pattern if text == pattern else text)
     return None if of_host is None else of_host[1].lower(), filed
+
+
+def _without_stars(pattern: str) -> str:
+    """Stars at the ends say nothing, but beside a bar: that it is no anchor."""
+    inner = pattern.lstrip("*")
+    pattern = pattern if inner[:1] in ("", "|") else inner
+    inner = pattern.rstrip("*")
+    return pattern if inner[-1:] in ("", "|") else inner
 
 
 def _said(filed: Filed) -> tuple[str, int, bool, tuple[str, ...]]:
