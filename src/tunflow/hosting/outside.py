@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 
 from tunflow.endpoint import Address, Buffer, Endpoint, endpoint
+from tunflow.hosting.turns import TaskTurns
 from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.reactor import EDGE, READ, WRITE, Reactor
 from tunflow.loop.socket_address import address_of
@@ -20,7 +21,7 @@ from tunflow.providers.connections import TCPConnection, UDPSession
 CONNECT_TIMEOUT = 15.0
 """Seconds for one of a host's addresses to answer."""
 
-BATCH = 8
+BATCH = 2
 """Datagrams, or as many batches of them, that one read takes from the socket."""
 
 LARGEST_DATAGRAM = 65507
@@ -96,6 +97,7 @@ class SocketUDPSession(UDPSession):
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._closed = False
+        self._turns = TaskTurns()
         reactor.add(sock.fileno(), READ | WRITE | EDGE, self._on_event)
 
     @property
@@ -115,6 +117,7 @@ class SocketUDPSession(UDPSession):
 
     async def read_datagrams(self) -> list[bytes]:
         """What has arrived."""
+        await self._turns.take()
         while True:
             self._check_open()
             if self._readable:
@@ -126,6 +129,7 @@ class SocketUDPSession(UDPSession):
                 self._readable = False
             self._arrived.clear()
             await self._arrived.wait()
+            self._turns.begin()
 
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send."""

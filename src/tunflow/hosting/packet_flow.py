@@ -16,6 +16,7 @@ from tunflow.device import VNET_SIZE, Device
 from tunflow.device import Packet as GatherList
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
+from tunflow.hosting.turns import TaskTurns
 from tunflow.loop.codel import CoDel
 from tunflow.loop.reactor import EDGE, READ, Reactor
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
@@ -27,9 +28,6 @@ BATCH = 88
 """Packets that one read gives at most: sealed and sent, 1,432 bytes each, they are two full calls of `UDP_SEGMENT`."""
 SUPER_BATCH = 4
 """Super-packets that one read gives at most: few, so that they are still in the cache when they are sent on."""
-
-TURNS = 8
-"""Reads that are answered at once, without letting others run between."""
 
 INJECTED = 512
 """Packets of our own connections that wait to be read; more are dropped, as a device's queue would."""
@@ -47,7 +45,7 @@ class DevicePacketFlow(PacketTunnelFlow):
         self._closed = False
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
-        self._turns = 0
+        self._turns = TaskTurns()
         self._injected: deque[GatherList] = deque()
         self._intercept: Callable[[bytes], bool] | None = None
         self._queue = CoDel()
@@ -169,9 +167,7 @@ class DevicePacketFlow(PacketTunnelFlow):
             raise AppProxyFlowError(AppProxyFlowErrorCode.READ_ALREADY_PENDING)
         self._reading = True
         try:
-            if self._turns >= TURNS:
-                self._turns = 0
-                await asyncio.sleep(0)
+            await self._turns.take()
             while True:
                 if self._closed:
                     raise EOFError("the tunnel's device is gone")
@@ -183,14 +179,13 @@ class DevicePacketFlow(PacketTunnelFlow):
                         continue
                     self._readable = len(packets) == limit
                     if packets:
-                        self._turns += 1
                         return packets
-                self._turns = 0
                 self._waiter = asyncio.get_running_loop().create_future()
                 try:
                     await self._waiter
                 finally:
                     self._waiter = None
+                    self._turns.begin()
                 if self._injected:
                     return []
         finally:
