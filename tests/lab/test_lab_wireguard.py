@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, SITE6, Lab
 from bench.netlab.peers import UDP_ECHO_PORT
+from bench.netlab.proxy_peers import XRAY_PORT, start_xray, xray_server
 from bench.netlab.tunnel import TUNFLOW
 from lab_support import Contents, Tunnel, client
 from test_lab_user import BECOME, OPEN_TUN, tunflow_command
@@ -101,3 +102,16 @@ def test_as_an_ordinary_user(
     ok(lab, [*as_user, "profile", "import", profile], **env)
     fetched = ok(lab, [*as_user, "run", "--profile", "wg-lab", "--", *DIGEST], **env)
     assert fetched.split()[0] == contents.medium_sha256
+
+
+def test_xrays_inbound(lab: Lab, contents: Contents, tmp_path: Path) -> None:
+    keys = Keys()
+    peer = {"publicKey": keys.client_public, "preSharedKey": keys.preshared, "allowedIPs": ["10.90.0.2/32"]}
+    settings = {"secretKey": keys.server, "peers": [peer], "mtu": 1420, "noKernelTun": True}
+    inbound = {"listen": SERVER4, "port": PORT + 1, "protocol": "wireguard", "settings": settings}
+    told = {"listen": SERVER4, "port": XRAY_PORT, "protocol": "socks", "settings": {}}  # which can be waited for
+    profile = Path(keys.profile(tmp_path))
+    profile.write_text(profile.read_text().replace(f":{PORT}", f":{PORT + 1}"))
+    with start_xray(lab, "wireguard", xray_server([told, inbound])) as server:
+        done = run(lab, [TUNFLOW, "run", "--profile", str(profile), "--", *DIGEST])
+        assert done.stdout.split()[0] == contents.medium_sha256, (done.stderr, server.output()[-2000:])
