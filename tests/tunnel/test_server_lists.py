@@ -15,6 +15,7 @@ from tunflow.errors import LocalError, RemoteError
 from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.imports.fetch import ServerReply
+from tunflow.profiles.imports.surge import read_surge
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.redaction import redacted
 from tunflow.profiles.store import parse_text
@@ -27,6 +28,7 @@ from tunflow.tunnel.outbounds import make_outbounds
 from tunflow.tunnel.plan import Plan
 from tunflow.tunnel.rule_data import DATA_VARIABLE, server_list_path
 from tunflow.tunnel.rule_lists import RuleLists
+from tunflow.tunnel.server_lists import sources
 
 URL = "https://p.example/list?token=secret"
 
@@ -185,6 +187,84 @@ def test_the_address_is_a_secret() -> None:
     shown = redacted(profile_file.as_data(imported()))
     assert shown["server_lists"]["sub"]["url"] == "https://p.example/(hidden)"
     assert "secret" not in repr(imported().server_lists)
+
+
+def failing(_url: str) -> bytes:
+    raise RemoteError("p.example does not answer")
+
+
+def test_a_list_that_could_not_be_fetched_at_the_import_comes_in_later(folder: Path) -> None:
+    draft = read_clash(CLASH, "c.yaml", failing)
+    profile = draft.profile("p")
+    assert any("p.example does not answer; its servers come when" in notice.reason for notice in draft.told)
+    before = {"HK": ("REJECT",), "US": ("REJECT",), "all": ("DIRECT", "own")}
+    assert members(compile_profile(profile)) == before, "and it starts"
+    put(folder, FETCHED)
+    after = {"HK": ("s HK-1", "s HK-2"), "US": ("REJECT",), "all": ("DIRECT", "own", "s HK-1", "s HK-2")}
+    plan = compile_profile(profile)
+    assert members(plan) == after
+    put(folder, IMPORTED, "2100-01-02T00:00:00+00:00")
+    assert members(compile_profile(plan.profile))["US"] == ("s US-1",), "also into a group that a list had closed"
+
+
+def test_with_nothing_but_a_list_that_cannot_be_fetched_nothing_is_usable() -> None:
+    text = CLASH.replace("- {name: own", "# ").replace("DIRECT, own", "DIRECT")
+    assert not read_clash(text, "c.yaml", failing).is_usable
+    assert read_clash(text, "c.yaml", None).is_usable
+
+
+def test_what_could_not_be_chosen_from_a_later_list_is_said_now() -> None:
+    for wrong in ("filter: '('", "override: {proxy-name: [{pattern: '(', target: x}]}"):
+        draft = read_clash(
+            CLASH.replace("exclude-filter: expired", wrong).replace(
+                'override: {additional-prefix: "s "}', "lazy: true"
+            ),
+            "c.yaml",
+            failing,
+        )
+        assert not draft.profile("p").server_lists
+    draft = read_clash(CLASH.replace("filter: HK", "filter: '('"), "c.yaml", failing)
+    assert any("'(' is not a regular expression" in notice.reason for notice in draft.told)
+    assert "HK" not in draft.profile("p").groups
+
+
+SURGE = f"""\
+[Proxy]
+own = ss, 192.0.2.9, 8388, encrypt-method=aes-256-gcm, password=p
+[Proxy Group]
+HK = url-test, policy-path={URL}, policy-regex-filter=HK, update-interval=600
+US = select, policy-path={URL}, policy-regex-filter=US
+[Rule]
+FINAL,HK
+"""
+LINES = "HK-1 = ss, 192.0.2.{}, 8388, encrypt-method=aes-256-gcm, password=p\nold = snell, x, 1\n"
+
+
+def test_surges_policy_path_is_a_list_that_is_fetched_again(folder: Path) -> None:
+    draft = read_surge(SURGE, "s.conf", lambda _: LINES.format(1).encode())
+    profile = draft.profile("p")
+    section = profile.server_lists["HK"]
+    assert list(profile.server_lists) == ["HK"], "groups of one address share it"
+    assert (section.url, section.interval, section.servers) == (URL, 600, ("HK-1",))
+    assert sum("the name is taken" in notice.reason for notice in draft.told) == 0
+    assert members(compile_profile(profile)) == {"HK": ("HK-1",), "US": ("REJECT",)}
+    put(folder, LINES.format(2) + "US-1 = ss, 192.0.2.3, 8388, encrypt-method=aes-256-gcm, password=p\n")
+    told: list[str] = []
+    plan = compile_profile(profile, RuleLists(profile, told.append))
+    assert members(plan) == {"HK": ("HK-1",), "US": ("US-1",)}
+    assert hops(plan) == {"own": "192.0.2.9", "HK-1": "192.0.2.2", "US-1": "192.0.2.3"}
+    assert any("type snell" in line for line in told)
+    (source,) = sources(profile)
+    assert source.count(LINES.format(2).encode()) == 1
+
+
+def test_a_policy_path_that_cannot_be_fetched_comes_in_later(folder: Path) -> None:
+    profile = read_surge(SURGE, "s.conf", failing).profile("p")
+    assert members(compile_profile(profile)) == {"HK": ("REJECT",), "US": ("REJECT",)}
+    put(folder, LINES.format(2))
+    assert members(compile_profile(profile)) == {"HK": ("HK-1",), "US": ("REJECT",)}
+    later = read_surge(SURGE, "s.conf").profile("p")
+    assert members(compile_profile(later))["HK"] == ("HK-1",)
 
 
 class Over(Exception):

@@ -2,6 +2,7 @@
 
 Rules:
 - What was fetched (`rule_update`, into the data directory) stands in place of what an import took, if it is newer.
+- A list that could not be fetched when it was imported (`fetched` without `servers`) keeps nothing from starting.
 - Nothing opens: a group whose lists have no server for it any more goes on with its other servers and is REJECT without
   some, also where DIRECT is in it; a rule whose server is gone is REJECT. Each is told.
 """
@@ -64,7 +65,7 @@ def with_fetched_servers(profile: Profile, lists: RuleLists) -> Profile:
     for name, section in profile.server_lists.items():
         if (content := _newer(section)) is not None:
             found[name] = content
-        elif not section.servers:
+        elif not section.servers and section.fetched is None:
             lists.must_be_fetched("server_lists", name, what=f"server list {name!r}")
     for name, group in profile.groups.items():
         if unknown := [each for each in group.lists if each not in profile.server_lists]:
@@ -218,6 +219,8 @@ class _Merge:
         chooser = {"filter": group.filter, "exclude-filter": group.exclude_filter, "exclude-type": group.exclude_type}
         chosen = [each for each in dict.fromkeys(of_lists) if is_chosen(each, self._kind(each), chooser)]
         before = [each for each in group.servers if each in stale or each in chosen]
+        if chosen and group.servers == (REJECT,):
+            return chosen  # it was closed for want of them
         at = group.servers.index(before[0]) if before else len(group.servers)
         left = [each for each in group.servers if each not in before]
         at = min(at, len(left))

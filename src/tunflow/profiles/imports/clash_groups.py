@@ -98,9 +98,10 @@ class ClashGroups:
         return list(dict.fromkeys([*members, *chosen, *lost]))
 
     def _lists(self, group: dict[str, Any]) -> dict[str, Any]:
-        """The lists that are fetched again, and which of their servers are the group's."""
+        """The lists that are fetched again, and which of their servers are the group's. Raises LocalError."""
         if not (lists := self._providers.fetched(self._used(group))):
             return {}
+        is_chosen("", "", group)  # what is fetched later is chosen the same way
         keys = {"filter": "filter", "exclude-filter": "exclude_filter", "exclude-type": "exclude_type"}
         return {"lists": lists} | {
             ours: group[theirs] for theirs, ours in keys.items() if isinstance(group.get(theirs), str)

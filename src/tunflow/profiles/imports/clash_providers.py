@@ -12,6 +12,8 @@ from tunflow.profiles.imports.clash_proxies import ClashProxies
 from tunflow.profiles.imports.clash_source import ClashSource, is_true
 from tunflow.profiles.imports.provided_servers import ProvidedServer, entries_of, is_chosen, renamed
 
+LATER = "its servers come when tunflow rules update, or a tunnel that is up, fetches them"
+
 
 class ClashProviders:
     """The providers of one file; `servers` has the names of each, those that were lost among them."""
@@ -40,9 +42,24 @@ class ClashProviders:
                 self._note_list(name, provider)
             except (LocalError, RemoteError, BadPacket) as error:
                 self.servers[name] = []
+                later = f"; {LATER}" if self._comes_later(name, provider) else ""
                 self._source.draft.lose(
-                    provider_name(name), self._source.at("proxy-providers", name), f"provider {name!r}: {error}"
+                    provider_name(name), self._source.at("proxy-providers", name), f"provider {name!r}: {error}{later}"
                 )
+
+    def _comes_later(self, name: str, provider: Any) -> bool:
+        """Have a provider's list fetched again that could not be had now. Return True if there is where to."""
+        if not isinstance(provider, dict) or provider.get("type") != "http" or not isinstance(provider.get("url"), str):
+            return False
+        override = provider.get("override")
+        try:
+            is_chosen("", "", provider)
+            renamed("", override if isinstance(override, dict) else {})
+        except LocalError:
+            return False
+        self._note_list(name, provider)
+        self._lists[name]["fetched"] = now()
+        return True
 
     def _read_check(self, name: str, check: Any) -> None:
         """`health-check`, which counts where it is enabled."""
@@ -75,7 +92,7 @@ class ClashProviders:
         }:
             made["rename"] = rename
         if self.servers[name]:
-            made["fetched"] = datetime.now(UTC).isoformat(timespec="seconds")
+            made["fetched"] = now()
         self._lists[name] = made
 
     def finish(self) -> None:
@@ -84,7 +101,7 @@ class ClashProviders:
         for name, section in self._lists.items():
             taken = [each for each in dict.fromkeys(self.servers[name]) if each in draft.servers]
             draft.server_lists[name] = {**section, "servers": taken} if taken else section
-            if not self.servers[name]:
+            if not self.servers[name] and "fetched" not in section:
                 draft.promised.add(provider_name(name))
 
     def fetched(self, names: list[str]) -> list[str]:
@@ -148,6 +165,11 @@ class ClashProviders:
             if kind == "http" and isinstance(url, str):
                 return None
             raise LocalError(f"cannot read {file}: {error.strerror}") from None
+
+
+def now() -> str:
+    """The time of day (ISO 8601), as lists have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def provider_name(name: str) -> str:

@@ -136,7 +136,9 @@ class Draft:
         broken = self._broken_groups(losers, carrying)
         for name, group in self.groups.items():
             if name in broken:
-                self.groups[name] = {"type": "select", "servers": [REJECT]}
+                # What its lists bring when they are fetched again takes the place of that.
+                later = group if group.get("lists") else {"type": "select"}
+                self.groups[name] = {**later, "servers": [REJECT]}
                 self.tell(self._places[name], f"group {name!r} has no server left: it is {REJECT}")
             elif name in losers:
                 group["servers"] = self._still(group["servers"], known, carrying)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.subscription import server_list_untrusted
+from tunflow.profiles.imports.surge_entries import line_entries, looks_like_lines
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
 
 
@@ -28,7 +29,7 @@ class ProvidedList(NamedTuple):
 
 
 def entries_of(content: bytes, place: str) -> ProvidedList:
-    """The entries of a list of servers: Clash's YAML, or links. Raises LocalError or BadPacket."""
+    """The entries of a list of servers: Clash's YAML, Surge's lines, or links. Raises LocalError or BadPacket."""
     if re.search(rb"^proxies[ \t]*:", content, re.MULTILINE):
         document = YAMLDocument(content.decode("utf-8-sig", "replace"), place)
         proxies = document.data.get("proxies") if isinstance(document.data, dict) else None
@@ -39,6 +40,12 @@ def entries_of(content: bytes, place: str) -> ProvidedList:
                 made.servers.append(ProvidedServer(entry, at))
             else:
                 made.skipped.append(ImportNotice(at, "an entry of proxies is a mapping with a name"))
+        return made
+    text = content.decode("utf-8-sig", "replace")
+    if looks_like_lines(text):
+        made = ProvidedList([], [])
+        lines = line_entries(text, place, lambda _, at, why: made.skipped.append(ImportNotice(at, why)))
+        made.servers.extend(ProvidedServer(values, at) for values, at in lines)
         return made
     found = server_list_untrusted(content)
     return ProvidedList(

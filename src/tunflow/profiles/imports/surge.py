@@ -56,7 +56,9 @@ class _Surge:
     def read(self) -> None:
         """All of it."""
         self._include()
-        servers = SurgeServers(self.draft, self._content, self._value("proxy-test-url"), self._place)
+        servers = SurgeServers(
+            self.draft, self._content, self._value("proxy-test-url"), self._place, fetches=self._fetch is not None
+        )
         servers.read(self._sections.get("Proxy", []), self._sections.get("Proxy Group", []))
         rules = self._sections.get("Rule")
         if rules is not None:

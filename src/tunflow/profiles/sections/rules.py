@@ -132,7 +132,7 @@ class ServerListSection(Section):
     servers: Many[str] = ()
     """Names in `servers` that an import took of it: they stand until it was fetched again."""
     fetched: str | None = None
-    """When they were taken (ISO 8601)."""
+    """When they were taken, or nothing could be (ISO 8601)."""
 
 
 class RuleSetSection(Section):
