@@ -11,8 +11,8 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import Datagram, StreamDatagramCodec
 from tunflow.protocols.mux_cool import XUDPFrames
-from tunflow.protocols.shadowsocks.udp_over_tcp import UDPOverTCP
 from tunflow.protocols.trojan.stream import TrojanFrames
+from tunflow.protocols.udp_over_tcp import UDPOverTCP
 from tunflow.protocols.vless.stream import VLESSFrames
 
 TARGET = Endpoint("example.com", 443)

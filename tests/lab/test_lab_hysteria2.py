@@ -1,4 +1,4 @@
-"""Hysteria2 and TUIC against sing-box: a session that flows share, alone and in chains, lost and found again."""
+"""Hysteria2, TUIC and AnyTLS against sing-box: sessions that flows share, alone and in chains, lost and found again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.lab
 PORT = 8460
 SALTED = 8461
 TUIC = 8462
+ANYTLS = 8463
 AGAIN = 8465
 USER = "01234567-89ab-cdef-0123-456789abcdef"
 PASSWORD = "lab password"
@@ -55,6 +56,7 @@ def peer(tunnel: Tunnel) -> Iterator[Peer]:
             "users": [{"uuid": USER, "password": PASSWORD}],
             "tls": {**common["tls"], "alpn": ["h3"]},
         },
+        {**common, "type": "anytls", "listen_port": ANYTLS},
         {**common, "listen_port": SALTED, "obfs": {"type": "salamander", "password": "salt"}},
     ]
     again = [{**common, "listen_port": AGAIN}]
@@ -92,7 +94,12 @@ def tuic_by_streams(peer: Peer) -> str:
     return tuic(peer, "&udp_relay_mode=quic&congestion_control=bbr")
 
 
-@pytest.mark.parametrize("made", [link, salted, tuic, tuic_by_streams])
+def anytls(peer: Peer) -> str:
+    pin = peer.pin.partition("pinSHA256=")[2]
+    return f"anytls://{PASSWORD.replace(' ', '%20')}@{SERVER4}:{ANYTLS}?pcs={pin}"
+
+
+@pytest.mark.parametrize("made", [link, salted, tuic, tuic_by_streams, anytls])
 def test_tcp_and_udp(tunnel: Tunnel, contents: Contents, peer: Peer, made: Any) -> None:
     echo = " ".join(client("udp_sizes", SITE4, UDP_ECHO_PORT, *SIZES))
     others = " ".join(client("udp", UDP_ECHO_PORT, 500, SITE4, SITE6))
@@ -130,6 +137,9 @@ def test_a_certificate_is_judged(tunnel: Tunnel, peer: Peer) -> None:
         (lambda peer: link(peer).replace("lab%20", "other"), "does not accept the password"),
         (lambda peer: tuic(peer).replace("lab%20", "other"), "check the UUID and password"),
         (lambda peer: link(peer, PORT + 9), "Connection refused"),
+        (lambda peer: anytls(peer).replace("lab%20", "other"), "check the password"),
+        (lambda peer: anytls(peer).partition("?")[0], "certificate is not valid"),
+        (lambda peer: anytls(peer).replace(str(ANYTLS), str(PORT + 9)), "Connection refused"),
     ],
 )
 def test_what_is_wrong_is_told(tunnel: Tunnel, peer: Peer, made: Any, words: str) -> None:

@@ -24,7 +24,10 @@ class Stream:
         self.failure = None
         self.sent = bytearray()
         self.unsent = 0
-        self.closed = False
+        self.closed = self.is_held = False
+
+    def hold(self, is_held):
+        self.is_held = is_held
 
     def send(self, pieces):
         self.sent += b"".join(pieces)

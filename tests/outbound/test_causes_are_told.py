@@ -217,6 +217,7 @@ IN_TLS = {
     "trojan": "trojan://p@127.0.0.1:{port}?sni={name}",
     "trojan in WebSocket": "trojan://p@127.0.0.1:{port}?sni={name}&type=ws&path=/a",
     "trojan in gRPC": "trojan://p@127.0.0.1:{port}?sni={name}&type=grpc&serviceName=a",
+    "anytls": "anytls://p@127.0.0.1:{port}?sni={name}",
     "vless": "vless://" + USER + "@127.0.0.1:{port}?encryption=none&security=tls&sni={name}",
     "vless in HTTPUpgrade": "vless://"
     + USER

@@ -42,6 +42,7 @@ LINKS = {
     "vless-xhttp": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=tls&type=xhttp&path=%2Fa#vless-xhttp",
     "reality": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=reality&pbk=x&flow=xtls-rprx-vision#reality",
     "vision": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=tls&flow=xtls-rprx-vision#vision",
+    "anytls": f"anytls://p@{HOST}:{PORT}/?sni=a.example&insecure=1#anytls",
     "hysteria2": f"hysteria2://p@{HOST}:{PORT}?sni=a.example&obfs=salamander&obfs-password=salt#hysteria2",
     "hy2-ports": f"hy2://p@{HOST}:{PORT},5000-6000/?insecure=1#hy2-ports",
     "tuic": f"tuic://{ID}:p@{HOST}:{PORT}?congestion_control=bbr&alpn=h3&udp_relay_mode=native#tuic",
@@ -68,6 +69,7 @@ CLASH = {
     "hysteria2": WHERE
     | {"type": "hysteria2", "password": "p", "up": "30 Mbps", "down": "200 Mbps", "sni": "a.example"},
     "tuic": WHERE | {"type": "tuic", "uuid": ID, "password": "p", "alpn": ["h3"], "congestion-controller": "bbr"},
+    "anytls": WHERE | {"type": "anytls", "password": "p", "sni": "a.example", "idle-session-timeout": 30},
     "ssh": {"type": "ssh", "server": HOST, "port": 22, "username": "me", "password": "p"},
     "snell": WHERE | {"type": "snell", "psk": "p", "version": 4},
 }
@@ -86,6 +88,7 @@ SING_BOX = {
     | {"tls": {"enabled": True, "reality": {"enabled": True, "public_key": "x"}}},
     "hysteria2": SING_WHERE | {"type": "hysteria2", "password": "p", "up_mbps": 30, "down_mbps": 200} | TLS,
     "tuic": SING_WHERE | {"type": "tuic", "uuid": ID, "password": "p"} | TLS,
+    "anytls": SING_WHERE | {"type": "anytls", "password": "p", "idle_session_timeout": "30s"} | TLS,
     "ssh": {"type": "ssh", "server": HOST, "server_port": 22, "user": "me", "password": "p"},
     "shadowtls": SING_WHERE | {"type": "shadowtls", "version": 3, "password": "p"} | TLS,
 }

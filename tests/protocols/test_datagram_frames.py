@@ -12,8 +12,8 @@ from tunflow.outbound.chain import make_outbound
 from tunflow.protocols.codec import Datagram
 from tunflow.protocols.contract import Association, Carries, FramedDatagrams, NoDatagrams
 from tunflow.protocols.registry import clash_server, parse_server
-from tunflow.protocols.shadowsocks.udp_over_tcp import UDPOverTCP
 from tunflow.protocols.trojan.stream import LONGEST, TrojanFrames
+from tunflow.protocols.udp_over_tcp import UDPOverTCP
 from tunflow.protocols.vless.stream import VLESSFrames
 from tunflow.protocols.vmess.chunks import AES_128_GCM
 from tunflow.protocols.vmess.header import DATAGRAMS

@@ -14,10 +14,10 @@ from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.contract import CodecRoute
 from tunflow.protocols.session_pool import SessionPool
+from tunflow.protocols.shared_stream import QUEUE
 from tunflow.protocols.transport.gun import GunCodec
 from tunflow.protocols.transport.http2 import IDLE, MOST, PATIENCE, QUIET, WINDOW, HTTP2Session
 from tunflow.protocols.transport.http2_kinds import grpc_headers, http_headers, judge_grpc, judge_http, xhttp_headers
-from tunflow.protocols.transport.http2_stream import QUEUE
 
 HEADERS = grpc_headers("https", "site.example", "way", is_multi=False)
 

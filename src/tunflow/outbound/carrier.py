@@ -30,6 +30,9 @@ class OpenStream(Protocol):
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Send bytes, as soon as it is possible."""
 
+    def hold(self, is_held: bool) -> None:
+        """Read nothing more for a while, or go on."""
+
     @property
     def path(self) -> Path | None:
         """The addresses that its packets go between; None when it is not on its way."""
@@ -86,7 +89,7 @@ class _Carried(Contained):
         self._reactor = reactor
         self._session = session
         self._timer: Timer | None = None
-        self._is_awake = self._is_blocked = False
+        self._is_awake = self._is_blocked = self._is_held = False
         self._stands = False
         session.wake = self._wake
         self._stream = open_stream(route, self._received, self._lost, self._opened, self._drained)
@@ -150,13 +153,26 @@ class _Carried(Contained):
         if session.is_over:
             self._close()
             return
-        if self._stands and (data := session.outgoing(self._reactor.now)):
-            stream.send([data])
+        if self._stands and self._say():
             if not self._is_blocked and stream.unsent > MOST_UNSENT:
                 self._is_blocked = True
                 session.block(True)
             self._serve()
+        if session.is_full != self._is_held:
+            self._is_held = session.is_full
+            stream.hold(self._is_held)
         self._arm(session.next_timeout())
+
+    def _say(self) -> bool:
+        """Return True if there was something to say, each record of which goes as one."""
+        pieces: list[Buffer] = []
+        size = 0
+        while size <= MOST_UNSENT and (data := self._session.outgoing(self._reactor.now)):
+            pieces.append(data)
+            size += len(data)
+        if pieces:
+            self._stream.send(pieces)
+        return bool(pieces)
 
     def _serve(self) -> None:
         left = iter(self._session.take_changed())

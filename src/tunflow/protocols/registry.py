@@ -25,6 +25,7 @@ BUILT_IN = (
     "trojan",
     "vless",
     "vmess",
+    "anytls",
     "hysteria2",
     "tuic",
     "ssh",

@@ -36,6 +36,10 @@ class StreamSession(Protocol):
     def is_over(self) -> bool:
         """True if all of it has ended, so that the stream below can be closed."""
 
+    @property
+    def is_full(self) -> bool:
+        """True if nothing more is to be read for now; `wake` says that this changed."""
+
     def connected(self, now: float) -> None:
         """The stream below stands."""
 
@@ -43,7 +47,7 @@ class StreamSession(Protocol):
         """Take what came on the stream below. Raises BadPacket, behind which `end` is due."""
 
     def outgoing(self, now: float) -> bytes:
-        """What is to be said by now."""
+        """What is to be said by now, as far as it goes in one record; empty if there is no more."""
 
     def block(self, is_blocked: bool) -> None:
         """Say whether the stream below has bytes that it does not take yet."""

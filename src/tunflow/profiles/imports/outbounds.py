@@ -20,7 +20,7 @@ from tunflow.protocols.registry import clash_server
 NO_SERVER = frozenset({"direct", "block", "dns", "selector", "urltest", "freedom", "blackhole", "loopback"})
 """Outbounds that are no servers."""
 _TYPES = {"shadowsocks": "ss", "socks": "socks5"}
-_ALWAYS_TLS = frozenset({"trojan", "hysteria2", "tuic"})
+_ALWAYS_TLS = frozenset({"trojan", "hysteria2", "tuic", "anytls"})
 _DIALING = frozenset(
     {
         *("tag", "network", "multiplex", "domain_strategy", "domain_resolver", "connect_timeout"),
@@ -92,6 +92,10 @@ def of_sing_box(outbound: Mapping[str, Any]) -> dict[str, Any]:
             values.value(key)  # the server takes both ways
     elif kind == "hysteria2":
         made |= _sing_box_hysteria2(values)
+    elif kind == "anytls":
+        made |= {"password": values.text("password")}
+        for key in ("idle_session_check_interval", "idle_session_timeout", "min_idle_session"):
+            values.value(key)  # how many sessions wait, and for how long: ours in our way
     else:
         return made  # whoever has it says so
     tls = values.table("tls")

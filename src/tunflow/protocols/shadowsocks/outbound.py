@@ -90,7 +90,7 @@ def _made(
     version = server.udp_over_tcp
     if not version:
         return ServerOutbound(server.label, where, context, stream, datagrams)
-    from tunflow.protocols.shadowsocks.udp_over_tcp import MAGIC_NAMES, UDPOverTCP  # noqa: PLC0415
+    from tunflow.protocols.udp_over_tcp import MAGIC_NAMES, UDPOverTCP  # noqa: PLC0415
 
     def begin(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
         return stream(Endpoint(MAGIC_NAMES[version], 0), None), UDPOverTCP(version, target)

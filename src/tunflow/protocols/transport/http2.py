@@ -28,8 +28,8 @@ from h2.settings import SettingCodes, Settings
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused
+from tunflow.protocols.shared_stream import SharedStream
 from tunflow.protocols.transport.goaway import GoAwayFilter
-from tunflow.protocols.transport.http2_stream import HTTP2Stream
 
 MOST = 16
 """Streams of a session: with more, one lost packet holds up too many."""
@@ -55,9 +55,9 @@ class HTTP2Session:
         self._connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
         self._connection.local_settings = Settings(initial_values={**wanted, SettingCodes.MAX_FRAME_SIZE: 65536})
-        self._streams: dict[int, HTTP2Stream] = {}
-        self._changed: dict[HTTP2Stream, None] = {}
-        self._said: dict[HTTP2Stream, None] = {}
+        self._streams: dict[int, SharedStream] = {}
+        self._changed: dict[SharedStream, None] = {}
+        self._said: dict[SharedStream, None] = {}
         """Streams with something to say."""
         self._goaway = GoAwayFilter()
         self._heard_at = self._asked_at = 0.0
@@ -77,7 +77,7 @@ class HTTP2Session:
         most = min(MOST, self._connection.remote_settings.max_concurrent_streams)
         return not self.is_over and not self._goaway.is_leaving and len(self._streams) + len(self.waiting) < most
 
-    def open(self, now: float) -> HTTP2Stream | None:
+    def open(self, now: float) -> SharedStream | None:
         """A stream, once it stands; None where the server takes no more of them."""
         if self.is_over or self._goaway.is_leaving:
             return None
@@ -86,7 +86,7 @@ class HTTP2Session:
             self._connection.send_headers(number, self._headers)
         except H2Error:
             return None
-        made = self._streams[number] = HTTP2Stream(self, number)
+        made = self._streams[number] = SharedStream(self, number)
         if now - self._heard_at >= QUIET and not self._is_asking:
             self._ask(now)
         self.wake()
@@ -99,6 +99,9 @@ class HTTP2Session:
             call()
 
     # As `StreamSession`.
+
+    is_full = False
+    """Streams have windows."""
 
     def connected(self, now: float) -> None:
         """As `StreamSession.connected`."""
@@ -134,7 +137,7 @@ class HTTP2Session:
         if not is_blocked:
             self._changed.update((each, None) for each in self._streams.values())
 
-    def take_changed(self) -> Sequence[HTTP2Stream]:
+    def take_changed(self) -> Sequence[SharedStream]:
         """As `StreamSession.take_changed`."""
         changed, self._changed = self._changed, {}
         return list(changed)
@@ -171,19 +174,19 @@ class HTTP2Session:
 
     # For its streams.
 
-    def has_said(self, stream: HTTP2Stream) -> None:
+    def has_said(self, stream: SharedStream) -> None:
         """It has bytes to send, or its end."""
         self._said[stream] = None
         self.wake()
 
-    def taken(self, stream: HTTP2Stream, size: int) -> None:
+    def taken(self, stream: SharedStream, size: int) -> None:
         """Its owner took bytes: the server may send as many."""
         if not self.is_over:
             self._connection.acknowledge_received_data(size, stream.number)
             self._forget(stream)
             self.wake()
 
-    def leave(self, stream: HTTP2Stream) -> None:
+    def leave(self, stream: SharedStream) -> None:
         """Its owner wants no more of it."""
         if stream.number in self._streams and not self.is_over:
             del self._streams[stream.number]
@@ -223,7 +226,7 @@ class HTTP2Session:
         if stream is not None:
             self._changed[stream] = None
 
-    def _forget(self, stream: HTTP2Stream) -> None:
+    def _forget(self, stream: SharedStream) -> None:
         """Give its place to another, once both directions are over."""
         if stream.closed or (stream.ended and stream.said_end):
             self._streams.pop(stream.number, None)
@@ -251,7 +254,7 @@ class HTTP2Session:
             if stream.number in self._streams and not stream.said_end and self._send(stream):
                 self._changed[stream] = None
 
-    def _send(self, stream: HTTP2Stream) -> bool:
+    def _send(self, stream: SharedStream) -> bool:
         """Return True if it could send something."""
         connection, number = self._connection, stream.number
         before = stream.queued

@@ -1,4 +1,4 @@
-"""One stream of an HTTP/2 session: what its owner has not taken, and what the server has not."""
+"""One stream of a session: what its owner has not taken, and what the server has not."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Streams(Protocol):
     is_blocked: bool
     """True if the stream below has bytes that it does not take yet."""
 
-    def has_said(self, stream: HTTP2Stream) -> None:
+    def has_said(self, stream: SharedStream) -> None:
         """It has bytes to send, or its end."""
 
-    def taken(self, stream: HTTP2Stream, size: int) -> None:
+    def taken(self, stream: SharedStream, size: int) -> None:
         """Its owner took bytes."""
 
-    def leave(self, stream: HTTP2Stream) -> None:
+    def leave(self, stream: SharedStream) -> None:
         """Its owner wants no more of it."""
 
 
-class HTTP2Stream(SessionStream):
+class SharedStream(SessionStream):
     """One stream. As `Conduit`; a refusal of the server is raised by `take`, once all before it was taken."""
 
     __slots__ = (
