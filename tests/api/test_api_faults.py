@@ -22,10 +22,12 @@ pytestmark = pytest.mark.interpreted  # faults are put into methods, which compi
 
 ROOMS = (
     "tunflow.api.app",
+    "tunflow.api.change_routes",
     "tunflow.api.facts",
     "tunflow.api.flow_texts",
     "tunflow.api.guard",
     "tunflow.api.log_lines",
+    "tunflow.api.request_body",
     "tunflow.api.served",
     "tunflow.dataplane.flow_book",
     "tunflow.dataplane.rule_policy",
@@ -71,7 +73,7 @@ def requests(rig):
 
 PAGES = (
     "/", "/version", "/configs", "/proxies", "/proxies/a", "/group", "/rules", "/connections", "/metrics",
-    "/providers/proxies", "/providers/rules", "/ui/",
+    "/providers/proxies", "/providers/rules", "/tunnel", "/filter", "/ui/",
 )  # fmt: skip
 
 

@@ -23,8 +23,10 @@ from starlette.routing import Match, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tunflow.api.change_routes import ChangeRoutes
 from tunflow.api.facts import TunnelFacts, Unanswerable
 from tunflow.api.log_lines import LEVELS, LogLines
+from tunflow.api.request_body import body_object
 from tunflow.errors import BadPacket
 from tunflow.loop.thread_calls import ThreadCalls
 from tunflow.numbers import NotANumber, whole_number
@@ -32,9 +34,6 @@ from tunflow.urls import NotAURL, parse_url
 
 if TYPE_CHECKING:  # what fetches lists is there where there are some
     from tunflow.tunnel.rule_update import UpdateOutcome
-
-BODY = 64 * 1024
-"""Bytes of a request's body at most."""
 
 LONGEST_DELAY = 30_000
 """Milliseconds that a delay may be waited for."""
@@ -73,7 +72,7 @@ class API:
         self, facts: TunnelFacts, calls: ThreadCalls, log: LogLines, ui: Path | None = None, *, has_secret: bool = False
     ) -> None:
         """`has_secret`: whoever asks has shown it. Without one anybody on this machine may ask, and some is refused."""
-        self._has_secret = has_secret
+        self.changes = ChangeRoutes(facts, calls, has_secret)
         self._facts = facts
         self._calls = calls
         self._log = log
@@ -108,8 +107,7 @@ class API:
             Route("/providers/rules", self._rule_providers),
             Route("/providers/rules/{name}", self._renew_rules, methods=["PUT"]),
             *(_refused(method, path, line) for (method, path), line in REFUSED.items()),
-            Route("/filter", self._filter),
-            Route("/filter/allow", self._allow, methods=["POST"]),
+            *self.changes.routes(),
             Route("/dns/query", self._query),
             Route("/cache/dns/flush", self._flush_answers, methods=["POST"]),
             WebSocketRoute("/traffic", self._socket(self._traffic)),
@@ -141,7 +139,10 @@ class API:
         return JSONResponse({**ports, **rest})
 
     async def _set_configs(self, request: Request) -> Response:
-        given = await _object(request)
+        given = await body_object(request)
+        is_empty = not given.get("path") and not given.get("payload")
+        if request.method == "PUT" and is_empty and await self.changes.read_again():
+            return Response(status_code=HTTPStatus.NO_CONTENT)
         if refused := sorted(key for key, value in given.items() if (key, value) != ("mode", "rule")):
             line = f"{', '.join(refused)}: a tunnel is changed by its profile and tunflow reload; mode is rule"
             raise Unanswerable(line)
@@ -190,10 +191,6 @@ class API:
         profile = await self._ask(lambda: self._facts.profile)
         return JSONResponse({"providers": await asyncio.to_thread(rule_providers, profile)})
 
-    async def _filter(self, _: Request) -> Response:
-        found = await self._ask(self._facts.filter)
-        return JSONResponse({**found, "may_add": self._has_secret and found["add"] is not None})
-
     async def _query(self, request: Request) -> Response:
         from tunflow.api.dns_json import answer_untrusted  # noqa: PLC0415 - for who looks a name up
 
@@ -219,7 +216,7 @@ class API:
     # Deeds.
 
     async def _select(self, request: Request) -> Response:
-        member = (await _object(request)).get("name")
+        member = (await body_object(request)).get("name")
         if not isinstance(member, str):
             raise Unanswerable('the body is an object with the "name" of a member')
         await self._ask(partial(self._facts.select, request.path_params["name"], member))
@@ -264,19 +261,6 @@ class API:
         for delays in await asyncio.gather(*asked):
             found |= delays
         return JSONResponse(_milliseconds(found))
-
-    async def _allow(self, request: Request) -> Response:
-        self._require_secret()
-        host = (await _object(request)).get("host")
-        if not isinstance(host, str):
-            raise Unanswerable('the body is an object with a "host"')
-        return JSONResponse(await self._ask(partial(self._facts.allow, host)))
-
-    def _require_secret(self) -> None:
-        """Raise Unanswerable where nobody showed one: what follows changes the tunnel for everybody."""
-        if not self._has_secret:
-            line = "this needs an API with a secret, else anybody here could: TUNFLOW_API_SECRET, or secret in [api]"
-            raise Unanswerable(line, HTTPStatus.FORBIDDEN)
 
     async def _flush_answers(self, _: Request) -> Response:
         await self._ask(self._facts.forget_answers)
@@ -396,22 +380,6 @@ def _refused(method: str, path: str, line: str) -> Route:
 async def _until_left(socket: WebSocket) -> None:
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    """The object in a request's body. Raises Unanswerable."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY:
-            raise Unanswerable(f"the body is over {BODY} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Unanswerable("the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise Unanswerable("the body is not an object")
-    return found
 
 
 def _check_of(request: Request) -> tuple[str | None, float]:

@@ -32,6 +32,7 @@ from tunflow.loop.thread_calls import ThreadCalls
 from tunflow.numbers import NotANumber, whole_number
 
 if TYPE_CHECKING:
+    from tunflow.api.switch import TunnelSwitch
     from tunflow.inbound.flow_note import NoteFlow
     from tunflow.inbound.listen import ListenServer
     from tunflow.loop.reactor import Reactor
@@ -92,8 +93,9 @@ class APIServer:
         self._socket = _listening(at)
         self.where = "http://{}:{}".format(f"[{at.host}]" if ":" in at.host else at.host, self._socket.getsockname()[1])
         """Its address."""
+        self._api = API(self._facts, self._calls, self.log, at.ui, has_secret=at.secret is not None)
         self._guard = Guard(
-            API(self._facts, self._calls, self.log, at.ui, has_secret=at.secret is not None).app,
+            self._api.app,
             secret=at.secret,
             origins=at.origins,
             host=at.host,
@@ -119,6 +121,10 @@ class APIServer:
             )
         )
         self._thread: threading.Thread | None = None
+
+    def use_switch(self, switch: TunnelSwitch) -> None:
+        """Let those who have the secret change the tunnel by this."""
+        self._api.changes.switch = switch
 
     def serve(self, dataplane: Dataplane | None) -> None:
         """Tell of this dataplane; None when it is closed. The first call starts the thread, with the rights of then."""

@@ -28,7 +28,7 @@ def api_for(address: str | None, plan: Plan | None, reactor: Reactor, secret: st
         from tunflow.api.server import APIServer, ListenAt  # noqa: PLC0415 - for who asks for it
     except ModuleNotFoundError as error:
         raise LocalError(f"the API needs {error.name}: pip install 'tunflow[ui]'") from None
-    secret = secret or os.environ.get(API_SECRET_VARIABLE) or (section.secret if section is not None else None)
+    secret = secret or _secret_of(plan)
     if address is not None:
         origins, ui = (section.origins, section.ui) if section is not None else ((), None)
         try:
@@ -46,3 +46,26 @@ def api_for(address: str | None, plan: Plan | None, reactor: Reactor, secret: st
     if plan is not None and at.ui is not None and not Path(at.ui).is_dir():
         raise LocalError(f"{plan.at('api', 'ui')}: {at.ui} is no folder")
     return APIServer(at, reactor)
+
+
+def profiles_for_page(address: str | None, plan: Plan, secret: str | None = None) -> dict[str, Path]:
+    """Return the profiles that the page may have the tunnel use, by name: those that are saved now, and the plan's.
+
+    None without an API that has a secret: who can read them all is then everybody on this machine. Raises LocalError.
+    """
+    section = None if plan.profile is None else plan.profile.api
+    has_api = address is not None or (section is not None and section.listen is not None)
+    if not has_api or not (secret or _secret_of(plan)):
+        return {}
+    from tunflow.profiles.store import ProfileStore  # noqa: PLC0415 - for who asks for it
+
+    store = ProfileStore()
+    found = {name: store.find(name) for name in store.names()}
+    if plan.file and Path(plan.file) not in found.values():
+        found[Path(plan.file).stem] = Path(plan.file)
+    return found
+
+
+def _secret_of(plan: Plan | None) -> str | None:
+    section = None if plan is None or plan.profile is None else plan.profile.api
+    return os.environ.get(API_SECRET_VARIABLE) or (section.secret if section is not None else None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from typing import BinaryIO
 
 from tunflow.addresses import ip_address
@@ -50,8 +52,10 @@ class Daemon:
         report: DaemonReport | None,
         rights: Rights,
         pcap: BinaryIO | None,
+        profiles: Mapping[str, Path],
     ) -> None:
-        """`plan` is what it has now, `instructions` those of the start."""
+        """`plan` is what it has now, `instructions` those of the start; the page may have it use these `profiles`."""
+        self._profiles = profiles
         self._rights = rights
         self._reactor = reactor
         self._runtime = runtime
@@ -88,6 +92,10 @@ class Daemon:
         tunnel, ending = self._make_tunnel(), Ending()
         api = None if self._api is None else self._api.where
         requests = Requests(tunnel, self._instructions, self._rights, ending, self._tell, self._say, api)
+        if self._api is not None:
+            from tunflow.api.switch import TunnelSwitch  # noqa: PLC0415 - for who asks for it
+
+            self._api.use_switch(TunnelSwitch(requests.handle, self._profiles, self._rights.open_file))
         self._control = ControlServer(self._runtime.control, self._rights.owner, requests.handle)
         self._log.listener = lambda line: self._tell(ControlEvent("log", {"line": line}))
         for number in (signal.SIGINT, signal.SIGTERM):

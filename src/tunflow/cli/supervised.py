@@ -10,8 +10,10 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
+from tunflow.cli.api import profiles_for_page
 from tunflow.cli.daemon import Daemon
 from tunflow.cli.instructions import Instructions
 from tunflow.cli.rights import Rights
@@ -75,6 +77,8 @@ class Station:
     groups: AppGroups
     pcap: BinaryIO | None
     """Gets every packet; opened once, so that a process that was started again goes on with it."""
+    profiles: dict[str, Path]
+    """Those that the page may have the tunnel use."""
 
     def say(self, line: str) -> None:
         """In the log, and in the foreground to people as well."""
@@ -111,13 +115,15 @@ def _supervise(instructions: Instructions, report: DaemonReport | None) -> int:
     for note in notes:
         log.say(note)
     LastDisconnectFile.note(runtime.path, LastDisconnect(plan.file, None, ""))
-    station = Station(runtime, instructions.with_path(), plan, log, report, AppGroups(), open_pcap(instructions.pcap))
+    profiles = profiles_for_page(instructions.api, plan, instructions.api_secret)
+    pcap = open_pcap(instructions.pcap)
+    station = Station(runtime, instructions.with_path(), plan, log, report, AppGroups(), pcap, profiles)
 
     def gave_up(line: str) -> None:
         LastDisconnectFile.note(runtime.path, LastDisconnect(plan.file, VPNConnectionErrorCode.PLUGIN_FAILED, line))
 
     try:
-        service = HelperService(runtime.state, plan.files)
+        service = HelperService(runtime.state, plan.files | {(path, False) for path in profiles.values()})
         supervisor = Supervisor(service, runtime.supervision, station.say, station.leave_report, gave_up)
         return supervisor.run(lambda link: _serve(station, link))
     finally:
@@ -173,7 +179,17 @@ def _serve_tunnel(station: Station, link: SupervisorLink) -> int:
     reactor = Reactor.containing(log.say)
     loop = ReactorLoop(reactor)
     try:
-        daemon = Daemon(reactor, station.runtime, plan, station.instructions, log, station.report, rights, station.pcap)
+        daemon = Daemon(
+            reactor,
+            station.runtime,
+            plan,
+            station.instructions,
+            log,
+            station.report,
+            rights,
+            station.pcap,
+            station.profiles,
+        )
         status = loop.run_until_complete(daemon.run())
         ending.write(daemon.end)
         return status

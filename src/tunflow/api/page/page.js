@@ -10,6 +10,7 @@ let secret = sessionStorage.getItem("secret") || "";
 let flows = [];
 let page = "overview";
 const allowed = new Set(); // hosts that were let in here
+let isDown = false; // it was taken down here
 let filterTold = "";
 let filterAllowed = 0;
 
@@ -40,7 +41,7 @@ function follow(path, heard) {
   if (secret) address.searchParams.set("token", secret);
   const socket = new WebSocket(address);
   socket.onmessage = (event) => { say(words.connected); heard(JSON.parse(event.data)); };
-  socket.onclose = () => { say(words.away, true); setTimeout(() => follow(path, heard), 3000); };
+  socket.onclose = () => { say(isDown ? words.isDown : words.away, !isDown); setTimeout(() => follow(path, heard), 3000); };
 }
 
 function drawTraffic() {
@@ -186,6 +187,43 @@ async function lookUp() {
   }
   $("answer").textContent = found.join(", ") || words.noName;
 }
+async function drawTunnel() {
+  const found = await ask("/tunnel");
+  const facts = [[words.state, found.status], [words.profile, found.profile || "–"], [words.servers, found.servers.join(" → ") || "–"],
+    [words.killSwitch, found.kill_switch ? words.on : words.off]];
+  $("tunnel-facts").replaceChildren(...facts.flatMap(([name, text]) => [make("dt", name), make("dd", text)]));
+  $("tunnel-deeds").hidden = !found.may_change;
+  if (!found.may_change) $("tunnel-state").textContent = found.is_up ? words.noSecret2 : words.notUp;
+  redraw($("profiles"), found.profiles.map((name) => {
+    const button = make("button", name, { "aria-pressed": String(found.profile === name), "data-key": `profile ${name}` });
+    button.onclick = () => useProfile(name);
+    const item = make("li");
+    item.append(button);
+    return item;
+  }));
+}
+async function useProfile(name) {
+  $("tunnel-state").textContent = words.working;
+  try {
+    const { notes } = await ask("/tunnel", { method: "PUT", body: JSON.stringify({ profile: name }) });
+    $("tunnel-state").textContent = [words.used, ...notes].join(" ");
+  } catch (error) { $("tunnel-state").textContent = error.message; }
+  await act(drawTunnel);
+}
+function disconnect() {
+  $("sure").returnValue = "no";
+  $("sure").showModal();
+}
+async function disconnected() {
+  if ($("sure").returnValue !== "yes") return;
+  try {
+    await ask("/tunnel", { method: "DELETE" });
+    isDown = true;
+    $("tunnel-deeds").hidden = true;
+    $("tunnel-state").textContent = words.isDown;
+    say(words.isDown);
+  } catch (error) { $("tunnel-state").textContent = error.message; }
+}
 function blockedRow(event, mayAdd) {
   const row = make("tr");
   const where = [event.list, event.line].filter(Boolean).join(":");
@@ -227,13 +265,13 @@ function heardLog(record) {
 }
 
 function turn() {
-  const names = ["overview", "servers", "flows", "rules", "filter", "log"];
+  const names = ["overview", "tunnel", "servers", "flows", "rules", "filter", "log"];
   page = names.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
   for (const name of names) $(name).hidden = name !== page;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash.slice(1) === page) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  act({ overview: async () => drawTraffic(), servers: drawServers, flows: async () => drawFlows(), rules: drawRules, filter: drawFilter, log: async () => {} }[page]);
+  act({ overview: async () => drawTraffic(), tunnel: drawTunnel, servers: drawServers, flows: async () => drawFlows(), rules: drawRules, filter: drawFilter, log: async () => {} }[page]);
 }
 async function start() {
   try { await ask("/version"); } catch (error) { say(error.message, true); return; }
@@ -252,6 +290,9 @@ $("graph").querySelector("title").textContent = words.graph;
 $("find").oninput = () => { $("flow-box").scrollTop = 0; drawFlows(); };
 $("flow-box").onscroll = () => requestAnimationFrame(drawFlows);
 $("close-all").onclick = () => act(() => ask("/connections", { method: "DELETE" }));
+$("read-again").onclick = () => useProfile(null);
+$("disconnect").onclick = disconnect;
+$("sure").onclose = disconnected;
 $("lookup").onsubmit = (event) => {
   event.preventDefault();
   act(async () => { try { await lookUp(); } catch (error) { $("answer").textContent = error.message; } });

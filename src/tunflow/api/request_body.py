@@ -1,0 +1,30 @@
+"""The body of a request: an object in JSON, of bounded size."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+
+from tunflow.api.facts import Unanswerable
+
+BODY = 64 * 1024
+"""Bytes of a request's body at most."""
+
+
+async def body_object(request: Request) -> dict[str, Any]:
+    """The object in a request's body. Raises Unanswerable."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY:
+            raise Unanswerable(f"the body is over {BODY} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unanswerable("the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise Unanswerable("the body is not an object")
+    return found
