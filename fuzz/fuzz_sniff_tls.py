@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunflow.errors import BadPacket
-from tunflow.sniff.tls import parse_records_untrusted
+from tunflow.sniff.tls import is_v2_hello_untrusted, parse_records_untrusted
 
 _NAME = b"\0\0\0\x10\0\x0e\0\0\x0bexample.com"
 _ALPN = b"\0\x10\0\5\0\3\2h2"
@@ -15,11 +15,14 @@ _MESSAGE = b"\1" + len(_BODY).to_bytes(3, "big") + _BODY
 SEEDS = [
     b"\x16\3\1" + len(_MESSAGE).to_bytes(2, "big") + _MESSAGE,
     b"\x16\3\3\0\x10" + _MESSAGE[:16] + b"\x16\3\3" + (len(_MESSAGE) - 16).to_bytes(2, "big") + _MESSAGE[16:],
+    b"\x80\x1c\1\3\3\0\3\0\0\0\x10\0\0\xff" + bytes(16),
 ]
 
 
 def one_input(data: bytes) -> None:
     """Parse it whole and its first half."""
+    begun = is_v2_hello_untrusted(data[: len(data) // 2])
+    assert begun is None or begun == is_v2_hello_untrusted(data)
     try:
         early = parse_records_untrusted(data[: len(data) // 2])
     except BadPacket:

@@ -258,6 +258,27 @@ def test_tls_without_a_name():
     assert Rig(doors=frozenset({Door.RAW_IP})).sends(client_hello(None)) == "blocked"
 
 
+V2_HELLO = bytes.fromhex("801c0103030003000000100000ff") + bytes(16)
+"""As OpenSSL 0.9.8 and Java 6 began: one cipher suite, no session, a challenge of 16 bytes (RFC 5246 appendix E.2)."""
+
+
+@pytest.mark.parametrize("step", [None, 1, 3])
+@pytest.mark.parametrize(
+    ("data", "doors", "outcome"),
+    [
+        (V2_HELLO, {Door.RAW_IP}, "blocked"),
+        (V2_HELLO, set(), "passes"),
+        (V2_HELLO[:4] + b"\x09" + V2_HELLO[5:], {Door.RAW_IP}, "passes"),
+        (V2_HELLO[:6] + b"\x04" + V2_HELLO[7:], {Door.RAW_IP}, "passes"),
+        (b"\x80\x02\x02\x00", {Door.RAW_IP}, "passes"),
+    ],
+)
+def test_a_hello_in_the_form_of_ssl_2_names_nobody(data, doors, outcome, step):
+    rig = Rig(doors=frozenset(doors))
+    assert rig.sends(data, step) == outcome
+    assert rig.passed == b"" or outcome == "passes"
+
+
 @pytest.mark.parametrize("step", [None, 1])
 @pytest.mark.parametrize("more", [4000, 15000, 20000])
 def test_junk_extensions_hide_nothing(more, step):

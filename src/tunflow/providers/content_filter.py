@@ -154,6 +154,8 @@ class ContentFilter(FilterDataProvider):
             return self._look_at_quic(flow, watched, data)
         if data[0] in tls.RECORD_TYPES and offset == 0:
             return self._look_at_tls(flow, data)
+        if data[0] >= tls.V2_LENGTH and offset == 0 and Door.RAW_IP in self.judge.doors:
+            return self._look_at_nameless(flow, data)
         if _H2.startswith(data[: len(_H2)]):
             if len(data) < len(_H2):
                 return DataVerdict.data(pass_bytes=0, peek_bytes=len(_H2))
@@ -180,6 +182,14 @@ class ContentFilter(FilterDataProvider):
         if hello is None:
             return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
         return self._name_heard(flow, hello)
+
+    def _look_at_nameless(self, flow: FilterFlow, data: bytes) -> DataVerdict:
+        """What may be a hello in the form of SSL 2."""
+        is_hello = tls.is_v2_hello_untrusted(data)
+        if is_hello is None:
+            return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
+        closed = self.judge.closes(Door.RAW_IP, "TLS without a name") if is_hello else None
+        return self._refuse(flow, closed, None) if closed is not None else self._unknown(flow)
 
     def _look_at_quic(self, flow: FilterFlow, watched: _Watched, data: bytes) -> DataVerdict:
         """A datagram. Those that open no connection pass, and the flow is watched on: a name may follow."""

@@ -42,6 +42,13 @@ _EXTENSION = struct.Struct("!HH")
 _CUT = "a ClientHello that ends within a field"
 
 
+V2_LENGTH = 0x80
+"""The least first byte of a hello in the form of SSL 2."""
+_V2_START = re.compile(rb"(?:[\x80-\xff](?:.(?:\x01(?:\0(?:\x02.*)?|\x03(?:[\0-\x04].*)?)?)?)?)?", re.DOTALL)
+_V2_FIELDS = struct.Struct("!HxHHHH")
+"""Length, version, and the lengths of cipher suites, session id and challenge."""
+
+
 class NotTLS(BadPacket):
     """No server takes the stream for TLS."""
 
@@ -84,6 +91,22 @@ def parse_records_untrusted(stream: bytes) -> ClientHello | None:
         at += length
         if at > len(stream):
             return None
+
+
+def is_v2_hello_untrusted(stream: bytes) -> bool | None:
+    """Return True if a TCP stream begins with a hello in the form of SSL 2, in which no name can be; None while more
+    bytes are needed.
+
+    There are servers that answer it with TLS (RFC 5246 appendix E.2).
+    """
+    if _V2_START.fullmatch(stream) is None:
+        return False
+    if len(stream) < _V2_FIELDS.size:
+        return None
+    size, _, suites, session, challenge = _V2_FIELDS.unpack_from(stream)
+    size &= 0x7FFF
+    is_whole = size == _V2_FIELDS.size - 2 + suites + session + challenge
+    return is_whole and suites > 0 and suites % 3 == 0 and session in (0, 16) and 16 <= challenge <= 32
 
 
 def _length_untrusted(header: bytes, begun: bool) -> int | None:
