@@ -7,8 +7,10 @@ from base64 import b64encode
 
 import pytest
 
-from tunflow.errors import LocalError
+from cost import times_slower
+from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports.fetch import ServerReply
+from tunflow.profiles.imports.foreign_json import loads_untrusted
 from tunflow.profiles.imports.importer import Imported, ImportSource, import_profile, read_source
 from tunflow.profiles.imports.outbounds import link_of_entry, of_sing_box
 from tunflow.protocols.registry import parse_server
@@ -402,3 +404,14 @@ def test_a_server_behind_a_transport_is_never_taken_as_a_plain_one(query: str, w
 def test_a_file_that_is_something_else_is_named_for_what_it_is(content: bytes, what: str) -> None:
     with pytest.raises(LocalError, match=f"the file is {what}"):
         imported(content)
+
+
+@pytest.mark.parametrize("begun", ['"\\', '\\"', "/* ", "//", ", ", "["])
+def test_what_begins_and_never_ends_takes_no_longer_than_its_length(begun: str) -> None:
+    """A list of servers comes from the web, and may be read by a tunnel that carries others' flows."""
+
+    def read(times: int) -> None:
+        with pytest.raises(BadPacket):
+            loads_untrusted('{"a":' + begun * times)
+
+    assert times_slower(lambda: read(8000), lambda: read(1000), rounds=3) < 24

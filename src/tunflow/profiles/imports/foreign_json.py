@@ -15,7 +15,8 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.outbounds import NO_SERVER, link_of_entry, of_sing_box, of_xray
 
-_LOOSE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+_LOOSE = re.compile(r'("(?:\\.|[^"\\])*(?:"|\\?\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL)
+"""What is begun and never ended goes to the end of the text, so that no other beginning in it is tried."""
 Entry = tuple[str, Any]
 
 
