@@ -132,5 +132,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab's tests wait much and compute little: they begin, and the others fill the gaps at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+    """The lab's tests wait much and compute little: they begin, and the others fill the gaps at the end. Last are the
+    many short ones, so that no worker has a long file left when the others are done."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: (item.get_closest_marker("lab") is None, item.path.parent != here))

@@ -217,14 +217,19 @@ def long_flow(system: System) -> Iterator[Callable[[], bool]]:
         def goes_on() -> bool:
             assert held.stdin is not None
             assert held.stdout is not None
-            held.stdin.write("on\n")
-            held.stdin.flush()
+            try:
+                held.stdin.write("on\n")
+                held.stdin.flush()
+            except BrokenPipeError:  # it has said why, and ended
+                return False
             return held.stdout.readline() == "alive\n"
 
         try:
             yield goes_on
         finally:
             held.kill()
+            with suppress(BrokenPipeError):  # what it did not hear any more
+                held.stdin.close()
 
 
 def drawn() -> Iterator[str]:
