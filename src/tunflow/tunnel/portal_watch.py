@@ -41,7 +41,8 @@ _API = {"Accept": "application/captive+json"}
 
 
 class PortalWatch:
-    """One tunnel's; `outer` gives the name servers of the network outside, `probes` are URLs."""
+    """One tunnel's; `outer` gives the name servers of the network outside, `probes` are URLs, `api` is what the network
+    of an interface names."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class PortalWatch:
         sockets: SocketOptions,
         outer: Callable[[], Sequence[str]],
         clock: Callable[[], float],
+        api: Callable[[str, int], str | None] = portal_api,
     ) -> None:
         self.portal: Portal | None = None
         """The login page that is in the way."""
@@ -60,6 +62,7 @@ class PortalWatch:
         self._sockets = sockets
         self._outer = outer
         self._clock = clock
+        self._api = api
         self._is_looking = False
         self._looked_at = -PAUSE
         self._ports = frozenset(WEB_PORTS)
@@ -153,7 +156,7 @@ class PortalWatch:
     async def _ask_api(self, path: Uplinks, names: ServerNames) -> Portal | None:
         """What the network says itself, where it does (RFC 8908)."""
         for uplink in path.uplinks:
-            url = await asyncio.to_thread(portal_api, uplink.interface, uplink.index)
+            url = await asyncio.to_thread(self._api, uplink.interface, uplink.index)
             if url is None:
                 continue
             with suppress(RemoteError, BadPacket):

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tunflow.errors import BadPacket, RemoteError
 from tunflow.loop.sockets import SocketOptions
-from tunflow.numbers import whole_number
+from tunflow.numbers import NotANumber, whole_number
 from tunflow.outbound.dial_asyncio import dial
 from tunflow.protocols.server_addresses import interleaved
 from tunflow.tunnel.portal_signs import PageAnswer
@@ -67,19 +67,29 @@ async def _fetch(url: str, names: ServerNames, sockets: SocketOptions, headers: 
         lines += [f"{name}: {value}" for name, value in headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         head = await reader.readuntil(b"\r\n\r\n")
-        return answer_untrusted(head, await _body(reader))
+        return answer_untrusted(head, await _body(reader, body_size_untrusted(head)))
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         raise RemoteError(f"{url}: not a web server's answer") from None
     finally:
         writer.close()
 
 
-async def _body(reader: asyncio.StreamReader) -> bytes:
+async def _body(reader: asyncio.StreamReader, size: int) -> bytes:
     """What follows, however it is framed: what is looked for stands near its beginning."""
     body = bytearray()
-    while len(body) < LARGEST_BODY and (part := await reader.read(LARGEST_BODY)):
+    while len(body) < size and (part := await reader.read(size)):
         body += part
-    return bytes(body[:LARGEST_BODY])
+    return bytes(body[:size])
+
+
+def body_size_untrusted(head: bytes) -> int:
+    """How much of a body to wait for: to its end where the head tells that, since not everybody then hangs up."""
+    for line in head.decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-length":
+            with suppress(NotANumber):
+                return whole_number(value.strip(), LARGEST_BODY)
+    return LARGEST_BODY
 
 
 def answer_untrusted(head: bytes, body: bytes) -> PageAnswer:
