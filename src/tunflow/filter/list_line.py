@@ -141,7 +141,9 @@ _NO_SUCH_NAME = frozenset(("dnsrewrite=NXDOMAIN", "dnsrewrite=NXDOMAIN;;", "dnsr
 _FOREIGN = (
     (re.compile(r"(?:address|server|local|ipset|nftset)=/([^/]*)/.*"), "dnsmasq's configuration"),
     (re.compile(r"(?:-\s*)?['\"]?(?:DOMAIN|DOMAIN-SUFFIX|HOST|HOST-SUFFIX),([^,'\"]+).*"), "a rule of Clash or Surge"),
-    (re.compile(r"(?:-\s*)?['\"]?\+\.([^'\"\s]+)['\"]?|-\s*['\"]([^'\"\s]+)['\"]"), "a rule set of Clash"),
+    (re.compile(r"(?:-\s*)?['\"]?\+\.([^'\"\s]+)['\"]?|-\s+['\"]?([^'\"\s]+)['\"]?"), "a rule set of Clash"),
+    (re.compile(r"(?:domain|full):([^\s:/]+)(?:[\s:].*)?"), "a list of Xray"),
+    (re.compile(r"(?:keyword|regexp|include|geosite|ext):.*()"), "a list of Xray"),
     (
         re.compile(r"(?:payload:|(?:-\s*)?['\"]?(?:DOMAIN-KEYWORD|IP-CIDR6?|PROCESS-NAME|GEOIP),.*)()"),
         "a rule of Clash or Surge",
@@ -208,7 +210,7 @@ def _begins_hosts_line(word: str) -> bool | None:
     """Return True if it is an address where nobody is, as hosts files for blocking have; None for what is no address.
 
     They are few, and nearly always the same."""
-    address = _address(word.partition("%")[0])
+    address = "0.0.0.0" if word == "0" else _address(word.partition("%")[0])  # noqa: S104 (not bound)
     if address is None:
         return None
     known = ip_address(address)
@@ -276,7 +278,7 @@ def _rule(pattern: str, strength: int, match_case: bool, options: list[str], spa
     ):
         return _domain(anchored[2], strength=strength, below=anchored[1] == "||")
     site = _SITE.fullmatch(pattern)
-    if site is not None:
+    if site is not None and not _is_beginning(pattern, site[1]):
         return _domain(site[1], strength=strength, below=False)
     if strength == BLOCK and not options:
         if "." in pattern.rstrip(".") and _NAME.fullmatch(pattern):
@@ -286,6 +288,11 @@ def _rule(pattern: str, strength: int, match_case: bool, options: list[str], spa
     if ":" in pattern and _address(pattern.removeprefix("||")) is not None:
         return _domain(pattern.removeprefix("||"), strength=strength)
     return _url(pattern, strength, match_case)
+
+
+def _is_beginning(pattern: str, name: str) -> bool:
+    """Return True if a pattern that names a site is surely only the beginning of one: `|http://ads.`."""
+    return name[-1] == "." or (pattern[0] == "|" and pattern[-1] not in "/^|" and not set(".:") & set(name))
 
 
 def _split_options(text: str) -> tuple[str, list[str]]:
