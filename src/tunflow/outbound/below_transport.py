@@ -15,6 +15,8 @@ from tunflow.protocols.contract import Outbound
 
 HIGH = 256 * 1024
 """Bytes that wait to be sent above which somebody is told when they have gone."""
+FIRST = 1024
+"""Bytes that are kept of what came first, to tell what answers."""
 
 
 class BelowTransport(asyncio.Transport):
@@ -38,6 +40,8 @@ class BelowTransport(asyncio.Transport):
         self._protocol = protocol
         self._drained: Callable[[], None] | None = None
         self._is_watching = False
+        self.first_heard = b""
+        """The first bytes that came, `FIRST` at most."""
         try:
             route = below.stream(server)
         except TunflowError as error:
@@ -90,6 +94,8 @@ class BelowTransport(asyncio.Transport):
             self._protocol.connection_made(self)
 
     def _received(self, data: Buffer) -> None:
+        if len(self.first_heard) < FIRST:
+            self.first_heard += bytes(data[: FIRST - len(self.first_heard)])
         self._protocol.data_received(bytes(data))
 
     def _lost(self, why: str, _stood: bool) -> None:

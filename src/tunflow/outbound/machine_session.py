@@ -57,6 +57,7 @@ class MachineRunner(Contained):
         self._last_wire: SocketWire | BelowWire | None = None
         self._timer: Timer | None = None
         self._has_stood = False
+        self._has_arrived = False
         self._began = self._wire_since = self._reactor.now
         self._machine = server.machine(LARGEST if self._is_first else LARGEST_BELOW)
         self._wire = self._open_wire()
@@ -172,6 +173,7 @@ class MachineRunner(Contained):
 
     def _arrived(self, datagrams: Sequence[Buffer]) -> None:
         now = self._reactor.now
+        self._has_arrived = True
         for datagram in datagrams:
             self._machine.receive_untrusted(datagram, now)
         self._serve()
@@ -229,7 +231,10 @@ class MachineRunner(Contained):
         if not machine.stands and now - self._began >= PATIENCE:
             if self._below.server is not None:
                 self._below.server.doubted(now)
-            self._end(f"no answer within {PATIENCE:.0f} s")
+            if self._has_arrived and machine.heard_at is None:
+                self._end("what answers is no server of this protocol: nothing that it sends can be read")
+            else:
+                self._end(f"no answer within {PATIENCE:.0f} s")
             return
         heard = machine.heard_at or self._began
         if heard > self._wire_since:

@@ -26,6 +26,7 @@ from tunflow.outbound.session_outbound import Received, SessionListener, Session
 from tunflow.outbound.ssh_channel import SSHChannel
 from tunflow.outbound.ssh_keys import SSHCredentials
 from tunflow.protocols.contract import DatagramConduit, Dialled, Outbound
+from tunflow.protocols.link import printable
 from tunflow.protocols.session import SSHLogin
 
 PATIENCE = 10.0
@@ -144,7 +145,7 @@ class SSHSession(Contained):
                     gss_host=None,
                 )
         except TimeoutError:
-            self._end(f"no answer within {PATIENCE:.0f} s")
+            self._end(self._about_silence())
         except asyncssh.HostKeyNotVerifiable as error:
             self._end(self._about_key(error))
         except asyncssh.PermissionDenied:
@@ -174,6 +175,13 @@ class SSHSession(Contained):
         transport.on_drained(self._on_drained)
         await transport.connected
         return transport, protocol
+
+    def _about_silence(self) -> str:
+        """What there was instead of an answer; a server of SSH may say lines before its version (RFC 4253 §4.2)."""
+        heard = self._transport.first_heard if self._transport is not None else b""
+        if not heard or b"SSH-" in heard:
+            return f"no answer within {PATIENCE:.0f} s"
+        return f"what answers is no SSH server: it begins with {printable(heard[:40].decode(errors='replace'))!r}"
 
     def _known_hosts(self) -> str:
         """The server's public keys that are given, or else the file."""
