@@ -29,6 +29,7 @@ from tunflow.providers import (
     TunnelProviderErrorCode,
     TunnelProviderProtocol,
 )
+from tunflow.providers.openconnect import OpenConnectProvider
 from tunflow.testing.provider_rig import ProviderRig, play
 
 SETTINGS = PacketTunnelNetworkSettings(tunnel_remote_address="x", ipv4_settings=IPv4Settings(["10.0.0.2/24"]))
@@ -144,6 +145,11 @@ def test_what_is_set_wrongly_is_the_users_fault():
 
     with pytest.raises(LocalError, match=r"Wants: provider_configuration: server is missing$"):
         start(Wants())
+
+
+def test_our_own_providers_are_known_by_their_links():
+    with pytest.raises(LocalError, match=r"^provider_configuration: link is expected"):
+        start(OpenConnectProvider())
 
 
 def until_idle(watchdog):

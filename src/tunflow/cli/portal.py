@@ -120,12 +120,12 @@ def _find_here(url: str | None) -> PortalWay:
 
 def _command(options: argparse.Namespace, way: PortalWay, folder: Path) -> list[str]:
     """What runs; its environment becomes ours. Raises LocalError."""
-    if not way.is_found:
-        say(f"no login page was found: opening {way.url}, which one may answer for")
     if options.command:
         command = [word.replace("{}", way.url) for word in options.command]
     else:
         command = browser_command(options.browser, way.url, folder)
+    if not way.is_found:
+        say(f"no login page was found: opening {way.url}, which one may answer for")
     os.environ.update(own_environment(os.environ, folder))
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "DBUS_SESSION_BUS_ADDRESS"):
         os.environ.pop(name, None)

@@ -66,6 +66,9 @@ MESSAGE_TIMEOUT = 10.0
 
 PHYSICAL_MTU = 1500
 
+OWN = "tunflow.providers."
+"""Where tunflow's own providers are, which a user knows by their links."""
+
 Applier = Callable[[TunnelNetworkSettings | None], Awaitable[None]]
 
 
@@ -145,7 +148,8 @@ class ProviderSession(Services):
         except BaseException as error:
             await self._end()
             if isinstance(error.__cause__, LocalError):
-                raise LocalError(f"provider {self.name}: {error.__cause__}") from error
+                whose = "" if self.name.startswith(OWN) else f"provider {self.name}: "  # a link says nothing of ours
+                raise LocalError(f"{whose}{error.__cause__}") from error
             raise
         if self.status is ConnectionStatus.CONNECTING:  # else it cancelled itself meanwhile
             self._move(ConnectionStatus.CONNECTED)
