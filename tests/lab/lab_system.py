@@ -58,8 +58,8 @@ class System:
         shutil.rmtree(self.directory, ignore_errors=True)
         assert left.returncode == 0 or exc[0] is not None, left.stderr
 
-    def tunflow(self, *arguments: str, timeout: float = 30.0, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a tunflow command on the host to its end."""
+    def tunflow(self, *arguments: str, timeout: float = 120.0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a tunflow command on the host to its end, which only a failure keeps waiting for."""
         return subprocess.run(
             self.host.command([*self.prefix, TUNFLOW, *arguments]),
             stdin=subprocess.DEVNULL,

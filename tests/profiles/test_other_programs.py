@@ -415,3 +415,12 @@ def test_what_begins_and_never_ends_takes_no_longer_than_its_length(begun: str) 
             loads_untrusted('{"a":' + begun * times)
 
     assert times_slower(lambda: read(8000), lambda: read(1000), rounds=3) < 24
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t "])
+def test_a_file_of_nothing_takes_no_longer_than_its_length(blank: str) -> None:
+    def read(times: int) -> None:
+        with pytest.raises(LocalError):
+            imported(blank * times)
+
+    assert times_slower(lambda: read(16000), lambda: read(2000), rounds=3) < 24

@@ -22,7 +22,7 @@ def looks_like_outline(content: bytes) -> bool:
 
 
 def _is_error(content: bytes) -> bool:
-    return re.match(rb"\s*\{?\s*\"?error\"?\s*:", content) is not None and b"message" in content[:4096]
+    return re.match(rb"\s*(?:\{\s*)?\"?error\"?\s*:", content) is not None and b"message" in content[:4096]
 
 
 def chain_of(text: str, file: str) -> list[str]:
