@@ -291,6 +291,18 @@ def test_aliases_of_blocked_names(rules, lines, name, led_to, refused):
     assert len(filtering.content.aliases) == refused
 
 
+def test_a_look_up_is_logged_once(rules):
+    """Programs ask for IPv4, IPv6 and HTTPS records of a name, and again by another port: it is one thing refused."""
+    made, filtering = rules('privacy = "domains"', "blocked.example\nother.example\n")
+    again = FlowInfo("udp", endpoint("198.18.0.1", 4001), QUERY.target)
+    another = FlowInfo("udp", endpoint("198.18.0.2", 4000), QUERY.target)
+    for flow in (QUERY, again, another):
+        for name in ("blocked.example", "other.example"):
+            assert made.refuses(name, flow)
+            assert made.refuses(name, flow)
+    assert filtering.log.path.read_text().count('"blocked"') == 4
+
+
 def test_aliases_where_blocked_names_have_addresses(rules):
     """The page stands there, so the name is answered, and the flow is refused."""
     made, filtering = rules('dns_answer = "address"', "t.bad.example\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 COUNTED = 60.0
 """Seconds between two lines of counts in the log."""
+ONE_LOOKUP = timedelta(seconds=2)
+"""How long a client's queries for a name count as one in the log."""
+MOST_LOOKUPS = 256
+"""Look-ups that are remembered for that."""
 
 Tell = Callable[[str], None]
 
@@ -59,6 +63,8 @@ class Filtering:
         self._find_hardware: HardwareFinder | None = None
         self.life: FilterLife | None = None
         """What starts and stops a filter of the user's own."""
+        self._refused: dict[tuple[bytes | str, str, str], datetime] = {}
+        """Clients and names of which it was logged that they are refused, why, and when."""
         self._provider: FilterDataProvider
         self._control: FilterControlProvider | None = None
         if self.section.provider is None:
@@ -214,11 +220,11 @@ class Filtering:
         is_resolver = self._judge.resolvers.has(host)
         closed = self._judge.closes(Door.ENCRYPTED_DNS, "a resolver's name") if is_resolver else None
         if closed is not None:
-            self.log.record(query, closed, name)
+            self._note_refused(query, closed, name)
             return True
         wanted = self.section.dns_answer == "nxdomain" and (ruling.list is not None or self._judge.only_allowed)
         if ruling.blocked and wanted:
-            self.log.record(query, ruling, name)
+            self._note_refused(query, ruling, name)
             return True
         return False
 
@@ -239,8 +245,19 @@ class Filtering:
         if self.section.dns_answer != "nxdomain" and not flow.is_fake:
             return False
         (other_name, ruling), *_ = blocked
-        self.log.record(asked[1], ruling._replace(why=f"it is an alias of {other_name}: {ruling.why}"), name)
+        self._note_refused(asked[1], ruling._replace(why=f"it is an alias of {other_name}: {ruling.why}"), name)
         return True
+
+    def _note_refused(self, query: FilterFlow, ruling: Ruling, name: str) -> None:
+        """Log that a client is told of no such name: once, where it asks for IPv4, IPv6 and HTTPS records."""
+        said, now = (query.local_endpoint.host, name, ruling.why), self._now()
+        before = self._refused.get(said)
+        if before is not None and abs(now - before) < ONE_LOOKUP:
+            return
+        if len(self._refused) >= MOST_LOOKUPS:
+            self._refused.clear()
+        self._refused[said] = now
+        self.log.record(query, ruling, name)
 
     @property
     def _judge(self) -> Judge:
