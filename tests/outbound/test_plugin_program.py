@@ -21,7 +21,8 @@ from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound.client import StreamClient
 from tunflow.outbound.direct import DirectOutbound, FirstHop
-from tunflow.outbound.plugin_program import PluginBelow, find_program
+from tunflow.outbound.plugin_path import find_program
+from tunflow.outbound.plugin_program import PluginBelow
 from tunflow.outbound.session_outbound import SessionPlace
 from tunflow.protocols.contract import Outbound
 from tunflow.protocols.server_addresses import ServerAddresses

@@ -14,6 +14,7 @@ from tunflow.errors import LocalError
 from tunflow.outbound.chain import make_outbound
 from tunflow.outbound.sessions import KeptSessions
 from tunflow.profiles.imports.importer import Imported, ImportSource, import_profile
+from tunflow.profiles.imports.missing_programs import missing_programs
 from tunflow.protocols.registry import parse_server
 from tunflow.protocols.server_addresses import ServerAddresses
 
@@ -162,6 +163,23 @@ def test_every_server_is_usable_or_named_with_its_reason(shape: str) -> None:
     for name in lost:
         assert any(NOT_HERE[name].lower() in line.lower() for line in told), (name, told)
     assert len(told) >= len(lost)
+
+
+def test_a_program_that_is_not_here_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    links = [
+        f"{LINKS['ss'].partition('#')[0]}/?plugin={quote(plugin, safe='')}#{name}"
+        for name, plugin in (
+            ("twin", "v2ray-plugin;mux=0"),
+            ("mux", "v2ray-plugin;tls"),
+            ("obfs", "obfs-local;obfs=http"),
+        )
+    ]
+    (told,) = missing_programs(imported("\n".join(links)).profile)
+    assert told.place == "mux"
+    assert "'v2ray-plugin' is a program that is not here" in told.reason
+    assert "apt install shadowsocks-v2ray-plugin" in told.reason
+    assert [each.place for each in missing_programs(imported(links[1]).profile)] == ["server"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LINKS if kind not in NOT_HERE])

@@ -19,6 +19,7 @@ from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports import summary as import_summary
 from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.importer import import_profile, read_source
+from tunflow.profiles.imports.missing_programs import missing_programs
 from tunflow.profiles.imports.subscription import name_of
 from tunflow.profiles.minisign import MinisignKey
 from tunflow.profiles.profile import Profile, is_profile_name
@@ -107,6 +108,7 @@ def _import(options: argparse.Namespace, store: ProfileStore) -> None:
     if options.source.lower().startswith("http://"):
         say("http:// is not encrypted: whoever is on the way can read these servers' passwords, or give you others")
     imported = import_profile(source, options.profile)
+    imported.told.extend(missing_programs(imported.profile))
     if not imported.is_usable:
         _tell(imported.told, "")
         raise LocalError(f"{redacted_source(options.source)} has no server that can be used: nothing is saved")

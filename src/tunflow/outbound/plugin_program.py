@@ -17,16 +17,15 @@ import os
 import socket
 import sys
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunflow.contained import Contained
 from tunflow.endpoint import Address, Endpoint
-from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound.direct import FirstHop
 from tunflow.outbound.forwarded_port import ForwardedPort
+from tunflow.outbound.plugin_path import find_program
 from tunflow.outbound.session_outbound import LATEST, SOONEST, SessionPlace
 from tunflow.protocols.contract import Carries, CodecRoute, NameSource, NoDatagrams, Outbound
 from tunflow.protocols.server_addresses import ServerAddresses
@@ -43,17 +42,6 @@ COMING = 10.0
 LOOPBACK = "127.0.0.1"
 _TOLD = 200
 """Characters of what it printed last that are told."""
-
-
-def find_program(program: PluginProgram) -> str:
-    """The path of a plugin's program. Raises LocalError."""
-    from shutil import which  # noqa: PLC0415 (which few need)
-
-    found = next(filter(None, map(which, program.programs)), None)
-    if found is None:
-        package = f": apt install {program.package}" if program.package else ""
-        raise LocalError(f"the plugin {program.programs[0]!r} is a program that is not here, or not to be run{package}")
-    return str(Path(found).absolute())
 
 
 class PluginBelow(Contained):

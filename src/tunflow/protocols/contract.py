@@ -134,6 +134,15 @@ class ListensByUDP(typing.Protocol):
         """Return True if that is so of this server."""
 
 
+@typing.runtime_checkable
+class StandsOnProgram(typing.Protocol):
+    """A class of settings of a protocol whose servers may be reached by a program of this machine."""
+
+    @property
+    def program(self) -> PluginProgram | None:
+        """That program; None where none is needed."""
+
+
 class Tunnels(typing.Protocol):
     """Who runs packet tunnels, so that flows go through them."""
 

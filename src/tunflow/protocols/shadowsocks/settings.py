@@ -29,10 +29,11 @@ from tunflow.protocols.link import (
     unquoted,
     yes_or_no,
 )
+from tunflow.protocols.session import PluginProgram
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
 from tunflow.protocols.shadowsocks.outbound import outbound
-from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash, from_rocket
+from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash, from_rocket, program_of
 
 _UDP_OVER_TCP = ("1", "2")
 _KEYS = ("udp", "udp-over-tcp", "udp-over-tcp-version", "uot", "plugin", "v2ray-plugin")
@@ -82,6 +83,11 @@ class ShadowsocksServer:
     def label(self) -> str:
         """The server as logs name it; without the password."""
         return label("ss", self.host, self.port, self.tag, self.method)
+
+    @property
+    def program(self) -> PluginProgram | None:
+        """As `StandsOnProgram.program`."""
+        return program_of(self.plugin) if self.plugin else None
 
     @property
     def first_hop(self) -> tuple[str, int]:
