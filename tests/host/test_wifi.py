@@ -154,6 +154,18 @@ def test_the_suite(backend: WifiBackend) -> None:
     assert backend.saved() == ["Office 5"]
 
 
+def test_joining_leaves_other_networks_as_they_were(tmp_path: Path) -> None:
+    """Also where it fails: a mistyped passphrase must not leave the machine without a network."""
+    with Supplicant(tmp_path / "wlan0", disabled=["Old"]) as supplicant:
+        wifi = WpaSupplicant("wlan0", tmp_path, join_patience=1.0)
+        for ssid, passphrase in (("Home", "wrong horse"), ("Nowhere", PASSPHRASE)):
+            with pytest.raises(LocalError, match="cannot join"):
+                wifi.join(ssid, passphrase)
+            assert supplicant.joined_by_itself() == ["Office 5"]
+        wifi.join("Home", PASSPHRASE)
+        assert supplicant.joined_by_itself() == ["Office 5", "Home"]
+
+
 def test_the_kernel_alone_joins_nothing() -> None:
     for ask in (lambda: Nl80211("wlan0").join("Home", None), lambda: Nl80211("wlan0").forget("Home")):
         with pytest.raises(LocalError, match="neither NetworkManager nor wpa_supplicant"):

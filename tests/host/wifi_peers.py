@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 PASSPHRASE = "correct horse"
@@ -33,12 +34,14 @@ def write_nmcli(folder: Path) -> None:
 class Supplicant:
     """A wpa_supplicant with two networks in the air, on the first of them; a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disabled: Sequence[str] = ()) -> None:
+        """`disabled`: networks that it knows and does not join by itself."""
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._attached: str | None = None
         self._saved = {0: {"ssid": "Office 5"}}
+        self._saved |= {number: {"ssid": ssid, "disabled": "1"} for number, ssid in enumerate(disabled, 1)}
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Supplicant:
@@ -50,6 +53,10 @@ class Supplicant:
             asking.sendto(b"TERMINATE", str(self._path))
         self._thread.join()
         self._socket.close()
+
+    def joined_by_itself(self) -> list[str]:
+        """The networks that it joins when they are there."""
+        return [each["ssid"] for each in self._saved.values() if each.get("disabled") != "1"]
 
     def _serve(self) -> None:
         while True:
@@ -79,16 +86,25 @@ class Supplicant:
             case "STATUS":
                 return "bssid=00:11:22:33:44:55\nssid=Office 5\nkey_mgmt=WPA2-PSK\nwpa_state=COMPLETED\n", []
             case "LIST_NETWORKS":
-                lines = [f"{number}\t{each['ssid']}\tany\t" for number, each in self._saved.items()]
+                lines = [
+                    f"{number}\t{each['ssid']}\tany\t{'[DISABLED]' if each.get('disabled') == '1' else ''}"
+                    for number, each in self._saved.items()
+                ]
                 return "\n".join(["network id / ssid / bssid / flags", *lines]) + "\n", []
             case "ADD_NETWORK":
-                self._saved[len(self._saved)] = {"ssid": "", "psk": ""}
-                return f"{len(self._saved) - 1}\n", []
+                number = max(self._saved) + 1
+                self._saved[number] = {"ssid": "", "psk": "", "disabled": "1"}
+                return f"{number}\n", []
             case "SET_NETWORK":
-                number, name, value = rest.split(" ", 2)
-                self._saved[int(number)][name] = bytes.fromhex(value).decode() if name == "ssid" else value
+                which, name, value = rest.split(" ", 2)
+                self._saved[int(which)][name] = bytes.fromhex(value).decode() if name == "ssid" else value
+                return "OK\n", []
+            case "ENABLE_NETWORK":
+                self._saved[int(rest)]["disabled"] = "0"
                 return "OK\n", []
             case "SELECT_NETWORK":
+                for other, each in self._saved.items():
+                    each["disabled"] = "0" if other == int(rest) else "1"
                 return "OK\n", self._joining(self._saved[int(rest)])
             case "REMOVE_NETWORK":
                 del self._saved[int(rest)]

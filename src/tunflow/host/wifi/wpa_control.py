@@ -25,6 +25,8 @@ class SavedNetwork(NamedTuple):
 
     number: int
     ssid: str
+    is_disabled: bool
+    """It is not joined by itself."""
 
 
 def ssid_of(text: bytes) -> str:
@@ -70,13 +72,13 @@ def saved_untrusted(answer: bytes) -> list[SavedNetwork]:
     """The networks of LIST_NETWORKS. Raises BadPacket."""
     networks = []
     for line in answer.splitlines()[1:]:
-        number, tab, rest = line.partition(b"\t")
+        number, *rest = line.split(b"\t")
+        if not rest:
+            raise BadPacket("a saved network without a name")
         try:
-            networks.append(SavedNetwork(whole_number(number, 65535), ssid_of(rest.partition(b"\t")[0])))
+            networks.append(SavedNetwork(whole_number(number, 65535), ssid_of(rest[0]), b"[DISABLED]" in rest[-1]))
         except NotANumber:
             raise BadPacket("a saved network without a number") from None
-        if not tab:
-            raise BadPacket("a saved network without a name")
     return networks
 
 

@@ -65,6 +65,7 @@ class WpaSupplicant(WifiBackend):
     def join(self, ssid: str, passphrase: str | None) -> None:
         """As `WifiBackend.join`."""
         with _Control(self._path, events=True) as control:
+            others = [each.number for each in self._saved(control) if not each.is_disabled]
             number = control.ask("ADD_NETWORK").decode("ascii", "replace").strip()
             if not number.isdecimal():
                 raise LocalError(f"{self.interface}: wpa_supplicant takes no network: {number}")
@@ -76,9 +77,17 @@ class WpaSupplicant(WifiBackend):
             except LocalError:
                 with suppress(LocalError):
                     control.do(f"REMOVE_NETWORK {number}")
+                self._enable(control, others)
                 raise
+            self._enable(control, others)
             with suppress(LocalError):  # only where its configuration may be written
                 control.do("SAVE_CONFIG")
+
+    def _enable(self, control: _Control, numbers: list[int]) -> None:
+        """Have networks joined by themselves as before: SELECT_NETWORK disables all but one."""
+        for number in numbers:
+            with suppress(LocalError):
+                control.do(f"ENABLE_NETWORK {number}")
 
     def _wait_joined(self, control: _Control, ssid: str) -> None:
         failures: list[str] = []
@@ -97,8 +106,7 @@ class WpaSupplicant(WifiBackend):
     def forget(self, ssid: str) -> None:
         """As `WifiBackend.forget`."""
         with _Control(self._path) as control:
-            saved = _checked(lambda: wpa_control.saved_untrusted(control.ask("LIST_NETWORKS")))
-            numbers = [each.number for each in saved if each.ssid == ssid]
+            numbers = [each.number for each in self._saved(control) if each.ssid == ssid]
             if not numbers:
                 raise LocalError(f"no saved network is called {ssid!r}")
             for number in numbers:
@@ -109,7 +117,10 @@ class WpaSupplicant(WifiBackend):
     def saved(self) -> list[str]:
         """As `WifiBackend.saved`."""
         with _Control(self._path) as control:
-            return [each.ssid for each in _checked(lambda: wpa_control.saved_untrusted(control.ask("LIST_NETWORKS")))]
+            return [each.ssid for each in self._saved(control)]
+
+    def _saved(self, control: _Control) -> list[wpa_control.SavedNetwork]:
+        return _checked(lambda: wpa_control.saved_untrusted(control.ask("LIST_NETWORKS")))
 
     def _facts(self, control: _Control) -> dict[str, str]:
         return _checked(lambda: wpa_control.status_untrusted(control.ask("STATUS")))
