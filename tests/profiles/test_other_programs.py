@@ -406,7 +406,7 @@ def test_a_file_that_is_something_else_is_named_for_what_it_is(content: bytes, w
         imported(content)
 
 
-@pytest.mark.parametrize("begun", ['"\\', '\\"', "/* ", "//", ", ", "["])
+@pytest.mark.parametrize("begun", ['"\\', '\\"', "/* ", "//", ", ", "[", "'\\", "a", "a ", "/'"])
 def test_what_begins_and_never_ends_takes_no_longer_than_its_length(begun: str) -> None:
     """A list of servers comes from the web, and may be read by a tunnel that carries others' flows."""
 
@@ -424,3 +424,50 @@ def test_a_file_of_nothing_takes_no_longer_than_its_length(blank: str) -> None:
             imported(blank * times)
 
     assert times_slower(lambda: read(16000), lambda: read(2000), rounds=3) < 24
+
+
+def test_json5_as_people_write_it() -> None:
+    text = """{ // a note
+      server: '192.0.2.1', server_port: 8388, /* and, another: one */
+      'method': "aes-256-gcm", password: 'it\\'s "http://p"',
+    }"""
+    (link,) = links(imported(text))
+    assert parse_server(link).password == 'it\'s "http://p"'
+
+
+@pytest.mark.parametrize("content", ["{}", '{"error": "token expired", "code": 403}', '{"version": 1, "rules": []}'])
+def test_json_without_servers_is_told_by_what_it_has(content: str) -> None:
+    with pytest.raises(LocalError, match=r"the file is JSON, and no list of servers: it has (nothing|error, code|ver)"):
+        imported(content)
+
+
+PROXY = {"name": "a", "type": "ss", "server": "192.0.2.1", "port": 8388, "cipher": "aes-128-gcm", "password": "p"}
+CLASH = {
+    "proxies": [PROXY],
+    "proxy-groups": [{"name": "G", "type": "select", "proxies": ["a", "DIRECT"]}],
+    "rules": ["DOMAIN,x.example,DIRECT", "MATCH,G"],
+}
+
+
+def test_clash_as_json_and_with_quoted_keys() -> None:
+    plain = json.dumps(CLASH)
+    quoted = '"proxies":\n- ' + json.dumps(PROXY) + "\n'rules': ['MATCH,a']\n"
+    for content in (plain, json.dumps(CLASH, indent="\t"), "\ufeff" + plain):
+        made = imported(content).profile
+        assert made.rules == ("DOMAIN,x.example,DIRECT", "MATCH,G")
+        assert made.groups["G"].servers == ("a", "DIRECT")
+    assert imported(quoted).profile.rules == ("MATCH,a",)
+
+
+def test_rules_behind_match_are_left_out_and_told() -> None:
+    made = imported(json.dumps({**CLASH, "rules": ["MATCH,G", "DOMAIN,x.example,DIRECT", "DOMAIN,y.example,a"]}))
+    assert made.profile.rules == ("MATCH,G",)
+    assert [(each.reason, each.is_lost) for each in made.told] == [
+        ("DOMAIN,x.example,DIRECT and 1 more: behind MATCH no rule is asked", False)
+    ]
+
+
+def test_a_server_whose_name_cannot_be_one_is_lost() -> None:
+    broken = [{**PROXY, "name": "a,b"}]
+    made = imported(json.dumps({"proxies": broken, "rules": ["MATCH,DIRECT"]}))
+    assert not made.is_usable

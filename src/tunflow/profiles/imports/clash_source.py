@@ -55,7 +55,10 @@ class ClashSource:
             raise LocalError(f"{self.at(section)}: {section} must be a list")
         for number, item in enumerate(items):
             if not isinstance(item, dict) or not isinstance(item.get("name"), str) or "," in item["name"]:
-                self.tell(f"an entry of {section} is a mapping with a name that has no comma", section, number)
+                why = f"an entry of {section} is a mapping with a name that has no comma"
+                self.draft.lose(
+                    str(item.get("name") if isinstance(item, dict) else item), self.at(section, number), why
+                )
             else:
                 yield number, item
 

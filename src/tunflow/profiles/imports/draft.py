@@ -187,6 +187,7 @@ class Draft:
 
     def _close_rules(self) -> None:
         known = {*self.servers, *self.groups, *BUILT_IN}
+        self._end_at_match()
         for number, rule in enumerate(self.rules):
             parts = cut_rule(rule.text)
             if parts.target not in known:
@@ -202,6 +203,16 @@ class Draft:
                 f"MATCH,{last.target} would take what the rule at {self._closed_by} sent elsewhere: it is {REJECT}",
             )
             self.rules[-1] = self.rules[-1]._replace(text=f"MATCH,{REJECT}")
+
+    def _end_at_match(self) -> None:
+        """Leave out rules that end behind MATCH, where they are never asked."""
+        kinds = [cut_rule(rule.text).kind for rule in self.rules]
+        last = next((number for number, kind in enumerate(kinds) if kind in {"MATCH", "FINAL"}), None)
+        if last is not None and kinds[-1] not in {"MATCH", "FINAL"}:
+            first, more = self.rules[last + 1], len(self.rules) - last - 2
+            words = f"{first.text}{f' and {more} more' if more else ''}: behind MATCH no rule is asked"
+            self.tell(first.place, words, is_lost=False)
+            del self.rules[last + 1 :]
 
     def _ends_direct(self, target: str) -> bool:
         """Return True if a target is DIRECT by its first members."""

@@ -1,6 +1,7 @@
 """Servers in other programs' JSON: SIP008, shadowsocks-libev's and -rust's files, outbounds of sing-box and Xray.
 
-shadowsocks-rust reads JSON5: comments, and commas behind the last value, are taken here too.
+shadowsocks-rust reads JSON5: comments, commas behind the last value, keys without quotes and strings in single ones are
+taken here too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.outbounds import NO_SERVER, link_of_entry, of_sing_box, of_xray
 
-_LOOSE = re.compile(r'("(?:\\.|[^"\\])*(?:"|\\?\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL)
+_NOTES = re.compile(
+    r"""("(?:\\.|[^"\\])*(?:"|\\?\Z))|('(?:\\.|[^'\\])*(?:'|\\?\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)""", re.DOTALL
+)
+_LOOSE = re.compile(r'("(?:\\.|[^"\\])*(?:"|\\?\Z))|,(?=\s*[}\]])|(?<![\w$])([A-Za-z_$][\w$]*+)(?=\s*:)', re.DOTALL)
 """What is begun and never ended goes to the end of the text, so that no other beginning in it is tried."""
+_ABOUT_SERVERS = {"servers", "configs", "server", "address", "server_port", "method", "password", "type", "protocol"}
 Entry = tuple[str, Any]
 
 
@@ -28,6 +33,9 @@ def entries_untrusted(text: str) -> list[Entry]:
     data = loads_untrusted(text)
     if isinstance(data, dict) and isinstance(data.get("outbounds"), list):
         return list(_outbounds(data["outbounds"]))
+    if isinstance(data, dict) and _ABOUT_SERVERS.isdisjoint(data):
+        shown = ", ".join(map(str, list(data)[:5])) or "nothing"
+        raise BadPacket(f"is JSON, and no list of servers: it has {shown}")
     servers = data.get("servers", data.get("configs", [data])) if isinstance(data, dict) else data
     if not isinstance(servers, list):
         raise BadPacket("has servers that are not a list (SIP008)")
@@ -39,15 +47,28 @@ def entries_untrusted(text: str) -> list[Entry]:
 
 
 def loads_untrusted(text: str) -> Any:
-    """The value of a JSON text, with JSON5's comments and last commas. Raises BadPacket."""
+    """The value of a JSON text, or of what people write of JSON5. Raises BadPacket."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     try:
-        return json.loads(_LOOSE.sub(lambda match: match[1] or "", _LOOSE.sub(lambda match: match[1] or "", text)))
+        return json.loads(_LOOSE.sub(_strict, _NOTES.sub(_quoted_twice, text)))
     except (ValueError, RecursionError):
         raise BadPacket("looks like JSON and is not valid") from None
+
+
+def _quoted_twice(match: re.Match[str]) -> str:
+    """A string as JSON has it; nothing for a note."""
+    if match[2] is None:
+        return match[1] or ""
+    inside = re.sub(r"""\\.|\"""", lambda part: {"\\'": "'", '"': '\\"'}.get(part[0], part[0]), match[2][1:-1])
+    return f'"{inside}"'
+
+
+def _strict(match: re.Match[str]) -> str:
+    """A string as it is, a key in quotes; nothing for a comma behind the last value."""
+    return f'"{match[2]}"' if match[2] else match[1] or ""
 
 
 def _outbounds(outbounds: list[Any]) -> Iterator[Entry]:

@@ -17,6 +17,7 @@ from tunflow.paths import parse_path
 from tunflow.profiles import file as profile_file
 from tunflow.profiles.imports.clash import read_clash
 from tunflow.profiles.imports.clash_source import Fetch
+from tunflow.profiles.imports.clash_text import clash_text
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.fetch import ServerReply, fetch, fetch_changed, web_address
 from tunflow.profiles.imports.foreign_json import loads_untrusted
@@ -157,8 +158,8 @@ def import_profile(source: ImportSource, name: str | None = None, fetch: Fetch |
     keys = keys_of_file(source.content, source.label, source.read)
     if keys is not None:
         return Imported(Profile(name=name or source.name, **keys), [], True)
-    if is_clash(source.content):
-        return _whole(read_clash(source.content.decode("utf-8-sig"), source.label, fetch), name or source.name)
+    if (clash := clash_text(source.content)) is not None:
+        return _whole(read_clash(clash, source.label, fetch), name or source.name)
     if looks_like_outline(source.content):
         links = chain_of(source.content.decode("utf-8-sig", "replace"), source.label)
         return Imported(Profile(name=name or source.name, **server_keys(list(map(ServerLink.of, links)))), [])
@@ -252,16 +253,9 @@ def _whole_json_untrusted(content: bytes, label: str) -> Draft | None:
     return read_xray(data, label) if is_whole_xray(data) else None
 
 
-_CLASH = re.compile(rb"^(?:proxies|proxy-groups|rules|proxy-providers|rule-providers)[ \t]*:", re.MULTILINE)
-
-
 def is_clash(content: bytes) -> bool:
     """Return True if it looks like a Clash configuration."""
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return False
-    return _CLASH.search(content) is not None
+    return clash_text(content) is not None
 
 
 def _group_name(taken: dict[str, ServerSection]) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from tunflow.errors import LocalError
+from tunflow.profiles.imports.clash_text import clash_text
 from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.subscription import server_list_untrusted
 from tunflow.profiles.imports.surge_entries import line_entries, looks_like_lines
@@ -30,8 +31,9 @@ class ProvidedList(NamedTuple):
 
 def entries_of(content: bytes, place: str) -> ProvidedList:
     """The entries of a list of servers: Clash's YAML, Surge's lines, or links. Raises LocalError or BadPacket."""
-    if re.search(rb"^proxies[ \t]*:", content, re.MULTILINE):
-        document = YAMLDocument(content.decode("utf-8-sig", "replace"), place)
+    clash = clash_text(content)
+    if clash is not None and re.search(r"""^[ ]?["']?proxies["']?[ \t]*:""", clash, re.MULTILINE):
+        document = YAMLDocument(clash, place)
         proxies = document.data.get("proxies") if isinstance(document.data, dict) else None
         made = ProvidedList([], [])
         for number, entry in enumerate(proxies if isinstance(proxies, list) else ()):
