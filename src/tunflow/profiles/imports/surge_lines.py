@@ -14,8 +14,8 @@ _NOTE = re.compile(r"\s+//(?:\s.*)?$")
 _FIELD = re.compile(r'([^,"]*(?:"[^"]*"[^,"]*)*)(?:,|$)')
 _OPTION = re.compile(r"([A-Za-z][\w-]*)\s*=(?!=*$)\s*(.*)", re.DOTALL)
 """Not base64, which ends with `=`."""
-_LOOKS = re.compile(rb"^\s*\[(?:Proxy|Proxy Group|General|Rule)\]", re.MULTILINE)
-_OTHERS = re.compile(rb"^\s*\[(?:server_local|Interface|Remote Proxy|Remote Rule)\]", re.MULTILINE)
+_LOOKS = re.compile(rb"^[^\S\n]*\[(?:Proxy|Proxy Group|General|Rule)\]", re.MULTILINE)
+_OTHERS = re.compile(rb"^[^\S\n]*\[(?:server_local|Interface|Remote Proxy|Remote Rule)\]", re.MULTILINE)
 
 
 class ConfLine(NamedTuple):
