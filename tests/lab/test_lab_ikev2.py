@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SITE4, SITE6, Lab
-from bench.netlab.tunnel import TUNFLOW
-from lab_support import Contents
+from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
+from lab_support import Contents, Tunnel
 from lab_system import System
 from strongswan_peer import Strongswan, strongswan
 from test_lab_wireguard import run
@@ -34,6 +34,13 @@ def test_run_and_sign_out(lab: Lab, server: Strongswan, contents: Contents) -> N
     assert done.stdout.count(" 0% packet loss") == 2, (done.stdout, done.stderr)
     assert done.stdout.split()[-4:] == [contents.medium_sha256, "-", "nameserver", SITE4], done.stderr
     assert "charon_namespace" not in lab.client.run(["ps", "-eo", "args"]).stdout
+
+
+def test_a_chain(lab: Lab, tunnel: Tunnel, server: Strongswan, contents: Contents) -> None:
+    assert tunnel.lab is lab
+    command = [TUNFLOW, "run", "--server", shadowsocks_url(), "--server", server.link(), "--", "sh", "-c", DIGEST]
+    done = run(lab, command)
+    assert done.stdout.split()[:1] == [contents.medium_sha256], done.stderr
 
 
 @pytest.mark.parametrize("how", ["secret", "certificate"])

@@ -7,8 +7,10 @@ provider's own does: around the tunnel, or through other servers, over IPv4 or I
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tunflow.errors import BadPacket
@@ -19,6 +21,8 @@ from tunflow.wire import ipv4, protocols, udp
 
 MOST_AT_ONCE = 64
 LARGEST_PACKET = 65536
+PAUSE = 0.1
+"""Seconds before a session is read, or opened, again that failed."""
 
 _OWN, _PEER = socket.inet_aton(OWN), socket.inet_aton(PEER)
 
@@ -30,14 +34,39 @@ def server_ports(server: IKEv2Server) -> dict[int, int]:
     return {ENCAPSULATED_PORT: server.port}
 
 
-class CharonWan:
-    """Owns the descriptor. `sessions` by the port that charon sends to; they may be replaced at any time."""
+OpenSession = Callable[[int], Awaitable[UDPSession]]
+"""A session with a port of the server's. Raises OSError."""
 
-    def __init__(self, wan: int, sessions: dict[int, UDPSession]) -> None:
-        self.sessions = sessions
-        self._wan = wan
+
+class CharonWan:
+    """Owns the descriptor, once it was given that, and the sessions, which follow the network."""
+
+    def __init__(self, server: IKEv2Server, opens: OpenSession) -> None:
+        self.ports = server_ports(server)
+        self._opens = opens
+        self._sessions: dict[int, UDPSession] = {}
+        """By the port that charon sends to."""
+        self._wan = -1
         self._readable = asyncio.Event()
+
+    def use(self, wan: int) -> None:
+        """Carry what comes out of that descriptor, and into it."""
+        self._wan = wan
         asyncio.get_running_loop().add_reader(wan, self._readable.set)
+
+    async def open(self) -> None:
+        """Open a session for each port, in place of those before: the network is another one. Raises OSError."""
+        made: dict[int, UDPSession] = {}
+        try:
+            for port, theirs in self.ports.items():
+                made[port] = await self._opens(theirs)
+        except BaseException:
+            for session in made.values():
+                session.cancel()
+            raise
+        old, self._sessions = self._sessions, made
+        for session in old.values():
+            session.cancel()
 
     def close(self) -> None:
         """Close the descriptor and the sessions."""
@@ -45,7 +74,7 @@ class CharonWan:
             asyncio.get_running_loop().remove_reader(self._wan)
             os.close(self._wan)
             self._wan = -1
-        for session in self.sessions.values():
+        for session in self._sessions.values():
             session.cancel()
 
     async def carry_out(self) -> None:
@@ -55,23 +84,33 @@ class CharonWan:
             self._readable.clear()
             for port, datagrams in self._read().items():
                 with suppress(OSError):  # as on any wire: it is lost, and sent again
-                    await self.sessions[port].write_datagrams(datagrams)
+                    await self._sessions[port].write_datagrams(datagrams)
 
     async def carry_in(self, port: int) -> None:
         """Carry what comes from the server to charon, without end."""
         while True:
-            session = self.sessions[port]
+            session = self._sessions[port]
             try:
                 datagrams = await session.read_datagrams()
-            except OSError:
-                if session is self.sessions[port]:
-                    await asyncio.sleep(0.1)  # an ICMP error about what was sent, or it is being replaced
+            except OSError as error:
+                if session is self._sessions[port]:  # and was not replaced meanwhile
+                    await asyncio.sleep(PAUSE)
+                    if error.errno == errno.EBADF:  # closed by who carries it, and not an ICMP error
+                        await self._reopen(port, session)
                 continue
             for datagram in datagrams:
                 header = udp.build(port, port, len(datagram))
                 first = ipv4.build(_PEER, _OWN, protocols.UDP, len(header) + len(datagram))
                 with suppress(OSError):
                     os.writev(self._wan, [first, header, datagram])
+
+    async def _reopen(self, port: int, closed: UDPSession) -> None:
+        with suppress(OSError):
+            made = await self._opens(self.ports[port])
+            if self._sessions[port] is closed:
+                self._sessions[port] = made
+            else:
+                made.cancel()
 
     def _read(self) -> dict[int, list[bytes]]:
         """Datagrams that wait, by the port that they are for."""
@@ -88,7 +127,7 @@ class CharonWan:
                 if header.protocol == protocols.UDP and header.dst == _PEER and not header.is_fragment:
                     datagram = packet[header.header_length : header.total_length]
                     ports = udp.parse_untrusted(datagram)
-                    if ports.destination_port in self.sessions:
+                    if ports.destination_port in self.ports:
                         payload = datagram[udp.HEADER_SIZE : ports.length]
                         found.setdefault(ports.destination_port, []).append(payload)
         return found

@@ -29,7 +29,7 @@ from tunflow.protocols.link import Link
 from tunflow.providers import terminal
 from tunflow.providers.charon_namespace import OWN, PEER
 from tunflow.providers.charon_program import TELLING, CharonProgram, charon_path, check_namespaces
-from tunflow.providers.charon_wan import CharonWan, server_ports
+from tunflow.providers.charon_wan import CharonWan
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
@@ -68,29 +68,24 @@ class IKEv2Provider(PacketTunnelProvider):
         """Sign in and set the network as the server says. Raises LocalError, RemoteError, OSError."""
         self._server = server = await self._completed(server_of(self.protocol_configuration.provider_configuration))
         messages = load_messages(server)
-        sessions = await self._sessions()
+        self._wan = CharonWan(server, self._open_session)
         self._program = CharonProgram(server)
         try:
-            await self._start(self._program, sessions, messages)
+            await self._wan.open()
+            await self._start(self._program, self._wan, messages)
         except BaseException:
             await self._end()
             raise
 
-    async def _start(
-        self, program: CharonProgram, sessions: dict[int, UDPSession], messages: list[tuple[str, Section]]
-    ) -> None:
-        try:
-            ends = await program.start()
-        except BaseException:
-            for session in sessions.values():
-                session.cancel()
-            raise
-        self._wan, self._packets = CharonWan(ends.wan, sessions), ends.packets
+    async def _start(self, program: CharonProgram, wan: CharonWan, messages: list[tuple[str, Section]]) -> None:
+        ends = await program.start()
+        wan.use(ends.wan)
+        self._packets = ends.packets
         self._vici = vici = Vici(ends.control, self._on_event)
         self._tasks = (
             self.create_task(vici.run(), name="charon's control"),
-            self.create_task(self._wan.carry_out(), name="from charon to the server"),
-            *(self.create_task(self._wan.carry_in(port), name="from the server to charon") for port in sessions),
+            self.create_task(wan.carry_out(), name="from charon to the server"),
+            *(self.create_task(wan.carry_in(port), name="from the server to charon") for port in wan.ports),
         )
         for command, message in messages:
             await vici.request(command, message)
@@ -106,7 +101,7 @@ class IKEv2Provider(PacketTunnelProvider):
             self.create_task(carry_to_program(self.packet_flow, ends.packets), name="packets to charon"),
             self.create_task(carry_from_program(ends.packets, self.packet_flow), name="packets from charon"),
             self.create_task(self._watch(program), name="charon"),
-            self.create_task(self._follow_path(), name="network changes"),
+            self.create_task(self._follow_path(wan), name="network changes"),
         )
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
@@ -138,11 +133,8 @@ class IKEv2Provider(PacketTunnelProvider):
             password = await terminal.ask(f"{server.label}: password of {user}: ", echo=False, remedy=_REMEDY)
         return replace(server, user=user, password=password)
 
-    async def _sessions(self) -> dict[int, UDPSession]:
-        return {
-            port: await self.create_udp_session(endpoint(self._server.host, theirs))
-            for port, theirs in server_ports(self._server).items()
-        }
+    async def _open_session(self, port: int) -> UDPSession:
+        return await self.create_udp_session(endpoint(self._server.host, port))
 
     async def _assigned(self, vici: Vici) -> Section:
         """What charon says of the tunnel (`list-sa`)."""
@@ -171,15 +163,12 @@ class IKEv2Provider(PacketTunnelProvider):
         if not self._is_ending:
             self.cancel_tunnel(RemoteError(reason))
 
-    async def _follow_path(self) -> None:
+    async def _follow_path(self, wan: CharonWan) -> None:
         """Another network: other sessions, from where the server will see us next."""
-        assert self._wan is not None
         async for path in self.default_path_changes():
             if path.is_satisfied:
                 with suppress(OSError):
-                    old, self._wan.sessions = self._wan.sessions, await self._sessions()
-                    for session in old.values():
-                        session.cancel()
+                    await wan.open()
 
 
 def server_of(values: Mapping[str, Any]) -> IKEv2Server:
