@@ -146,6 +146,9 @@ def test_the_suite(backend: WifiBackend) -> None:
         backend.join("Home", "wrong horse")
     with pytest.raises(LocalError, match="cannot join 'Nowhere': there is no such network here"):
         backend.join("Nowhere", PASSPHRASE)
+    with pytest.raises(LocalError, match="cannot join 'Office 5': the passphrase is wrong"):
+        backend.join("Office 5", "wrong horse")
+    assert backend.saved() == ["Office 5"]
     with pytest.raises(LocalError, match="no saved network is called 'Elsewhere'"):
         backend.forget("Elsewhere")
     for passphrase in ("short", "x" * 64, "umläuts!", "two\nlines of it"):

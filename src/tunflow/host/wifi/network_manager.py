@@ -58,14 +58,16 @@ class NetworkManager(WifiBackend):
             check_passphrase(passphrase)
             add += ["wifi-sec.key-mgmt", "wpa-psk"]
             secrets = f"802-11-wireless-security.psk:{passphrase}\n"
-        if ssid not in self.saved():
+        is_new = ssid not in self.saved()
+        if is_new:
             self._nmcli(add)
         try:
             self._nmcli(
                 ["connection", "up", "id", ssid, "ifname", self.interface, "passwd-file", "/dev/stdin"], secrets
             )
         except LocalError as error:
-            self._nmcli(["connection", "delete", "id", ssid])
+            if is_new:  # what was saved before stays saved
+                self._nmcli(["connection", "delete", "id", ssid])
             raise LocalError(f"cannot join {ssid!r}: {_why(str(error))}") from None
 
     def forget(self, ssid: str) -> None:
