@@ -169,3 +169,15 @@ def test_what_is_no_subscription_is_told(provider, capsys) -> None:
 )
 def test_what_a_provider_says_of_a_subscription(header: str, info: UserInfo) -> None:
     assert parse_user_info_untrusted(header) == info
+
+
+def test_a_quota_stays_where_a_server_only_says_that_nothing_changed(
+    provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.gives("one", "two")
+    assert main(["profile", "import", provider.url, "--name", "sub"]) == 0
+    provider.headers = {}
+    assert main(["profile", "update", "sub"]) == 0
+    capsys.readouterr()
+    assert main(["profile", "list"]) == 0
+    assert "3 kB of 10 kB used" in capsys.readouterr().out

@@ -49,6 +49,8 @@ class SubscriptionFacts(NamedTuple):
     fetched: str | None = None
     """ISO 8601, UTC."""
     user_info: UserInfo = UserInfo()
+    header: str | None = None
+    """What `user_info` was read from."""
 
 
 class Change(NamedTuple):
@@ -75,6 +77,7 @@ def facts_of(name: str) -> SubscriptionFacts:
         etag if isinstance(etag, str) else None,
         fetched if isinstance(fetched, str) else None,
         parse_user_info_untrusted(header) if isinstance(header, str) else UserInfo(),
+        header if isinstance(header, str) else None,
     )
 
 
@@ -84,7 +87,8 @@ def remember(name: str, answer: ServerReply) -> None:
     data = {
         "etag": answer.etag if answer.etag is not None else before.etag if answer.content is None else None,
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
-        "user_info": answer.user_info,
+        # Who says that nothing changed need not say again what there was (RFC 9110 §15.4.5).
+        "user_info": before.header if answer.content is None and answer.user_info is None else answer.user_info,
     }
     write_atomically(
         rule_data.directories()[0] / _path(name), json.dumps(data, indent=2).encode() + b"\n", private=True
