@@ -11,7 +11,8 @@ from tunflow.dns.chinadns import DOMESTIC, FOREIGN, ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
 from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig
 from tunflow.errors import LocalError
-from tunflow.profiles.file import load
+from tunflow.profiles.file import load, parse
+from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.dns_plan import dns_config
 
 HEAD = 'server = ["direct://"]\n[dns]\n'
@@ -115,3 +116,24 @@ def test_what_is_wrong_is_said_in_one_line(config, dns, said):
         config(dns)
     assert said in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+def test_onion_gets_a_fake_address_where_a_profile_asks_for_it_and_never_a_real_one() -> None:
+    """So that a rule can send it to a Tor that is one server among others."""
+    text = """
+rules = ["DOMAIN-SUFFIX,onion,T", "MATCH,s"]
+[servers.T]
+url = "tor://127.0.0.1:9050"
+[servers.s]
+url = "ss://YWVzLTI1Ni1nY206cA@192.0.2.1:8388"
+[dns]
+mode = "fake"
+servers = ["tcp://1.1.1.1"]
+ask_anyway = ["onion"]
+"""
+    for given, stays in ((text, False), (text.replace("ask_anyway", "#"), True)):
+        names = compile_profile(parse(given, "x.toml")).names
+        assert names is not None
+        assert names.fake_ip is not None
+        assert names.plan.stays("a.onion", A) is stays
+        assert not names.plan.must_be_real("a.onion")
