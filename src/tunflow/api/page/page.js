@@ -269,7 +269,9 @@ function turn() {
   page = names.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
   for (const name of names) $(name).hidden = name !== page;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash.slice(1) === page) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+    if (link.hash.slice(1) !== page) { link.removeAttribute("aria-current"); continue; }
+    link.setAttribute("aria-current", "page");
+    link.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone not all links fit
   }
   act({ overview: async () => drawTraffic(), tunnel: drawTunnel, servers: drawServers, flows: async () => drawFlows(), rules: drawRules, filter: drawFilter, log: async () => {} }[page]);
 }
