@@ -158,11 +158,21 @@ class SystemTunnel:
         return done.stdout
 
 
+def _stream(protocol: str) -> Row:
+    """`tunflow run` through a server of Xray's; its wheel is for who asks for it."""
+    from bench.stream_rows import StreamTunnel  # noqa: PLC0415
+
+    return StreamTunnel(protocol)
+
+
 PEERS: dict[str, Callable[[], Row]] = {
     "tun2socks-ss": lambda: peers.tun2socks("tun2socks ss://", peers.SERVER),
     "tun2socks-direct": lambda: peers.tun2socks("tun2socks direct://", "direct://"),
     "mitmproxy-direct": lambda: peers.mitmproxy_rs("mitmproxy_rs direct"),
     "slirp4netns": lambda: peers.slirp4netns("slirp4netns"),
+    "tunflow-trojan": lambda: _stream("trojan"),
+    "tunflow-vless": lambda: _stream("vless"),
+    "tunflow-vmess": lambda: _stream("vmess"),
 }
 """Installed when they are asked for by `--rows`."""
 
