@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,14 @@ def test_without_nft(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = found("firewall", "_up")
     assert "nftables" in (finding.remedy or "")
     assert os.environ["PATH"] == str(alone)
+
+
+def test_libraries_are_those_of_users_and_go_where_tunflow_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_is(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(module, "version", none_is)
+    monkeypatch.setattr("sys.prefix", "/opt/tunflow")
+    lacking = {each.about: each.remedy for check in CHECKS if check.__name__ == "_libraries" for each in check()}
+    assert lacking["quic"] == "/opt/tunflow/bin/pip install 'tunflow[quic]'"
+    assert not {"docs", "dev"} & set(lacking)

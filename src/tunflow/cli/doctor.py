@@ -165,18 +165,22 @@ def _clock() -> Iterator[CheckResult]:
         yield CheckResult("clock", CheckState.BAD, line, "set the clock: timedatectl set-ntp true")
 
 
+WORKSHOP = {"dev", "docs"}
+"""Extras for who works on tunflow: nothing that a user does needs them."""
+
+
 def _libraries() -> Iterator[CheckResult]:
     extras: dict[str, list[str]] = {}
     for each in requires("tunflow") or []:
         name, _, marker = each.partition(";")
-        if "extra ==" in marker and (extra := marker.split("extra ==")[1].strip(" '\"")) != "dev":
+        if "extra ==" in marker and (extra := marker.split("extra ==")[1].strip(" '\"")) not in WORKSHOP:
             extras.setdefault(extra, []).append(name.split(">")[0].split("[")[0].strip())
     for extra, names in sorted(extras.items()):
         lacking = [name for name in names if not _is_installed(name)]
         if lacking:
-            yield CheckResult(
-                extra, CheckState.NOTE, f"not installed: {', '.join(lacking)}", f"pip install 'tunflow[{extra}]'"
-            )
+            pip = "pip" if sys.prefix == sys.base_prefix else f"{sys.prefix}/bin/pip"  # of where it is installed
+            remedy = f"{pip} install 'tunflow[{extra}]'"
+            yield CheckResult(extra, CheckState.NOTE, f"not installed: {', '.join(lacking)}", remedy)
 
 
 def _is_installed(distribution: str) -> bool:
