@@ -109,15 +109,19 @@ def test_a_published_port_of_a_container_is_reached(uplinks: UplinkLab, system: 
 
 
 def test_a_connection_of_our_own_from_before_does_not_go_on_around_the_tunnel(
-    uplinks: UplinkLab, system: System
+    uplinks: UplinkLab, system: System, tmp_path: Path
 ) -> None:
-    listener = ["socat", f"TCP-LISTEN:{PORT},bind={SERVER4},reuseaddr", "SYSTEM:sleep 3; echo late; sleep 30"]
+    """However long `up` takes: the far side speaks once it is up."""
+    late = f"SYSTEM:until [ -e {tmp_path}/up ]; do sleep 0.1; done; echo late; touch {tmp_path}/said; sleep 30"
+    listener = ["socat", f"TCP-LISTEN:{PORT},bind={SERVER4},reuseaddr", late]
     with uplinks.start(uplinks.server, listener) as server:
         server.wait_listening(PORT)
         with uplinks.start(uplinks.client, ["socat", "-u", f"TCP:{SERVER4}:{PORT}", "STDOUT"]) as old:
             until(lambda: "ESTAB" in system.run(["ss", "-tn", "dst", SERVER4]).stdout)
             with uplinks.spied() as leaks:
                 system.up()
-                old.popen.wait(10)
+                (tmp_path / "up").touch()
+                until((tmp_path / "said").exists, 30)
+                old.popen.wait(30)
     # What the far side sent is acknowledged by nobody outside of the tunnel.
     assert not any(f"> {SERVER4}.{PORT}" in line for line in leaks), leaks
