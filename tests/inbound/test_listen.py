@@ -12,6 +12,7 @@ from server_rig import Rig
 
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
+from tunflow.inbound import unheard_servers
 from tunflow.inbound.listen import ListenServer
 from tunflow.outbound.chain import make_outbound, outbound_of
 from tunflow.outbound.direct import DirectOutbound
@@ -23,11 +24,12 @@ from tunflow.protocols.trojan.stream import TrojanFrames
 class Port:
     """A listening port and what stands behind it, on one reactor."""
 
-    def __init__(self, kind="direct", credentials=None, ask_anyway=()):
+    def __init__(self, kind="direct", credentials=None, ask_anyway=(), password=None):
         self.rig = Rig()  # its reactor serves all
         self.lines = []
         if kind == "ss":
-            dialer = make_outbound([self.rig.spec.__class__("127.0.0.1", self.rig.port, *self._secret())])
+            secret = (self.rig.spec.method, password or self.rig.spec.password)
+            dialer = make_outbound([self.rig.spec.__class__("127.0.0.1", self.rig.port, *secret)])
         elif "://" in kind:
             dialer = outbound_of([kind])
         else:
@@ -45,9 +47,6 @@ class Port:
         self.target = socket.create_server(("127.0.0.1", 0))
         self.target.setblocking(False)
         self.sockets = [self.target]
-
-    def _secret(self):
-        return self.rig.spec.method, self.rig.spec.password
 
     def client(self):
         made = socket.create_connection(self.where)
@@ -106,6 +105,45 @@ def request(port):
     """SOCKS5 for the target."""
     where = endpoint(*port.target.getsockname())
     return b"\x05\x01\x00\x05\x01\x00\x01" + where.host + where.port.to_bytes(2, "big")
+
+
+def mentions_of_silence(port):
+    return [line for line in port.lines if "has sent nothing for" in line and "check the password" in line]
+
+
+@pytest.mark.parametrize("asks", ["socks", "http"])
+def test_a_server_that_cannot_decrypt_is_mentioned(ports, monkeypatch, asks):
+    monkeypatch.setattr(unheard_servers, "SILENCE", 0.2)
+    port = ports("ss", password="another")
+    for _ in range(2):
+        client = port.client()
+        if asks == "socks":
+            client.sendall(request(port) + b"question")
+            assert port.read(client, 12)[:2] == b"\x05\x00"
+        else:
+            host, number = port.target.getsockname()
+            client.sendall(b"GET http://%s:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % (host.encode(), number))
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:
+            port.rig.reactor.run_once(0.01)
+    assert len(mentions_of_silence(port)) == 1, port.lines
+    assert not mentions_of_silence(ports("ss"))
+
+
+def test_a_server_that_answers_is_not(ports, monkeypatch):
+    monkeypatch.setattr(unheard_servers, "SILENCE", 0.2)
+    port = ports("ss")
+    client = port.client()
+    client.sendall(request(port) + b"question")
+    assert port.read(client, 12)[:2] == b"\x05\x00"
+    served = port.served()
+    assert port.read(served, 8) == b"question"
+    served.sendall(b"answer")
+    assert port.read(client, 6) == b"answer"
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        port.rig.reactor.run_once(0.01)
+    assert not mentions_of_silence(port)
 
 
 @pytest.mark.parametrize("kind", ["direct", "ss"])

@@ -9,6 +9,7 @@ import pytest
 
 from tunflow.errors import LocalError
 from tunflow.filter.judge import Subject
+from tunflow.profiles.profile import Profile
 from tunflow.profiles.store import load_profile
 from tunflow.tunnel.filter_lists import moment
 from tunflow.tunnel.filtering import Filtering, files
@@ -33,14 +34,30 @@ def make(tmp_path: Path) -> Make:
     (tmp_path / "needed.txt").write_text("school.example")  # without a newline at its end
 
     def made(lists: str) -> Filtering:
-        path = tmp_path / "p.toml"
-        path.write_text(f'server = "direct://"\n[filter]\nlog = "log"\n{lists}')
-        path.chmod(0o600)
-        profile = load_profile(str(path), print)
-        assert ((tmp_path / "needed.txt", True) in files(profile)) is (lists == LISTS + ALLOWS)
-        return Filtering(profile, print)
+        return Filtering(profile_of(tmp_path, lists), print)
 
     return made
+
+
+def profile_of(folder: Path, lists: str, more: str = "") -> Profile:
+    path = folder / "p.toml"
+    path.write_text(f'server = "direct://"\n{more}\n[filter]\nlog = "log"\n{lists}')
+    path.chmod(0o600)
+    return load_profile(str(path), print)
+
+
+@pytest.mark.parametrize(
+    ("lists", "api", "may"),
+    [
+        (LISTS + ALLOWS, '[api]\nlisten = "127.0.0.1:9090"\nsecret = "x"', True),
+        (LISTS + ALLOWS, '[api]\nlisten = "127.0.0.1:9090"', False),
+        (LISTS + ALLOWS, "", False),
+        (LISTS, '[api]\nlisten = "127.0.0.1:9090"\nsecret = "x"', False),
+    ],
+)
+def test_only_an_api_with_a_secret_has_root_s_list_opened(tmp_path: Path, lists: str, api: str, may: bool) -> None:
+    (tmp_path / "needed.txt").write_text("")
+    assert ((tmp_path / "needed.txt", True) in files(profile_of(tmp_path, lists, api))) is may
 
 
 def is_blocked(filtering: Filtering, host: str, url: str | None = None) -> bool:

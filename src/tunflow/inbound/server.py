@@ -19,9 +19,10 @@ from functools import partial
 
 from tunflow.endpoint import Endpoint, SocketAddress
 from tunflow.inbound.codecs import ServerCodecs
+from tunflow.inbound.counters import Counters
 from tunflow.inbound.listening_sockets import Listener, listening_sockets
 from tunflow.inbound.relay import Relay
-from tunflow.inbound.server_context import DESCRIPTORS, Counters, ServerContext
+from tunflow.inbound.server_context import DESCRIPTORS, ServerContext
 from tunflow.inbound.target_service import TargetService
 from tunflow.inbound.udp import UDPListener, endpoint_of
 from tunflow.loop.reactor import Reactor

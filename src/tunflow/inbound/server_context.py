@@ -9,10 +9,12 @@ from typing import Protocol, Self
 
 from tunflow.endpoint import Endpoint
 from tunflow.inbound.budget import DescriptorBudget
+from tunflow.inbound.counters import Counters
 from tunflow.inbound.local_addresses import LocalAddresses
 from tunflow.inbound.pipe import READ_SIZE
 from tunflow.inbound.resolver import InboundResolver
 from tunflow.inbound.silent_peers import SilentPeers
+from tunflow.inbound.unheard_servers import UnheardServers
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 
@@ -25,20 +27,6 @@ class Newcomer(Protocol):
 
     def close(self) -> None:
         """Make room for another."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the server has done so far."""
-
-    streams: int = 0
-    associations: int = 0
-    refused: int = 0
-    stream_bytes_up: int = 0
-    """From clients of a local port, as the three below."""
-    stream_bytes_down: int = 0
-    datagram_bytes_up: int = 0
-    datagram_bytes_down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +45,10 @@ class ServerContext:
     """Targets that are reached elsewhere."""
     off_limits: Container[bytes]
     """Packed addresses that are opened for no client, unless `rewrite` leads there."""
+    counters: Counters
+    unheard: UnheardServers
     kept: Container[Endpoint] = ()
     """Targets that are handed to nobody on the way: names that never leave."""
-    counters: Counters = field(default_factory=Counters)
     newcomers: dict[Newcomer, float] = field(default_factory=dict)
     """Connections that do not know their target yet, and since when, oldest first."""
 
@@ -82,16 +71,20 @@ class ServerContext:
         """
         budget = DescriptorBudget(descriptors)
         scratch = memoryview(bytearray(READ_SIZE))
+        told = CauseLog(log, lambda: reactor.now)
+        counters = Counters()
         return cls(
             reactor=reactor,
             rng=rng,
-            log=CauseLog(log, lambda: reactor.now),
+            log=told,
             budget=budget,
             resolver=InboundResolver(reactor),
             silence=SilentPeers(reactor, budget, scratch),
             scratch=scratch,
             rewrite=rewrite or {},
             off_limits=() if allow_local else LocalAddresses(lambda: reactor.now),
+            counters=counters,
+            unheard=UnheardServers(reactor, told, counters),
             kept=kept,
         )
 

@@ -68,7 +68,7 @@ def reach(shared: ServerContext, dialer: Outbound, target: Endpoint, outcome: Ou
         shared.log.tell(f"connect {reason}", f"{dialer.label}: {target}: {reason}")
         outcome.not_reached(refusal, reason)
 
-    return _Dialing(shared, route, outcome.reached, lost)
+    return _Dialing(shared, dialer.label, route, outcome.reached, lost)
 
 
 def _told_directly(
@@ -90,10 +90,13 @@ class _Dialing(Contained):
     def __init__(
         self,
         shared: ServerContext,
+        label: str,
         route: StreamRoute,
         reached: Callable[[Reached], None],
         lost: Callable[[Refusal, str], None],
     ) -> None:
+        self._unheard = shared.unheard
+        self._label = label
         self._codec = route.codec
         self._reached = reached
         self._not_reached = lost
@@ -119,6 +122,8 @@ class _Dialing(Contained):
         codec = self._codec
         if codec is not None and codec.transparent:
             codec = None
+        if codec is not None:
+            self._unheard.asked(self._label)
         self._reached(Reached(outward, codec, self._early, tail))
 
     def _lost(self, why: str, _established: bool) -> None:

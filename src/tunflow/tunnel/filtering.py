@@ -332,13 +332,15 @@ def _base(profile: Profile) -> Path:
 
 
 def files(profile: Profile) -> frozenset[tuple[Path, bool]]:
-    """What a profile's filter reads, and (True) the log and the list that it appends to."""
+    """What a profile's filter reads, and (True) what it appends to: the log, and the list for those who have the API's
+    secret.
+    """
     section = profile.filter
     if section is None or not section.enabled:
         return frozenset()
     base = _base(profile)
     found = [base / parse_path(name) for name in (section.page, *(each.file for each in section.lists)) if name]
-    added = allow_section(section)
+    added = allow_section(section) if profile.api is not None and profile.api.secret is not None else None
     appended = [] if added is None or added.file is None else [base / parse_path(added.file)]
     if section.privacy != "none":
         appended.append(log_path(section, base))
