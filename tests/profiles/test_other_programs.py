@@ -98,11 +98,36 @@ AT = {"server": "h.example", "server_port": 443}
             f"vmess://{ID}@h.example:443?encryption=aes-128-gcm&type=httpupgrade&host=c.example&path=%2Fu#x",
         ),
         ({"type": "socks", "version": "4a", "username": "u"}, "socks4a://u@h.example:443#x"),
+        (
+            {"type": "shadowsocks", "method": "aes-256-gcm", "password": "p", "udp_over_tcp": True},
+            "ss://YWVzLTI1Ni1nY206cA@h.example:443/?udp-over-tcp=yes&udp-over-tcp-version=2#x",
+        ),
+        (
+            {"type": "shadowsocks", "method": "aes-256-gcm", "password": "p",
+             "udp_over_tcp": {"enabled": True, "version": 1}},
+            "ss://YWVzLTI1Ni1nY206cA@h.example:443/?udp-over-tcp=yes&udp-over-tcp-version=1#x",
+        ),
+        (
+            {"type": "shadowsocks", "method": "aes-256-gcm", "password": "p", "network": "tcp",
+             "udp_over_tcp": {"enabled": False}},
+            "ss://YWVzLTI1Ni1nY206cA@h.example:443/?udp=no#x",
+        ),
+        (
+            {"type": "vless", "uuid": ID, "network": "tcp", "tls": {"enabled": True}},
+            f"vless://{ID}@h.example:443?encryption=none&security=tls&udp=no#x",
+        ),
     ],
 )  # fmt: skip
 def test_outbounds_of_sing_box_are_links(outbound: dict, link: str) -> None:
     made = imported(json.dumps({"outbounds": [{**AT, "tag": "x", **outbound}]}))
     assert [each.text for each in made.profile.server] == [link]
+
+
+@pytest.mark.parametrize("more", [{"network": "udp"}, {"udp_over_tcp": "perhaps"}])
+def test_an_outbound_that_is_not_understood_is_not_another_one(more: dict) -> None:
+    outbound = {**AT, "type": "shadowsocks", "method": "aes-256-gcm", "password": "p", "tag": "x", **more}
+    with pytest.raises(LocalError, match=next(iter(more))):
+        of_sing_box(outbound)
 
 
 def test_an_outbound_over_quic_is_the_same_server() -> None:

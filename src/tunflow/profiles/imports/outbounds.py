@@ -23,10 +23,10 @@ _TYPES = {"shadowsocks": "ss", "socks": "socks5"}
 _ALWAYS_TLS = frozenset({"trojan", "hysteria2", "tuic", "anytls"})
 _DIALING = frozenset(
     {
-        *("tag", "network", "multiplex", "domain_strategy", "domain_resolver", "connect_timeout"),
+        *("tag", "multiplex", "domain_strategy", "domain_resolver", "connect_timeout"),
         *("tcp_fast_open", "tcp_multi_path", "udp_fragment", "fallback_delay", "bind_interface", "routing_mark"),
         *("reuse_addr", "network_strategy", "network_type", "inet4_bind_address", "inet6_bind_address", "detour"),
-        *("udp_over_tcp", "client_version", "mux", "sendThrough", "targetStrategy"),
+        *("client_version", "mux", "sendThrough", "targetStrategy"),
     }
 )
 """Keys of an outbound that do not change which server it is: how a client dials, what its server takes both ways."""
@@ -98,6 +98,7 @@ def of_sing_box(outbound: Mapping[str, Any]) -> dict[str, Any]:
             values.value(key)  # how many sessions wait, and for how long: ours in our way
     else:
         return made  # whoever has it says so
+    made |= _sing_box_udp(values)
     tls = values.table("tls")
     made |= _sing_box_tls(tls, kind) | _sing_box_transport(values.table("transport"))
     _refuse_rest("tls.", tls, _TLS_HARMLESS)
@@ -134,6 +135,21 @@ def of_sing_box_endpoint(endpoint: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_rest("peers[0].", peer, frozenset())
     _refuse_rest("", values, _DIALING | {"system", "name", "listen_port", "udp_timeout", "workers"})
     return {key: value for key, value in made.items() if value is not None}
+
+
+def _sing_box_udp(values: ClashEntry) -> dict[str, Any]:
+    """What an outbound does with UDP. Raises LocalError."""
+    made: dict[str, Any] = {}
+    network = values.text("network")
+    if network == "tcp":
+        made["udp"] = False
+    elif network:
+        raise LocalError(f"network {printable(network)} is not supported; tcp is, and both, without it")
+    is_table = isinstance(values.value("udp_over_tcp"), Mapping)
+    options = values.table("udp_over_tcp") if is_table else ClashEntry({})
+    if options.flag("enabled") if is_table else values.flag("udp_over_tcp"):
+        made |= {"udp-over-tcp": True, "udp-over-tcp-version": options.text("version") or "2"}
+    return made
 
 
 def _sing_box_hysteria2(values: ClashEntry) -> dict[str, Any]:
