@@ -149,6 +149,10 @@ def test_the_suite(backend: WifiBackend) -> None:
     with pytest.raises(LocalError, match="cannot join 'Office 5': the passphrase is wrong"):
         backend.join("Office 5", "wrong horse")
     assert backend.saved() == ["Office 5"]
+    backend.join("Office 5", None)
+    assert backend.saved() == ["Office 5"]
+    backend.join("Office 5", PASSPHRASE)
+    assert backend.saved() == ["Office 5"]
     with pytest.raises(LocalError, match="no saved network is called 'Elsewhere'"):
         backend.forget("Elsewhere")
     for passphrase in ("short", "x" * 64, "umläuts!", "two\nlines of it"):

@@ -63,25 +63,37 @@ class WpaSupplicant(WifiBackend):
             )
 
     def join(self, ssid: str, passphrase: str | None) -> None:
-        """As `WifiBackend.join`."""
+        """As `WifiBackend.join`: a saved network by what is saved of it, or anew by this passphrase in its place."""
         with _Control(self._path, events=True) as control:
-            others = [each.number for each in self._saved(control) if not each.is_disabled]
+            saved = self._saved(control)
+            others = [each.number for each in saved if not each.is_disabled]
+            known = [each.number for each in saved if each.ssid == ssid]
+            if known and passphrase is None:
+                self._select(control, known[0], ssid, others)
+                return
             number = control.ask("ADD_NETWORK").decode("ascii", "replace").strip()
             if not number.isdecimal():
                 raise LocalError(f"{self.interface}: wpa_supplicant takes no network: {number}")
             try:
                 for line in wpa_control.settings(int(number), ssid, passphrase):
                     control.do(line)
-                control.do(f"SELECT_NETWORK {number}")
-                self._wait_joined(control, ssid)
+                self._select(control, int(number), ssid, others)
             except LocalError:
                 with suppress(LocalError):
                     control.do(f"REMOVE_NETWORK {number}")
-                self._enable(control, others)
                 raise
-            self._enable(control, others)
+            for before in known:
+                control.do(f"REMOVE_NETWORK {before}")
             with suppress(LocalError):  # only where its configuration may be written
                 control.do("SAVE_CONFIG")
+
+    def _select(self, control: _Control, number: int, ssid: str, others: list[int]) -> None:
+        """Join one network, and leave the others as they were. Raises LocalError."""
+        try:
+            control.do(f"SELECT_NETWORK {number}")
+            self._wait_joined(control, ssid)
+        finally:
+            self._enable(control, others)
 
     def _enable(self, control: _Control, numbers: list[int]) -> None:
         """Have networks joined by themselves as before: SELECT_NETWORK disables all but one."""
