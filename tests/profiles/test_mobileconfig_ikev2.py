@@ -194,3 +194,13 @@ def test_what_a_device_cannot_do_is_said() -> None:
 def test_base64_that_is_none() -> None:
     with pytest.raises(LocalError, match="no base64"):
         load_messages(server_of({"link": "ikev2://a:b@vpn.example?ca=base64:%%%"}))
+
+
+def test_a_profile_has_the_fields_of_the_manual() -> None:
+    """docs/ikev2.md has this table."""
+    fields = '[servers.office]\ntype = "ikev2"\nhost = "vpn.example"\nuser = "maria"\npassword = "PASSWORD"\n'
+    profile = parse(f'{fields}method = "eap"\nremote_id = "gate.example"', "p.toml")
+    (link,) = profile.servers["office"].links
+    assert link.text == "ikev2://maria:PASSWORD@vpn.example:500?auth=eap&remote_id=gate.example"
+    with pytest.raises(LocalError, match=r"p\.toml:.*metod.*method"):
+        parse(f'{fields}metod = "eap"', "p.toml")
