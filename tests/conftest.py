@@ -132,13 +132,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab's tests wait much and compute little: they begin, beside the one that compiles when nobody else computes.
-    The others fill the gaps at the end. Last are the many short ones, so that no worker has a long file left when the
-    others are done."""
+    """The lab's tests wait much and compute little: they begin, and the others fill the gaps at the end. Last are the
+    many short ones, so that no worker has a long file left when the others are done."""
     here = Path(__file__).parent
-
-    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
-        compiles = item.path.name == "test_compiled_build.py"
-        return not compiles, item.get_closest_marker("lab") is None, item.path.parent != here
-
-    items.sort(key=place)
+    items.sort(key=lambda item: (item.get_closest_marker("lab") is None, item.path.parent != here))
