@@ -143,7 +143,7 @@ def test_without_its_server_it_is_held_and_tried_until_that_is_back(
             assert system.fetch("http://site.lab/1k") == 1024
         assert leaks == []
     finally:
-        uplinks.server.run(["nft", "destroy table inet away"], check=False)
+        uplinks.server.run(["nft", "delete table inet away"], check=False)
 
 
 @SWITCH

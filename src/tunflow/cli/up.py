@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tunflow.cli.instructions import SERVER_VARIABLE, Instructions
 from tunflow.cli.status_line import formatted, waybar
 from tunflow.cli.stderr import say
-from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, ask, watch
+from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, WentAway, ask, watch
 from tunflow.control.messages import ControlEvent
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
@@ -32,6 +32,9 @@ SUPERVISED = 9.0
 
 SETTLED = 1.0
 """Seconds in which a supervisor says that another process is to come."""
+
+TRIES, PAUSE = 5, 0.2
+"""How often `status` asks again, and seconds between: a process that ends while it is asked is started again."""
 
 SETTLING = 1
 """Exit status of `status` while a tunnel is on its way up or down, finding its way again, or does not work."""
@@ -94,7 +97,7 @@ def status(options: argparse.Namespace) -> int:
     runtime = RuntimeDirectory.running()
     facts: dict[str, Any]
     try:
-        facts = request(runtime, "status")
+        facts = _facts(runtime)
     except NotRunning:
         facts = {
             "status": "disconnected", "pid": None, "device": None, "servers": [], "since": None,
@@ -111,6 +114,17 @@ def status(options: argparse.Namespace) -> int:
     if facts.get("troubles"):
         return SETTLING
     return {"connected": 0, "disconnected": NOT_RUNNING}.get(facts["status"], SETTLING)
+
+
+def _facts(runtime: RuntimeDirectory) -> dict[str, Any]:
+    """What `status` asks for; of the process that is started again where the one that was asked ended. Raises as
+    `request`.
+    """
+    for _ in range(TRIES):
+        with suppress(WentAway):
+            return request(runtime, "status")
+        time.sleep(PAUSE)
+    return request(runtime, "status")
 
 
 def reload(options: argparse.Namespace) -> int:

@@ -30,6 +30,10 @@ class Unanswered(RemoteError):
     """Somebody listens and does not answer: the process hangs, or was stopped."""
 
 
+class WentAway(RemoteError):
+    """Somebody listened and closed the connection without an answer: the process ended just now, perhaps."""
+
+
 class Refused(RemoteError):
     """The daemon could not do what was asked; its line, with the exit status that it names."""
 
@@ -91,12 +95,12 @@ def _ask(sock: socket.socket, request: ControlRequest) -> ControlAnswer:
     except TimeoutError:
         raise Unanswered("the tunnel's process does not answer: tunflow down ends it") from None
     except OSError as error:
-        raise RemoteError(f"the tunnel's process went away: {error.strerror or error}") from error
+        raise WentAway(f"the tunnel's process went away: {error.strerror or error}") from error
 
 
 def _result(line: bytes) -> ControlAnswer:
     if not line:
-        raise RemoteError("the tunnel's process closed the connection without an answer: is it another user's?")
+        raise WentAway("the tunnel's process closed the connection without an answer: is it another user's?")
     try:
         answer = parse_answer_untrusted(line)
     except BadPacket as error:

@@ -6,6 +6,7 @@ What the device sends goes to the program and what the program sends to the devi
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from contextlib import suppress
 
@@ -27,14 +28,19 @@ async def carry_to_program(flow: PacketTunnelFlow, packets: socket.socket) -> No
 
 
 async def carry_from_program(packets: socket.socket, flow: PacketTunnelFlow) -> None:
-    """Hand the program's packets to the device, until the program's end of the socket is gone."""
+    """Hand the program's packets to the device, until the program's end of the socket is gone.
+
+    A packet socket says once that its device is down, also when that is not up yet (packet(7), ENETDOWN): it goes on.
+    """
     loop = asyncio.get_running_loop()
     while True:
         try:
             found = [await loop.sock_recv(packets, LARGEST_PACKET)]
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ENETDOWN:
+                continue
             return  # it ended, and who watches the program tells
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nothing more is there, or the next read says what is wrong
             while len(found) < MOST_AT_ONCE:
                 found.append(packets.recv(LARGEST_PACKET))
         found = [packet for packet in found if packet]

@@ -1,0 +1,71 @@
+"""`tunflow status` while the process that is asked ends and another takes its place."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tunflow.cli import up
+from tunflow.control.messages import ControlAnswer, encode_answer
+from tunflow.errors import RemoteError
+from tunflow.host.runtime import RuntimeDirectory
+
+
+@contextmanager
+def answering(path: Path, answers: list[dict[str, object] | None]) -> Iterator[None]:
+    """Whoever listens there: an answer for each connection, None for none. The last one stands for all behind it."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        for number in range(100):
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            facts = answers[min(number, len(answers) - 1)]
+            with one:
+                if facts is not None:
+                    one.recv(4096)
+                    one.sendall(encode_answer(ControlAnswer(facts)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    runtime = RuntimeDirectory(tmp_path)
+    monkeypatch.setattr(RuntimeDirectory, "running", lambda: runtime)
+    monkeypatch.setattr(up, "PAUSE", 0.01)
+    return runtime.control
+
+
+OPTIONS = argparse.Namespace(json=True, waybar=False, format=None)
+
+
+def test_one_that_ends_while_it_is_asked_is_asked_again(control: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts: dict[str, object] = {"status": "connecting", "pid": os.getpid()}
+    with answering(control, [None, None, facts]):
+        assert up.status(OPTIONS) == up.SETTLING
+    assert json.loads(capsys.readouterr().out)["status"] == "connecting"
+
+
+def test_one_that_never_answers_is_told(control: Path) -> None:
+    with answering(control, [None]), pytest.raises(RemoteError, match=r"without an answer|went away"):
+        up.status(OPTIONS)
