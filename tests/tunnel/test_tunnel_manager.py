@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
 
-from tunflow.control.messages import ControlAnswer, encode_answer
 from tunflow.profiles.store import ProfileStore
 from tunflow.providers.app_rule import AppRule
 from tunflow.providers.network_path import InterfaceType
@@ -181,35 +179,5 @@ def test_the_last_error_is_that_of_this_tunnel(store: ProfileStore, runtime: Pat
         file.close()
         (runtime / last_disconnect.FILE).write_text("nonsense")
         assert await manager.connection.fetch_last_disconnect_error() is None
-
-    asyncio.run(main())
-
-
-def test_a_socket_that_does_not_listen_yet_is_asked_again(store: ProfileStore, runtime: Path) -> None:
-    """Between bind and listen a follower is refused, and no file changes when that is over."""
-
-    def serve(listener: socket.socket, facts: dict[str, object]) -> None:
-        for _ in range(2):  # the follower's connection, and the one that asks for the status
-            one, _ = listener.accept()
-            one.recv(4096)
-            one.sendall(encode_answer(ControlAnswer(facts)))
-
-    async def main() -> None:
-        manager = TunnelManager("home", [LINK], store=store)
-        await manager.save()
-        runtime.mkdir()
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(runtime / "control"))
-            statuses = manager.connection.status_changes()
-            assert await anext(statuses) is ConnectionStatus.DISCONNECTED
-            following = asyncio.ensure_future(anext(statuses))
-            done, _ = await asyncio.wait([following], timeout=0.05)
-            assert not done
-            listener.listen()
-            facts: dict[str, object] = {"status": "connected", "profile": str(manager.file)}
-            serving = asyncio.create_task(asyncio.to_thread(serve, listener, facts))
-            assert await asyncio.wait_for(following, 10) is ConnectionStatus.CONNECTED
-            await serving
-            await statuses.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(main())

@@ -29,10 +29,6 @@ from tunflow.tunnel.vpn_error import VPNConnectionError, VPNError, VPNErrorCode
 SERVER_VARIABLE = "TUNFLOW_SERVER"
 
 
-LISTENS_WITHIN = 0.5
-"""Seconds after which a control socket that refused is tried again."""
-
-
 class SavedTunnel(Protocol):
     """What a connection asks of its manager: a `TunnelManager`."""
 
@@ -112,10 +108,7 @@ class VPNConnection:
                 if last is not ConnectionStatus.DISCONNECTED:
                     last = ConnectionStatus.DISCONNECTED
                     yield last
-                # A socket that is there may not listen yet, which changes no file.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LISTENS_WITHIN if control.exists() else None):
-                        await watch.wait()
+                await watch.wait()
 
     async def _statuses(self, control: Path) -> AsyncIterator[ConnectionStatus]:
         """The status now and each that the running process tells; none for another's tunnel. Raises RemoteError."""
