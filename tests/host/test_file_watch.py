@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from pathlib import Path, PosixPath
+
+import pytest
 
 from tunflow.host.file_watch import FileWatch
 
@@ -28,6 +30,26 @@ def test_what_is_made_later_is_seen(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.touch()
         assert await asyncio.wait_for(waiting, 5) <= 4
+
+    asyncio.run(main())
+
+
+class MadeMeanwhile(PosixPath):
+    """A path whose directory is made by somebody else in the moment in which it was looked for."""
+
+    def exists(self) -> bool:
+        found = super().exists()
+        if self.name == "run" and not found:
+            Path(self).mkdir()
+        return found
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_directory_that_is_made_while_the_watch_is_counts(tmp_path: Path, changes: bool) -> None:
+    async def main() -> None:
+        with FileWatch(MadeMeanwhile(tmp_path, "run", "control"), changes=changes) as watch:
+            (tmp_path / "run" / "control").touch()
+            await asyncio.wait_for(watch.wait(), 10)
 
     asyncio.run(main())
 

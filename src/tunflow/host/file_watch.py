@@ -37,11 +37,12 @@ class FileWatch:
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         try:
-            if changes:
-                for each in _places(path.absolute()):
-                    self._add(each, _CHANGED)
-            else:
-                self._add(_directory(path), _MADE)
+            seen: list[Path] = []
+            # Again, until what is watched is what is there: a directory that was made meanwhile told nobody.
+            while (places := list(_places(path.absolute())) if changes else [_directory(path)]) != seen:
+                seen = places
+                for each in places:
+                    self._add(each, _CHANGED if changes else _MADE)
         except OSError:
             os.close(self._descriptor)
             raise
