@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from tunflow.dataplane.server_watch import SILENCE, ServerWatch
+from tunflow.dataplane.server_watch import ServerWatch
 from tunflow.dataplane.statistics import Statistics
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.trouble import seen
+from tunflow.outbound.silence import SILENCE
 
 
 class _Bench:

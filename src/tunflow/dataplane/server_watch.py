@@ -13,10 +13,8 @@ from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.trouble import Trouble, seen
+from tunflow.outbound.silence import SENT_NOTHING, SILENCE, password_advice
 from tunflow.protocols.codec import ProxyRefused
-
-SILENCE = 10.0
-"""Seconds after which a proxy that has not sent a byte is mentioned."""
 
 MANY = 2
 
@@ -143,21 +141,18 @@ class ServerWatch:
             is_silent = bool(self._statistics.tcp_bytes_up or label in self._spoken_to)
         if not is_silent:
             return
-        what = f"took connections but has sent nothing for {SILENCE:.0f} s"
-        line = f"the server {label} {what}" + (f", all of them to {only}: {_NAME_ADVICE}" if only is not None else "")
+        line = f"the server {label} {SENT_NOTHING}" + (
+            f", all of them to {only}: {_NAME_ADVICE}" if only is not None else ""
+        )
         self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now)
         if label not in self._answered:
-            self._advise(label, what, only)
+            self._advise(label, SENT_NOTHING, only)
 
     def _advise(self, label: str, what: str, name: str | None) -> None:
         if name is not None:
             self._log.tell(f"unheard {label} {name}", f"the server {label} {what} for {name}: {_NAME_ADVICE}")
             return
-        self._log.tell(
-            f"unheard {label}",
-            f"the server {label} {what}; if this goes on, check the password and method "
-            "(a server does not answer what it cannot decrypt)",
-        )
+        self._log.tell(f"unheard {label}", password_advice(label, what))
 
 
 def _only(names: set[str | None]) -> str | None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from tunflow.inbound.counters import Counters
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
-
-SILENCE = 10.0
-"""Seconds after which servers that have not sent a byte are mentioned."""
+from tunflow.outbound.silence import SENT_NOTHING, SILENCE, password_advice
 
 
 class UnheardServers:
@@ -21,7 +19,7 @@ class UnheardServers:
 
     def asked(self, label: str) -> None:
         """A flow goes by servers, known by their label."""
-        if label in self._watched:
+        if label in self._watched or self._counters.stream_bytes_down:
             return
         self._watched.add(label)
         self._reactor.call_later(SILENCE, lambda: self._check(label))
@@ -29,8 +27,4 @@ class UnheardServers:
     def _check(self, label: str) -> None:
         self._watched.discard(label)
         if self._counters.stream_bytes_up and not self._counters.stream_bytes_down:
-            self._log.tell(
-                f"unheard {label}",
-                f"the server {label} took connections but has sent nothing for {SILENCE:.0f} s; if this goes on, check "
-                "the password and method (a server does not answer what it cannot decrypt)",
-            )
+            self._log.tell(f"unheard {label}", password_advice(label, SENT_NOTHING))
