@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import TunflowError
+from tunflow.hosting.waiting_datagrams import WaitingDatagrams
 from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
@@ -48,9 +49,7 @@ class BelowSession(UDPSession):
         self._sockets = sockets
         self._conduit: DatagramConduit | None = None
         self._association: HeldAssociation | None = None
-        self._waiting: list[bytes] = []
-        self._arrived = asyncio.Event()
-        self._closed = False
+        self._waiting = WaitingDatagrams(WAITING)
 
     @classmethod
     async def open(cls, reactor: Reactor, below: Outbound, remote: Endpoint, sockets: SocketOptions) -> BelowSession:
@@ -83,17 +82,11 @@ class BelowSession(UDPSession):
 
     async def read_datagrams(self) -> list[bytes]:
         """What has arrived."""
-        while not self._waiting:
-            if self._closed:
-                raise OSError(errno.EBADF, "the session is closed")
-            self._arrived.clear()
-            await self._arrived.wait()
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        return await self._waiting.take()
 
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send; what the way does not take is lost."""
-        if self._closed or self._conduit is None:
+        if self._conduit is None:
             raise OSError(errno.EBADF, "the session is closed")
         try:
             self._conduit.send(self._remote, datagrams)
@@ -102,8 +95,7 @@ class BelowSession(UDPSession):
 
     def cancel(self) -> None:
         """Close it."""
-        self._closed = True
-        self._arrived.set()
+        self._waiting.close()
         for each in (self._conduit, self._association):
             if each is not None:
                 each.close()
@@ -140,9 +132,7 @@ class BelowSession(UDPSession):
             raise
 
     def _heard(self, datagrams: Sequence[Datagram]) -> None:
-        for each in datagrams[: max(0, WAITING - len(self._waiting))]:
-            self._waiting.append(bytes(each.payload))
-        self._arrived.set()
+        self._waiting.put(each.payload for each in datagrams)
 
 
 class BelowConnection(TCPConnection):

@@ -23,6 +23,7 @@ from tunflow.hosting.outside import SocketConnection
 from tunflow.hosting.packet_flow import DevicePacketFlow
 from tunflow.hosting.splice import splice
 from tunflow.hosting.tcp_flow import StackTCPFlow
+from tunflow.hosting.waiting_datagrams import WaitingDatagrams
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.outbound.inner_stack import InnerStack
 from tunflow.protocols.codec import Datagram
@@ -153,9 +154,7 @@ class ThroughUDPSession(UDPSession):
         self._told = closed
         self._socket = inner.open_socket(self._received, port)
         self._local = Endpoint(own, self._socket.port)
-        self._waiting: list[bytes] = []
-        self._arrived = asyncio.Event()
-        self._closed = False
+        self._waiting = WaitingDatagrams(DATAGRAMS)
 
     @property
     def local_address(self) -> Endpoint:
@@ -174,32 +173,22 @@ class ThroughUDPSession(UDPSession):
 
     def _received(self, datagrams: Sequence[Datagram]) -> None:
         """From anybody: what is not the far end's is dropped."""
-        ours = [bytes(payload) for source, payload in datagrams if source == self._remote]
-        self._waiting += ours[: max(0, DATAGRAMS - len(self._waiting))]
-        self._arrived.set()
+        self._waiting.put(payload for source, payload in datagrams if source == self._remote)
 
     async def read_datagrams(self) -> list[bytes]:
         """What has arrived."""
-        while not self._waiting:
-            if self._closed:
-                raise OSError(errno.EBADF, "the session is closed")
-            self._arrived.clear()
-            await self._arrived.wait()
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        return await self._waiting.take()
 
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send."""
-        if self._closed:
-            raise OSError(errno.EBADF, "the session is closed")
+        self._waiting.check_open()
         if self._socket.send(self._remote, datagrams):
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
     def cancel(self) -> None:
         """Close it."""
-        if not self._closed:
-            self._closed = True
-            self._arrived.set()
+        if not self._waiting.is_closed:
+            self._waiting.close()
             self._socket.close()
             self._told(self)
 
