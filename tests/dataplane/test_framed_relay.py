@@ -11,7 +11,8 @@ from test_udp_relay import OUTSIDE, Bench
 from tunflow.endpoint import Endpoint
 from tunflow.outbound import datagram_streams
 from tunflow.outbound.chain import outbound_of
-from tunflow.protocols.trojan.stream import TrojanClient, TrojanFrames
+from tunflow.protocols.trojan.stream import TrojanFrames
+from tunflow.protocols.trojan.stream import client as trojan_client
 from tunflow.protocols.vless.stream import VLESSFrames
 
 OTHER = Endpoint(OUTSIDE.host, OUTSIDE.port + 1)
@@ -83,7 +84,7 @@ def frame(peer, payload):
     return b"".join(TrojanFrames().seal(peer, payload))
 
 
-REQUEST = len(b"".join(TrojanClient(OUTSIDE, "p").seal(())))
+REQUEST = len(b"".join(trojan_client(OUTSIDE, "p").seal(())))
 
 
 def test_datagrams_of_all_targets_share_a_stream_and_answers_come_back(trojan):

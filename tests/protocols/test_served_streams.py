@@ -15,7 +15,8 @@ from tunflow.protocols.mux_cool import COMMAND, XUDPFrames
 from tunflow.protocols.transport.served import WebSocketServer
 from tunflow.protocols.transport.websocket import WebSocketClient
 from tunflow.protocols.trojan.server import trojan_served
-from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanClient, TrojanFrames, key_of
+from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanFrames, key_of
+from tunflow.protocols.trojan.stream import client as trojan_client
 from tunflow.protocols.vless.server import vless_served
 from tunflow.protocols.vless.stream import DATAGRAMS, VLESSClient, VLESSFrames
 
@@ -23,7 +24,7 @@ TARGET = Endpoint("example.com", 443)
 USER = UUID("01234567-89ab-cdef-0123-456789abcdef").bytes
 KEYS = {key_of("other"), key_of("secret")}
 PAIRS = [
-    (lambda: TrojanClient(TARGET, "secret"), lambda: trojan_served(KEYS)),
+    (lambda: trojan_client(TARGET, "secret"), lambda: trojan_served(KEYS)),
     (lambda: VLESSClient(TARGET, USER), lambda: vless_served({USER})),
 ]
 
@@ -43,7 +44,7 @@ def test_a_stream_both_ways(client, server, step):
 @pytest.mark.parametrize(
     ("client", "server", "frames", "is_per_target"),
     [
-        (TrojanClient(TARGET, "secret", ASSOCIATE), trojan_served(KEYS), TrojanFrames(), False),
+        (trojan_client(TARGET, "secret", ASSOCIATE), trojan_served(KEYS), TrojanFrames(), False),
         (VLESSClient(TARGET, USER, DATAGRAMS), vless_served({USER}), VLESSFrames(TARGET), True),
         (VLESSClient(TARGET, USER, COMMAND), vless_served({USER}), XUDPFrames(), False),
     ],

@@ -17,7 +17,7 @@ from tunflow.protocols.registry import clash_server, parse_server
 from tunflow.protocols.transport.transport import Transport
 from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
 from tunflow.protocols.trojan.settings import TrojanServer
-from tunflow.protocols.trojan.stream import TrojanClient
+from tunflow.protocols.trojan.stream import client as trojan_client
 from tunflow.protocols.vless.settings import VLESSServer
 from tunflow.protocols.vless.stream import VLESSClient
 
@@ -28,7 +28,7 @@ SECRET = "S3CRET"
 
 
 def test_trojan_says_the_hash_and_the_target_first():
-    codec = TrojanClient(TARGET, "password")
+    codec = trojan_client(TARGET, "password")
     sha224 = b"d63dc919e201d7bc4c825630d2cf25fdc93d4b2f0d46706d29038d01"  # of "password", as sha224sum has it
     request = sha224 + b"\r\n\x01\x03\x0bexample.com\x01\xbb\r\n"
     assert codec.established

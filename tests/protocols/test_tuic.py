@@ -27,7 +27,7 @@ TARGET = Endpoint("example.com", 443)
     ],
 )
 def test_a_stream_begins_with_its_target(target, wire):
-    codec = commands.ConnectRequest(target)
+    codec = commands.connect(target)
     assert codec.seal([b"flow"]) == [b"\x05\x01" + wire, b"flow"]
     assert codec.transparent
     assert commands.read_address_untrusted(wire, 0) == (target, len(wire))

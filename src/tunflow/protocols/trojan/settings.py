@@ -28,7 +28,7 @@ from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
 from tunflow.protocols.transport.transport import Transport
-from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanClient, TrojanFrames
+from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanFrames, client
 
 _SHAPE = "trojan://PASSWORD@HOST:PORT"
 _SECURITY = "tls"
@@ -95,10 +95,10 @@ class TrojanServer:
         context, layers = laid(self.transport, self.first_hop, context)
 
         def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
-            return layers.under(TrojanClient(target, self.password))
+            return layers.under(client(target, self.password))
 
         def begin(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
-            return layers.under(TrojanClient(target, self.password, ASSOCIATE)), TrojanFrames()
+            return layers.under(client(target, self.password, ASSOCIATE)), TrojanFrames()
 
         frames = Frames(begin) if self.udp else None
         return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)

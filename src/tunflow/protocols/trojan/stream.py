@@ -13,6 +13,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.codec import Datagram
+from tunflow.protocols.first_request import FirstRequest
 
 CONNECT = 1
 ASSOCIATE = 3
@@ -30,34 +31,9 @@ def key_of(password: str) -> bytes:
     return sha224(password.encode()).hexdigest().encode()
 
 
-class TrojanClient:
-    """One flow to `target`, or with `ASSOCIATE` a stream of `TrojanFrames`. As `StreamCodec`."""
-
-    __slots__ = ("_request",)
-
-    established = True
-    """The server is never asked."""
-
-    def __init__(self, target: Endpoint, password: str, command: int = CONNECT) -> None:
-        self._request = b"".join((key_of(password), END, bytes((command,)), address.encode(target), END))
-
-    @property
-    def transparent(self) -> bool:
-        """True if the request has gone out."""
-        return not self._request
-
-    def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
-        """As `StreamCodec.seal`; the first call starts with the request."""
-        request, self._request = self._request, b""
-        return [request, *pieces] if request else list(pieces)
-
-    def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
-        """As `StreamCodec.open_untrusted`."""
-        return ([bytes(data)] if data else []), len(data)
-
-    def finish(self) -> list[Buffer]:
-        """Nothing: the connection's end is the flow's."""
-        return []
+def client(target: Endpoint, password: str, command: int = CONNECT) -> FirstRequest:
+    """One flow to `target`, or with `ASSOCIATE` a stream of `TrojanFrames`."""
+    return FirstRequest(b"".join((key_of(password), END, bytes((command,)), address.encode(target), END)))
 
 
 class TrojanFrames:

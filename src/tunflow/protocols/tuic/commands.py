@@ -6,11 +6,11 @@ Read first: the TUIC protocol, version 0x05 (github.com/tuic-protocol/tuic, SPEC
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
+from tunflow.protocols.first_request import FirstRequest
 
 VERSION = 5
 AUTHENTICATE, CONNECT, PACKET, DISSOCIATE, HEARTBEAT = range(5)
@@ -103,31 +103,6 @@ def open_packet_untrusted(data: bytes) -> TUICPacket | None:
     return TUICPacket(association, packet, pieces, piece, peer, data[at : at + size])
 
 
-class ConnectRequest:
-    """The client's end of one flow. As `StreamCodec`: the server is never asked."""
-
-    __slots__ = ("_request",)
-
-    established = True
-
-    def __init__(self, target: Endpoint) -> None:
-        """Raises BadPacket."""
-        self._request = head(CONNECT) + address(target)
-
-    @property
-    def transparent(self) -> bool:
-        """True if the request has gone out."""
-        return not self._request
-
-    def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
-        """As `StreamCodec.seal`; the first call starts with the request."""
-        request, self._request = self._request, b""
-        return [request, *pieces] if request else list(pieces)
-
-    def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
-        """As `StreamCodec.open_untrusted`."""
-        return ([bytes(data)] if data else []), len(data)
-
-    def finish(self) -> list[Buffer]:
-        """Nothing: the stream's end is the flow's."""
-        return []
+def connect(target: Endpoint) -> FirstRequest:
+    """The client's end of one flow. Raises BadPacket."""
+    return FirstRequest(head(CONNECT) + address(target))

@@ -161,9 +161,9 @@ class TUICServer:
             return QUICMachine(peer, dialect, largest)
 
         def stream_to(target: Endpoint) -> StreamCodec:
-            from tunflow.protocols.tuic.commands import ConnectRequest  # noqa: PLC0415 (with the first flow)
+            from tunflow.protocols.tuic.commands import connect  # noqa: PLC0415 (with the first flow)
 
-            return ConnectRequest(target)
+            return connect(target)
 
         server = endpoint(self.host, self.port)
         session = MachineSession(self.label, server, self.to_link(), machine, stream_to, datagrams=self.udp)
