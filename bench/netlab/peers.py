@@ -110,7 +110,7 @@ def _tls_listener(directory: Path) -> str:
     key, certificate = directory / "tls.key", directory / "tls.crt"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-         "-out", certificate, "-days", "2", "-subj", "/CN=lab"],
+         "-out", certificate, "-days", "2", "-subj", "/CN=lab", "-addext", f"subjectAltName=IP:{SERVER4}"],
         check=True, capture_output=True,
     )  # fmt: skip
     return (

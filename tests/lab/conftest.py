@@ -32,9 +32,9 @@ from lab_uplinks import UplinkLab
 
 PROGRAMS = (
     "busybox", "chromium", "curl", "dig", "dnsmasq", "dnsperf", "dnssec-signzone", "git", "ip", "iperf3", "microsocks",
-    "named", "nginx", "nsenter", "openssl", "openvpn", "ping", "prlimit", "scp", "setpriv", "sftp", "socat",
-    "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark", "unbound",
-    "wg", "wget", "wireguard-go", *(["danted"] if HAS_DANTE else []),
+    "named", "nginx", "nsenter", "openssl", "openvpn", "ping", "prlimit", "prometheus", "scp", "setpriv", "sftp",
+    "socat", "ss-server", "ssh", "/usr/sbin/sshd", "sysctl", "tcpdump", "tinyproxy", "tor", "tor-gencert", "tshark",
+    "unbound", "wg", "wget", "wireguard-go", *(["danted"] if HAS_DANTE else []),
 )  # fmt: skip
 NAMES = {
     "site.lab": (SITE4, SITE6),
