@@ -122,6 +122,11 @@ class BlockList:
         return None if self._urls.tries_all or self.has_audiences else self._names.keys()
 
     @property
+    def demanded(self) -> KeysView[str]:
+        """The texts of which one stands in each URL that its other rules are about."""
+        return self._urls.demanded
+
+    @property
     def texts(self) -> TextIndex:
         """What it looks for in URLs: `find_text` is told which of it stands there."""
         return self._urls.texts
@@ -144,16 +149,15 @@ class BlockList:
         """
         best: Finding | None = None
         hosts: list[str] = []
-        if not self._names.keys().isdisjoint(names):
-            seen = _ITSELF
-            for name in names:
-                value = self._names.get(name)
-                if value is not None:
-                    hosts.append(name)
-                    best = _stronger(best, value, seen)
-                    for other in self._more.get(name, ()):
-                        best = _stronger(best, other, seen)
-                seen = _BELOW
+        seen = _ITSELF
+        for name in names:
+            value = self._names.get(name)
+            if value is not None:
+                hosts.append(name)
+                best = _stronger(best, value, seen)
+                for other in self._more.get(name, ()):
+                    best = _stronger(best, other, seen)
+            seen = _BELOW
         if self.has_urls and (hosts or standing or self._urls.tries_all):
             for filed in self._urls.matching(names[0], url, hosts, standing, allowance):
                 best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))

@@ -189,8 +189,10 @@ class Judge:
     """Those that were remembered, by host as it was written."""
     _texts: TextIndex = field(init=False, repr=False, compare=False)
     """What all lists look for in URLs."""
-    _names: tuple[tuple[ListUse, KeysView[str] | None], ...] = field(init=False, repr=False, compare=False)
-    """The lists, and the names without which they say nothing of a URL in which none of their texts stands."""
+    _asked: tuple[tuple[ListUse, KeysView[str] | None, KeysView[str]], ...] = field(
+        init=False, repr=False, compare=False
+    )
+    """The lists, and the names and texts without which they say nothing of a URL."""
     _known: dict[str, tuple[_Found, ...]] = field(init=False, default_factory=dict, compare=False)
     """What the lists say of hosts that were asked for lately, whoever it concerns and when."""
 
@@ -201,7 +203,8 @@ class Judge:
         )
         object.__setattr__(self, "looks_at_urls", any(use.list.has_urls for use in self.lists))
         object.__setattr__(self, "_texts", TextIndex.joined([use.list.texts for use in self.lists]))
-        object.__setattr__(self, "_names", tuple((use, use.list.names) for use in self.lists))
+        asked = tuple((use, use.list.names, use.list.demanded) for use in self.lists)
+        object.__setattr__(self, "_asked", asked)
         scoped = any(use.is_scoped or use.list.has_audiences for use in self.lists)
         object.__setattr__(self, "looks_at_queries", any(use.list.conditional.has_queries for use in self.lists))
         object.__setattr__(self, "looks_at_flows", scoped or bool(self.doors))
@@ -275,13 +278,13 @@ class Judge:
 
     def _look_up(self, host: str, url: str) -> Sequence[_Found]:
         """The same of a URL of it. Raises OutOfAllowance."""
-        allowance, names = Allowance(STEPS), _names_of(host)
-        standing = self._texts.standing(url.lower(), allowance)
+        allowance, names, small = Allowance(STEPS), _names_of(host), url.lower()
+        standing = self._texts.standing(small, allowance)
         found: list[_Found] = []
         text: URLText | None = None
-        for use, known in self._names:
-            if standing or known is None or not known.isdisjoint(names):
-                text = URLText(url) if text is None else text
+        for use, known, texts in self._asked:
+            if known is None or not known.isdisjoint(names) or (standing and not texts.isdisjoint(standing)):
+                text = URLText(url, small) if text is None else text
                 found += _said_by(use, names, text, standing, allowance)
         return found
 

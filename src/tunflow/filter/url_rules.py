@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from typing import NamedTuple
 
 from tunflow.filter.list_line import URLRule
@@ -119,6 +119,11 @@ class URLRules:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def demanded(self) -> KeysView[str]:
+        """The texts of which one stands in each URL that a rule about any host is about."""
+        return self._by_text.keys()
 
     @property
     def tries_all(self) -> bool:

@@ -42,9 +42,10 @@ class URLText:
 
     __slots__ = ("_host", "_marked", "_path", "_starts", "raw", "small")
 
-    def __init__(self, raw: str) -> None:
+    def __init__(self, raw: str, small: str | None = None) -> None:
+        """`small`: the same in lower case, where that is known."""
         self.raw = raw
-        self.small = raw.lower()
+        self.small = raw.lower() if small is None else small
         self._path: URLText | None = None
         self._host: str | None = None
         self._marked = ""
