@@ -69,9 +69,12 @@ def main() -> int:
     load = os.getloadavg()[0]
     progress.print(f"Nothing else should run now: load average {load:.2f} on {os.cpu_count()} CPUs.")
     rounds = 1 if options.quick else options.rounds
-    results = measure_rows(
-        {key: EVERY[key]() for key in options.rows.split(",")}, rounds, plan, progress, options.congestion
-    )
+    try:
+        rows = {key: EVERY[key]() for key in options.rows.split(",")}
+    except RuntimeError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    results = measure_rows(rows, rounds, plan, progress, options.congestion)
     if options.json:
         options.json.write_text(json.dumps(as_data(results, options.congestion), indent=1) + "\n")
     if options.markdown:

@@ -11,13 +11,14 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from bench import peers
 from bench.netlab.namespaces import SITE4, Lab, use_congestion
 from bench.netlab.peers import start_shadowsocks_redirect, stop_shadowsocks_redirect
 from bench.netlab.processes import descendants
-from bench.netlab.tunnel import METHOD, TUNFLOW, HeldTunnel, run_command, shadowsocks_url
+from bench.netlab.tunnel import COMPILED, METHOD, TUNFLOW, HeldTunnel, run_command, shadowsocks_url
 
 
 class Row(Protocol):
@@ -85,9 +86,10 @@ class Redirect:
 class Tunnel:
     """`tunflow run` with one server."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, program: str = TUNFLOW) -> None:
         self.name = name
         self.url = url
+        self.program = program
 
     def start(self, lab: Lab) -> None:
         """Start `tunflow run` on a program that waits, with the lab's congestion control where it waits."""
@@ -100,7 +102,7 @@ class Tunnel:
 
     def run_command(self, argv: Sequence[str]) -> list[str]:
         """A `tunflow run` of its own for `argv`."""
-        return run_command(argv, server=self.url, dns="off")
+        return run_command(argv, server=self.url, dns="off", program=self.program)
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Inside the namespaces that `tunflow run` made."""
@@ -165,7 +167,16 @@ def _stream(protocol: str) -> Row:
     return StreamTunnel(protocol)
 
 
+def _compiled(name: str, url: str) -> Row:
+    """`tunflow run` with its hot path compiled, of this source. Raises RuntimeError where that was not made."""
+    if not Path(COMPILED).exists():
+        raise RuntimeError("the compiled rows need .venv-compiled, which `./demo --compiled` makes")
+    return Tunnel(f"{name} compiled", url, COMPILED)
+
+
 PEERS: dict[str, Callable[[], Row]] = {
+    "compiled-ss": lambda: _compiled("tunflow ss://", shadowsocks_url()),
+    "compiled-direct": lambda: _compiled("tunflow direct://", "direct://"),
     "tun2socks-ss": lambda: peers.tun2socks("tun2socks ss://", peers.SERVER),
     "tun2socks-direct": lambda: peers.tun2socks("tun2socks direct://", "direct://"),
     "mitmproxy-direct": lambda: peers.mitmproxy_rs("mitmproxy_rs direct"),
@@ -174,7 +185,7 @@ PEERS: dict[str, Callable[[], Row]] = {
     "tunflow-vless": lambda: _stream("vless"),
     "tunflow-vmess": lambda: _stream("vmess"),
 }
-"""Installed when they are asked for by `--rows`."""
+"""For who asks for them by `--rows`: other programs, which are installed then, and ours compiled."""
 
 ROWS: dict[str, Callable[[], Row]] = {
     "limit": Limit,

@@ -13,6 +13,8 @@ from bench.netlab.peers import PASSWORD, SHADOWSOCKS_PORT
 from bench.netlab.processes import Process, cmdline, descendants
 
 TUNFLOW = str(Path(sys.executable).with_name("tunflow"))
+COMPILED = str(Path(__file__).parents[2] / ".venv-compiled/bin/tunflow")
+"""The same source with the hot path as machine code: `./demo --compiled` makes it."""
 METHOD = "aes-256-gcm"
 HOLDER = ["sleep", "infinity"]
 """What `tunflow run` runs while programs are put into its namespaces."""
@@ -26,10 +28,12 @@ def shadowsocks_url(
     return f"ss://{userinfo}@{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run_command(argv: Sequence[str], *, server: str | None, dns: str, options: Sequence[str] = ()) -> list[str]:
+def run_command(
+    argv: Sequence[str], *, server: str | None, dns: str, options: Sequence[str] = (), program: str = TUNFLOW
+) -> list[str]:
     """`tunflow run` for `argv`; without a server when that is None."""
     servers = ["--server", server] if server is not None else []
-    return [TUNFLOW, "run", *servers, "--dns", dns, *options, "--", *argv]
+    return [program, "run", *servers, "--dns", dns, *options, "--", *argv]
 
 
 def start_tunflow_server(lab: Lab, url: str, port: int) -> Process:
