@@ -1,5 +1,5 @@
-"""What code costs, told so that a busy machine says the same: in executed lines, in memory, or in how much longer it
-takes than other code in the same run. Seconds are the bench's matter.
+"""What code costs, told so that a busy machine says the same: in executed lines, in calls, in memory, or in how much
+longer it takes than other code in the same run. Seconds are the bench's matter.
 """
 
 from __future__ import annotations
@@ -31,6 +31,23 @@ def lines_executed(run: Callable[[], object]) -> int:
         run()
     finally:
         sys.settrace(before)
+    return count
+
+
+def calls_made(run: Callable[[], object]) -> int:
+    """Python functions that `run` calls, and those that they call."""
+    count = 0
+
+    def profile(_frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
     return count
 
 

@@ -39,7 +39,7 @@ from tunflow.providers.filter_flow import FilterFlow, FilterReport, ReportAction
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 from tunflow.sniff import tls
-from tunflow.sniff.http import HTTPRequest, HTTPRequests, SniffStep, may_be_request
+from tunflow.sniff.http import HTTPRequest, HTTPRequests, may_be_request
 from tunflow.sniff.quic import QUIC_PORT, FlowSniffer, Unreadable, may_open
 
 HTTP_PORTS = frozenset({80, 8000, 8008, 8080, 8888})
@@ -83,8 +83,8 @@ class _Watched:
     """Why it is refused."""
     passed: tuple[Judge, tuple[str, ...], tuple[str, ...], Ruling] | None = None
     """Who let its last request pass, for which hosts and looked-up names, by which ruling; None where URLs count."""
-    step: SniffStep | None = None
-    """The look that found that request."""
+    verdict: DataVerdict = _ALLOW
+    """What was said of the bytes that had it."""
 
 
 class ContentFilter(FilterDataProvider):
@@ -95,6 +95,7 @@ class ContentFilter(FilterDataProvider):
 
     def __init__(self, judge: Judge, clock: Clock, record: Record) -> None:
         self.judge = judge
+        self.record = record
         self.forged = Forged.PASS
         """What becomes of flows that name a host which their client was not told to have that address."""
         self.aliases: dict[str, tuple[str, ...]] = {}
@@ -102,7 +103,6 @@ class ContentFilter(FilterDataProvider):
         self.ended: Callable[[FilterReport], None] | None = None
         """Told of the end of each flow that passed; None when nobody wants to know."""
         self._clock = clock
-        self._record = record
 
     def handle_new_flow(self, flow: FilterFlow) -> NewFlowVerdict:
         """By name and address; what needs a closer look is watched."""
@@ -131,7 +131,7 @@ class ContentFilter(FilterDataProvider):
         if ruling is PASSES and self.judge.only_allowed:
             ruling = NOT_ALLOWED
         if ruling.blocked:
-            self._record(ping, ruling, ping.remote_hostname)
+            self.record(ping, ruling, ping.remote_hostname)
         return not ruling.blocked
 
     def handle_report(self, report: FilterReport) -> None:
@@ -148,8 +148,15 @@ class ContentFilter(FilterDataProvider):
     def handle_outbound_data(self, flow: FilterFlow, offset: int, data: bytes) -> DataVerdict:
         """The client's bytes, until they say what the flow is."""
         watched: _Watched = flow.state
-        if watched.http is not None:
-            return self._look_at_http(flow, watched.http, data)
+        http = watched.http
+        if http is not None:
+            passed = watched.passed
+            if passed is None or data != http.again or passed[0] is not self.judge:
+                return self._look_at_http(flow, http, data)
+            if passed[2] != flow.remote_hostnames:
+                return self._look_at_http(flow, http, data)
+            self.record(flow, passed[3], flow.url)  # the same request as before
+            return watched.verdict
         if flow.socket_protocol == 17:
             return self._look_at_quic(flow, watched, data)
         if data[0] in tls.RECORD_TYPES and offset == 0:
@@ -221,7 +228,7 @@ class ContentFilter(FilterDataProvider):
         except BadPacket:
             return self._refuse(flow, NOT_ALLOWED, flow.remote_hostname)
         ruling = self._judge_host(flow, name, None)
-        self._record(flow, ruling, name)
+        self.record(flow, ruling, name)
         return DataVerdict.data(pass_bytes=0 if ruling.blocked else len(data), peek_bytes=1)
 
     def _watch_on(self, flow: FilterFlow) -> DataVerdict:
@@ -267,25 +274,16 @@ class ContentFilter(FilterDataProvider):
             if flow.url is None and (flow.server_spoke_first or not may_be_request(data)):
                 return self._unknown(flow)
             return self._refuse(flow, unreadable(f"an HTTP request that cannot be judged: {error}"), flow.url)
-        watched: _Watched = flow.state
-        before = watched.passed
-        if (
-            step is watched.step
-            and before is not None
-            and before[0] is self.judge
-            and before[2] == flow.remote_hostnames
-        ):
-            self._record(flow, before[3], flow.url)  # the same request as before
-            return _go_on(step.passed, step.peek)
-        watched.step = step
         for request in step.requests:
             refused = self._judge_request(flow, request)
             if refused is not None:
                 return refused
+        watched: _Watched = flow.state
         if step.passed >= FILTER_FLOW_BYTES_MAX:
-            flow.state.is_known = True
+            watched.is_known = True
             return _ALLOW
-        return _go_on(step.passed, step.peek)
+        watched.verdict = verdict = _go_on(step.passed, step.peek)
+        return verdict
 
     def _judge_request(self, flow: FilterFlow, request: HTTPRequest) -> DataVerdict | None:
         """None when it may pass."""
@@ -295,10 +293,10 @@ class ContentFilter(FilterDataProvider):
         watched, judge = flow.state, self.judge
         before = watched.passed
         if before is not None and before[0] is judge and before[1] == hosts and before[2] == names:
-            self._record(flow, before[3], url)
+            self.record(flow, before[3], url)
             return None
         watched.name = hosts[0]
-        closed = self.judge.closes(Door.RAW_IP, "HTTP to a bare address")
+        closed = judge.closes(Door.RAW_IP, "HTTP to a bare address") if judge.doors else None
         if closed is not None and all(map(is_address, hosts)):
             return self._refuse(flow, closed, url, page=True)
         for host in hosts:
@@ -310,13 +308,14 @@ class ContentFilter(FilterDataProvider):
             others = [self._judge_url(flow, request, name, url) for name in names]
             if all(other.blocked for other in others):
                 return self._refuse(flow, others[0], url, page=True)
-        forged = next(filter(None, (self._forged(flow, host) for host in hosts)), None)
-        if forged is not None and forged.blocked:
-            return self._refuse(flow, forged, url, page=True)
-        ruling = forged or ruling
+        if self.forged is not Forged.PASS:
+            forged = next(filter(None, (self._forged(flow, host) for host in hosts)), None)
+            if forged is not None and forged.blocked:
+                return self._refuse(flow, forged, url, page=True)
+            ruling = forged or ruling
         if not (judge.looks_at_urls or judge.looks_at_flows or self.aliases):
             watched.passed = judge, hosts, names, ruling
-        self._record(flow, ruling, url)
+        self.record(flow, ruling, url)
         return None
 
     def _judge_url(self, flow: FilterFlow, request: HTTPRequest, host: str, url: str) -> Ruling:
@@ -411,14 +410,14 @@ class ContentFilter(FilterDataProvider):
 
     def _note(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         flow.state.ruling = ruling
-        self._record(flow, ruling, what)
+        self.record(flow, ruling, what)
 
     def _refuse(self, flow: FilterFlow, ruling: Ruling, what: str | None, page: bool = False) -> DataVerdict:
         self._note(flow, ruling, what)
         return DataVerdict.remediate(None, None) if page else DataVerdict.drop()
 
     def _pass(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> DataVerdict:
-        self._record(flow, ruling, what)
+        self.record(flow, ruling, what)
         return DataVerdict.allow(but_new_connections=True) if flow.socket_protocol == 17 else _ALLOW
 
 

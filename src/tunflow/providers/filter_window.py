@@ -73,7 +73,9 @@ class FilterWindow:
             if not ended and (self.free or not left):
                 break
             if left > self._shown and (ended or left >= min(self._peek, MAX_PEEK)):
-                data = _slice(waiting, passed, min(left, MAX_PEEK))
+                first = waiting[0]
+                is_one = len(first) == left == size <= MAX_PEEK
+                data = bytes(first) if is_one else _slice(waiting, passed, min(left, MAX_PEEK))
                 self._shown = len(data)
                 verdict = self._ask(self._offset, data)
             elif ended:
@@ -126,8 +128,6 @@ def _nobody() -> DataVerdict:
 
 def _slice(pieces: Sequence[Buffer], start: int, size: int) -> bytes:
     """`size` bytes from `start` of the pieces together."""
-    if not start and len(pieces[0]) == size:
-        return bytes(pieces[0])
     found: list[Buffer] = []
     for piece in pieces:
         length = len(piece)

@@ -119,8 +119,8 @@ class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
     __slots__ = (
-        "_again", "_block", "_chunked", "_fields", "_hosts", "_may_be_other", "_step", "_trailers", "_waiting",
-        "target_ends",
+        "_block", "_chunked", "_fields", "_hosts", "_may_be_other", "_step", "_trailers", "_waiting",
+        "again", "target_ends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class HTTPRequests:
         self._fields: dict[bytes, list[bytes]] = {}
         self._hosts: tuple[str, ...] = ()
         """What they say, and the hosts that they name."""
-        self._again: bytes | None = None
+        self.again: bytes | None = None
         """A whole request without a body, and what a look at it found: a client that asks for the same again is known
         by its bytes."""
         self._step = SniffStep([], 0, 1)
@@ -145,12 +145,12 @@ class HTTPRequests:
 
     def look_untrusted(self, data: bytes) -> SniffStep:
         """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
-        if data == self._again:
+        if data == self.again:
             return self._step
         requests: list[HTTPRequest] = []
         self.target_ends = []
         self._waiting = b""
-        self._again = None
+        self.again = None
         is_between = not (self._chunked or self._trailers or self._may_be_other)
         at = 0
         while at < len(data):
@@ -166,7 +166,7 @@ class HTTPRequests:
             at += size
         step = SniffStep(requests, at, 1)
         if is_between and at == len(data) and len(requests) == 1 and not (self._chunked or self._may_be_other):
-            self._again, self._step = data, step
+            self.again, self._step = data, step
         return step
 
     @property

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunflow.errors import LocalError
-from tunflow.filter.judge import PASSES, Ruling
+from tunflow.filter.judge import PASSES, Cause, Ruling
 from tunflow.host.rights.open_file import LARGEST_LOG, OpenFile, open_file
 from tunflow.providers.filter_flow import FilterFlow, FilterReport
 
@@ -55,7 +55,7 @@ class FilterLog:
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         """One ruling."""
-        is_blocked, is_forged = ruling.blocked, ruling.is_forged
+        is_blocked, is_forged = ruling.blocked, ruling.cause is Cause.FORGED
         self._counts["blocked" if is_blocked else "passed"] += 1
         if is_blocked and ruling.list is not None:
             self._counts[f"list {ruling.list}"] += 1

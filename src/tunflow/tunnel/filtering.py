@@ -69,8 +69,8 @@ class Filtering:
         self._control: FilterControlProvider | None = None
         if self.section.provider is None:
             judge = make_judge(self.section, self._base, tell, opens)
-            self._provider = self.content = ContentFilter(judge, self._now, self._record)
-            self._ask_for_reports()
+            self._provider = self.content = ContentFilter(judge, self._now, self.log.record)
+            self._write_down()
         else:
             self._provider = object_of(profile, ("filter", "provider"), self.section.provider, FilterDataProvider)
             if self.section.control_provider is not None:
@@ -80,8 +80,9 @@ class Filtering:
 
         self._pages = BlockPages(self.section, self._template, tell, self.content, self._control)
 
-    def _ask_for_reports(self) -> None:
+    def _write_down(self) -> None:
         assert self.content is not None
+        self.content.record = self.log.record
         self.content.ended = self.log.ended if self.log.tells_ends else None
 
     def _take(self, profile: Profile) -> None:
@@ -160,7 +161,7 @@ class Filtering:
             self.log.go_on_from(before)
             before.close()
             self.content.judge = judge
-            self._ask_for_reports()
+            self._write_down()
         if self.flow_filter is not None:
             self.flow_filter.on_failure_pass = self.section.on_failure == "open"
             self.flow_filter.rules_changed()
@@ -306,9 +307,6 @@ class Filtering:
         if driver.admission.filter is served is self.flow_filter:
             self.log.flush()
             driver.context.reactor.call_later(COUNTED, partial(self._count, driver, served))
-
-    def _record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
-        self.log.record(flow, ruling, what)
 
     def _now(self) -> datetime:
         return datetime.now(self._zone)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import socket
+from datetime import UTC, datetime
 
 import pytest
 from driver_rig import DriverRig, LoopbackDialer
 
+from cost import calls_made
 from tunflow.dataplane.decision import Carry
 from tunflow.dataplane.filtering import flow_filter
 from tunflow.dataplane.filtering.connection import FilteredConnection
@@ -15,8 +17,12 @@ from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Address, endpoint
 from tunflow.errors import LocalError
+from tunflow.filter.block_list import BlockList
+from tunflow.filter.judge import Judge as BuiltIn
+from tunflow.filter.judge import ListUse
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.blame import ProviderHung
+from tunflow.providers.content_filter import ContentFilter
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
 from tunflow.providers.filter_settings import FilterProviderConfiguration
@@ -164,6 +170,31 @@ def test_bytes_wait_for_the_verdict_and_then_the_filter_is_gone(make):
     assert judge.seen == [("out", 0, b"abcd"), ("out", 2, b"cde")]
     (relay,) = bench.slots.relays
     assert not isinstance(relay.connection, FilteredConnection)
+
+
+def test_a_request_that_is_asked_again_costs_few_calls_of_the_filter(make):
+    request = b"GET /page HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+
+    def calls_for_another(bench):
+        bench.establish()
+        sent = 1
+
+        def ask():
+            nonlocal sent
+            bench.send(ACK | PSH, seq=sent, ack=1, payload=request)
+            sent += len(request)
+
+        ask()
+        return min(calls_made(ask) for _ in range(5))
+
+    judged = []
+    lists = (ListUse(BlockList("list", ["blocked.example"])),)
+    built_in = ContentFilter(
+        BuiltIn(lists), lambda: datetime(2026, 3, 2, tzinfo=UTC), lambda *each: judged.append(each)
+    )
+    passing = calls_for_another(make(Judge(NewFlowVerdict.allow())))
+    assert calls_for_another(make(built_in)) - passing <= 12
+    assert len(judged) == 6
 
 
 def test_a_refused_flow_is_reset_on_both_sides_and_nothing_of_it_passed(make):

@@ -71,7 +71,7 @@ class FilteredConnection(Contained):
     @property
     def largest_segment(self) -> int:
         """As `Connection.largest_segment`."""
-        return self.connection.largest_segment
+        return self.connection.sender.largest_segment
 
     @property
     def unacknowledged(self) -> int:
@@ -125,14 +125,15 @@ class FilteredConnection(Contained):
     @property
     def readable(self) -> int:
         """Bytes that may be taken."""
-        waiting = self._receiver.queued
+        receiver = self._receiver
+        waiting = receiver.queued
         if not waiting:
             return 0
         session = self._session
         if session.open:
             return waiting
         if not self._allowed:
-            self._allowed = session.judge_outgoing(self._receiver.pieces, waiting, self.connection.ended)
+            self._allowed = session.judge(session.outgoing, receiver.pieces, waiting, receiver.fin_received)
             if session.refused or session.open or not self._is_before:
                 self._settle()
         return self._allowed
@@ -140,17 +141,18 @@ class FilteredConnection(Contained):
     @property
     def at_eof(self) -> bool:
         """True if the client closed its side, and all that it sent has passed."""
-        if not self.connection.at_eof or self._session.refused:
+        receiver, session = self._receiver, self._session
+        if not receiver.fin_received or receiver.queued or session.refused:
             return False
         if not self._outgoing_over:
-            window = self._session.outgoing
-            if window is not None and window.may_end and not self._session.paused:
+            window = session.outgoing
+            if window is not None and window.may_end and not session.paused:
                 self._outgoing_over = True
                 return True
-            self._session.judge_outgoing((), 0, True)
-            self._outgoing_over = not self._session.paused
+            session.judge(window, (), 0, True)
+            self._outgoing_over = not session.paused
             self._settle()
-        return self._outgoing_over and not self._session.refused
+        return self._outgoing_over and not session.refused
 
     def take(self, limit: int) -> list[Buffer]:
         """As `Connection.take`, of what may pass."""
@@ -171,7 +173,8 @@ class FilteredConnection(Contained):
     @property
     def send_room(self) -> int:
         """Room for the far side's bytes, less what is held."""
-        return max(0, self.connection.send_room - self._held_size)
+        room, held = self.connection.sender.room, self._held_size
+        return room if not held else max(0, room - held)
 
     def accept(self, now: float) -> None:
         """As `Connection.accept`."""
@@ -179,7 +182,9 @@ class FilteredConnection(Contained):
 
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
         """Bytes for the client, if they may pass; the others wait here."""
-        if self._session.passes_in and not self._held_size:
+        session = self._session
+        passes = session.open or not (session.incoming is not None or session.paused or session.refused)
+        if passes and not self._held_size:
             self.connection.send(pieces, now, more)
             return
         self._hold(pieces)
@@ -250,7 +255,7 @@ class FilteredConnection(Contained):
         if self._session.refused or self._incoming_over:
             return
         session = self._session
-        size = session.judge_incoming(self._held, self._held_size, self._far_ended)
+        size = session.judge(session.incoming, self._held, self._held_size, self._far_ended)
         pieces = self._split(size) if size else []
         if self._far_ended and not self._held_size and not session.paused and not session.refused:
             self._incoming_over = True

@@ -297,7 +297,8 @@ class FilterSession:
             flow.server_spoke_first = self.count()[0] > 0
         if not offset and not provider.finds_urls and data[0] not in RECORD_TYPES:
             flow.url = _url_untrusted(flow, data)
-        return _data("handle_outbound_data", provider.handle_outbound_data(flow, offset, data))
+        found = provider.handle_outbound_data(flow, offset, data)
+        return found if isinstance(found, DataVerdict) else _verdict("handle_outbound_data", found, DataVerdict)
 
     def _outgoing_complete(self) -> DataVerdict:
         provider = self._keeper.provider
@@ -309,14 +310,6 @@ class FilterSession:
     def _incoming_complete(self) -> DataVerdict:
         provider = self._keeper.provider
         return _data("handle_inbound_data_complete", provider.handle_inbound_data_complete(self.flow))
-
-    def judge_outgoing(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
-        """How many of the bytes that wait for the far side may go."""
-        return self._judge(self.outgoing, waiting, size, ended)
-
-    def judge_incoming(self, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
-        """How many of the bytes that wait for the client may go."""
-        return self._judge(self.incoming, waiting, size, ended)
 
     def judge_datagram(self, payload: Buffer) -> bool:
         """Return True if a client's datagram may go; else the session is paused, refused, or said to drop it."""
@@ -369,7 +362,8 @@ class FilterSession:
         if not before and (self._reporting or self._statistics_period):
             self._keeper.watch(self)
 
-    def _judge(self, window: FilterWindow | None, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
+    def judge(self, window: FilterWindow | None, waiting: Sequence[Buffer], size: int, ended: bool) -> int:
+        """How many of the bytes that wait in a direction may go; `window` is `outgoing` or `incoming`."""
         if self.open or (window is None and not self.paused and not self.refused):
             return size
         if window is None or self.paused or self.refused:
