@@ -133,10 +133,16 @@ def xray_inbound(port: int, method: str, key: str, users: tuple[str, ...] = ()) 
 
 
 def xray_stream_inbound(
-    port: int, protocol: str, user: str, *, network: str = "tcp", certificate: tuple[Path, Path] | None = None
+    port: int,
+    protocol: str,
+    user: str,
+    *,
+    network: str = "tcp",
+    certificate: tuple[Path, Path] | None = None,
+    flow: str = "",
 ) -> dict[str, Any]:
     """A Trojan, VLESS or VMess server for one `user` (a password or an id), in TLS with a certificate and its key."""
-    clients = [{"password": user}] if protocol == "trojan" else [{"id": user}]
+    clients = [{"password": user}] if protocol == "trojan" else [{"id": user, **({"flow": flow} if flow else {})}]
     settings: dict[str, Any] = {"clients": clients}
     if protocol == "vless":
         settings["decryption"] = "none"

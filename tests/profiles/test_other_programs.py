@@ -153,7 +153,7 @@ def test_an_outbound_over_quic_is_the_same_server() -> None:
         ({"type": "trojan", "password": "p"}, "trojan without TLS"),
         ({"type": "trojan", "password": "p", "tls": {**TLS, "ech": {"enabled": True}}}, "tls.ech is not supported"),
         ({"type": "trojan", "password": "p", "tls": {**TLS, "certificate_path": "c.pem"}}, "tls.certificate_path"),
-        ({"type": "vless", "uuid": ID, "flow": "xtls-rprx-vision", "tls": TLS}, "flow=xtls-rprx-vision is not"),
+        ({"type": "vless", "uuid": ID, "flow": "xtls-rprx-direct", "tls": TLS}, "flow=xtls-rprx-direct is not"),
         ({"type": "vless", "uuid": ID, "tls": {**TLS, "reality": {"enabled": True}}}, "REALITY"),
         ({"type": "vmess", "uuid": ID, "alter_id": 64}, "alterId"),
         ({"type": "vmess", "uuid": ID, "transport": {"type": "quic"}}, "type .network. quic is not supported"),
@@ -213,7 +213,7 @@ def test_outbounds_of_xray_are_links(text: str, link: str) -> None:
     ("text", "why"),
     [
         (xray("vless", {"address": "h", "port": 1, "id": ID}, security="reality"), "REALITY"),
-        (xray("vless", {"address": "h", "port": 1, "id": ID, "flow": "xtls-rprx-vision"}), "flow=xtls-rprx-vision"),
+        (xray("vless", {"address": "h", "port": 1, "id": ID, "flow": "xtls-rprx-vision"}), "is for type=tcp with"),
         (xray("vless", {"address": "h", "port": 1, "id": ID}, network="kcp"), "kcp is not supported"),
         (xray("vless", {"address": "h", "port": 1, "id": ID}, tcpSettings={"header": {"type": "http"}}), "header http"),
         (xray("trojan", {"address": "h", "port": 1, "password": "p"}), "trojan without TLS"),

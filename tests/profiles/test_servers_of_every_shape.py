@@ -130,7 +130,6 @@ SHAPES = {
 }
 NOT_HERE = {
     "reality": "REALITY",
-    "vision": "xtls-rprx-vision",
     "ssr": "ssr://",
     "snell": "snell",
     "shadowtls": "shadowtls",

@@ -83,7 +83,7 @@ def test_every_rule_of_a_typical_file_ends_at_a_server_or_is_refused(desk: Desk)
         "network: ws, ws-opts: {path: /w, headers: {Host: c.example}}}",
         "{name: tr, type: trojan, server: h.example, port: 443, password: p, sni: s.example, udp: true}",
         f"{{name: vl, type: vless, server: h.example, port: 443, uuid: {user}, tls: true, servername: s.example}}",
-        f"{{name: re, type: vless, server: h.example, port: 443, uuid: {user}, flow: xtls-rprx-vision, tls: true}}",
+        f"{{name: re, type: vless, server: h.example, port: 443, uuid: {user}, flow: xtls-rprx-direct, tls: true}}",
         "{name: hy, type: hysteria, server: h.example, port: 443, auth-str: p}",
     ]
     rest = (

@@ -31,6 +31,7 @@ from tunflow.outbound.held_association import HeldAssociation
 from tunflow.protocols.codec import Datagram, DatagramCodec
 from tunflow.protocols.contract import (
     Association,
+    Blocked,
     DatagramConduit,
     DatagramRoute,
     DatagramWay,
@@ -197,8 +198,12 @@ class ProxiedDatagrams(Contained):
     def send(self, target: Endpoint, payload: memoryview) -> None:
         """To `target`, which may be a name."""
         if self._streams is not None:
-            with contextlib.suppress(OSError, TunflowError):  # no descriptor, or a name that cannot be told: lost
+            try:
                 self._streams.send(target, (payload,))
+            except Blocked as blocked:
+                self._shared.log.tell(f"udp {blocked}", f"UDP to {target} is refused: {blocked}")
+            except (OSError, TunflowError):  # no descriptor, or a name that cannot be told: lost
+                pass
             return
         if self._socket is None:
             if self._association is not None and len(self._waiting) < WAITING:

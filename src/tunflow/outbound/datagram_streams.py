@@ -22,7 +22,7 @@ from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.client import StreamClient
 from tunflow.protocols.codec import Datagram
-from tunflow.protocols.contract import FramedDatagrams, FramedStream
+from tunflow.protocols.contract import Blocked, FramedDatagrams, FramedStream
 from tunflow.protocols.sealed_reader import SealedReader
 
 WAITING = 256 * 1024
@@ -81,8 +81,11 @@ class DatagramStreams:
     def send(self, target: Endpoint, payloads: Sequence[Buffer]) -> int:
         """Send datagrams to `target`, which may be a name. Return how many were dropped.
 
-        Raises OSError when there is no descriptor for another stream, LocalError for a name that cannot be told.
+        Raises OSError when there is no descriptor for another stream, LocalError for a name that cannot be told,
+        Blocked for a target that nothing is carried to.
         """
+        if (why := self._way.refuses(target)) is not None:
+            raise Blocked(why)
         key = target if self._way.is_per_target else None
         stream = self._streams.get(key)
         if stream is None:

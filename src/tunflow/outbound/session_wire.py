@@ -137,6 +137,8 @@ class BelowWire:
         if isinstance(way, DatagramRoute):
             self._conduit = SealedSocket(self._reactor, way, self._sockets, self._heard, self._failed)
         elif isinstance(way, FramedDatagrams):
+            if (why := way.refuses(self._server)) is not None:
+                raise OSError(errno.EOPNOTSUPP, why)
             self._conduit = DatagramStreams(self._reactor, way, self._heard, _forget, self._sockets, UncountedRoom())
         else:
             self._conduit = way.open(self._heard)

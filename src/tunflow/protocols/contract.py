@@ -265,6 +265,11 @@ class FramedStream(typing.NamedTuple):
     frames: StreamDatagramCodec
 
 
+def refuses_none(_target: Endpoint) -> str | None:
+    """Return None: datagrams may go to anybody."""
+    return None
+
+
 class FramedDatagrams(typing.NamedTuple):
     """A way for datagrams in streams, which no UDP socket serves."""
 
@@ -273,6 +278,8 @@ class FramedDatagrams(typing.NamedTuple):
     is_per_target: bool
     """True if a stream carries the datagrams to and from that target only; else those of all."""
     label: str
+    refuses: Callable[[Endpoint], str | None] = refuses_none
+    """Says why nothing is carried to a target; None for one that datagrams may go to."""
 
     def over(self, codec: DatagramCodec, server: Endpoint, label: str) -> FramedDatagrams:
         """The way on which `codec` speaks with `server` inside of what is there already."""
@@ -281,7 +288,7 @@ class FramedDatagrams(typing.NamedTuple):
             route, frames = self.open(server)
             return FramedStream(route, FramedInside(frames, codec, server))
 
-        return FramedDatagrams(begin, is_per_target=False, label=label)
+        return FramedDatagrams(begin, is_per_target=False, label=label, refuses=lambda _target: self.refuses(server))
 
 
 class DatagramConduit(typing.Protocol):

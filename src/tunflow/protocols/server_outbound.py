@@ -25,6 +25,7 @@ from tunflow.protocols.contract import (
     OutboundContext,
     StandingWay,
     StreamRoute,
+    refuses_none,
 )
 
 StreamTo = Callable[[Endpoint, FlowInfo | None], StreamCodec]
@@ -45,6 +46,8 @@ class Frames(NamedTuple):
     begin: Callable[[Endpoint], tuple[StreamCodec | None, StreamDatagramCodec]]
     is_per_target: bool = False
     """As `FramedDatagrams.is_per_target`."""
+    refuses: Callable[[Endpoint], str | None] = refuses_none
+    """As `FramedDatagrams.refuses`."""
 
 
 class ServerOutbound:
@@ -94,7 +97,8 @@ class ServerOutbound:
     def datagrams(self) -> DatagramWay:
         """As `Outbound.datagrams`. Raises NoDatagrams."""
         if self._frames is not None:
-            return FramedDatagrams(self._framed, self._frames.is_per_target, self.label)
+            frames = self._frames
+            return FramedDatagrams(self._framed, frames.is_per_target, self.label, frames.refuses)
         if self._datagram_codec is None:
             raise NoDatagrams(f"{self._own_label} carries no UDP")
         below = self._below.datagrams()

@@ -232,6 +232,7 @@ class RemoteSocket(Contained):
             self._codec = self._reader = None
             self._opening = False
             self.is_plain = True
+            self._trace("plain from here on")
 
     def on_event(self, events: int) -> None:
         """As `DialOwner.on_event`; the socket is edge-triggered."""
@@ -270,8 +271,11 @@ class RemoteSocket(Contained):
         """
         if self._codec is not None and not is_sealed:
             self._spoke = True
-            pieces = self._codec.seal(pieces)
+            codec = self._codec
+            pieces = codec.seal(pieces)
             self._opening = False
+            if codec.transparent and self._heard:
+                self._leave_codec_out()
         if 1 < len(pieces) <= FEW_PIECES and sum(map(len, pieces)) < SMALL:
             pieces = [b"".join(pieces)]  # salt, length and address: one `send` costs less than a gather list
         batch = pieces if len(pieces) <= MAXIMUM_PIECES else pieces[:MAXIMUM_PIECES]
@@ -351,8 +355,12 @@ class RemoteSocket(Contained):
                 received = self._socket.recv_into(context.scratch[had : had + limit])
                 pieces = reader.read_behind_untrusted(context.scratch, received) if received else []
                 self._budget.used += len(reader.tail) - had
-                if pieces and not self._heard and self._codec is not None:
-                    self._hear(self._codec)
+                codec = self._codec
+                if pieces and codec is not None:
+                    if not self._heard:
+                        self._hear(codec)
+                    elif codec.transparent:
+                        self._leave_codec_out()
         except BlockingIOError:
             self.readable = False
             return []

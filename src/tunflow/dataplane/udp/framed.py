@@ -16,7 +16,7 @@ from tunflow.errors import TunflowError
 from tunflow.loop.path import Path
 from tunflow.outbound.datagram_streams import DatagramStreams
 from tunflow.protocols.codec import Datagram
-from tunflow.protocols.contract import DatagramConduit, FramedDatagrams, SharedDatagrams
+from tunflow.protocols.contract import Blocked, DatagramConduit, FramedDatagrams, SharedDatagrams
 from tunflow.stack.icmp import Reason
 from tunflow.stack.udp import MAX_BATCH, UDPMapping, UDPRun
 
@@ -63,6 +63,9 @@ class FramedRelay:
             dropped = self._conduit.send(flow.target, datagrams)
         except OSError as error:
             context.log.tell(f"udp send {error.errno}", f"UDP datagrams are dropped: {error.strerror}")
+        except Blocked as blocked:
+            context.log.tell(f"udp {self._label} {blocked}", f"UDP to {flow.target} is refused: {blocked}")
+            context.undelivered(run, Reason.PORT)
         except TunflowError as refusal:  # a name that cannot be told, or a server below that refuses
             context.log.tell(f"udp {self._label} {refusal}", f"UDP datagrams are dropped: {self._label}: {refusal}")
         context.statistics.udp_dropped += dropped

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import StreamCodec
 from tunflow.protocols.contract import OutboundContext
 from tunflow.protocols.link import format_where
 from tunflow.protocols.transport.transport import ON_HTTP2, Transport
+
+
+class TLSLayer(StreamCodec, Protocol):
+    """TLS, with nothing on it."""
+
+    @property
+    def is_tls13(self) -> bool:
+        """True if the version is 1.3, once it is established."""
 
 
 class Layers:
@@ -52,15 +61,8 @@ def laid(transport: Transport, server: tuple[str, int], context: OutboundContext
 def layers(transport: Transport, server: tuple[str, int], context: OutboundContext) -> Layers:
     """The layers of the transport to `server` (host and port), up to the connection that HTTP/2 has."""
     makers: list[Callable[[], StreamCodec]] = []
-    name = transport.sni or server[0]
     if transport.tls:
-        from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
-
-        pin = bytes.fromhex(transport.pinned) if transport.pinned else None
-        alpn = transport.alpn or (("h2",) if transport.network in ON_HTTP2 else ())
-        identity = None if transport.certificate is None else (transport.certificate, transport.key)
-        settings = context.tls(*alpn, verified=pin is None and not transport.insecure, identity=identity)
-        makers.append(lambda: TLSClient(settings, name, pin))
+        makers.append(tls_layer(transport, server, context))
     if transport.network in {"ws", "httpupgrade"}:
         from tunflow.protocols.transport import websocket  # noqa: PLC0415  (wsproto likewise)
 
@@ -69,3 +71,15 @@ def layers(transport: Transport, server: tuple[str, int], context: OutboundConte
         makers.append(lambda: upgrade(host, transport.path))
 
     return Layers(makers)
+
+
+def tls_layer(transport: Transport, server: tuple[str, int], context: OutboundContext) -> Callable[[], TLSLayer]:
+    """Makes fresh TLS to `server` (host and port), for a transport that has it."""
+    from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
+
+    name = transport.sni or server[0]
+    pin = bytes.fromhex(transport.pinned) if transport.pinned else None
+    alpn = transport.alpn or (("h2",) if transport.network in ON_HTTP2 else ())
+    identity = None if transport.certificate is None else (transport.certificate, transport.key)
+    settings = context.tls(*alpn, verified=pin is None and not transport.insecure, identity=identity)
+    return lambda: TLSClient(settings, name, pin)

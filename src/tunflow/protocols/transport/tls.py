@@ -40,6 +40,11 @@ class TLSClient:
         with suppress(ssl.SSLWantReadError):
             self._object.do_handshake()  # makes the ClientHello
 
+    @property
+    def is_tls13(self) -> bool:
+        """As `layers.TLSLayer.is_tls13`."""
+        return self._object.version() == "TLSv1.3"
+
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """As `StreamCodec.seal`."""
         for piece in pieces:

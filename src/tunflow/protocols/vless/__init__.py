@@ -7,7 +7,7 @@ PROTOCOL = Protocol(
     schemes=("vless",),
     carries=Carries.STREAMS | Carries.DATAGRAMS | Carries.NAMES,
     link_shape="vless://UUID@HOST:PORT?encryption=none&security=tls",
-    summary="VLESS without flow control, in TLS or not, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
+    summary="VLESS, also with xtls-rprx-vision, in TLS or not, also over WebSocket, HTTPUpgrade, gRPC, HTTP/2, XHTTP",
     module="tunflow.protocols.vless.settings",
     clash=frozenset({"vless"}),
     serves=True,

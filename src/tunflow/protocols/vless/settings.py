@@ -11,7 +11,7 @@ from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
-from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.contract import Outbound, OutboundContext, refuses_none
 from tunflow.protocols.link import (
     Link,
     cut,
@@ -27,13 +27,18 @@ from tunflow.protocols.link import (
 from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
-from tunflow.protocols.transport.layers import laid
+from tunflow.protocols.transport.layers import laid, tls_layer
 from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
-from tunflow.protocols.vless.stream import DATAGRAMS, VLESSClient, VLESSFrames
+from tunflow.protocols.vless.stream import CONNECT, DATAGRAMS, VISION, VLESSClient, VLESSFrames
+from tunflow.protocols.vless.vision import VisionClient
 
 _SHAPE = "vless://UUID@HOST:PORT?encryption=none&security=tls"
 _SECURITY = "none"
+FLOWS = ("xtls-rprx-vision", "xtls-rprx-vision-udp443")
+"""Flow controls: both are the same on the wire, and the second lets datagrams to port 443 pass."""
+_WITH_QUIC = "-udp443"
+_QUIC_PORT = 443
 _OWN = ("encryption", "flow", "udp", "packetEncoding")
 
 
@@ -52,6 +57,8 @@ class VLESSServer:
     """True if UDP goes there; else it is refused here."""
     xudp: bool = False
     """True if a client socket's datagrams go in one stream, by XUDP; else in one for each target."""
+    flow: str = ""
+    """One of `FLOWS`, or nothing."""
 
     @property
     def label(self) -> str:
@@ -73,21 +80,21 @@ class VLESSServer:
             raise LocalError(f"the vless:// link has no user id; it reads {_SHAPE}")
         host, port = parse_where("vless", parts.where, _SHAPE, listening=link.listening)
         transport, own = transports.from_query("vless", parts.query, _OWN, _SECURITY)
-        _check(own.get("encryption"), own.get("flow"))
+        _check_encryption(own.get("encryption"))
+        flow = _checked_flow(own.get("flow"), transport)
         xudp = is_xudp(own.get("packetEncoding"))
         udp = yes_or_no("vless", "udp", own.get("udp"), default=True)
-        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag, udp, xudp)
+        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag, udp, xudp, flow)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> VLESSServer:
         """As `Settings.from_clash`."""
         (user,) = entry.required("uuid")
         host, port = entry.where()
-        _check(entry.text("encryption"), entry.text("flow"))
+        _check_encryption(entry.text("encryption"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
-        return cls(
-            host, port, _user_id(user), transport, entry.name, entry.flag("udp", default=True), is_xudp_of_clash(entry)
-        )
+        flow, udp = _checked_flow(entry.text("flow"), transport), entry.flag("udp", default=True)
+        return cls(host, port, _user_id(user), transport, entry.name, udp, is_xudp_of_clash(entry), flow)
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
@@ -96,11 +103,15 @@ class VLESSServer:
             options["udp"] = "no"
         if self.xudp:
             options["packetEncoding"] = "xudp"
+        if self.flow:
+            options["flow"] = self.flow
         where = format_where(self.host, self.port)
         return f"vless://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
+        if self.flow:
+            return self._outbound_of_vision(context)
         context, layers = laid(self.transport, self.first_hop, context)
         user = UUID(self.user).bytes
 
@@ -116,6 +127,23 @@ class VLESSServer:
         frames = Frames(begin_xudp if self.xudp else begin, is_per_target=not self.xudp) if self.udp else None
         return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
 
+    def _outbound_of_vision(self, context: OutboundContext) -> Outbound:
+        """Datagrams of all targets go in one stream, since servers take none by `DATAGRAMS` with a flow control."""
+        layer, user = tls_layer(self.transport, self.first_hop, context), UUID(self.user).bytes
+
+        def codec(target: Endpoint, command: int) -> VisionClient:
+            return VisionClient(layer(), VLESSClient(target, user, command, VISION), user, context.random_bytes)
+
+        def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
+            return codec(target, CONNECT)
+
+        def begin(target: Endpoint) -> tuple[StreamCodec, StreamDatagramCodec]:
+            return codec(target, COMMAND), XUDPFrames()
+
+        refuses = refuses_none if self.flow.endswith(_WITH_QUIC) else _refuses_quic
+        frames = Frames(begin, refuses=refuses) if self.udp else None
+        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+
 
 SETTINGS = VLESSServer
 
@@ -127,12 +155,25 @@ def _user_id(text: str) -> str:
         raise LocalError("the user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef") from None
 
 
-def _check(encryption: str | None, flow: str | None) -> None:
+def _refuses_quic(target: Endpoint) -> str | None:
+    if target.port != _QUIC_PORT:
+        return None
+    return "flow=xtls-rprx-vision keeps QUIC out, so that it becomes TLS over TCP; xtls-rprx-vision-udp443 carries it"
+
+
+def _check_encryption(encryption: str | None) -> None:
     """Raises LocalError for what would be a weaker connection than was asked for."""
     if encryption not in {None, "none"}:
         raise LocalError(f"VLESS encryption={printable(encryption or '')} is not supported; none is")
-    if flow not in {None, "none"}:
-        raise LocalError(
-            f"VLESS flow={printable(flow or '')} is not supported: it takes the bytes out of TLS again, which Python's "
-            "TLS gives nobody; a server without flow is"
-        )
+
+
+def _checked_flow(flow: str | None, transport: Transport) -> str:
+    """Raises LocalError for one that is not known, or that the transport cannot have."""
+    if flow in {None, "", "none"}:
+        return ""
+    assert flow is not None
+    if flow not in FLOWS:
+        raise LocalError(f"VLESS flow={printable(flow)} is not supported; {' and '.join(FLOWS)} are")
+    if transport.network != "tcp" or not transport.tls:
+        raise LocalError(f"VLESS flow={flow} is for type=tcp with security=tls or reality: it takes TLS apart")
+    return flow

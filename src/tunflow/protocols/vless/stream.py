@@ -1,6 +1,6 @@
 """The client's end of a VLESS stream.
 
-Read first: xtls.github.io, "VLESS protocol" (version 0). The request is the version, the user's id, no addons, the
+Read first: xtls.github.io, "VLESS protocol" (version 0). The request is the version, the user's id, addons, the
 command, the port and the address; the answer, in front of the flow, is the version and addons, of which there are none.
 """
 
@@ -18,6 +18,8 @@ from tunflow.protocols.mux_cool import port_and_address
 VERSION = 0
 CONNECT = 1
 DATAGRAMS = 2
+VISION = b"\x0a\x10xtls-rprx-vision"
+"""Addons that name the flow control: the first field of a protobuf message."""
 LONGEST = 8192
 """Bytes of a datagram: servers read into pieces of this size, and would make several of a longer one."""
 
@@ -31,9 +33,10 @@ class VLESSClient(Handshake):
 
     __slots__ = ()
 
-    def __init__(self, target: Endpoint, user: bytes, command: int = CONNECT) -> None:
+    def __init__(self, target: Endpoint, user: bytes, command: int = CONNECT, addons: bytes = b"") -> None:
         where = b"" if command == mux_cool.COMMAND else port_and_address(target)
-        super().__init__([b"".join((bytes((VERSION,)), user, b"\0", bytes((command,)), where))])
+        head = bytes((VERSION,)) + user + bytes((len(addons),)) + addons
+        super().__init__([b"".join((head, bytes((command,)), where))])
         self.established = True
 
     def _hear_untrusted(self, data: memoryview) -> int:
