@@ -10,7 +10,7 @@ from pathlib import Path
 
 from command_facts import CommandFacts, all_commands
 
-from tunflow.cli import DESCRIPTION
+from tunflow.cli.command_line import DESCRIPTION
 
 FOLDER = Path(__file__).parent.parent / "docs/man"
 

@@ -7,8 +7,8 @@ of your own is made of (docs/tutorial.md), `TunnelManager` keeps saved tunnels. 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # whose own module takes its time to import
 if TYPE_CHECKING:
     from tunflow.embed import Attachment, attach
     from tunflow.errors import BadPacket, LocalError, RemoteError, TunflowError

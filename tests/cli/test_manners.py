@@ -1,10 +1,9 @@
-"""What holds for every command: JSON where facts are printed, Ctrl-C, help as wide as the terminal, tables that fit."""
+"""What holds for every command: JSON where facts are printed, help as wide as the terminal, tables that fit."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def test_help_is_as_wide_as_the_terminal(name: str, width: int, monkeypatch: pyt
         assert max(map(len, lines)) > width * 0.75
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [40, 80, 200])
 def test_usage_fits_the_terminal(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,7 +77,7 @@ def test_usage_fits_the_terminal(
     usage = capsys.readouterr().out.partition("\n\n")[0].splitlines()
     assert max(map(len, usage)) <= width
     assert (len(usage) > 1) is (width < 210)
-    assert "".join(usage).count("[--provider CLASS [--config KEY=VALUE]...]") == 1
+    assert " ".join(map(str.strip, usage)).count("[--provider CLASS [--config KEY=VALUE]...]") == 1
 
 
 COMMON = ["--help", "doctor --json", "genkey", "profile list"]
@@ -132,20 +131,6 @@ def started(line: str, folder: Path, stdout: IO[str]) -> subprocess.CompletedPro
 
 def own_profiles(folder: Path) -> dict[str, str]:
     return {**os.environ, "XDG_CONFIG_HOME": str(folder)}
-
-
-def test_ctrl_c_while_something_takes_long() -> None:
-    """A server that never answers is asked for a list."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}/list"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tunflow", "rules", "update", "--url", url], stderr=subprocess.PIPE, text=True
-        )
-        asked, _ = silent.accept()
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-        asked.close()
-    assert (process.returncode, told) == (130, "")
 
 
 def test_a_bar_is_for_terminals_only(tmp_path: object) -> None:

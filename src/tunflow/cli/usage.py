@@ -10,10 +10,11 @@ _TITLE = "usage: "
 
 
 def broken(usage: str) -> str:
-    """Return `usage` in lines that fit the terminal; what stands in one pair of brackets stays together."""
+    """Return `usage` in lines that fit the terminal; what stands in one pair of brackets stays together if it can."""
     width = shutil.get_terminal_size().columns - 2 - len(_TITLE)
     lines = [""]
-    for part in _parts(usage):
+    parts = (each for part in _parts(usage) for each in ([part] if len(part) <= width else part.split()))
+    for part in parts:
         if lines[-1] and len(lines[-1]) + 1 + len(part) > width:
             lines.append(" " * len(_TITLE))
         lines[-1] += part if not lines[-1].strip() else f" {part}"
