@@ -24,6 +24,7 @@ from tunflow.errors import LocalError
 from tunflow.flow import TCP, UDP, FlowInfo
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.sockets import UNMARKED
+from tunflow.names.judged_answers import PATIENCE
 from tunflow.names.name_server import LINGER, NameServer
 from tunflow.names.rules import MadeAnswer, NameRules, Unresolved
 from tunflow.outbound.direct import DirectOutbound
@@ -326,6 +327,73 @@ def test_the_real_addresses_of_a_fake_one_are_judged_too(world):
     world.names.resolve("shop.test", found.append)  # for nobody's flow
     world.rig.settle()
     assert found[1] == [bytes([192, 0, 2, 1])]
+
+
+def judge_aliases(world):
+    """Refuse what leads to t.bad.test, and ask of all names but allowed.test. What was judged."""
+    told = []
+
+    def refuses(name, names, _flow):
+        told.append((name, list(names)))
+        return "t.bad.test" in names
+
+    world.names.use_rules(NameRules(refuses_answer=refuses, judges_aliases=lambda name, _flow: name != "allowed.test"))
+    return told
+
+
+def is_answered_with_fakes(world):
+    return world.answers[-1][3] & 15 == 0 and world.names.is_fake(world.answers[-1][-4:])
+
+
+def test_a_name_with_a_fake_address_is_judged_by_its_aliases(world):
+    """The far side would resolve it, and nobody here would ever see the alias."""
+    told = judge_aliases(world)
+    for name, alias, code in (("cloak.test", "t.bad.test", 3), ("shop.test", "t.cdn.test", 0)):
+        world.answers.clear()
+        world.query(name)
+        world.query(name, 28)
+        assert world.answers == []
+        say_records(world, f"{name}. CNAME {alias}.", f"{alias}. A 192.0.2.1")
+        assert [each[3] & 15 for each in world.answers] == [code, code]
+        world.query(name)  # out of the cache: nobody waits twice
+        assert [each[3] & 15 for each in world.answers] == [code, code, code]
+    assert is_answered_with_fakes(world)
+    assert len(world.server.asked) == 2
+    assert told == [("cloak.test", ["t.bad.test"])] * 3 + [("shop.test", ["t.cdn.test"])] * 3
+
+
+def test_a_name_that_a_list_allows_waits_for_no_aliases(world):
+    judge_aliases(world)
+    world.query("allowed.test")
+    assert is_answered_with_fakes(world)
+    world.query("shop.test", HTTPS)
+    world.query("one.real.test")
+    assert [dns.message.from_wire(each[0]).question[0].name.to_text().lower() for each in world.server.asked] == [
+        "one.real.test."
+    ]
+
+
+def test_who_waits_for_aliases_waits_not_for_long(world):
+    """The far side may know the name; what comes late is noted, for the flows that follow."""
+    told = judge_aliases(world)
+    world.query("cloak.test")
+    world.rig.wait(PATIENCE)
+    assert is_answered_with_fakes(world)
+    assert len(world.answers) == 1
+    say_records(world, "cloak.test. CNAME t.bad.test.", "t.bad.test. A 192.0.2.1")
+    assert told == [("cloak.test", ["t.bad.test"])]
+    assert len(world.answers) == 1
+
+
+def test_a_name_that_no_resolver_knows_keeps_its_fake_address(world):
+    judge_aliases(world)
+    world.query("internal.test")
+    made = dns.message.make_response(dns.message.from_wire(world.server.asked[-1][0]))
+    made.set_rcode(2)
+    world.server.say(made.to_wire())
+    world.rig.settle()
+    world.rig.wait(PATIENCE)
+    assert is_answered_with_fakes(world)
 
 
 def test_only_queries_in_its_scope_are_its_business(world):

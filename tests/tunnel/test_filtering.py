@@ -291,6 +291,14 @@ def test_aliases_of_blocked_names(rules, lines, name, led_to, refused):
     assert len(filtering.content.aliases) == refused
 
 
+def test_whose_aliases_are_worth_asking_for(rules):
+    made, _ = rules("", "t.bad.example\n@@||ok.example^\n")
+    asked = ("shop.example", "ok.example", "t.bad.example")
+    assert [made.judges_aliases(each, QUERY) for each in asked] == [True, False, False]
+    made, _ = rules('only_allowed = true\n[[filter.lists]]\nname = "ok"\nfile = "list.txt"\naction = "allow"')
+    assert not made.judges_aliases("shop.example", QUERY)
+
+
 def test_a_look_up_is_logged_once(rules):
     """Programs ask for IPv4, IPv6 and HTTPS records of a name, and again by another port: it is one thing refused."""
     made, filtering = rules('privacy = "domains"', "blocked.example\nother.example\n")

@@ -99,6 +99,14 @@ class Resolver:
         else:
             self._answer(WaitingClient(query, client, over_tcp, reply, gone), key, name, now)
 
+    def fakes(self, asked: ClientQuery) -> bool:
+        """Return True if a query is answered with fake addresses."""
+        fake = self.fake
+        if fake is None or asked.query.opcode or asked.query.kind not in {A, AAAA}:
+            return False
+        local = local_answer(self.plan, fake, asked.query, asked.name)
+        return local is not None and any(each in fake for each in addresses_untrusted(parse_answer_untrusted(local)))
+
     def look_up(self, message: bytes, answered: Callable[[bytes | None], None], now: float) -> None:
         """Ask a question of our own, for real addresses; `answered` is called once, with None when nobody answers."""
         query = parse_query_untrusted(message)

@@ -1,16 +1,24 @@
-"""Answers under a content filter: a harmless name may be an alias of one that is blocked, and is refused then."""
+"""Answers under a content filter: a harmless name may be an alias of one that is blocked, and is refused then.
+
+What a name with a fake address is an alias of, only the far side would find out. So a client's query for one waits for
+the real answer, which the tunnel's resolver gives and the cache keeps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tunflow.dns import replies
-from tunflow.dns.answers import HTTPS, NO_SUCH_NAME, SVCB, led_to_untrusted, parse_answer_untrusted
+from tunflow.dns.answers import HTTPS, NO_SUCH_NAME, SVCB, A, led_to_untrusted, parse_answer_untrusted
 from tunflow.dns.messages import SERVER_FAILURE, failure
 from tunflow.dns.questions import ClientQuery
 from tunflow.errors import BadPacket
 from tunflow.flow import FlowInfo
+from tunflow.loop.reactor import Reactor
 from tunflow.names.rules import NameRules
+
+PATIENCE = 1.0
+"""Seconds that a query waits for what its name is an alias of: then it is answered, and what comes is only noted."""
 
 _ALIAS = b"\0\5\0\1"
 """Type and class of a CNAME record (RFC 1035 §3.2.2): an answer without these bytes has none."""
@@ -40,3 +48,43 @@ def leads_to_refused(name: str, message: bytes, flow: FlowInfo, rules: NameRules
     except BadPacket:
         return None
     return bool(names) and rules.refuses_answer(name, names, flow)
+
+
+class AwaitedAliases:
+    """A client's query for a name with a fake address, until it is known what the name is an alias of."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        query: ClientQuery,
+        flow: FlowInfo,
+        reply: Callable[[bytes], None],
+        rules: NameRules,
+        answer: Callable[[], None],
+    ) -> None:
+        """`answer` has the client told the fake addresses."""
+        self._query = query
+        self._flow = flow
+        self._reply = reply
+        self._rules = rules
+        self._answer = answer
+        self._is_over = False
+        self._timer = reactor.call_later(PATIENCE, self._allow)
+
+    def heard(self, message: bytes | None) -> None:
+        """The real answer, None where nobody gave one: the far side may know the name all the same."""
+        query = self._query
+        refused = message is not None and leads_to_refused(query.name, message, self._flow, self._rules, A)
+        if self._is_over:
+            return
+        self._timer.cancel()
+        if refused is False:
+            self._allow()
+            return
+        self._is_over = True
+        made = replies.nothing(query.query, NO_SUCH_NAME) if refused else failure(query.query, SERVER_FAILURE)
+        self._reply(made)
+
+    def _allow(self) -> None:
+        self._is_over = True
+        self._answer()

@@ -46,7 +46,7 @@ from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.following_resolver import FollowingResolver
 from tunflow.names.group import ResolverGroup
-from tunflow.names.judged_answers import judged, leads_to_refused
+from tunflow.names.judged_answers import AwaitedAliases, judged, leads_to_refused
 from tunflow.names.rules import NO_RULES, MadeAnswer, NameRules, Unresolved
 from tunflow.names.upstreams import make_upstream
 from tunflow.outbound.chain import goes_direct
@@ -133,7 +133,36 @@ class NameServer:
             query, reply = _asked_instead(query.query, other, reply)
         if rules.refuses_answer is not None:
             reply = judged(query, flow, reply, rules)
+            if rules.judges_aliases is not None and rules.judges_aliases(query.name, flow):
+                self._answer_by_aliases(query, flow, reply, rules, gone)
+                return
         self.resolver.query(query, client, flow.protocol == TCP, reply, self._reactor.now, gone)
+
+    def _answer_by_aliases(
+        self,
+        query: ClientQuery,
+        flow: FlowInfo,
+        reply: Callable[[bytes], None],
+        rules: NameRules,
+        gone: Callable[[], None] | None,
+    ) -> None:
+        """Answer a query; where that would be with fake addresses, once it is known what the name is an alias of."""
+        client, resolver, is_tcp = flow.client.host, self.resolver, flow.protocol == TCP
+        assert isinstance(client, bytes)
+
+        def answer() -> None:
+            resolver.query(query, client, is_tcp, reply, self._reactor.now, gone)
+
+        if not resolver.fakes(query):
+            answer()
+            return
+        try:
+            asked = question(query.name, A)
+        except LocalError:  # what a client's packet made of a name
+            answer()
+            return
+        awaited = AwaitedAliases(self._reactor, query, flow, reply, rules, answer)
+        resolver.look_up(asked, awaited.heard, self._reactor.now)
 
     def _made(self, query: ClientQuery, client: bytes, made: MadeAnswer) -> bytes:
         """The answer to a client's query that a content filter's rules make."""

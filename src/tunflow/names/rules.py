@@ -36,6 +36,8 @@ class NameRules:
     """Says whether a client is told that there is no such name."""
     refuses_answer: Callable[[str, Sequence[str], FlowInfo], bool] | None = None
     """Says the same once an answer is there, of a name and the names that its answer leads to (CNAME and the like)."""
+    judges_aliases: Callable[[str, FlowInfo], bool] | None = None
+    """Says whether `refuses_answer` wants to hear what a name is an alias of, also where it gets a fake address."""
     instead: Callable[[str], str | None] | None = None
     """Says whose addresses a name is answered with, if not with its own: strict modes."""
     hides_services: bool = False

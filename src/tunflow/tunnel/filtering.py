@@ -125,6 +125,7 @@ class Filtering:
         rules = NameRules(
             self.refuses_name if judges else None,
             self.refuses_answer if judges else None,
+            self.judges_aliases if judges else None,
             strict_modes().strict_host if self.section.safe_search else None,
             judges and Door.ECH in self.section.doors,
             self.answers if judges else None,
@@ -248,6 +249,13 @@ class Filtering:
         (other_name, ruling), *_ = blocked
         self._note_refused(asked[1], ruling._replace(why=f"it is an alias of {other_name}: {ruling.why}"), name)
         return True
+
+    def judges_aliases(self, name: str, flow: FlowInfo) -> bool:
+        """Return True if a name may be refused for what it is an alias of: lists block, and none is about the name."""
+        if all(each.allows for each in self._judge.lists):
+            return False
+        asked = self._ruling_of(name, flow)
+        return asked is not None and asked[0] is PASSES
 
     def _note_refused(self, query: FilterFlow, ruling: Ruling, name: str) -> None:
         """Log that a client is told of no such name: once, where it asks for IPv4, IPv6 and HTTPS records."""
