@@ -322,12 +322,13 @@ rules: ["MATCH,ut"]
     assert profile.groups["ut"].expected_status == "200/204"
     for start in (
         "c.yaml:2 tun.exclude-uid: ", "c.yaml:3 sniffer.skip-domain: ",
-        "c.yaml:5 proxy 'a': tfo: ", "c.yaml:5 proxy 'a': ip-version: ", "c.yaml:6 proxy 'b': smux: ",
+        "c.yaml:5 proxy 'a': tfo: ", "c.yaml:5 proxy 'a': ip-version: ",
         "c.yaml:6 proxy 'b': client-fingerprint: ",
         "c.yaml:10 group 'nt': interval: ",
     ):  # fmt: skip
         assert any(each.startswith(start) for each in told), (start, told)
-    assert not any("'a': smux" in each or "udp" in each for each in told)
+    assert not any("smux" in each or "udp" in each for each in told)
+    assert "mux=h2mux" in profile.servers["b"].url.text
     assert "udp=no" in profile.servers["a"].url.text
     assert "udp-over-tcp-version=1" in profile.servers["b"].url.text
 

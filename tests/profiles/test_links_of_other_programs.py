@@ -94,11 +94,11 @@ def test_a_link_means_the_same_as_the_plain_one(link: str, means: str) -> None:
         (f"{SS}?headerType=http", "headerType=http of an ss:// link"),
         (f"{SS}?prefix=%16%03%01", "prefix of an ss:// link is not supported"),
         (f"{SS}?shadow-tls=eyJ9", "shadow-tls of an ss:// link is not supported"),
-        (f"{SS}?obfs=http&obfs-host=a", "unknown parameter 'obfs-host'; accepted: plugin, udp, "),
+        (f"{SS}?obfs=http&obfs-host=a", "unknown parameter 'obfs-host'; accepted: mux, "),
         (f"{SS}?v2ray-plugin=%21", "v2ray-plugin in an ss:// link is JSON in base64"),
         (f"{SS}?v2ray-plugin={in_base64(json.dumps(V2RAY | {'certRaw': 'x'}))}", "has 'certRaw'; accepted: "),
         (f"{SS}?v2ray-plugin={in_base64(json.dumps(V2RAY | {'allowInsecure': True}))}", "must be valid"),
-        (f"{SS}?colour=red", "unknown parameter 'colour'; accepted: plugin, "),
+        (f"{SS}?colour=red", "unknown parameter 'colour'; accepted: mux, "),
         # A client takes the last one, another the first.
         (f"{VLESS}&security=none", "security in a vless:// link is given twice"),
         (f"trojan://p@{AT}?sni=a&sni=b", "sni in a trojan:// link is given twice"),

@@ -74,6 +74,17 @@ def test_a_stream_both_ways_and_its_ends():
     assert not stream.was_reset
 
 
+def test_a_server_may_send_frames_of_the_size_that_was_said():
+    wire = Wire()
+    stream = wire.session.open(0.0)
+    wire.turn()
+    wire.server.send_headers(1, [(":status", "200")])
+    assert wire.server.max_outbound_frame_size == 65536
+    wire.server.send_data(1, bytes(65535))
+    wire.answer()
+    assert stream.readable == 65535
+
+
 def test_what_the_server_does_not_take_waits_and_is_bounded():
     wire = Wire()
     stream = wire.session.open(0.0)

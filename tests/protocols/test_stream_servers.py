@@ -169,7 +169,7 @@ def test_links(link, server):
         (f"trojan://{SECRET}@h:1?type=grpc&alpn=http/1.1", "alpn of grpc is h2"),
         (f"trojan://{SECRET}@h:1?fp=netscape", "fp=netscape is not known; chrome, firefox, "),
         (f"trojan://{SECRET}@h:1?security=xtls", "security=xtls is not supported; none and tls"),
-        (f"trojan://{SECRET}@h:1?mux=1", "unknown parameter 'mux'; accepted: "),
+        (f"trojan://{SECRET}@h:1?mux=1", "mux 1 is not supported; h2mux, smux, yamux, mux.cool are"),
         (f"trojan://{SECRET}@h:1?allowInsecure=maybe", "allowInsecure in a trojan:// link is 1 or 0"),
         (f"trojan://{SECRET}@h:1?pcs=00", "64 hexadecimal digits"),
         (f"trojan://{SECRET}@h:1?type=ws&path=/%0d%0aX:y", "printable ASCII"),

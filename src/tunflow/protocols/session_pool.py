@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tunflow.conduit import Conduit
 from tunflow.endpoint import Endpoint
@@ -38,6 +38,10 @@ class PooledSession(StreamSession, Protocol):
     """Who wants to know that it stands, or is over."""
 
     @property
+    def load(self) -> int:
+        """Streams, and those that wait."""
+
+    @property
     def has_room(self) -> bool:
         """True if another stream may be opened, those that wait counted in."""
 
@@ -48,15 +52,25 @@ class PooledSession(StreamSession, Protocol):
         """Call those in `waiting`."""
 
 
+class Spread(NamedTuple):
+    """How streams are spread: each of up to `most` sessions has `streams` of them before another one is begun."""
+
+    most: int
+    streams: int
+
+
 Made = TypeVar("Made", bound=PooledSession)
 
 
 class SessionPool(Generic[Made]):
     """Sessions that `make` makes, each on a stream of its own by `route`."""
 
-    def __init__(self, route: Callable[[], StreamRoute], make: Callable[[], Made]) -> None:
+    def __init__(
+        self, route: Callable[[], StreamRoute], make: Callable[[], Made], spread: Spread | None = None
+    ) -> None:
         self._route = route
         self._make = make
+        self._spread = spread
         self._sessions: list[Made] = []
 
     def dial(self, dialled: Dialled, carrier: SessionCarrier) -> Callable[[], None]:
@@ -66,13 +80,20 @@ class SessionPool(Generic[Made]):
     def with_room(self, carrier: SessionCarrier) -> Made:
         """A session in which a stream may be opened, perhaps one that is being opened itself."""
         self._sessions = [each for each in self._sessions if not each.is_over]
-        for session in self._sessions:
-            if session.has_room:
-                return session
+        if (found := self._chosen([each for each in self._sessions if each.has_room])) is not None:
+            return found
         made = self._make()
         self._sessions.append(made)
         carrier.carry(self._route(), made)
         return made
+
+    def _chosen(self, with_room: list[Made]) -> Made | None:
+        """The first, unless the next stream is to begin another one: then they are spread over up to `_spread`."""
+        if not with_room or self._spread is None:
+            return with_room[0] if with_room else None
+        least = min(with_room, key=lambda each: each.load)
+        is_enough = len(self._sessions) >= self._spread.most or least.load < max(1, self._spread.streams)
+        return least if is_enough else None
 
 
 class _Dial:

@@ -14,6 +14,7 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.link import printable
+from tunflow.protocols.mux.settings import COOL
 from tunflow.protocols.quic.settings import texts
 from tunflow.protocols.registry import clash_server
 
@@ -21,6 +22,7 @@ NO_SERVER = frozenset({"direct", "block", "dns", "selector", "urltest", "freedom
 """Outbounds that are no servers."""
 _TYPES = {"shadowsocks": "ss", "socks": "socks5"}
 _ALWAYS_TLS = frozenset({"trojan", "hysteria2", "tuic", "anytls"})
+_MULTIPLEXED = frozenset({"shadowsocks", "trojan", "vless", "vmess"})
 _DIALING = frozenset(
     {
         *("tag", "multiplex", "domain_strategy", "domain_resolver", "connect_timeout"),
@@ -98,7 +100,7 @@ def of_sing_box(outbound: Mapping[str, Any]) -> dict[str, Any]:
             values.value(key)  # how many sessions wait, and for how long: ours in our way
     else:
         return made  # whoever has it says so
-    made |= _sing_box_udp(values)
+    made |= _sing_box_udp(values) | _sing_box_mux(values, kind)
     tls = values.table("tls")
     made |= _sing_box_tls(tls, kind) | _sing_box_transport(values.table("transport"))
     _refuse_rest("tls.", tls, _TLS_HARMLESS)
@@ -150,6 +152,28 @@ def _sing_box_udp(values: ClashEntry) -> dict[str, Any]:
     if options.flag("enabled") if is_table else values.flag("udp_over_tcp"):
         made |= {"udp-over-tcp": True, "udp-over-tcp-version": options.text("version") or "2"}
     return made
+
+
+def _sing_box_mux(values: ClashEntry, kind: str) -> dict[str, Any]:
+    """How an outbound's flows share connections. Raises LocalError."""
+    options = values.table("multiplex") if kind in _MULTIPLEXED else ClashEntry({})
+    made = {
+        "enabled": options.flag("enabled"),
+        "protocol": options.text("protocol"),
+        "max-connections": options.text("max_connections"),
+        "min-streams": options.text("min_streams"),
+        "max-streams": options.text("max_streams"),
+        "padding": options.flag("padding"),
+    }
+    return {"smux": made} if made["enabled"] else {}
+
+
+def _xray_mux(options: ClashEntry) -> dict[str, Any]:
+    """How an outbound's TCP flows share connections; -1 is for those of UDP only. Raises LocalError."""
+    streams = options.text("concurrency") or "0"
+    if not options.flag("enabled") or streams.startswith("-"):
+        return {}
+    return {"smux": {"enabled": True, "protocol": COOL, "max-streams": streams}}
 
 
 def _sing_box_hysteria2(values: ClashEntry) -> dict[str, Any]:
@@ -264,6 +288,8 @@ def of_xray(outbound: Mapping[str, Any]) -> dict[str, Any]:
         return made
     _refuse_rest("settings.", where, _USER_HARMLESS)
     made |= _xray_stream(values.table("streamSettings"), kind)
+    if kind in _MULTIPLEXED:
+        made |= _xray_mux(values.table("mux"))
     _refuse_rest("", values, _DIALING)
     return {key: value for key, value in made.items() if value is not None}
 

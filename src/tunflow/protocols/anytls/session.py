@@ -87,6 +87,11 @@ class AnyTLSSession:
         self.waiting: list[Callable[[], None]] = []
 
     @property
+    def load(self) -> int:
+        """As `PooledSession.load`."""
+        return (self._stream is not None) + len(self.waiting)
+
+    @property
     def has_room(self) -> bool:
         """As `PooledSession.has_room`."""
         return not self.is_over and self._stream is None and not self.waiting

@@ -29,6 +29,9 @@ from tunflow.protocols.link import (
     unquoted,
     yes_or_no,
 )
+from tunflow.protocols.mux import settings as mux_settings
+from tunflow.protocols.mux.multiplexed import multiplexed
+from tunflow.protocols.mux.settings import Mux
 from tunflow.protocols.session import PluginProgram
 from tunflow.protocols.shadowsocks.keys2022 import parse_keys
 from tunflow.protocols.shadowsocks.methods import METHODS, canonical_name, why_refused
@@ -36,7 +39,7 @@ from tunflow.protocols.shadowsocks.outbound import outbound
 from tunflow.protocols.shadowsocks.plugin import check, check_foreign, from_clash, from_rocket, program_of
 
 _UDP_OVER_TCP = ("1", "2")
-_KEYS = ("udp", "udp-over-tcp", "udp-over-tcp-version", "uot", "plugin", "v2ray-plugin")
+_KEYS = ("udp", "udp-over-tcp", "udp-over-tcp-version", "uot", "plugin", "v2ray-plugin", *mux_settings.LINK_KEYS)
 _PLAIN = {"type": {"tcp", "raw"}, "security": {"none"}, "headerType": {"none"}, "encryption": {"none"}}
 """What panels write behind servers of Xray's that stand on nothing."""
 _OTHER_SERVERS = (
@@ -78,6 +81,8 @@ class ShadowsocksServer:
     """The version of UDP over TCP, 1 or 2; 0 for Shadowsocks' own datagrams."""
     plugin: str = ""
     """A plugin and its options as SIP003 has them; "" for none. UDP then goes in it or nowhere."""
+    mux: Mux | None = None
+    """How flows share connections; None for a connection for each."""
 
     @property
     def label(self) -> str:
@@ -117,6 +122,7 @@ class ShadowsocksServer:
             "udp-over-tcp": "yes" if entry.flag("udp-over-tcp") else "no",
             "udp-over-tcp-version": entry.text("udp-over-tcp-version") or "1",
             "plugin": from_clash(entry),
+            **mux_settings.to_query(mux_settings.from_clash(entry)),
         }
         return _checked(host, port, _accepted_method(method, password), password, entry.name, own)
 
@@ -131,12 +137,13 @@ class ShadowsocksServer:
             options |= {"udp-over-tcp": "yes", "udp-over-tcp-version": str(self.udp_over_tcp)}
         if self.plugin:
             options["plugin"] = self.plugin
+        options |= mux_settings.to_query(self.mux)
         query = f"/{format_options(options)}" if options else ""
         return f"ss://{user}@{format_where(self.host, self.port)}{query}{format_tag(self.tag)}"
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
-        return outbound(self, context)
+        return multiplexed(outbound(self, context), self.mux, context, udp=self.udp)
 
 
 SETTINGS = ShadowsocksServer
@@ -157,7 +164,7 @@ def _parse(rest: str, listening: bool) -> ShadowsocksServer:
         raise LocalError(f"the ss:// link has no password; it reads {_SHAPE}")
     name = _accepted_method(method, password)
     host, port = parse_where("ss", where, _SHAPE, listening=listening)
-    return _checked(host, port, name, password, parts.tag, options)
+    return _checked(host, port, name, password, parts.tag, options, listening=listening)
 
 
 def _options(query: str) -> dict[str, str]:
@@ -178,7 +185,14 @@ def _options(query: str) -> dict[str, str]:
 
 
 def _checked(
-    host: str, port: int, method: str, password: str, tag: str | None, options: Mapping[str, str]
+    host: str,
+    port: int,
+    method: str,
+    password: str,
+    tag: str | None,
+    options: Mapping[str, str],
+    *,
+    listening: bool = False,
 ) -> ShadowsocksServer:
     """The server. Raises LocalError for a password that is no key of its method, and for options that are none."""
     if METHODS[method].is_2022:
@@ -193,7 +207,8 @@ def _checked(
     plugin = options.get("plugin", "")
     if plugin:
         check(plugin)
-    return ShadowsocksServer(host, port, method, password, tag, udp, int(version) if over_tcp else 0, plugin)
+    mux = mux_settings.from_query("ss", options, listening=listening)
+    return ShadowsocksServer(host, port, method, password, tag, udp, int(version) if over_tcp else 0, plugin, mux)
 
 
 def _parse_user(user: str) -> tuple[str, str]:

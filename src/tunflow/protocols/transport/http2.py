@@ -2,7 +2,8 @@
 
 A session is a machine (`protocols.stream_session`): it is opened for the first stream and shared by those that come
 while it has room. Memory is bounded: a stream keeps `WINDOW` bytes that its owner did not take, and `QUEUE` that the
-server did not; a session has `MOST` streams. One that is silent when asked for a sign of life is over.
+server did not; a session has `MOST` streams, or as many as it is told. One that is silent when
+asked for a sign of life is over.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from tunflow.protocols.transport.goaway import GoAwayFilter
 MOST = 16
 """Streams of a session: with more, one lost packet holds up too many."""
 WINDOW = 1024 * 1024
+_FRAME = 65536
+"""Bytes of a frame that a server may send."""
 IDLE = 60.0
 """Seconds without a byte after which a session is closed that has no streams."""
 QUIET = 10.0
@@ -49,12 +52,14 @@ Judge = Callable[[Mapping[str, str]], ProxyRefused | None]
 class HTTP2Session:
     """The client's end of one connection, whose streams are opened by `headers`. As `StreamSession`."""
 
-    def __init__(self, headers: Headers, judge: Judge) -> None:
+    def __init__(self, headers: Headers, judge: Judge, most: int = MOST) -> None:
         self._headers = headers
         self._judge = judge
+        self._most = most
         self._connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
-        self._connection.local_settings = Settings(initial_values={**wanted, SettingCodes.MAX_FRAME_SIZE: 65536})
+        self._connection.local_settings = Settings(initial_values={**wanted, SettingCodes.MAX_FRAME_SIZE: _FRAME})
+        self._connection.max_inbound_frame_size = _FRAME  # h2 sees a setting that changes later only
         self._streams: dict[int, SharedStream] = {}
         self._changed: dict[SharedStream, None] = {}
         self._said: dict[SharedStream, None] = {}
@@ -72,10 +77,15 @@ class HTTP2Session:
         """Who wants to know that it stands, or is over."""
 
     @property
+    def load(self) -> int:
+        """Streams, and those that wait."""
+        return len(self._streams) + len(self.waiting)
+
+    @property
     def has_room(self) -> bool:
         """True if another stream may be opened, those that wait counted in."""
-        most = min(MOST, self._connection.remote_settings.max_concurrent_streams)
-        return not self.is_over and not self._goaway.is_leaving and len(self._streams) + len(self.waiting) < most
+        most = min(self._most, self._connection.remote_settings.max_concurrent_streams)
+        return not self.is_over and not self._goaway.is_leaving and self.load < most
 
     def open(self, now: float) -> SharedStream | None:
         """A stream, once it stands; None where the server takes no more of them."""
@@ -108,7 +118,7 @@ class HTTP2Session:
         self.stands = True
         self._heard_at = now
         self._connection.initiate_connection()
-        self._connection.increment_flow_control_window(MOST * WINDOW - 65535)
+        self._connection.increment_flow_control_window(min(self._most, MOST) * WINDOW - 65535)
         self.tell_waiting()
 
     def receive_untrusted(self, data: Buffer, now: float) -> None:

@@ -24,6 +24,9 @@ from tunflow.protocols.link import (
     unquoted,
     yes_or_no,
 )
+from tunflow.protocols.mux import settings as mux_settings
+from tunflow.protocols.mux.multiplexed import multiplexed
+from tunflow.protocols.mux.settings import Mux
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
@@ -32,7 +35,7 @@ from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanFrames, client
 
 _SHAPE = "trojan://PASSWORD@HOST:PORT"
 _SECURITY = "tls"
-_OWN = ("udp", "encryption")
+_OWN = ("udp", "encryption", *mux_settings.LINK_KEYS)
 _OBFS = {"obfs", "obfs-host", "obfs-uri"}
 
 
@@ -49,6 +52,8 @@ class TrojanServer:
     tag: str | None = None
     udp: bool = True
     """True if UDP goes there; else it is refused here."""
+    mux: Mux | None = None
+    """How flows share connections; None for a connection for each."""
 
     @property
     def label(self) -> str:
@@ -72,7 +77,8 @@ class TrojanServer:
         if own.get("encryption", "none") != "none":
             raise LocalError("encryption of a trojan:// link is not supported: it is Shadowsocks below Trojan")
         udp = yes_or_no("trojan", "udp", own.get("udp"), default=True)
-        return cls(host, port, password, transport, parts.tag, udp)
+        mux = mux_settings.from_query("trojan", own, listening=link.listening)
+        return cls(host, port, password, transport, parts.tag, udp, mux)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> TrojanServer:
@@ -80,13 +86,15 @@ class TrojanServer:
         (password,) = entry.required("password")
         host, port = entry.where()
         transport = transports.from_clash(entry, tls=True, name_key="sni")
-        return cls(host, port, password, transport, entry.name, entry.flag("udp", default=True))
+        udp = entry.flag("udp", default=True)
+        return cls(host, port, password, transport, entry.name, udp, mux_settings.from_clash(entry))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
         options = transports.to_query(self.transport, _SECURITY)
         if not self.udp:
             options["udp"] = "no"
+        options |= mux_settings.to_query(self.mux)
         where = format_where(self.host, self.port)
         return f"trojan://{quote(self.password, safe='')}@{where}{format_options(options)}{format_tag(self.tag)}"
 
@@ -101,7 +109,8 @@ class TrojanServer:
             return layers.under(client(target, self.password, ASSOCIATE)), TrojanFrames()
 
         frames = Frames(begin) if self.udp else None
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+        made = ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+        return multiplexed(made, self.mux, context, udp=self.udp)
 
 
 SETTINGS = TrojanServer

@@ -11,7 +11,7 @@ from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
-from tunflow.protocols.contract import Outbound, OutboundContext, refuses_none
+from tunflow.protocols.contract import Outbound, OutboundContext, StreamRoute, refuses_none
 from tunflow.protocols.link import (
     Link,
     cut,
@@ -24,6 +24,9 @@ from tunflow.protocols.link import (
     unquoted,
     yes_or_no,
 )
+from tunflow.protocols.mux import settings as mux_settings
+from tunflow.protocols.mux.multiplexed import multiplexed
+from tunflow.protocols.mux.settings import Mux
 from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
@@ -39,7 +42,7 @@ FLOWS = ("xtls-rprx-vision", "xtls-rprx-vision-udp443")
 """Flow controls: both are the same on the wire, and the second lets datagrams to port 443 pass."""
 _WITH_QUIC = "-udp443"
 _QUIC_PORT = 443
-_OWN = ("encryption", "flow", "udp", "packetEncoding")
+_OWN = ("encryption", "flow", "udp", "packetEncoding", *mux_settings.LINK_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class VLESSServer:
     """True if a client socket's datagrams go in one stream, by XUDP; else in one for each target."""
     flow: str = ""
     """One of `FLOWS`, or nothing."""
+    mux: Mux | None = None
+    """How flows share connections; None for a connection for each."""
 
     @property
     def label(self) -> str:
@@ -84,7 +89,9 @@ class VLESSServer:
         flow = _checked_flow(own.get("flow"), transport)
         xudp = is_xudp(own.get("packetEncoding"))
         udp = yes_or_no("vless", "udp", own.get("udp"), default=True)
-        return cls(host, port, _user_id(unquoted("vless", parts.user)), transport, parts.tag, udp, xudp, flow)
+        mux = mux_settings.from_query("vless", own, listening=link.listening)
+        user = _user_id(unquoted("vless", parts.user))
+        return _checked(cls(host, port, user, transport, parts.tag, udp, xudp, flow, mux))
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> VLESSServer:
@@ -94,7 +101,8 @@ class VLESSServer:
         _check_encryption(entry.text("encryption"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
         flow, udp = _checked_flow(entry.text("flow"), transport), entry.flag("udp", default=True)
-        return cls(host, port, _user_id(user), transport, entry.name, udp, is_xudp_of_clash(entry), flow)
+        xudp, mux = is_xudp_of_clash(entry), mux_settings.from_clash(entry)
+        return _checked(cls(host, port, _user_id(user), transport, entry.name, udp, xudp, flow, mux))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
@@ -105,6 +113,7 @@ class VLESSServer:
             options["packetEncoding"] = "xudp"
         if self.flow:
             options["flow"] = self.flow
+        options |= mux_settings.to_query(self.mux)
         where = format_where(self.host, self.port)
         return f"vless://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
 
@@ -125,7 +134,12 @@ class VLESSServer:
             return layers.under(VLESSClient(target, user, COMMAND)), XUDPFrames()
 
         frames = Frames(begin_xudp if self.xudp else begin, is_per_target=not self.xudp) if self.udp else None
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+        made = ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+
+        def shared() -> StreamRoute:
+            return made.speaking(layers.under(VLESSClient(mux_settings.COOL_TARGET, user, COMMAND)))
+
+        return multiplexed(made, self.mux, context, udp=self.udp, cool_route=shared)
 
     def _outbound_of_vision(self, context: OutboundContext) -> Outbound:
         """Datagrams of all targets go in one stream, since servers take none by `DATAGRAMS` with a flow control."""
@@ -146,6 +160,13 @@ class VLESSServer:
 
 
 SETTINGS = VLESSServer
+
+
+def _checked(server: VLESSServer) -> VLESSServer:
+    """Raises LocalError for what goes not together."""
+    if server.flow and server.mux is not None:
+        raise LocalError(f"VLESS flow={server.flow} and a mux do not go together: leave one of them out")
+    return server
 
 
 def _user_id(text: str) -> str:

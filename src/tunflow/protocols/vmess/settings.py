@@ -11,7 +11,7 @@ from tunflow.errors import LocalError
 from tunflow.flow import FlowInfo
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.codec import StreamCodec, StreamDatagramCodec
-from tunflow.protocols.contract import Outbound, OutboundContext
+from tunflow.protocols.contract import Outbound, OutboundContext, StreamRoute
 from tunflow.protocols.link import (
     Link,
     cut,
@@ -24,6 +24,9 @@ from tunflow.protocols.link import (
     unquoted,
     yes_or_no,
 )
+from tunflow.protocols.mux import settings as mux_settings
+from tunflow.protocols.mux.multiplexed import multiplexed
+from tunflow.protocols.mux.settings import Mux
 from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
@@ -34,7 +37,7 @@ from tunflow.protocols.vmess.json_link import check_alter_id, parts_of_json
 
 _SHAPE = "vmess://UUID@HOST:PORT?encryption=auto&security=tls, or base64 of JSON"
 _SECURITY = "none"
-_OWN = ("encryption", "udp", "packetEncoding")
+_OWN = ("encryption", "udp", "packetEncoding", *mux_settings.LINK_KEYS)
 CIPHERS = ("aes-128-gcm", "chacha20-poly1305")
 
 
@@ -54,6 +57,8 @@ class VMessServer:
     """True if UDP goes there; else it is refused here."""
     xudp: bool = False
     """True if a client socket's datagrams go in one stream, by XUDP; else in one for each target."""
+    mux: Mux | None = None
+    """How flows share connections; None for a connection for each."""
 
     @property
     def label(self) -> str:
@@ -78,7 +83,8 @@ class VMessServer:
         user = _user_id(unquoted("vmess", parts.user))
         xudp = is_xudp(own.get("packetEncoding"))
         udp = yes_or_no("vmess", "udp", own.get("udp"), default=True)
-        return cls(host, port, user, _cipher(own.get("encryption")), transport, parts.tag, udp, xudp)
+        mux = mux_settings.from_query("vmess", own, listening=link.listening)
+        return cls(host, port, user, _cipher(own.get("encryption")), transport, parts.tag, udp, xudp, mux)
 
     @classmethod
     def from_clash(cls, entry: ClashEntry) -> VMessServer:
@@ -88,8 +94,8 @@ class VMessServer:
         check_alter_id(entry.text("alterId"))
         cipher = _cipher(entry.text("cipher"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
-        udp = entry.flag("udp", default=True)
-        return cls(host, port, _user_id(user), cipher, transport, entry.name, udp, is_xudp_of_clash(entry))
+        udp, mux = entry.flag("udp", default=True), mux_settings.from_clash(entry)
+        return cls(host, port, _user_id(user), cipher, transport, entry.name, udp, is_xudp_of_clash(entry), mux)
 
     def to_link(self) -> str:
         """As `Settings.to_link`; in the newer form."""
@@ -98,6 +104,7 @@ class VMessServer:
             options["udp"] = "no"
         if self.xudp:
             options["packetEncoding"] = "xudp"
+        options |= mux_settings.to_query(self.mux)
         where = format_where(self.host, self.port)
         return f"vmess://{self.user}@{where}{format_options(options)}{format_tag(self.tag)}"
 
@@ -124,7 +131,12 @@ class VMessServer:
             return layers.under(client(target, COMMAND)), XUDPFrames()
 
         frames = Frames(begin_xudp if self.xudp else begin, is_per_target=not self.xudp) if self.udp else None
-        return ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+        made = ServerOutbound(self.label, endpoint(self.host, self.port), context, stream, frames=frames)
+
+        def shared() -> StreamRoute:
+            return made.speaking(layers.under(client(mux_settings.COOL_TARGET, COMMAND)))
+
+        return multiplexed(made, self.mux, context, udp=self.udp, cool_route=shared)
 
 
 SETTINGS = VMessServer
