@@ -13,8 +13,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,27 +58,53 @@ def spawn(module_arguments: Sequence[str], instructions: bytes, log: Path, secre
     """Start `python -m tunflow ARGUMENTS` with `instructions` on its stdin; its report when it has made one.
 
     What it prints goes to the end of `log`; the environment variables named in `secrets` are kept from it. When
-    we are interrupted meanwhile, it is asked to end. Raises OSError.
+    we are interrupted or ended meanwhile, it is asked to end. Raises OSError.
     """
     told, instruct = os.pipe2(os.O_CLOEXEC)
     heard, report = os.pipe2(os.O_CLOEXEC)
+    with _told_to_end():
+        try:
+            pid = _start(module_arguments, told, report, log, secrets)
+        finally:
+            os.close(told)
+            os.close(report)
+        try:
+            with suppress(BrokenPipeError), os.fdopen(instruct, "wb") as pipe:
+                pipe.write(instructions)
+            return _report(heard, pid)
+        except (KeyboardInterrupt, _Ended):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            raise
+        finally:
+            os.close(heard)
+
+
+class _Ended(BaseException):
+    """A signal that ends a process has come."""
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Raise `_Ended` inside for signals that would end this process, which they do afterwards."""
+    came: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        came.append(number)
+        raise _Ended
+
+    usual = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in usual:
+        signal.signal(number, end)
     try:
-        pid = _start(module_arguments, told, report, log, secrets)
+        yield
     finally:
-        os.close(told)
-        os.close(report)
-    try:
-        with suppress(BrokenPipeError), os.fdopen(instruct, "wb") as pipe:
-            pipe.write(instructions)
-        return _report(heard, pid)
-    except KeyboardInterrupt:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        raise
-    finally:
-        os.close(heard)
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 def _start(module_arguments: Sequence[str], told: int, report: int, log: Path, secrets: Sequence[str]) -> int:
