@@ -59,17 +59,7 @@ class OnTUN:
         install_wheel(self._wheel)
         self._lab = lab
         self._process = lab.start(lab.client, self._argv, env={"PYTHONPATH": str(WHEELS)})
-        deadline = time.monotonic() + PATIENCE
-        while lab.client.run(["ip", "link", "show", DEVICE], check=False).returncode:
-            if self._process.popen.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} makes no device: {self._process.output()[-500:]}")
-            time.sleep(0.05)
-        for argv in (
-            ["addr", "add", INSIDE, "dev", DEVICE],
-            ["link", "set", DEVICE, "up"],
-            ["route", "add", SITE4, "dev", DEVICE],
-        ):
-            lab.client.run(["ip", *argv], check=argv[0] != "addr")
+        route_to_device(lab, self._process, self.name)
 
     def stop(self) -> None:
         """End it; its device goes with it."""
@@ -120,6 +110,21 @@ class OnNamespace:
     def pids(self) -> list[int]:
         """The program."""
         return [self._process.pid]
+
+
+def route_to_device(lab: Lab, process: Process, name: str) -> None:
+    """Give the device that a program makes an address and the route to the site. Raises RuntimeError."""
+    deadline = time.monotonic() + PATIENCE
+    while lab.client.run(["ip", "link", "show", DEVICE], check=False).returncode:
+        if process.popen.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{name} makes no device: {process.output()[-500:]}")
+        time.sleep(0.05)
+    for argv in (
+        ["addr", "add", INSIDE, "dev", DEVICE],
+        ["link", "set", DEVICE, "up"],
+        ["route", "add", SITE4, "dev", DEVICE],
+    ):
+        lab.client.run(["ip", *argv], check=argv[0] != "addr")
 
 
 def _wait_for_namespace(holder: Process) -> None:

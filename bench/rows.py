@@ -16,7 +16,7 @@ from typing import Protocol
 
 from bench import peers
 from bench.netlab.namespaces import SITE4, Lab, use_congestion
-from bench.netlab.peers import start_shadowsocks_redirect, stop_shadowsocks_redirect
+from bench.netlab.peers import start_shadowsocks_redirect, stop_redirecting
 from bench.netlab.processes import descendants
 from bench.netlab.tunnel import COMPILED, METHOD, TUNFLOW, HeldTunnel, run_command, shadowsocks_url
 
@@ -72,7 +72,7 @@ class Redirect:
 
     def stop(self) -> None:
         """Take the rules back and end it."""
-        stop_shadowsocks_redirect(self._lab, self._process)
+        stop_redirecting(self._lab, self._process)
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Plainly on C: the rules catch it."""
@@ -160,11 +160,20 @@ class SystemTunnel:
         return done.stdout
 
 
-def _stream(protocol: str) -> Row:
-    """`tunflow run` through a server of Xray's; its wheel is for who asks for it."""
+def _stream(protocol: str, mux: str = "") -> Row:
+    """`tunflow run` through a server of Xray's or sing-box's; their wheels are for who asks for them."""
     from bench.stream_rows import StreamTunnel  # noqa: PLC0415
 
-    return StreamTunnel(protocol)
+    return StreamTunnel(protocol, mux)
+
+
+def _client(protocol: str, kind: str) -> Row:
+    """Xray's client, or sing-box's, to the same server."""
+    from bench import client_rows  # noqa: PLC0415
+
+    return {"redirect": client_rows.XrayRedirect, "tun": client_rows.XrayTUN, "sing-box": client_rows.SingBoxTUN}[kind](
+        protocol
+    )
 
 
 def _compiled(name: str, url: str) -> Row:
@@ -184,6 +193,15 @@ PEERS: dict[str, Callable[[], Row]] = {
     "tunflow-trojan": lambda: _stream("trojan"),
     "tunflow-vless": lambda: _stream("vless"),
     "tunflow-vmess": lambda: _stream("vmess"),
+    "tunflow-trojan-mux": lambda: _stream("trojan", "mux.cool"),
+    "tunflow-hysteria2": lambda: _stream("hysteria2"),
+    "xray-trojan": lambda: _client("trojan", "redirect"),
+    "xray-vless": lambda: _client("vless", "redirect"),
+    "xray-vmess": lambda: _client("vmess", "redirect"),
+    "xray-tun-trojan": lambda: _client("trojan", "tun"),
+    "xray-tun-vless": lambda: _client("vless", "tun"),
+    "xray-tun-vmess": lambda: _client("vmess", "tun"),
+    "sing-box-hysteria2": lambda: _client("hysteria2", "sing-box"),
 }
 """For who asks for them by `--rows`: other programs, which are installed then, and ours compiled."""
 

