@@ -170,6 +170,53 @@ def test_the_line_that_decides_is_named_and_broken_lines_are_shown():
     assert (made.broken, made.unsupported, len(made)) == (1, 1, 2)
 
 
+@pytest.mark.parametrize(
+    "added", ["plain.example", "||ads.example^", "@@||fine.example^", "/ads/*", "0.0.0.0 h.example", "?"]
+)
+@pytest.mark.parametrize("at_front", [False, True])
+def test_a_line_more_does_not_change_what_all_others_mean(added, at_front):
+    """A wildcard list of 122,680 names blocked none of them any more, once its user had added one of his own."""
+    for shape, told in (("*.{}.test", "       20 like *.name: read as the name and all below it"),
+                        (".{}.test", "       20 like .name: read as the name and all below it")):  # fmt: skip
+        lines = [shape.format(f"n{number}") for number in range(20)]
+        made = BlockList("wild", [added, *lines] if at_front else [*lines, added])
+        assert made.readings == [told]
+        for host in ("n7.test", "a.n7.test"):
+            finding = made.find(host)
+            assert finding is not None
+            assert finding.blocked
+        assert made.find("n70.test") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "reading"),
+    [
+        (["*.a.test", "b.test"], "        1 like *.name: read as what is below the name, not the name"),
+        (["*.a.test", "||b.test^"], "        1 like *.name: read as what is below the name, not the name"),
+        (
+            ["[Adblock Plus 2.0]", "*.a.test", "*.b.test"],
+            "        2 like *.name: read as what is below the name, not the name",
+        ),
+        (["[Adblock Plus 2.0]", ".a.test"], "        1 like .name: read as a part of URLs"),
+    ],
+)
+def test_how_lines_are_read_is_told(lines, reading):
+    made = BlockList("mixed", lines)
+    assert made.readings == [reading]
+    assert made.find("a.test") is None
+
+
+def test_a_cancelled_wildcard_is_not_read_as_a_name():
+    made = BlockList("wild", ["*.a.test", "*.b.test", "*.a.test$badfilter"])
+    assert made.find("a.test") is None
+    assert made.find("b.test") is not None
+
+
+def test_a_wildcard_in_a_line_of_a_hosts_file():
+    made = BlockList("hosts", ["0.0.0.0 *.a.test", "0.0.0.0 b.test", "0.0.0.0 c.test"])
+    assert [made.find(host) is not None for host in ("x.a.test", "b.test", "x.b.test")] == [True, True, False]
+
+
 PLENTY = 10_000_000
 
 NAMES = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
@@ -182,7 +229,7 @@ RULES = st.lists(
 @given(RULES, NAMES)
 def test_against_a_naive_twin(rules, host):
     host += ".x"
-    lines = ["a.y", *(shape.format(name) for name, shape in rules)]
+    lines = [*(f"{number}.y" for number in range(13)), *(shape.format(name) for name, shape in rules)]
     hits = []
     for name, shape in rules:
         itself, below = host == name + ".x", host.endswith(f".{name}.x")

@@ -222,6 +222,7 @@ def _lists(options: argparse.Namespace) -> int:
         if text is not None:
             made = filter_lists.read_list(each.name, text, lambda _: None)
             row |= {"file": text.place, "rules": len(made), "not_kept": made.unsupported, "broken": made.broken}
+            row["readings"] = made.readings
             row["not_kept_by_reason"] = dict(made.not_kept.most_common())
             row["complaints"] = [f"{text.place}:{each.line}: {each.why}: {each.text!r}" for each in made.complaints]
         rows.append(row)
@@ -234,6 +235,8 @@ def _lists(options: argparse.Namespace) -> int:
             continue
         told = f"{row['rules']:,} rules, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
         print(f"{row['name']}: {told}, {row['file']}")
+        for reading in row["readings"]:
+            print(f"    {reading}")
         for reason, count in row["not_kept_by_reason"].items():
             print(f"    {count:>9,} not kept: {reason}")
         for line in row["complaints"]:

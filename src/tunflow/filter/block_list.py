@@ -88,6 +88,8 @@ class BlockList:
         """Rules that are understood and cannot be kept here, by the reason."""
         self.complaints: list[Complaint] = []
         """The first broken lines."""
+        self.readings: list[str] = []
+        """How lines are read that mean this or that by what most others of the list are, in words."""
         self.conditional = ConditionalRules()
         """Rules that depend on more than names and URLs, of which `find` says nothing."""
         _Reader(self._names, self._more, self._urls, self).read(lines)
@@ -165,7 +167,8 @@ class BlockList:
 
 
 class _Reader:
-    """Reads a list's lines. What a line means may hang on the others, so some wait for the last one."""
+    """Reads a list's lines. What some mean hangs on what most others are, so these wait for the last one: a line that
+    somebody adds to a list changes the meaning of no other."""
 
     def __init__(
         self, names: dict[str, int], more: dict[str, list[int]], urls: URLRules, complaints: BlockList
@@ -177,10 +180,14 @@ class _Reader:
         self._directives: Directives | None = None
         self._dotted: list[tuple[int, Dotted]] = []
         self._cancelled: list[DomainRule | URLRule | ConditionalRule] = []
-        self._is_adblock = False
-        """True if a line shows that the list is written for blockers in browsers."""
-        self._others = False
-        """True if there are rules of another shape than `*.name`."""
+        self._starred: list[str] = []
+        """The names of lines `*.name`."""
+        self._others = 0
+        """How many rules have another shape."""
+        self._for_browsers = 0
+        """How many lines show that they are written for blockers in browsers."""
+        self._has_head = False
+        """True if the list says so itself."""
 
     def read(self, lines: Iterable[str]) -> None:
         """All lines, and then what waits for the last one."""
@@ -189,26 +196,42 @@ class _Reader:
             plain = _plain_domain(text) if self._directives is None else None
             if plain is not None and not names.get(plain):
                 names[plain] = number << _LINE_SHIFT | _ITSELF | _BELOW
-                self._others = True
-                if text[0] == "|":
-                    self._is_adblock = True
+                self._others += 1
+                self._for_browsers += text[0] == "|"
             elif text.startswith("!") or self._directives is not None:
                 self._directed(number, text)
             else:
                 self._line(number, text)
+        is_adblock = self._has_head or (
+            self._for_browsers > 0 and self._for_browsers >= len(self._dotted) + len(self._starred)
+        )
+        stars_are_few = is_adblock or len(self._starred) <= self._others
         for number, dotted in self._dotted:
-            self._rule(number, pattern_of(dotted) if self._is_adblock else name_of(dotted), dotted.text)
+            self._rule(number, pattern_of(dotted) if is_adblock else name_of(dotted), dotted.text)
+        if self._dotted:
+            self._tell(len(self._dotted), ".name", "a part of URLs" if is_adblock else "the name and all below it")
         for rule in self._cancelled:
             self._cancel(rule)
-        if not self._others and not self._is_adblock:
-            for name in names:
-                names[name] |= _ITSELF
+        if self._starred:
+            self._read_starred(only_below=stars_are_few)
         self._list.not_kept += self._urls.close()
         conditional = self._list.conditional.close()
         if conditional:
             self._list.not_kept["a regular expression with conditions that cannot be kept beside the others"] += (
                 conditional
             )
+
+    def _read_starred(self, *, only_below: bool) -> None:
+        """`*.name` is the name, too, where most lines of a list are such: its author has no other form for that."""
+        if not only_below:
+            for name in self._starred:
+                if self._names[name] & _BELOW:
+                    self._names[name] |= _ITSELF
+        what = "what is below the name, not the name" if only_below else "the name and all below it"
+        self._tell(len(self._starred), "*.name", what)
+
+    def _tell(self, count: int, shape: str, what: str) -> None:
+        self._list.readings.append(f"{count:>9,} like {shape}: read as {what}")
 
     def _directed(self, number: int, text: str) -> None:
         """A line of a list that has directives, or the first of them."""
@@ -231,21 +254,24 @@ class _Reader:
                 self._list.not_kept[reason] += len(parse_line(text))
 
     def _line(self, number: int, text: str) -> None:
-        if text.startswith(("||", "@@", "[Adblock")):
-            self._is_adblock = True
+        self._for_browsers += text.startswith(("||", "@@"))
+        self._has_head |= text.startswith("[Adblock")
         for rule in parse_line(text):
             self._rule(number, rule, text)
 
     def _rule(self, number: int, rule: Line, text: str) -> None:
         if isinstance(rule, DomainRule):
-            self._others |= rule.itself
+            if rule.itself or text.lstrip()[:2] != "*.":
+                self._others += 1
+            else:
+                self._starred.append(rule.name)
             value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
             if self._names.get(rule.name):
                 self._more.setdefault(rule.name, []).append(value)
             else:
                 self._names[rule.name] = value
             return
-        self._others = True
+        self._others += isinstance(rule, URLRule | Dotted | ConditionalRule)
         if isinstance(rule, URLRule):
             try:
                 host = self._urls.add(rule, number)
@@ -262,7 +288,7 @@ class _Reader:
             self._cancelled.append(rule.rule)
         elif isinstance(rule, Unsupported):
             self._list.not_kept[rule.why] += 1
-            self._is_adblock |= rule.why == PAGES
+            self._for_browsers += rule.why == PAGES
         else:
             self._list.complain(number, rule.why, text)
 

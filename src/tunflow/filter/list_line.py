@@ -242,7 +242,8 @@ def _parse_rule(text: str) -> Line:
             conditional.append(option)
         elif option not in _HARMLESS and option.strip("_") and (strength & EXCEPT or option not in _BUT_ONE):
             return Unsupported(f"depends on ${name}")
-    rule = _rule(pattern, strength, "match-case" in options, options, spared)
+    meaning = [option for option in options if option != "badfilter"]
+    rule = _rule(pattern, strength, "match-case" in options, meaning, spared)
     if isinstance(rule, Dotted) and whole != pattern:
         rule = _url(pattern, strength, "match-case" in options)
     if conditional:
@@ -308,7 +309,7 @@ def _split_options(text: str) -> tuple[str, list[str]]:
 def _domain(name: str, *, strength: int = BLOCK, below: bool = True) -> Line:
     itself = True
     if name.startswith("*."):
-        name, itself = name[2:], False
+        name, itself, below = name[2:], False, True
     address = _address(name) if ":" in name else None  # an IPv4 address is a name to all intents
     if address is not None:
         return DomainRule(address, strength, itself, below)
