@@ -140,8 +140,10 @@ def xray_stream_inbound(
     network: str = "tcp",
     certificate: tuple[Path, Path] | None = None,
     flow: str = "",
+    reality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A Trojan, VLESS or VMess server for one `user` (a password or an id), in TLS with a certificate and its key."""
+    """A Trojan, VLESS or VMess server for one `user` (a password or an id), in TLS with a certificate and its key, or
+    with the settings of `reality`."""
     clients = [{"password": user}] if protocol == "trojan" else [{"id": user, **({"flow": flow} if flow else {})}]
     settings: dict[str, Any] = {"clients": clients}
     if protocol == "vless":
@@ -154,6 +156,8 @@ def xray_stream_inbound(
     if certificate is not None:
         files = {"certificateFile": str(certificate[0]), "keyFile": str(certificate[1])}
         stream |= {"security": "tls", "tlsSettings": {"certificates": [files]}}
+    if reality is not None:
+        stream |= {"security": "reality", "realitySettings": reality}
     return {"listen": SERVER4, "port": port, "protocol": protocol, "settings": settings, "streamSettings": stream}
 
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+USER = "01234567-89ab-cdef-0123-456789abcdef"
 COMMAND = (sys.executable, "-m", "tunflow", "serve")
 
 
@@ -44,6 +45,8 @@ def test_it_says_when_it_is_ready_and_ends_well_on_a_signal(number: signal.Signa
         ("ss://rot13:secret@127.0.0.1:8388", "unknown method 'rot13'"),
         ("direct://", "serve takes an ss://, trojan://, vless:// or vmess:// link, not direct://"),
         ("trojan://secret@127.0.0.1:8388", "TLS needs a certificate: --certificate FILE --key FILE"),
+        (f"vless://{USER}@127.0.0.1:8388?security=tls&flow=xtls-rprx-vision", "serve does not do flow=xtls-rprx"),
+        (f"vless://{USER}@127.0.0.1:8388?security=reality&pbk={'a' * 43}", "serve does no REALITY: security=tls"),
         ("trojan://secret@127.0.0.1:8388?type=grpc", "serve does not do type=grpc; tcp and ws are served"),
     ],
 )

@@ -1,8 +1,9 @@
-"""VLESS with `xtls-rprx-vision` against Xray's core: what leaves TLS, what stays in it, and what is refused."""
+"""VLESS with `xtls-rprx-vision` and REALITY against Xray's core: what leaves TLS, what stays in it, what is refused."""
 
 from __future__ import annotations
 
 import ssl
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, SITE6
 from bench.netlab.peers import UDP_ECHO_PORT
 from bench.netlab.proxy_peers import make_certificate, start_xray, xray_server, xray_stream_inbound
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from lab_support import COUNTED_DIGEST, Contents, Tunnel, client
 
 pytestmark = pytest.mark.lab
@@ -21,6 +23,21 @@ SITE = 8645
 USER = "01234567-89ab-cdef-0123-456789abcdef"
 FLOW = "xtls-rprx-vision"
 PLAIN = "plain from here on"
+PRIVATE = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+"""REALITY's key."""
+SHORT_ID = "0123abcd"
+
+
+def in_base64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+KNOWN = f"security=reality&sni=site.lab&sid={SHORT_ID}&pbk={in_base64(PRIVATE.public_key().public_bytes_raw())}"
+REALITY = {
+    "vless": f"vless://{USER}@{SERVER4}:{PORT + 1}?flow={FLOW}&{KNOWN}",
+    "grpc": f"vless://{USER}@{SERVER4}:{PORT + 2}?type=grpc&serviceName=way&{KNOWN}",
+    "trojan": f"trojan://secret@{SERVER4}:{PORT + 3}?{KNOWN}",
+}
 
 
 def start_site(tunnel: Tunnel, certificate: tuple[Path, Path], root: Path) -> object:
@@ -57,9 +74,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def link(tunnel: Tunnel, root: Path) -> Iterator[str]:
     """The servers run; the link to them."""
     certificate = make_certificate(tunnel.lab)
-    inbound = xray_stream_inbound(PORT, "vless", USER, certificate=certificate, flow=FLOW)
+    settings = {
+        "target": f"{SERVER4}:{SITE}",
+        "serverNames": ["site.lab"],
+        "privateKey": in_base64(PRIVATE.private_bytes_raw()),
+        "shortIds": [SHORT_ID],
+    }
+    inbounds = [
+        xray_stream_inbound(PORT, "vless", USER, certificate=certificate, flow=FLOW),
+        xray_stream_inbound(PORT + 1, "vless", USER, flow=FLOW, reality=settings),
+        xray_stream_inbound(PORT + 2, "vless", USER, network="grpc", reality=settings),
+        xray_stream_inbound(PORT + 3, "trojan", "secret", reality=settings),
+    ]
     pin = sha256(ssl.PEM_cert_to_DER_cert(certificate[0].read_text())).hexdigest()
-    with start_xray(tunnel.lab, "vision", xray_server([inbound])), start_site(tunnel, certificate, root):
+    with start_site(tunnel, certificate, root), start_xray(tunnel.lab, "vision", xray_server(inbounds)):
         yield f"vless://{USER}@{SERVER4}:{PORT}?security=tls&flow={FLOW}&pcs={pin}"
 
 
@@ -116,3 +144,34 @@ def test_a_user_with_a_flow_is_not_served_without_it(tunnel: Tunnel, link: str) 
     done = tunnel.run(get, server=link.replace(f"&flow={FLOW}", ""))
     assert done.returncode
     assert "check" in done.stderr.decode()
+
+
+def test_reality_with_vision(tunnel: Tunnel, link: str, root: Path) -> None:
+    log = exchange(tunnel, REALITY["vless"], root, "--tlsv1.3")
+    assert log.count(PLAIN) == 2, log
+
+
+@pytest.mark.parametrize("way", REALITY)
+def test_reality_carries_everything(tunnel: Tunnel, contents: Contents, link: str, way: str) -> None:
+    get = f"curl -sS --fail http://{SITE4}/10m | sha256sum; curl -sS --fail http://site.lab/1k | wc -c"
+    send = " ".join(client("upload", SITE4, COUNTED_DIGEST, 3_000_000))
+    echo = " ".join(client("udp_sizes", SITE4, UDP_ECHO_PORT, 1, 1200))
+    done = tunnel.ok(["sh", "-c", f"{get}; {send}; {echo}"], server=REALITY[way])
+    assert done.split() == [contents.medium_sha256, "-", "1024", "ok", "1201"]
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [
+        (SHORT_ID, "0123abce"),
+        (KNOWN.partition("pbk=")[2], in_base64(b"\x09" + bytes(31))),
+        ("sni=site.lab", "sni=other.lab"),
+        (f":{PORT + 1}?", f":{SITE}?"),
+    ],
+    ids=["short id", "key", "name", "no REALITY"],
+)
+def test_who_is_taken_for_a_stranger_is_told_why(tunnel: Tunnel, link: str, word: str, other: str) -> None:
+    server = REALITY["vless"].replace(word, other)
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=server)
+    assert done.returncode
+    assert "as REALITY servers do to strangers: check pbk, sid, sni" in done.stderr.decode()

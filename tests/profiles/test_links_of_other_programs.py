@@ -29,6 +29,7 @@ def vmess(**more: object) -> str:
 
 SS = f"ss://{in_base64('aes-256-gcm:p').rstrip('=')}@{AT}"
 VLESS = f"vless://{ID}@{AT}?encryption=none&security=tls"
+REALITY = f"vless://{ID}@{AT}?encryption=none&security=reality&pbk={'a' * 43}"
 ROCKET = f"{in_base64(f'auto:{ID}@{AT}')}"
 HOST = json.dumps({"Host": "b.example"})
 V2RAY = {"mode": "websocket", "host": "a.example", "path": "/p", "tls": True}
@@ -65,6 +66,11 @@ V2RAY = {"mode": "websocket", "host": "a.example", "path": "/p", "tls": True}
             f"{VLESS}&type=ws&host=b.example&allowInsecure=1",
         ),
         (f"vless://{ROCKET}?obfs=grpc&path=s&tls=1", f"{VLESS}&type=grpc&serviceName=s"),
+        (f"vless://{ROCKET}?tls=1&xtls=2", f"{VLESS}&flow=xtls-rprx-vision"),
+        (
+            f"vless://{ROCKET}?tls=1&peer=a.example&xtls=2&pbk={'a' * 43}&sid=01",
+            f"{REALITY}&sid=01&sni=a.example&flow=xtls-rprx-vision",
+        ),
         (f"vmess://{ROCKET}", f"vmess://{ID}@{AT}"),
         (
             f"trojan://p@{AT}?peer=a&plugin=obfs-local;obfs=websocket;obfs-host=b.example;obfs-uri=/p",
@@ -105,7 +111,13 @@ def test_a_link_means_the_same_as_the_plain_one(link: str, means: str) -> None:
         (f"trojan://p@{AT}?sni=a&peer=b", "sni and peer are two names"),
         (f"hysteria2://p@{AT}?sni=a&peer=b", "sni and peer in a hysteria2:// link are two names"),
         (f"{VLESS}&insecure=1&allowInsecure=0", "insecure and allowInsecure in a vless:// link say two things"),
-        (f"{VLESS}&pbk=k&sid=s", "pbk is not supported: Python's TLS cannot do REALITY"),
+        (f"{VLESS}&pbk=k&sid=s", "pbk (public-key) is a REALITY server's public key, 43 characters of base64"),
+        (f"{VLESS}&pbk={'a' * 43}", "pbk with security=reality"),
+        (f"{VLESS}&sid=01", "sid and spx (short-id) are of security=reality"),
+        (f"{REALITY}&sid=012", "sid (short-id) of REALITY is up to 8 bytes"),
+        (f"{REALITY}&pqv=x", "pqv is not supported: REALITY's signature by ML-DSA-65"),
+        (f"{REALITY}&type=ws", "security=reality of ws is not supported"),
+        (f"{REALITY}&pcs={'0f' * 32}", "security=reality has no certificate to pin"),
         (f"{VLESS}&ech=AEX", "ech is not supported: without it the server's name is seen"),
         (f"{VLESS}&type=xhttp&extra=%7B%22x%22%3A1%7D", "extra is not supported: it is how XHTTP's"),
         (f"{VLESS}&type=kcp&seed=x", "type (network) kcp is not supported; tcp, ws"),
@@ -118,13 +130,13 @@ def test_a_link_means_the_same_as_the_plain_one(link: str, means: str) -> None:
         (f"trojan://p@{AT}?plugin=obfs-local;obfs=http", "not supported; obfs-local;obfs=websocket is"),
         (f"vless://{ROCKET}?tls=1&xtls=1", "flow=xtls-rprx-direct is not supported; xtls-rprx-vision and"),
         (f"vless://{ROCKET}?xtls=2", "flow=xtls-rprx-vision is for type=tcp with security=tls"),
-        (f"vless://{ROCKET}?tls=1&xtls=2&pbk=k", "pbk is not supported"),
+        (f"vless://{ROCKET}?tls=1&xtls=2&pbk=k", "pbk (public-key) is a REALITY server's"),
         (f"vless://{ROCKET}?tls=1&obfs=mkcp", "obfs=mkcp in a vless:// link is not supported; none, tcp, websocket"),
         (f"vless://{ROCKET}?tls=1&colour=red", "unknown parameter 'colour'; accepted: "),
         (f"vmess://{ROCKET}?alterId=64", "alterId is not supported but as 0"),
         (f"vmess://{ROCKET}?obfsParam=%7B%22Cookie%22%3A1%7D", "obfsParam is a host name, or JSON with Host"),
         (vmess(net="tcp", type="http"), "headerType=http is not supported; none is"),
-        (vmess(tls="reality"), "security=reality is not supported"),
+        (vmess(tls="reality"), "security=reality goes with the server's public key"),
         (vmess(colour="red"), "unknown key 'colour'; accepted: add, aid"),
     ],
 )  # fmt: skip

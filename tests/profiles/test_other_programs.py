@@ -154,7 +154,10 @@ def test_an_outbound_over_quic_is_the_same_server() -> None:
         ({"type": "trojan", "password": "p", "tls": {**TLS, "ech": {"enabled": True}}}, "tls.ech is not supported"),
         ({"type": "trojan", "password": "p", "tls": {**TLS, "certificate_path": "c.pem"}}, "tls.certificate_path"),
         ({"type": "vless", "uuid": ID, "flow": "xtls-rprx-direct", "tls": TLS}, "flow=xtls-rprx-direct is not"),
-        ({"type": "vless", "uuid": ID, "tls": {**TLS, "reality": {"enabled": True}}}, "REALITY"),
+        (
+            {"type": "vless", "uuid": ID, "tls": {**TLS, "reality": {"enabled": True}}},
+            "REALITY needs the",
+        ),
         ({"type": "vmess", "uuid": ID, "alter_id": 64}, "alterId"),
         ({"type": "vmess", "uuid": ID, "transport": {"type": "quic"}}, "type .network. quic is not supported"),
         ({"type": "vmess", "uuid": ID, "transport": {"type": "http", "method": "GET"}}, "method GET is not supported"),
@@ -192,6 +195,16 @@ def xray(protocol: str, settings: dict, **stream: object) -> str:
             "trojan://p@h.example:443#x",
         ),
         (
+            xray(
+                "vless", {"address": "h.example", "port": 443, "id": ID, "flow": "xtls-rprx-vision"},
+                security="reality",
+                realitySettings={"serverName": "s.example", "password": "a" * 43, "shortId": "01", "spiderX": "/",
+                    "fingerprint": "chrome", "mldsa65Verify": ""},
+            ),
+            f"vless://{ID}@h.example:443?encryption=none&security=reality&sni=s.example&fp=chrome"
+            f"&pbk={'a' * 43}&sid=01&flow=xtls-rprx-vision#x",
+        ),
+        (
             xray("vmess", {"address": "h.example", "port": 80, "id": ID, "security": "auto"}, network="raw"),
             f"vmess://{ID}@h.example:80?encryption=aes-128-gcm#x",
         ),
@@ -212,8 +225,17 @@ def test_outbounds_of_xray_are_links(text: str, link: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (xray("vless", {"address": "h", "port": 1, "id": ID}, security="reality"), "REALITY"),
+        (xray("vless", {"address": "h", "port": 1, "id": ID}, security="reality"), "needs the server's public key"),
         (xray("vless", {"address": "h", "port": 1, "id": ID, "flow": "xtls-rprx-vision"}), "is for type=tcp with"),
+        (
+            xray(
+                "vless",
+                {"address": "h", "port": 1, "id": ID},
+                security="reality",
+                realitySettings={"mldsa65Verify": "x"},
+            ),
+            "realitySettings.mldsa65Verify is not supported",
+        ),
         (xray("vless", {"address": "h", "port": 1, "id": ID}, network="kcp"), "kcp is not supported"),
         (xray("vless", {"address": "h", "port": 1, "id": ID}, tcpSettings={"header": {"type": "http"}}), "header http"),
         (xray("trojan", {"address": "h", "port": 1, "password": "p"}), "trojan without TLS"),
@@ -370,8 +392,7 @@ def test_a_mixed_subscription_is_taken_as_far_as_it_goes_and_the_rest_is_named()
     assert [(each.place, each.reason.partition(";")[0]) for each in made.told] == [
         (
             "line 5 (re)",
-            "the vless:// link: security=reality is not supported: Python's TLS cannot do REALITY, "
-            "which hides a key in its first message",
+            "the vless:// link: pbk (public-key) is a REALITY server's public key, 43 characters of base64",
         ),
         ("line 7", "unknown server scheme ssr://"),
     ]

@@ -24,6 +24,9 @@ HOST, PORT = "h.example", 443
 WHERE = {"server": HOST, "port": PORT}
 OBFS = "obfs-local;obfs=http;obfs-host=a.example"
 
+PBK = "jNXHt1yRo0vDuchQlIP6Z0ZvjT3KtzVI-T4E7RoLJS0"
+"""A REALITY server's key."""
+
 
 def older_vmess(name: str, **more: str) -> str:
     values = {"v": "2", "ps": name, "add": HOST, "port": str(PORT), "id": ID, "aid": "0", "net": "tcp", **more}
@@ -41,7 +44,7 @@ LINKS = {
     "trojan-ws": f"trojan://p@{HOST}:{PORT}?type=ws&path=%2Fa&sni=a.example#trojan-ws",
     "vless": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=tls&sni=a.example&fp=chrome#vless",
     "vless-xhttp": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=tls&type=xhttp&path=%2Fa#vless-xhttp",
-    "reality": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=reality&pbk=x&flow=xtls-rprx-vision#reality",
+    "reality": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=reality&pbk={PBK}&sid=01&flow=xtls-rprx-vision#reality",
     "vision": f"vless://{ID}@{HOST}:{PORT}?encryption=none&security=tls&flow=xtls-rprx-vision#vision",
     "anytls": f"anytls://p@{HOST}:{PORT}/?sni=a.example&insecure=1#anytls",
     "hysteria2": f"hysteria2://p@{HOST}:{PORT}?sni=a.example&obfs=salamander&obfs-password=salt#hysteria2",
@@ -65,7 +68,8 @@ CLASH = {
     | {"type": "trojan", "password": "p", "network": "grpc", "grpc-opts": {"grpc-service-name": "way"}},
     "vless": WHERE
     | {"type": "vless", "uuid": ID, "tls": True, "servername": "a.example", "client-fingerprint": "chrome"},
-    "reality": WHERE | {"type": "vless", "uuid": ID, "tls": True, "reality-opts": {"public-key": "x", "short-id": "0"}},
+    "reality": WHERE
+    | {"type": "vless", "uuid": ID, "tls": True, "reality-opts": {"public-key": PBK, "short-id": "01"}},
     "vision": WHERE | {"type": "vless", "uuid": ID, "tls": True, "flow": "xtls-rprx-vision"},
     "hysteria2": WHERE
     | {"type": "hysteria2", "password": "p", "up": "30 Mbps", "down": "200 Mbps", "sni": "a.example"},
@@ -86,7 +90,7 @@ SING_BOX = {
     "vless": SING_WHERE | {"type": "vless", "uuid": ID, "packet_encoding": "xudp"} | TLS,
     "reality": SING_WHERE
     | {"type": "vless", "uuid": ID}
-    | {"tls": {"enabled": True, "reality": {"enabled": True, "public_key": "x"}}},
+    | {"tls": {"enabled": True, "reality": {"enabled": True, "public_key": PBK}}},
     "hysteria2": SING_WHERE | {"type": "hysteria2", "password": "p", "up_mbps": 30, "down_mbps": 200} | TLS,
     "tuic": SING_WHERE | {"type": "tuic", "uuid": ID, "password": "p"} | TLS,
     "anytls": SING_WHERE | {"type": "anytls", "password": "p", "idle_session_timeout": "30s"} | TLS,
@@ -105,6 +109,12 @@ XRAY = {
     "vmess": xray("vmess", {"vnext": [VNEXT | {"users": [{"id": ID, "security": "auto"}]}]}, network="tcp"),
     "trojan": xray("trojan", {"servers": [VNEXT | {"password": "p"}]}, network="grpc", security="tls"),
     "vless": xray("vless", {"vnext": [VNEXT | {"users": [{"id": ID, "encryption": "none"}]}]}, security="tls"),
+    "reality": xray(
+        "vless",
+        {"vnext": [VNEXT | {"users": [{"id": ID, "encryption": "none", "flow": "xtls-rprx-vision"}]}]},
+        security="reality",
+        realitySettings={"serverName": "a.example", "publicKey": PBK, "shortId": "01", "fingerprint": "chrome"},
+    ),
     "vision": xray(
         "vless",
         {"vnext": [VNEXT | {"users": [{"id": ID, "encryption": "none", "flow": "xtls-rprx-vision"}]}]},
@@ -129,7 +139,6 @@ SHAPES = {
     "SIP008": (SIP008, json.dumps({"version": 1, "servers": list(SIP008.values())})),
 }
 NOT_HERE = {
-    "reality": "REALITY",
     "ssr": "ssr://",
     "snell": "snell",
     "shadowtls": "shadowtls",

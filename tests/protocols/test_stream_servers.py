@@ -14,7 +14,7 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.registry import clash_server, parse_server
-from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.transport.transport import Reality, Transport
 from tunflow.protocols.transport.websocket import HTTPUpgradeClient, WebSocketClient
 from tunflow.protocols.trojan.settings import TrojanServer
 from tunflow.protocols.trojan.stream import client as trojan_client
@@ -112,6 +112,8 @@ def test_vless_on_an_http_upgrade(step):
 
 
 TLS = Transport(tls=True)
+PBK = "jNXHt1yRo0vDuchQlIP6Z0ZvjT3KtzVI-T4E7RoLJS0"
+KNOWN = Reality(PBK, "0123abcd", "/x")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,14 @@ TLS = Transport(tls=True)
             VLESSServer("h", 1, USER, Transport(tls=True), flow="xtls-rprx-vision-udp443"),
         ),
         (
+            f"vless://{USER}@h:1?security=reality&sni=a.example&fp=chrome&pbk={PBK}&sid=0123ABCD&spx=%2Fx&allowInsecure=1",
+            VLESSServer("h", 1, USER, Transport(tls=True, sni="a.example", browser="chrome", reality=KNOWN)),
+        ),
+        (
+            f"trojan://p@h:1?security=reality&pbk={PBK}&type=grpc&serviceName=s",
+            TrojanServer("h", 1, "p", Transport("grpc", True, path="s", reality=Reality(PBK))),
+        ),
+        (
             f"vless://{USER}@h:1?security=tls&pcs={PIN.upper()}",
             VLESSServer("h", 1, USER, Transport(tls=True, pinned=PIN)),
         ),
@@ -168,7 +178,7 @@ def test_links(link, server):
         (f"trojan://{SECRET}@h:1?mode=gun", "mode goes with type=grpc"),
         (f"trojan://{SECRET}@h:1?type=grpc&alpn=http/1.1", "alpn of grpc is h2"),
         (f"trojan://{SECRET}@h:1?fp=netscape", "fp=netscape is not known; chrome, firefox, "),
-        (f"trojan://{SECRET}@h:1?security=xtls", "security=xtls is not supported; none and tls"),
+        (f"trojan://{SECRET}@h:1?security=xtls", "security=xtls is not supported; none, tls, reality are"),
         (f"trojan://{SECRET}@h:1?mux=1", "mux 1 is not supported; h2mux, smux, yamux, mux.cool are"),
         (f"trojan://{SECRET}@h:1?allowInsecure=maybe", "allowInsecure in a trojan:// link is 1 or 0"),
         (f"trojan://{SECRET}@h:1?pcs=00", "64 hexadecimal digits"),
@@ -177,7 +187,8 @@ def test_links(link, server):
         (f"trojan://{SECRET}@h:1?sni={'a' * 64}.example", "sni is a host name"),
         (f"trojan://{SECRET}@h:1?type=ws&alpn=h2", "alpn of ws is http/1.1"),
         (f"vless://{SECRET}@h:1", "no UUID"),
-        (f"vless://{USER}@h:1?security=reality&pbk=x&sid=y", "security=reality is not supported"),
+        (f"vless://{USER}@h:1?security=reality&pbk=x&sid=y", "43 characters of base64"),
+        (f"vless://{USER}@h:1?security=reality", "security=reality goes with the server's public key (pbk)"),
         (f"vless://{USER}@h:1?flow=xtls-rprx-vision", "is for type=tcp with security=tls or reality"),
         (f"vless://{USER}@h:1?flow=xtls-rprx-vision&security=tls&type=grpc", "is for type=tcp with security=tls"),
         (f"vless://{USER}@h:1?flow=xtls-rprx-direct&security=tls", "xtls-rprx-direct is not supported; xtls-rprx-vis"),
@@ -210,6 +221,11 @@ def test_clash_entries():
     assert (made.transport, unread) == (Transport("grpc", path="s"), [])
     made, unread = clash_server(entry("vless", uuid=USER, network="h2", **{"h2-opts": {"host": ["a"], "path": "/r"}}))
     assert (made.transport, unread) == (Transport("http", host="a", path="/r"), [])
+    reality = {"public-key": PBK, "short-id": "0123abcd", "support-x25519mlkem768": True}
+    more = {"tls": "true", "servername": "a.example", "skip-cert-verify": "true", "flow": "xtls-rprx-vision"}
+    made, unread = clash_server(entry("vless", uuid=USER, **{"reality-opts": reality, **more}))
+    known = Transport(tls=True, sni="a.example", reality=Reality(PBK, "0123abcd"))
+    assert (made, unread) == (VLESSServer("h", 1, USER, known, "n", flow="xtls-rprx-vision"), [])
     upgrade = {"ws-opts": {"v2ray-http-upgrade": "true"}}
     made, _ = clash_server(entry("vless", uuid=USER, network="ws", **upgrade))
     assert made.transport.network == "httpupgrade"
@@ -218,7 +234,9 @@ def test_clash_entries():
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"reality-opts": {"public-key": "x"}}, "reality-opts is not supported"),
+        ({"reality-opts": {"public-key": "x"}}, "43 characters of base64"),
+        ({"reality-opts": {"short-id": "01"}}, "which needs pbk"),
+        ({"reality-opts": {"public-key": PBK, "spider": "x"}}, "reality-opts has spider"),
         ({"network": "kcp"}, "kcp is not supported"),
         ({"network": "http"}, "a disguise in HTTP/1, which is not supported"),
         ({"network": "grpc", "grpc-opts": {"grpc-mode": "x"}}, "grpc-opts has grpc-mode"),

@@ -54,6 +54,10 @@ class StreamServer:
         self._transport = spec.transport
         if self._transport.network not in SERVED:
             raise LocalError(f"serve does not do type={self._transport.network}; {' and '.join(SERVED)} are served")
+        if self._transport.reality is not None:
+            raise LocalError("serve does no REALITY: security=tls with a certificate of its own is served")
+        if isinstance(spec, VLESSServer) and spec.flow:
+            raise LocalError(f"serve does not do flow={spec.flow}: VLESS without flow is served")
         if self._transport.tls and tls is None:
             raise LocalError("TLS needs a certificate: --certificate FILE --key FILE (or security=none in the link)")
         if self._transport.certificate is not None:

@@ -212,7 +212,7 @@ def _sing_box_tls(tls: ClashEntry, kind: str) -> dict[str, Any]:
         "skip-cert-verify": "true" if insecure else None,
         "alpn": alpn,
         "client-fingerprint": browser.text("fingerprint") if browser.flag("enabled") else None,
-        "reality-opts": "on" if reality.flag("enabled") else None,
+        "reality-opts": _reality(reality, "public_key", "short_id") if reality.flag("enabled") else None,
         "certificate": tls.text("client_certificate_path"),
         "private-key": tls.text("client_key_path"),
     }
@@ -348,16 +348,40 @@ def _xray_identity(given: object) -> dict[str, Any]:
     return made
 
 
+def _reality(values: ClashEntry, key: str, short_id: str) -> dict[str, Any]:
+    """As Clash has it. Raises LocalError for a server that cannot be known."""
+    made = {"public-key": values.text(key), "short-id": values.text(short_id)}
+    if not made["public-key"]:
+        raise LocalError(f"REALITY needs the server's public key ({key})")
+    return made
+
+
+def _xray_reality(reality: ClashEntry, kind: str) -> dict[str, Any]:
+    """Raises LocalError."""
+    if reality.text("mldsa65Verify"):
+        raise LocalError("realitySettings.mldsa65Verify is not supported: that signature is not checked here")
+    older, newer = reality.text("publicKey"), reality.text("password")
+    values = {"key": newer or older, "shortId": reality.text("shortId")}
+    made = {
+        **({} if kind == "trojan" else {"tls": "true"}),
+        "sni" if kind == "trojan" else "servername": reality.text("serverName"),
+        "client-fingerprint": reality.text("fingerprint"),
+        "reality-opts": _reality(ClashEntry(values), "key", "shortId"),
+    }
+    _refuse_rest("streamSettings.realitySettings.", reality, frozenset({"spiderX", "show", "masterKeyLog"}))
+    return made
+
+
 def _xray_stream(stream: ClashEntry, kind: str) -> dict[str, Any]:
     network = {"raw": "tcp"}.get(stream.text("network") or "tcp", stream.text("network"))
     security = stream.text("security") or "none"
     made: dict[str, Any] = {"network": network if network != "tcp" else None}
-    if security == "reality":
-        return made | {"reality-opts": "on"}
-    if security not in {"none", "tls"}:
-        raise LocalError(f"streamSettings.security {printable(security)} is not supported; none and tls are")
+    if security not in {"none", "tls", "reality"}:
+        raise LocalError(f"streamSettings.security {printable(security)} is not supported; none, tls and reality are")
     if security == "none" and kind == "trojan":
         raise LocalError("trojan without TLS is not supported")
+    if security == "reality":
+        made |= _xray_reality(stream.table("realitySettings"), kind)
     if security == "tls":
         tls = stream.table("tlsSettings")
         made |= {

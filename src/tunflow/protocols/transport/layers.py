@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from tunflow.endpoint import endpoint
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import StreamCodec
 from tunflow.protocols.contract import OutboundContext
 from tunflow.protocols.link import format_where
-from tunflow.protocols.transport.transport import ON_HTTP2, Transport
+from tunflow.protocols.transport.transport import ON_HTTP2, Reality, Transport
 
 
 class TLSLayer(StreamCodec, Protocol):
@@ -75,6 +76,8 @@ def layers(transport: Transport, server: tuple[str, int], context: OutboundConte
 
 def tls_layer(transport: Transport, server: tuple[str, int], context: OutboundContext) -> Callable[[], TLSLayer]:
     """Makes fresh TLS to `server` (host and port), for a transport that has it."""
+    if transport.reality is not None:
+        return _reality_layer(transport, transport.reality, server, context)
     from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
 
     name = transport.sni or server[0]
@@ -83,3 +86,14 @@ def tls_layer(transport: Transport, server: tuple[str, int], context: OutboundCo
     identity = None if transport.certificate is None else (transport.certificate, transport.key)
     settings = context.tls(*alpn, verified=pin is None and not transport.insecure, identity=identity)
     return lambda: TLSClient(settings, name, pin)
+
+
+def _reality_layer(
+    transport: Transport, reality: Reality, server: tuple[str, int], context: OutboundContext
+) -> Callable[[], TLSLayer]:
+    from tunflow.protocols.transport.reality import RealityClient, RealityServer  # noqa: PLC0415  (likewise)
+
+    name = transport.sni or (server[0] if isinstance(endpoint(*server).host, str) else None)
+    alpn = transport.alpn or ("h2", "http/1.1")
+    known = RealityServer(name, reality.key_bytes, bytes.fromhex(reality.short_id), alpn)
+    return lambda: RealityClient(known, context.unix_time(), context.random_bytes)

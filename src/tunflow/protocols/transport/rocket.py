@@ -47,7 +47,7 @@ def parts_of_rocket(scheme: str, rest: str) -> Parts | None:
     if made["type"] == "grpc":
         made["serviceName"] = made.pop("path", "")
     has_tls = yes_or_no(scheme, "tls", values.get("tls"), default=False)
-    made["security"] = "tls" if has_tls else "none"
+    made["security"] = "none" if not has_tls else "reality" if values.get("pbk") else "tls"
     made["sni"] = values.get("peer") or values.get("sni") or ""
     if method not in {"auto", "none"} or scheme == "vmess":
         made["encryption"] = method

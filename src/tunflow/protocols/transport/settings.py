@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.link import INSECURE, is_insecure, parameters, printable
-from tunflow.protocols.transport.transport import ON_HTTP2, OTHER_NAMES, REALITY, Transport, check_network, checked
+from tunflow.protocols.transport.transport import ON_HTTP2, OTHER_NAMES, Reality, Transport, check_network, checked
 
 _KEYS = frozenset(
     {"type", "security", "sni", "peer", "alpn", "fp", "host", "path", "headerType", "pcs", *INSECURE}
-    | {"serviceName", "authority", "mode", "certificate", "key"}
+    | {"pbk", "sid", "spx", "serviceName", "authority", "mode", "certificate", "key"}
 )
-_OF_REALITY = ("pbk", "sid", "spx", "pqv")
 _EARLY_DATA = ("ed", "eh")
 """They save a round trip, no more: servers take streams without."""
 _OF_OTHER_NETWORKS = ("seed", "quicSecurity")
@@ -24,13 +23,14 @@ _NOT_DONE = {
     "ech": "without it the server's name is seen",
     "extra": "it is how XHTTP's requests are padded and cut, which its server checks",
     "fm": "a disguise that the server waits for",
+    "pqv": "REALITY's signature by ML-DSA-65 is not checked here, and the link asks for that",
 }
 
 
 def from_query(scheme: str, query: str, own: tuple[str, ...], security: str) -> tuple[Transport, dict[str, str]]:
     """The transport, and the protocol's `own` parameters; `security` is what none stands for. Raises LocalError."""
     read = {*own, *_KEYS}
-    values = parameters(scheme, query, read, (*_OF_REALITY, *_EARLY_DATA, *_OF_OTHER_NETWORKS, *_NOT_DONE))
+    values = parameters(scheme, query, read, (*_EARLY_DATA, *_OF_OTHER_NETWORKS, *_NOT_DONE))
     network = values.get("type", "tcp")
     is_grpc = OTHER_NAMES.get(network, network) == "grpc"
     try:
@@ -50,6 +50,7 @@ def from_query(scheme: str, query: str, own: tuple[str, ...], security: str) -> 
             mode=values.get("mode"),
             certificate=values.get("certificate"),
             key=values.get("key"),
+            reality=_reality(values.get("pbk"), values.get("sid"), values.get("spx")),
         )
     except LocalError as error:
         raise LocalError(f"the {scheme}:// link: {error}") from None
@@ -60,7 +61,7 @@ def to_query(transport: Transport, security: str) -> dict[str, str]:
     """The parameters of a link; `security` is what the protocol's links mean without one."""
     values: dict[str, str | None] = {
         "type": transport.network if transport.network != "tcp" else None,
-        "security": named if (named := "tls" if transport.tls else "none") != security else None,
+        "security": transport.security if transport.security != security else None,
         "sni": transport.sni,
         "alpn": ",".join(transport.alpn),
         "pcs": transport.pinned,
@@ -72,13 +73,15 @@ def to_query(transport: Transport, security: str) -> dict[str, str]:
         "key": transport.key,
         "mode": "multi" if transport.multi else "stream-one" if transport.network == "xhttp" else None,
     }
+    if transport.reality is not None:
+        reality = transport.reality
+        values |= {"pbk": reality.public_key, "sid": reality.short_id, "spx": reality.spider}
     return {key: value for key, value in values.items() if value}
 
 
 def from_clash(entry: ClashEntry, *, tls: bool, name_key: str) -> Transport:
     """The transport of a Clash entry; `name_key` is the key of TLS's server name. Raises LocalError."""
-    if entry.value("reality-opts"):
-        raise LocalError(f"reality-opts is not supported: {REALITY}")
+    reality = _reality_of_clash(entry.table("reality-opts"))
     network = entry.text("network") or "tcp"
     network = OTHER_NAMES.get(network, network)
     if network == "http" and entry.text("network") == "http":
@@ -86,7 +89,7 @@ def from_clash(entry: ClashEntry, *, tls: bool, name_key: str) -> Transport:
     network, host, path, mode = _clash_options(entry, network)
     return checked(
         network=network,
-        security="tls" if tls else "none",
+        security="reality" if reality is not None else "tls" if tls else "none",
         sni=entry.text(name_key),
         alpn=_texts(entry.value("alpn")),
         pinned=entry.text("fingerprint"),
@@ -98,6 +101,7 @@ def from_clash(entry: ClashEntry, *, tls: bool, name_key: str) -> Transport:
         mode=mode,
         certificate=entry.text("certificate"),
         key=entry.text("private-key"),
+        reality=reality,
     )
 
 
@@ -131,15 +135,29 @@ def _clash_options(entry: ClashEntry, network: str) -> tuple[str, str | None, st
 
 def _check_not_done(values: Mapping[str, str]) -> None:
     """Raises LocalError for parameters of connections that cannot be had."""
-    is_named = values.get("security") == "reality"
-    found = "security=reality" if is_named else next((key for key in _OF_REALITY if key in values), None)
-    if found is not None:
-        raise LocalError(f"{found} is not supported: {REALITY}")
     for key, why in _NOT_DONE.items():
-        if values.get(key, "{}") not in {"{}", "null"}:
+        if values.get(key, "{}") not in {"", "{}", "null"}:
             raise LocalError(f"{key} is not supported: {why}")
     if (said := values.get("sni")) and values.get("peer", said) != said:
         raise LocalError("sni and peer are two names; one of them is enough")
+
+
+def _reality(public_key: str | None, short_id: str | None, spider: str | None) -> Reality | None:
+    """How the server is known; None if it is no REALITY server. Raises LocalError."""
+    if not public_key:
+        if short_id or spider:
+            raise LocalError("sid and spx (short-id) are of security=reality, which needs pbk (public-key)")
+        return None
+    return Reality(public_key, (short_id or "").lower(), spider or None)
+
+
+def _reality_of_clash(options: ClashEntry) -> Reality | None:
+    """The same by `reality-opts`. Raises LocalError."""
+    public_key, short_id = options.text("public-key"), options.text("short-id")
+    options.value("support-x25519mlkem768")  # it is offered always
+    if options.unread:
+        raise LocalError(f"reality-opts has {printable(options.unread[0])}, which is not supported")
+    return _reality(public_key, short_id, None)
 
 
 def _texts(value: object, key: str = "alpn") -> tuple[str, ...]:

@@ -7,6 +7,7 @@ except that `fp` (which browser the TLS greeting should look like) cannot be had
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 
 from tunflow.errors import LocalError
@@ -15,16 +16,40 @@ from tunflow.protocols.link import printable
 NETWORKS = ("tcp", "ws", "httpupgrade", "grpc", "http", "xhttp")
 OTHER_NAMES = {"raw": "tcp", "original": "tcp", "h2": "http", "splithttp": "xhttp", "gun": "grpc"}
 ON_HTTP2 = frozenset({"grpc", "http", "xhttp"})
-_SECURITIES = ("none", "tls")
-REALITY = (
-    "Python's TLS cannot do REALITY, which hides a key in its first message; the same server with security=tls and a "
-    "certificate of its own is, and ss with a 2022 method"
-)
+_SECURITIES = ("none", "tls", "reality")
+_WITH_REALITY = frozenset({"tcp", *ON_HTTP2})
 _BROWSERS = (
     "chrome", "firefox", "safari", "ios", "android", "edge", "360", "qq", "random", "randomized", "randomizednoalpn",
     "unsafe", "none",
 )  # fmt: skip
 """What `fp` may say (uTLS's names in Xray, mihomo and sing-box)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reality:
+    """How a REALITY server is known (`security=reality`)."""
+
+    public_key: str
+    """Its X25519 key, in base64 for URLs."""
+    short_id: str = ""
+    """Up to 8 bytes in hexadecimal."""
+    spider: str | None = None
+    """The path where a browser would go on (`spx`): kept for the link, not done."""
+
+    def __post_init__(self) -> None:
+        """Raises LocalError."""
+        if len(self.key_bytes) != 32:
+            raise LocalError("pbk (public-key) is a REALITY server's public key, 43 characters of base64")
+        if not re.fullmatch(r"(?:[0-9a-f]{2}){0,8}", self.short_id):
+            raise LocalError("sid (short-id) of REALITY is up to 8 bytes in hexadecimal")
+
+    @property
+    def key_bytes(self) -> bytes:
+        """The public key; nothing if that is no base64."""
+        digits = self.public_key.rstrip("=").replace("+", "-").replace("/", "_")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{43}", digits):
+            return b""
+        return urlsafe_b64decode(digits + "=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,13 @@ class Transport:
     """The file of the certificate that TLS shows of us, in PEM; None for none."""
     key: str | None = None
     """The file of its key, where that is another one."""
+    reality: Reality | None = None
+    """The TLS is REALITY's; then there is no certificate to check or to show."""
+
+    @property
+    def security(self) -> str:
+        """One of none, tls and reality."""
+        return "none" if not self.tls else "tls" if self.reality is None else "reality"
 
 
 def checked(
@@ -69,11 +101,17 @@ def checked(
     mode: str | None,
     certificate: str | None = None,
     key: str | None = None,
+    reality: Reality | None = None,
 ) -> Transport:
     """A checked transport. Raises LocalError."""
     network = OTHER_NAMES.get(network, network)
     check_network(network)
     _check_security(security, has_certificate_words=bool(pinned or insecure or certificate))
+    if (security == "reality") != (reality is not None):
+        raise LocalError("security=reality goes with the server's public key (pbk), and pbk with security=reality")
+    if reality is not None:
+        insecure = False  # programs write it, and do not do it: who the server is, is proved
+        _check_reality(network, has_certificate_words=bool(pinned or certificate))
     _check_identity(certificate, key)
     if header != "none":
         raise LocalError(f"headerType={printable(header)} is not supported; none is")
@@ -92,11 +130,10 @@ def checked(
         raise LocalError("sni is a host name: parts of 1 to 63 characters with dots between them")
     if network != "grpc" and not path.startswith("/"):
         path = f"/{path}"
-    is_multi = _check_mode(network, mode)
-    alpn = _checked_alpn(network, alpn)
+    multi, alpn, tls = _check_mode(network, mode), _checked_alpn(network, alpn), security != "none"
     return Transport(
-        network, security == "tls", sni, alpn, pinned, insecure, browser, host, path, is_multi, certificate, key
-    )
+        network, tls, sni, alpn, pinned, insecure, browser, host, path, multi, certificate, key, reality
+    )  # fmt: skip
 
 
 def check_network(network: str) -> None:
@@ -116,12 +153,18 @@ def _check_identity(certificate: str | None, key: str | None) -> None:
 
 def _check_security(security: str, *, has_certificate_words: bool) -> None:
     """Raises LocalError for what is not known, or would not do what was asked for."""
-    if security == "reality":
-        raise LocalError(f"security=reality is not supported: {REALITY}")
     if security not in _SECURITIES:
-        raise LocalError(f"security={printable(security)} is not supported; {' and '.join(_SECURITIES)} are")
+        raise LocalError(f"security={printable(security)} is not supported; {', '.join(_SECURITIES)} are")
     if security == "none" and has_certificate_words:
         raise LocalError("it names a certificate to check or not to check, and no TLS (security=tls)")
+
+
+def _check_reality(network: str, *, has_certificate_words: bool) -> None:
+    """Raises LocalError for what REALITY does not do."""
+    if network not in _WITH_REALITY:
+        raise LocalError(f"security=reality of {network} is not supported; of tcp, grpc, http and xhttp it is")
+    if has_certificate_words:
+        raise LocalError("security=reality has no certificate to pin or to show: the server is known by pbk")
 
 
 def _check_mode(network: str, mode: str | None) -> bool:
