@@ -101,8 +101,7 @@ if TYPE_CHECKING:
     from tunflow.tunnel.tunnel_manager import RoutingMethod, TunnelManager
     from tunflow.tunnel.vpn_connection import VPNConnection
     from tunflow.tunnel.vpn_error import VPNError, VPNErrorCode
-
-__version__ = "0.1.0"
+    from tunflow.version import __version__
 
 _ELSEWHERE = {
     "Attachment": "tunflow.embed",
@@ -137,6 +136,7 @@ _ELSEWHERE = {
     "Tunnel": "tunflow.tunnel.tunnel",
     "TunnelManager": "tunflow.tunnel.tunnel_manager",
     "VPNConnection": "tunflow.tunnel.vpn_connection",
+    "__version__": "tunflow.version",
     "VPNError": "tunflow.tunnel.vpn_error",
     "VPNErrorCode": "tunflow.tunnel.vpn_error",
     "attach": "tunflow.embed",

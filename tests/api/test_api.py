@@ -216,6 +216,11 @@ def test_the_page_is_whole_and_needs_nobody_else(rig: Rig) -> None:
     assert rig.http.get("/ui", follow_redirects=True).status_code == 200
     assert rig.http.get("/ui/../facts.py").status_code == 404
     assert rig.http.get("/ui/%2e%2e/facts.py").status_code == 404
+    assert rig.http.get("/ui/%00").status_code == 404
+    tag = page.headers["etag"]
+    again = rig.http.get("/ui/", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert rig.http.get("/ui/", headers={"If-None-Match": '"other"'}).content == page.content
 
 
 def test_counts_for_prometheus(rig: Rig) -> None:

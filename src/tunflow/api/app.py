@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,18 +18,19 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Match, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Match, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tunflow.api.change_routes import ChangeRoutes
 from tunflow.api.facts import TunnelFacts, Unanswerable
 from tunflow.api.log_lines import LEVELS, LogLines
+from tunflow.api.page_files import PageFiles
 from tunflow.api.request_body import body_object
 from tunflow.errors import BadPacket
 from tunflow.loop.thread_calls import ThreadCalls
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.urls import NotAURL, parse_url
+from tunflow.version import __version__
 
 if TYPE_CHECKING:  # what fetches lists is there where there are some
     from tunflow.tunnel.rule_update import UpdateOutcome
@@ -115,7 +115,7 @@ class API:
             WebSocketRoute("/connections", self._socket(self._snapshots)),
             WebSocketRoute("/logs", self._socket(self._log_records)),
             Route("/ui", lambda _: RedirectResponse("/ui/")),
-            Mount("/ui", StaticFiles(directory=ui or PAGE, html=True)),
+            Route("/ui/{path:path}", PageFiles(ui or PAGE).answer),
         ]
         self.app = Starlette(routes=routes, exception_handlers={Unanswerable: _unanswerable, HTTPException: _no_route})
 
@@ -128,7 +128,7 @@ class API:
         return JSONResponse({"hello": "tunflow"})
 
     async def _version(self, _: Request) -> Response:
-        return JSONResponse({"version": f"tunflow {version('tunflow')}", "meta": True, "premium": True})
+        return JSONResponse({"version": f"tunflow {__version__}", "meta": True, "premium": True})
 
     async def _configs(self, _: Request) -> Response:
         ports = dict.fromkeys(("port", "socks-port", "redir-port", "tproxy-port", "mixed-port"), 0)

@@ -28,15 +28,16 @@ class FlowTexts:
     def connections(self, entries: Iterable[FlowEntry], up: int, down: int, memory: int, inbound: str) -> str:
         """All flows as `/connections` has them, with the bytes of all that ever were. `inbound` is how they came in."""
         before, self._written = self._written, {}
-        flows = []
+        texts = [f'{{"downloadTotal": {down}, "uploadTotal": {up}, "memory": {memory}, "connections": [']
+        separator = ""
         for entry in entries:
             written = before.get(entry.number)
             if written is None or written.hostname != entry.flow.hostname:
                 facts = json.dumps(shapes.connection(entry, inbound), ensure_ascii=False)
                 written = _Written(entry.flow.hostname, facts[1:])
             self._written[entry.number] = written
-            flows.append(
-                f'{{"upload": {entry.carrier.bytes_up}, "download": {entry.carrier.bytes_down}, {written.rest}'
-            )
-        totals = f'"downloadTotal": {down}, "uploadTotal": {up}, "memory": {memory}'
-        return f'{{{totals}, "connections": [{", ".join(flows)}]}}'
+            counts = f'"upload": {entry.carrier.bytes_up}, "download": {entry.carrier.bytes_down}, '
+            texts += (separator, "{", counts, written.rest)
+            separator = ", "
+        texts.append("]}")
+        return "".join(texts)

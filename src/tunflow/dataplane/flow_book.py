@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import TYPE_CHECKING
 
 from tunflow.conduit import Carrier
 from tunflow.endpoint import Endpoint
 from tunflow.flow import FlowInfo
-from tunflow.rules.table import Verdict
 from tunflow.stack.udp import DatagramFlow, UDPMapping, UDPTable
+
+if TYPE_CHECKING:  # a port without rules has none
+    from tunflow.rules.table import Verdict
 
 SMALL = 1024
 """Flows that are kept at least before the book is looked through."""

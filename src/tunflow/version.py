@@ -1,0 +1,4 @@
+"""Which tunflow this is."""
+
+__version__ = "0.1.0"
+"""As pyproject.toml has it."""
