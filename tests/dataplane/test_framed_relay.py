@@ -133,6 +133,21 @@ def test_a_server_that_brings_nothing_is_left_in_peace_and_the_client_told(troja
     assert "UDP: the connection was closed" in line
 
 
+def test_what_a_server_carries_nothing_to_is_told_at_once_and_the_rest_goes_on():
+    server = Server(f"vless://{USER}@127.0.0.1:{{}}?security=tls&flow=xtls-rprx-vision")
+    try:
+        server.send(b"quic", target=OUTSIDE._replace(port=443))
+        ((source, message),) = server.bench.errors(1)
+        assert (source, message.code) == (OUTSIDE.host, 3)  # RFC 792: port unreachable
+        server.nobody_comes()
+        (line,) = server.bench.lines
+        assert "is refused: flow=xtls-rprx-vision keeps QUIC out" in line
+        server.send(b"other")
+        assert server.hear(server.accept(), 3)[:2] == b"\x16\x03"  # TLS
+    finally:
+        server.close()
+
+
 def test_a_server_that_sends_garbage_ends_the_stream(trojan):
     trojan.send(b"first")
     trojan.accept().sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
