@@ -20,6 +20,7 @@ from tunflow.outbound.tls_context import client_context
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import ProxyRefused, Refusal
 from tunflow.protocols.http.connect import HTTPConnectClient
+from tunflow.protocols.transport.resumption import LIFETIME, Resumption
 from tunflow.protocols.transport.tls import TLSClient
 
 
@@ -48,12 +49,18 @@ def certificate(tmp_path_factory):
     return file
 
 
+def served(certificate, newest=ssl.TLSVersion.TLSv1_3):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.maximum_version = newest
+    return context
+
+
 class Server:
     """OpenSSL's server side."""
 
-    def __init__(self, certificate):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+    def __init__(self, certificate, context=None):
+        context = served(certificate) if context is None else context
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.shaken = False
@@ -163,3 +170,71 @@ def test_a_pinned_certificate_needs_no_authority_and_no_other_is_taken(certifica
             with pytest.raises(ProxyRefused, match=f"its fingerprint is {sha256(der).hexdigest()}, not the pinned"):
                 hear(codec, server.answer())
             assert not codec.established
+
+
+class Again:
+    """A server, and the connections of one client to it, which keep a ticket."""
+
+    def __init__(self, certificate, newest=ssl.TLSVersion.TLSv1_3, pin=None):
+        self.certificate = certificate
+        self.context = served(certificate, newest)
+        self.settings = client_context(verified=False) if pin else ssl.create_default_context(cafile=certificate)
+        self.pin = pin
+        self.now = 1000.0
+        self.resumption = Resumption(lambda: self.now)
+
+    def connection(self):
+        """Return True if it was resumed."""
+        codec = TLSClient(self.settings, "proxy.example", self.pin, self.resumption)
+        server = Server(self.certificate, self.context)
+        while not codec.established:
+            server.take(said(codec))
+            hear(codec, server.answer())
+        assert server.take(b"".join(codec.seal([b"asked"]))) == b"asked"
+        server.tls.write(b"answered")
+        assert hear(codec, server.answer()) == b"answered"
+        return server.tls.session_reused
+
+
+def test_the_next_connection_needs_no_certificate_for_a_while(certificate):
+    one = Again(certificate)
+    assert [one.connection() for _ in range(4)] == [False, True, True, True]
+    one.now += LIFETIME
+    assert [one.connection() for _ in range(2)] == [False, True]
+    one.now -= 10 * LIFETIME  # the clock was set
+    assert [one.connection() for _ in range(2)] == [False, True]
+
+
+def test_a_server_that_does_not_know_the_ticket_any_more_gives_another(certificate):
+    one = Again(certificate)
+    assert [one.connection() for _ in range(2)] == [False, True]
+    one.context = served(certificate)
+    assert [one.connection() for _ in range(3)] == [False, True, True]
+
+
+def test_tls_1_2_is_not_resumed_and_tickets_that_are_not_given_are_not_looked_for(certificate):
+    old = Again(certificate, ssl.TLSVersion.TLSv1_2)
+    assert [old.connection() for _ in range(3)] == [False] * 3
+    none = Again(certificate)
+    none.context.num_tickets = 0
+    assert [none.connection() for _ in range(3)] == [False] * 3
+
+
+def test_a_pin_holds_for_what_is_resumed(certificate):
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text().partition("-----END PRIVATE KEY-----\n")[2])
+    one = Again(certificate, pin=sha256(der).digest())
+    assert [one.connection() for _ in range(3)] == [False, True, True]
+    one.pin = bytes(32)
+    with pytest.raises(ProxyRefused, match="not the pinned"):
+        one.connection()
+    assert one.resumption.session is None
+
+
+def test_a_ticket_that_a_server_stumbles_over_is_offered_once(certificate):
+    one = Again(certificate)
+    assert [one.connection() for _ in range(2)] == [False, True]
+    codec = TLSClient(one.settings, "proxy.example", None, one.resumption)
+    said(codec)
+    with pytest.raises(BadPacket, match="TLS"):
+        hear(codec, b"\x15\x03\x03\x00\x02\x02\x28")  # handshake_failure
+    assert not one.connection()

@@ -21,7 +21,8 @@ def client_context(
     Unless `verified`, any certificate is taken: for who compares it himself, or was told to take any.
     `identity` are the files of our certificate and of its key (None: the same one). Raises LocalError for others.
     """
-    context = ssl.create_default_context()
+    # Where no authority is asked, none is loaded: OpenSSL would look for them with each connection.
+    context = ssl.create_default_context() if verified else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if protocols:
         context.set_alpn_protocols(list(protocols))

@@ -87,12 +87,13 @@ class HTTPServer:
 
         if self.scheme == "http":
             return ServerOutbound(self.label, where, context, connect)
-        from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
+        from tunflow.protocols.transport.resumption import Resumption  # noqa: PLC0415  (ssl is not for who has no use)
+        from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
-        tls, host = context.tls(), self.host
+        tls, host, resumption = context.tls(), self.host, Resumption(context.unix_time)
 
         def connect_over_tls(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
-            return ChainedStream(TLSClient(tls, host), HTTPConnectClient(target, authorization))
+            return ChainedStream(TLSClient(tls, host, None, resumption), HTTPConnectClient(target, authorization))
 
         return ServerOutbound(self.label, where, context, connect_over_tls)
 

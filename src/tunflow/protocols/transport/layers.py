@@ -78,14 +78,16 @@ def tls_layer(transport: Transport, server: tuple[str, int], context: OutboundCo
     """Makes fresh TLS to `server` (host and port), for a transport that has it."""
     if transport.reality is not None:
         return _reality_layer(transport, transport.reality, server, context)
-    from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415  (ssl is not for who does not use it)
+    from tunflow.protocols.transport.resumption import Resumption  # noqa: PLC0415  (ssl is not for who has no use)
+    from tunflow.protocols.transport.tls import TLSClient  # noqa: PLC0415
 
     name = transport.sni or server[0]
     pin = bytes.fromhex(transport.pinned) if transport.pinned else None
     alpn = transport.alpn or (("h2",) if transport.network in ON_HTTP2 else ())
     identity = None if transport.certificate is None else (transport.certificate, transport.key)
     settings = context.tls(*alpn, verified=pin is None and not transport.insecure, identity=identity)
-    return lambda: TLSClient(settings, name, pin)
+    resumption = Resumption(context.unix_time)
+    return lambda: TLSClient(settings, name, pin, resumption)
 
 
 def _reality_layer(

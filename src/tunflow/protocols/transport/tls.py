@@ -15,6 +15,7 @@ from hashlib import sha256
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused, Refusal
+from tunflow.protocols.transport.resumption import Resumption
 
 _READ = 64 * 1024
 
@@ -22,18 +23,28 @@ _READ = 64 * 1024
 class TLSClient:
     """The client's end of one TLS connection to `host` (a name or an address, as its certificate has it).
 
-    With `pinned`, the SHA-256 of a certificate, the server must have that very one.
+    With `pinned`, the SHA-256 of a certificate, the server must have that very one; `resumption` is for all connections
+    with this context, host and pin.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "_pinned", "established", "over")
+    __slots__ = ("_incoming", "_object", "_offered", "_outgoing", "_pinned", "_resumption", "established", "over")
 
     transparent = False
 
-    def __init__(self, context: ssl.SSLContext, host: str, pinned: bytes | None = None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        host: str,
+        pinned: bytes | None = None,
+        resumption: Resumption | None = None,
+    ) -> None:
         self._pinned = pinned
+        self._resumption = resumption
+        offered = None if resumption is None else resumption.session
+        self._offered = offered is not None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=False, server_hostname=host)
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=offered)
         self.established = False
         self.over = False
         """True if the server has said that it will say no more (RFC 8446 §6.1)."""
@@ -63,6 +74,7 @@ class TLSClient:
                 self._object.do_handshake()
                 self._check_pin()
                 self.established = True
+                self._judge_offer()
             while piece := self._object.read(_READ):
                 pieces.append(piece)
             self.over = True  # behind close_notify; the connection's end follows
@@ -71,9 +83,13 @@ class TLSClient:
         except ssl.SSLZeroReturnError:  # the same, where we have said it too
             self.over = True
         except ssl.SSLCertVerificationError as error:
+            self._judge_offer()
             raise ProxyRefused(Refusal.CERTIFICATE, error.verify_message) from error
         except ssl.SSLError as error:
+            self._judge_offer()
             raise BadPacket(f"TLS: {error.reason or error}") from error
+        if pieces and self._resumption is not None and not self._object.session_reused:
+            self._resumption.look(self._object)  # the ticket came behind the handshake
         return pieces, len(data)
 
     def finish(self) -> list[Buffer]:
@@ -82,10 +98,16 @@ class TLSClient:
             self._object.unwrap()
         return self.seal(())
 
+    def _judge_offer(self) -> None:
+        """Offer it no more, where the server did not take it."""
+        if self._offered and self._resumption is not None and not (self.established and self._object.session_reused):
+            self._resumption.drop()
+
     def _check_pin(self) -> None:
         """Raises ProxyRefused unless the certificate is the pinned one."""
         if self._pinned is None:
             return
         found = sha256(self._object.getpeercert(binary_form=True) or b"").digest()
         if found != self._pinned:
+            self._judge_offer()
             raise ProxyRefused(Refusal.CERTIFICATE, f"its fingerprint is {found.hex()}, not the pinned one")
