@@ -66,6 +66,19 @@ def test_one_that_ends_while_it_is_asked_is_asked_again(control: Path, capsys: p
     assert json.loads(capsys.readouterr().out)["status"] == "connecting"
 
 
+@pytest.mark.parametrize(("avoided", "status"), [(False, up.SETTLING), (True, 0)])
+def test_a_server_in_trouble_that_groups_have_turned_from_is_told_and_no_failure(
+    control: Path, capsys: pytest.CaptureFixture[str], avoided: bool, status: int
+) -> None:
+    trouble = {"what": "the server a sent nothing", "since": "then", "server": "a", "avoided": avoided}
+    facts: dict[str, object] = {"status": "connected", "pid": 1, "device": None, "restarts": 0, "troubles": [trouble]}
+    with answering(control, [facts]):
+        assert up.status(argparse.Namespace(json=False, waybar=False, format=None)) == status
+    said = capsys.readouterr().out
+    assert "trouble     since then: the server a sent nothing" in said
+    assert ("its groups use others" in said) is avoided
+
+
 def test_one_that_never_answers_is_told(control: Path) -> None:
     with answering(control, [None]), pytest.raises(RemoteError, match=r"without an answer|went away"):
         up.status(OPTIONS)

@@ -36,6 +36,8 @@ def test_a_bar() -> None:
     assert json.loads(waybar(captive))["text"] == "VPN: login"
     assert "a login" in json.loads(waybar(captive))["tooltip"]
     assert json.loads(waybar({**captive, "status": "connected"}))["class"][0] == "trouble"
+    avoided = [{"what": "one of two", "since": "now", "avoided": True}]
+    assert json.loads(waybar({**FACTS, "troubles": avoided}))["alt"] == "connected"
     assert json.loads(waybar(DOWN)) == {
         "text": "no VPN", "alt": "disconnected", "class": ["disconnected"], "tooltip": "disconnected"
     }  # fmt: skip

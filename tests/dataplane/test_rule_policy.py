@@ -84,6 +84,36 @@ class Names:
         pass
 
 
+def test_a_server_is_avoided_while_no_flow_would_go_to_it() -> None:
+    ways = {name: Named(TARGET) for name in ("a", "b", "c", "d")}
+    for name, way in ways.items():
+        way.label = f"proxy {name}"
+    groups = [
+        Group("f", "fallback", ("a", "b")),
+        Group("l", "load-balance", ("c", "b")),
+        Group("above", "select", ("f", "d")),
+    ]
+    rules = ["DST-PORT,80,above", "DST-PORT,81,l", "MATCH,DIRECT"]
+    made: list[RulePolicy] = []
+    Bench(lambda context: made.append(RulePolicy(routing(rules, ways, groups), context)) or made[0])
+    (policy,) = made
+    health = policy.routing.groups.health
+
+    def avoided() -> list[str]:
+        return [name for name in ways if policy.avoids(f"proxy {name}")]
+
+    assert avoided() == ["d"]
+    health.recall("a", None)
+    assert avoided() == ["a", "d"]
+    health.recall("c", None)
+    assert avoided() == ["a", "c", "d"]
+    health.recall("b", None)
+    assert avoided() == ["d"]  # where none works, any may be tried
+    policy.routing.groups.select("above", "d")
+    assert avoided() == ["a"]
+    assert not policy.avoids("unknown")
+
+
 def routing(lines, ways=None, groups=()):
     ways = {"DIRECT": DirectOutbound(), "REJECT": Refuse.RESET, "REJECT-DROP": Refuse.DROP, **(ways or {})}
     made = Groups(list(groups), [name for name in ways if name.islower()], Health(lambda: 0.0), ["DIRECT", "REJECT"])

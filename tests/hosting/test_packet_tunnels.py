@@ -83,7 +83,7 @@ def test_what_troubles_a_provider_is_told_until_it_is_over():
         await until(lambda: Moody.running is not None)
         assert tunnels.troubles() == []
         Moody.running.trouble = "nothing heard from 192.0.2.1"
-        ((line, since),) = tunnels.troubles()
+        ((_, line, since),) = tunnels.troubles()
         assert line == "nothing heard from 192.0.2.1"
         assert abs(since - time.time()) < 10
         Moody.running.trouble = None
@@ -97,12 +97,12 @@ def test_one_that_does_not_start_is_a_trouble_until_it_does(monkeypatch):
 
     async def scene(tunnels, outbound):
         await until(tunnels.troubles)
-        ((line, since),) = tunnels.troubles()
+        ((label, line, since),) = tunnels.troubles()
         assert line.startswith("moody: ")
         assert "not today" in line
         attempts = Moody.attempts
         await until(lambda: Moody.attempts > attempts + 1)
-        assert tunnels.troubles() == [(line, since)]
+        assert tunnels.troubles() == [(label, line, since)]
         monkeypatch.setattr(Moody, "refuses", False)
         await until(lambda: outbound.inner is not None)
         assert tunnels.troubles() == []

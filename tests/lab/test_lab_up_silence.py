@@ -146,6 +146,8 @@ def test_a_group_leaves_a_flow_that_is_dropped_for_its_next_member_and_comes_bac
             until(lambda: fetched() and silent_since(), timeout=60)
             assert silent_since() - began < 35
             assert fetched()  # all the time by the other
+            told = system.tunflow("status")
+            assert (told.returncode, "its groups use others meanwhile" in told.stdout) == (0, True), told
             middlebox.drop(before)
             until(lambda: uses() == "vpn" and not system.status()["troubles"], timeout=60)
             assert fetched()

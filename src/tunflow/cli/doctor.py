@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tunflow.cli.build_kind import build_kind
+from tunflow.cli.status_line import met_troubles
 from tunflow.control.client import NotRunning, ask
 from tunflow.errors import LocalError, TunflowError
 from tunflow.host.runtime import RuntimeDirectory
@@ -239,7 +240,7 @@ def _tunnel() -> Iterator[CheckResult]:
     except TunflowError as error:
         yield CheckResult("tunnel", CheckState.BAD, str(error), "tunflow logs")
         return
-    troubles = status.get("troubles") or []
+    troubles = met_troubles(status)
     if status.get("status") == "connected" and not troubles:
         yield CheckResult(
             "tunnel", CheckState.GOOD, f"connected through {', '.join(status.get('servers') or ['its way'])}"

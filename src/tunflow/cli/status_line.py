@@ -18,6 +18,11 @@ _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _WORDS = {"connected": "VPN", "captive": "VPN: login", "disconnected": "no VPN"}
 
 
+def met_troubles(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The troubles that flows meet: not those of servers that groups have turned from."""
+    return [each for each in facts.get("troubles") or () if not each.get("avoided")]
+
+
 def formatted(text: str, facts: Mapping[str, Any]) -> str:
     """The text with `{key}` replaced; `{{` is a brace. Raises LocalError for what is no key."""
 
@@ -34,7 +39,7 @@ def formatted(text: str, facts: Mapping[str, Any]) -> str:
 def waybar(facts: Mapping[str, Any]) -> str:
     """A line of JSON as waybar's custom modules read it: text, alt, class, tooltip."""
     status = str(facts["status"])
-    shown = "trouble" if status == "connected" and facts.get("troubles") else status
+    shown = "trouble" if status == "connected" and met_troubles(facts) else status
     lines = [status, *(_word(key, facts) for key in ("trouble", "servers", "path") if _word(key, facts))]
     said = {
         "text": _WORDS.get(status, "VPN…"),
@@ -47,7 +52,7 @@ def waybar(facts: Mapping[str, Any]) -> str:
 
 def _word(key: str, facts: Mapping[str, Any]) -> str:
     if key == "trouble":
-        return "; ".join(str(each["what"]) for each in facts.get("troubles", ()))
+        return "; ".join(str(each["what"]) for each in met_troubles(facts))
     value = facts.get(key)
     if key == "servers":
         return " -> ".join(value or ())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunflow.cli.instructions import SERVER_VARIABLE, Instructions
-from tunflow.cli.status_line import formatted, waybar
+from tunflow.cli.status_line import formatted, met_troubles, waybar
 from tunflow.cli.stderr import say
 from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, WentAway, ask, watch
 from tunflow.control.messages import ControlEvent
@@ -111,7 +111,7 @@ def status(options: argparse.Namespace) -> int:
         _print_json(facts)
     else:
         _print_status(facts)
-    if facts.get("troubles"):
+    if met_troubles(facts):
         return SETTLING
     return {"connected": 0, "disconnected": NOT_RUNNING}.get(facts["status"], SETTLING)
 
@@ -270,7 +270,9 @@ def _print_json(facts: dict[str, Any]) -> None:
 
 def _print_status(facts: dict[str, Any]) -> None:
     lines = [facts["status"]]
-    lines += [f"trouble     since {each['since']}: {each['what']}" for each in facts.get("troubles", ())]
+    for each in facts.get("troubles", ()):
+        aside = " (its groups use others meanwhile)" if each.get("avoided") else ""
+        lines.append(f"trouble     since {each['since']}: {each['what']}{aside}")
     if facts.get("last_cause"):
         lines.append(f"restarts    {facts['restarts']}, the last because {facts['last_cause']}")
     if facts["status"] == "reasserting" and not facts["pid"]:

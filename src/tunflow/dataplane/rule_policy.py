@@ -82,6 +82,14 @@ class RulePolicy:
         self._round = DelayRound(context.reactor, servers, self.dialer, groups.question, context.sockets, heard)
         return servers
 
+    def avoids(self, label: str) -> bool:
+        """Return True if no flow goes to the server of that label as things stand: groups have turned to others."""
+        routing = self.routing
+        named = {name for name, way in routing.ways.items() if not isinstance(way, Refuse) and way.label == label}
+        targets = {*routing.table.targets, routing.default.target}
+        used = {server for target in targets for server in routing.groups.servers_now(target)}
+        return bool(named) and not named & used
+
     def close(self) -> None:
         """Ask no server any more."""
         if self._round is not None:

@@ -128,7 +128,7 @@ class ServerWatch:
             self._advise(label, "closed a connection without an answer", only)
 
     def _trouble(self, label: str, line: str, *, sure: bool = True) -> None:
-        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, sure=sure)
+        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, sure=sure, server=label)
         if self._troubled is not None:
             self._troubled(label)
 
@@ -144,7 +144,7 @@ class ServerWatch:
         line = f"the server {label} {SENT_NOTHING}" + (
             f", all of them to {only}: {_NAME_ADVICE}" if only is not None else ""
         )
-        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now)
+        self.troubles[label] = seen(self.troubles.get(label), line, self._reactor.now, server=label)
         if label not in self._answered:
             self._advise(label, SENT_NOTHING, only)
 

@@ -86,9 +86,10 @@ class PacketTunnels:
         """The tunnels for `status --json`: label, status, bytes, and what each says of itself."""
         return [await tunnel.facts() for tunnel in self._running.values()]
 
-    def troubles(self) -> list[tuple[str, float]]:
-        """What does not work in them now, and since when, in seconds since 1970."""
-        return [tunnel.trouble for tunnel in self._running.values() if tunnel.trouble is not None]
+    def troubles(self) -> list[tuple[str, str, float]]:
+        """What does not work in them now: the label, a line, and since when, in seconds since 1970."""
+        found = ((tunnel.outbound.label, tunnel.trouble) for tunnel in self._running.values())
+        return [(label, *trouble) for label, trouble in found if trouble is not None]
 
 
 class _Tunnel:
@@ -111,7 +112,7 @@ class _Tunnel:
 
     @property
     def trouble(self) -> tuple[str, float] | None:
-        """As `PacketTunnels.troubles`: why it does not stand, or what its provider says."""
+        """Why it does not stand, or what its provider says, and since when."""
         session = self._session
         if self._failure is not None or session is None or session.trouble is None:
             return self._failure

@@ -16,6 +16,8 @@ class Trouble(NamedTuple):
     last: float
     times: int = 1
     sure: bool = True
+    server: str | None = None
+    """The label of the server that it is about; None for anything else."""
 
     @property
     def counts(self) -> bool:
@@ -23,8 +25,8 @@ class Trouble(NamedTuple):
         return self.sure or self.times >= ENOUGH
 
 
-def seen(before: Trouble | None, line: str, now: float, *, sure: bool = True) -> Trouble:
+def seen(before: Trouble | None, line: str, now: float, *, sure: bool = True, server: str | None = None) -> Trouble:
     """The trouble after one more sign of it."""
     if before is None:
-        return Trouble(line, now, now, 1, sure)
-    return Trouble(line, before.since, now, before.times + 1, sure or before.sure)
+        return Trouble(line, now, now, 1, sure, server)
+    return Trouble(line, before.since, now, before.times + 1, sure or before.sure, server)

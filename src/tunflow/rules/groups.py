@@ -310,6 +310,16 @@ class Groups:
             path.append(self._choose(group, destination))
         return path
 
+    def servers_now(self, target: str) -> set[str]:
+        """Return the servers that a flow to `target` may go to as things stand."""
+        group = self._groups.get(target)
+        if group is None:
+            return {target}
+        chosen: tuple[str, ...] = (self._choose(group, ""),)
+        if group.kind == "load-balance":
+            chosen = tuple(member for member in group.members if self._works(member, "")) or group.members
+        return {server for member in chosen for server in self.servers_now(member)}
+
     def used(self, target: str, now: float) -> None:
         """A flow was sent to `target`: the members of its groups are in use."""
         group = self._groups.get(target)

@@ -134,10 +134,17 @@ class ServerBackend(Backend):
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """As `Backend.facts`."""
-        if self._tunnels is None:
-            return facts
-        troubles = [{"what": line, "since": date_of(since)} for line, since in self._tunnels.troubles()]
-        return facts | {"tunnels": self._tunnel_facts, "troubles": [*facts["troubles"], *troubles]}
+        troubles = list(facts["troubles"])
+        if self._tunnels is not None:
+            facts = facts | {"tunnels": self._tunnel_facts}
+            for label, line, since in self._tunnels.troubles():
+                troubles.append({"what": line, "since": date_of(since), "server": label})
+        return facts | {"troubles": [each | {"avoided": self._avoids(each["server"])} for each in troubles]}
+
+    def _avoids(self, server: str | None) -> bool:
+        """Return True if groups lead flows to other servers now."""
+        policy = self._interface.rules
+        return server is not None and policy is not None and policy.avoids(server)
 
     def groups(self, select: tuple[str, str] | None) -> list[dict[str, Any]]:
         """As `Backend.groups`. Raises LocalError."""

@@ -106,12 +106,12 @@ def facts(
     bytes_out: int = 0,
     flows: int = 0,
     path: str | None = None,
-    troubles: Sequence[Mapping[str, str]] = (),
+    troubles: Sequence[Mapping[str, str | None]] = (),
     internal_errors: int = 0,
 ) -> dict[str, Any]:
     """What every tunnel says of itself in `status --json`; `since` is ISO 8601, `path` for people.
 
-    `troubles` are what does not work though the tunnel is up: `what`, for people, and since when.
+    `troubles` are what does not work though the tunnel is up: `what`, for people, since when, and of which server.
     """
     return {
         "status": status.word,

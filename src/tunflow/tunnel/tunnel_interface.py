@@ -227,7 +227,10 @@ class TunnelInterface:
             flows=flows,
             path=path,
             internal_errors=errors,
-            troubles=[{"what": each.line, "since": date_of(time.time() - self._age(each))} for each in troubles],
+            troubles=[
+                {"what": each.line, "since": date_of(time.time() - self._age(each)), "server": each.server}
+                for each in troubles
+            ],
         )
         return known if self._captive is None else known | {"status": CAPTIVE, "portal": self.portal_facts}
 
