@@ -44,6 +44,7 @@ from tunflow.rules.expression_syntax import NotKept
 _ITSELF = 4
 _BELOW = 8
 _LINE_SHIFT = 4
+_SAYS = (1 << _LINE_SHIFT) - 1
 _is_plain_line = re.compile(
     r"\s*(?:\|\|((?!-)(?:[a-z0-9-]{1,63}\.)*[a-z0-9-]{0,62}[a-z])\^|((?!-)(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{0,62}[a-z]))\s*"
 ).fullmatch
@@ -162,7 +163,8 @@ class BlockList:
             seen = _BELOW
         if self.has_urls and (hosts or standing or self._urls.tries_all):
             for filed in self._urls.matching(names[0], url, hosts, standing, allowance):
-                best = _better(best, Finding(not filed.strength & EXCEPT, filed.where, filed.strength))
+                if best is None or filed.strength > best.strength:
+                    best = Finding(not filed.strength & EXCEPT, filed.where, filed.strength)
         return best
 
 
@@ -266,10 +268,13 @@ class _Reader:
             else:
                 self._starred.append(rule.name)
             value = number << _LINE_SHIFT | rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
-            if self._names.get(rule.name):
-                self._more.setdefault(rule.name, []).append(value)
-            else:
+            before = self._names.get(rule.name)
+            if not before:
                 self._names[rule.name] = value
+                return
+            more = self._more.setdefault(rule.name, [])
+            if all((each ^ value) & _SAYS for each in (before, *more)):
+                more.append(value)  # whoever says the same again adds nothing, and would cost each time
             return
         self._others += isinstance(rule, URLRule | Dotted | ConditionalRule)
         if isinstance(rule, URLRule):
@@ -302,7 +307,7 @@ class _Reader:
             return
         wanted = rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
         values = [value for value in (self._names.get(rule.name, 0), *self._more.pop(rule.name, ())) if value]
-        first, *more = [value for value in values if value & (1 << _LINE_SHIFT) - 1 != wanted] or [0]
+        first, *more = [value for value in values if value & _SAYS != wanted] or [0]
         if rule.name in self._names:
             self._names[rule.name] = first
         if more:

@@ -11,6 +11,9 @@ from tunflow.filter.url_rules import URLRules
 from tunflow.filter.wildcard import URLText
 from tunflow.rules.expression import Allowance
 
+_ASKED = 40
+"""What it costs to find out whom a rule is for, in the steps of an `Allowance`."""
+
 
 class ConditionalLine(NamedTuple):
     """A rule that holds for a name or URL, if its conditions do."""
@@ -84,10 +87,13 @@ class ConditionalRules:
         found = []
         for name in names:
             is_below = name is not names[0]
-            found += [made for itself, below, made in self._by_name.get(name, ()) if (below if is_below else itself)]
+            place = self._by_name.get(name)
+            if place is not None:
+                allowance.spend(len(place) * _ASKED)
+                found += [made for itself, below, made in place if (below if is_below else itself)]
         if len(self._urls):
             standing = self._urls.texts.standing(url.small, allowance)
-            found += [
-                self._lines[filed.where] for filed in self._urls.matching(names[0], url, names, standing, allowance)
-            ]
+            held = self._urls.matching(names[0], url, names, standing, allowance)
+            allowance.spend(len(held) * _ASKED)
+            found += [self._lines[filed.where] for filed in held]
         return found

@@ -13,12 +13,13 @@ Read first: AdGuard's DNS filtering syntax; RFC 1035 §3.3, RFC 2782 (SRV).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tunflow.addresses import ip_address, ip_network
 from tunflow.dns.names import wire_of
 from tunflow.numbers import whole_number
+from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.domains import normalise
 from tunflow.rules.expression_syntax import NotKept
 
@@ -70,6 +71,9 @@ class Audience:
     networks: tuple[str, ...] = ()
     """Addresses and networks that are meant, beside `names`."""
     other_networks: tuple[str, ...] = ()
+    within: CIDRSet = field(default_factory=CIDRSet, compare=False)
+    """`networks`, and `other_networks`, as they are asked."""
+    beyond: CIDRSet = field(default_factory=CIDRSet, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ def _counted(text: bytes) -> bytes:
 
 def _audience(clients: tuple[list[str], list[str]], tags: tuple[list[str], list[str]]) -> Audience:
     networks, names = zip(*map(_networks_and_names, clients), strict=True)
-    return Audience(Chosen(*names), Chosen(*map(frozenset, tags)), *networks)
+    return Audience(Chosen(*names), Chosen(*map(frozenset, tags)), *networks, *map(CIDRSet, networks))
 
 
 def _networks_and_names(texts: list[str]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from tunflow.filter.conditions import Audience, Chosen
@@ -47,17 +46,8 @@ class Devices:
         if not audience.tags.has(tags):
             return False
         names = frozenset(each.name for each in mine)
-        if not audience.names.others.isdisjoint(names) or _within(client, audience.other_networks):
+        if not audience.names.others.isdisjoint(names) or client in audience.beyond:
             return False
         if not audience.names.meant and not audience.networks:
             return True
-        return not audience.names.meant.isdisjoint(names) or _within(client, audience.networks)
-
-
-def _within(client: bytes, networks: tuple[str, ...]) -> bool:
-    return bool(networks) and client in _set_of(networks)
-
-
-@lru_cache(maxsize=256)
-def _set_of(networks: tuple[str, ...]) -> CIDRSet:
-    return CIDRSet(networks)
+        return not audience.names.meant.isdisjoint(names) or client in audience.within

@@ -126,9 +126,8 @@ class TextIndex:
             if self._by_gram:
                 allowance.spend(size << 1)
                 places += self._places_of_grams(small)
-            texts = [*chain.from_iterable(places), *self._always]
-            allowance.spend(size + len(texts) * (_LOOK + (size >> _LOOKED)))
-            found = [*filter(small.__contains__, texts)]
+            allowance.spend(size)
+            found = [*self._among(places, small, allowance)]
         return found if len(found) < 2 else _each_once(found)
 
     def _standing_in_long(self, small: str, spaced: bytes, words: Sequence[bytes], allowance: Allowance) -> list[str]:
@@ -143,8 +142,15 @@ class TextIndex:
         if self._by_gram:
             allowance.spend(len(small) << 1)
             places += self._places_of_grams(small)
-        texts = [*chain.from_iterable(places), *self._always]
-        return [*around, *_standing(texts, small, allowance)]
+        return [*around, *self._among(places, small, allowance)]
+
+    def _among(self, places: Sequence[Texts], small: str, allowance: Allowance) -> Iterator[str]:
+        """Those of some places, and of those that are looked for always, that stand in a URL."""
+        count = sum(map(len, places)) + len(
+            self._always
+        )  # before they are put together: a list may have filed all here
+        allowance.spend(count * (_LOOK + (len(small) >> _LOOKED)))
+        return filter(small.__contains__, chain(chain.from_iterable(places), self._always))
 
     def _places_of_grams(self, small: str) -> list[Texts]:
         grams = {small[at : at + GRAM] for at in range(len(small) - GRAM + 1)}

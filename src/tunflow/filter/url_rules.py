@@ -21,12 +21,17 @@ from typing import NamedTuple
 from tunflow.filter.list_line import URLRule
 from tunflow.filter.text_index import Text, TextIndex, share_of
 from tunflow.filter.wildcard import URLText, holds
+from tunflow.rules.domains import suffixes
 from tunflow.rules.expression import Allowance, Automaton
 from tunflow.rules.expression_syntax import Node, NotKept, parse_expression
 from tunflow.rules.expression_text import DemandedText, demands_of
 
 _LOOK, _LOOKED = 2, 4
 """What looking for a rule's text costs, in the steps of an `Allowance`, and the logarithm of characters in one step."""
+_TRIED = 120
+"""What a regular expression costs, whatever it is compared with."""
+_FOUND = 24
+"""What a rule costs that holds for a URL, until it is known whether it decides."""
 LARGEST_TOGETHER = 4000
 """Characters of all regular expressions of a list that demand no text, together."""
 LARGEST_FILED = 100_000
@@ -41,6 +46,7 @@ TRIED_IN_VAIN = 100
 
 _TOO_MUCH = "more than can be tried on every URL"
 _OF_HOST = re.compile(r"\|\|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)([/^].*)", re.IGNORECASE | re.DOTALL)
+_NOBODY: frozenset[str] = frozenset()
 _WILD = re.compile(r"[*^|]+")
 _EVERYWHERE = frozenset(("http", "https", "www", "com"))
 """Words that most URLs have: whatever is filed under one of them is tried each time."""
@@ -54,7 +60,7 @@ class Filed(NamedTuple):
     pattern: str
     """For URLs, or of a rule about one host for what follows the host; in lower case unless `match_case`."""
     match_case: bool
-    spared: tuple[str, ...]
+    spared: frozenset[str]
     """Names for which it does not hold, nor for those below them."""
     text: str
     """What stands in everything that it holds for, in lower case; the pattern itself where that is all it says."""
@@ -64,7 +70,10 @@ class Filed(NamedTuple):
         """Return True if it holds for a URL in which its text stands. Raises OutOfAllowance."""
         if self.expression is not None:
             return self.expression.holds(url, allowance)
-        return (self.text is self.pattern and not self.match_case) or holds(self, url, allowance)
+        if self.text is self.pattern and not self.match_case:
+            allowance.spend(_FOUND)
+            return True
+        return holds(self, url, allowance)
 
 
 class DemandingAutomaton(NamedTuple):
@@ -79,7 +88,7 @@ class DemandingAutomaton(NamedTuple):
     def holds(self, url: URLText, allowance: Allowance) -> bool:
         """Return True if it is found in a URL or in its bare host. Raises OutOfAllowance."""
         small = url.small
-        allowance.spend(sum(map(len, self.demands)) * (_LOOK + (len(small) >> _LOOKED)))
+        allowance.spend(_TRIED + sum(map(len, self.demands)) * (_LOOK + (len(small) >> _LOOKED)))
         for texts in self.demands:
             if not any(map(small.__contains__, texts)):
                 return False
@@ -149,7 +158,7 @@ class URLRules:
     def remove(self, rule: URLRule) -> None:
         """Forget all rules that say the same."""
         if is_expression(rule.pattern):
-            same = rule.pattern, rule.strength, rule.match_case, rule.spared
+            same = rule.pattern, rule.strength, rule.match_case, frozenset(rule.spared)
             self._expressions = [each for each in self._expressions if _said(each.filed) != same]
             return
         host, filed = _filed(rule, 0)
@@ -212,7 +221,10 @@ class URLRules:
                     break
         if len(found) > 1:
             found.sort(key=_line)
-        return [each for each in found if not each.spared or not _is_below(host, each.spared)] if found else found
+        if not any(each.spared for each in found):
+            return found
+        names = [*suffixes(host)]
+        return [each for each in found if each.spared.isdisjoint(names)]
 
     def _add_expression(self, rule: URLRule, where: int) -> None:
         if self._in_vain >= TRIED_IN_VAIN:
@@ -233,7 +245,7 @@ class URLRules:
         if surrounded is not None:
             surrounded = surrounded._replace(text=_quick(surrounded.text))
         made = DemandingAutomaton(automaton, tuple(wanted[:MOST_DEMANDS]), surrounded)
-        filed = Filed(where, rule.strength, rule.pattern, rule.match_case, rule.spared, "", made)
+        filed = Filed(where, rule.strength, rule.pattern, rule.match_case, frozenset(rule.spared), "", made)
         if texts:
             self._filed_size += automaton.size
         else:
@@ -255,7 +267,8 @@ def _filed(rule: URLRule, where: int) -> tuple[str | None, Filed]:
     if of_host is not None:
         pattern = f"|{of_host[2]}"
     text = _demanded_text(pattern)
-    filed = Filed(where, rule.strength, pattern, rule.match_case, rule.spared, pattern if text == pattern else text)
+    spared = frozenset(rule.spared) if rule.spared else _NOBODY
+    filed = Filed(where, rule.strength, pattern, rule.match_case, spared, pattern if text == pattern else text)
     return None if of_host is None else of_host[1].lower(), filed
 
 
@@ -267,16 +280,12 @@ def _without_stars(pattern: str) -> str:
     return pattern if inner[-1:] in ("", "|") else inner
 
 
-def _said(filed: Filed) -> tuple[str, int, bool, tuple[str, ...]]:
+def _said(filed: Filed) -> tuple[str, int, bool, frozenset[str]]:
     return filed.pattern, filed.strength, filed.match_case, filed.spared
 
 
 def _line(filed: Filed) -> int:
     return filed.where
-
-
-def _is_below(host: str, names: Iterable[str]) -> bool:
-    return any(host == name or host.endswith("." + name) for name in names)
 
 
 def is_expression(pattern: str) -> bool:

@@ -24,7 +24,7 @@ _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _MARKED = "".join(chr(code) if chr(code) in _WORD else "^" for code in range(128))
 _MARKED_BYTES = _MARKED.encode() + bytes(128)
 
-_CANDIDATE = 8
+_CANDIDATE = 40
 _TRIED = 12
 """What a pattern costs, and each place where only its separators fit, in the steps of an `Allowance`."""
 _SHORT = 512
