@@ -124,7 +124,7 @@ def test_lists_tells_what_is_not_kept_by_its_reason(tmp_path, capsys):
     )
     assert main(["filter", "lists", str(path)]) == 0
     said = capsys.readouterr().out
-    assert "1 rules, 3 not kept here, 1 broken" in said
+    assert "1 rule, 3 not kept here, 1 broken" in said
     assert "2 not kept: depends on $popup" in said
     assert "1 not kept: about what a page shows" in said
     assert "dnsmasq's configuration: write ||d.example^" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunflow.cli import main
+from tunflow.cli.device_names import DeviceNames
 from tunflow.cli.filter_report import event_line, most_blocked, status_lines, who_was_blocked
 from tunflow.profiles.sections.filter import FilterSection
 
@@ -81,6 +82,25 @@ EVENTS = [
 )
 def test_a_line_tells_when_what_for_whom_and_why(facts, line):
     assert event_line(facts) == line
+
+
+def test_a_device_is_called_what_the_profile_calls_it():
+    devices = {
+        "ann's phone": {"clients": ["3c:22:fb:01:02:03"]},
+        "room 12": {"clients": ["10.7.12.0/24"]},
+        "screen": {"clients": ["10.7.12.9"]},
+    }
+    names = DeviceNames(FilterSection.model_validate({"devices": devices}))
+    told = {
+        ("192.168.7.20", "3c:22:fb:01:02:03"): "ann's phone (192.168.7.20 [3c:22:fb:01:02:03])",
+        ("10.7.12.9", ""): "room 12, screen (10.7.12.9)",
+        ("10.7.13.9", "3c:22:fb:01:02:04"): "10.7.13.9 [3c:22:fb:01:02:04]",
+        ("nobody", ""): "nobody",
+    }
+    events = [{**LISTED, "client": client, **({"device": device} if device else {})} for client, device in told]
+    assert [*who_was_blocked(map(names.named, events))] == [*told.values()]
+    assert names.named(LISTED) == LISTED
+    assert DeviceNames(None).named(events[0]) == events[0]
 
 
 def test_what_was_blocked_most_and_for_whom():

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunflow.addresses import ip_address
+from tunflow.cli.device_names import DeviceNames
 from tunflow.cli.filter_profile import profile_in_use
 from tunflow.cli.filter_report import (
     MOST_SHOWN,
@@ -233,7 +234,8 @@ def _lists(options: argparse.Namespace) -> int:
         if row["file"] is None:
             print(f"{row['name']}: never fetched: run `tunflow filter update {profile.file}`")
             continue
-        told = f"{row['rules']:,} rules, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
+        rules = "1 rule" if row["rules"] == 1 else f"{row['rules']:,} rules"
+        told = f"{rules}, {row['not_kept']:,} not kept here, {row['broken']:,} broken"
         print(f"{row['name']}: {told}, {row['file']}")
         for reading in row["readings"]:
             print(f"    {reading}")
@@ -249,10 +251,10 @@ def _status(options: argparse.Namespace) -> int:
     path = log_path(section, Path(profile.file).parent)
     if not options.json:
         today = datetime.now(filter_lists.system_zone()).date()
-        for word, said in status_lines(section, profile.file, str(path), _events(path), today):
+        for word, said in status_lines(section, profile.file, str(path), _events(path, section), today):
             print(f"{word:9}{said}")
         return 0
-    events = list(_events(path))
+    events = list(_events(path, section))
     found = {
         "enabled": section.enabled,
         "provider": section.provider or "built in",
@@ -294,15 +296,16 @@ def _update(options: argparse.Namespace) -> int:
 
 def _log(options: argparse.Namespace) -> int:
     path = rule_data.directories()[0] / "filter.jsonl"  # of any profile that names no other
+    names = DeviceNames(None)
     with suppress(LocalError) if options.profile is None else nullcontext():
         profile, section = _filter_of(options.profile)
-        path = log_path(section, Path(profile.file).parent)
+        path, names = log_path(section, Path(profile.file).parent), DeviceNames(section)
         if section.privacy == "none" and not path.exists():
             raise LocalError(f'{profile.file}: there is no log: filter.privacy is "none"')
     if options.top is not None:
-        return _top(path, options)
+        return _top(path, names, options)
     for line in log_lines(path, follow=options.follow):
-        facts = _facts(line)
+        facts = names.named(_facts(line))
         if options.blocked and facts.get("event") != "blocked":
             continue
         sys.stdout.write(line if options.json else f"{event_line(facts)}\n")
@@ -310,13 +313,13 @@ def _log(options: argparse.Namespace) -> int:
     return 0
 
 
-def _top(path: Path, options: argparse.Namespace) -> int:
+def _top(path: Path, names: DeviceNames, options: argparse.Namespace) -> int:
     """The hosts that were blocked most, and for whom, as far as the log tells."""
     if options.top < 1:
         raise LocalError(f"--top {options.top}: expected a number from 1 on")
     if options.follow:
         raise LocalError("filter log: --top and --follow cannot be given together")
-    events = [_facts(line) for line in log_lines(path, follow=False)]
+    events = [names.named(_facts(line)) for line in log_lines(path, follow=False)]
     hosts, whom = most_blocked(events)[: options.top], who_was_blocked(events).most_common(options.top)
     if options.json:
         found = {"hosts": [each._asdict() for each in hosts], "for": [{"who": who, "count": n} for who, n in whom]}
@@ -372,13 +375,14 @@ def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
                 begun = ""
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
+def _events(path: Path, section: FilterSection) -> Iterator[Mapping[str, Any]]:
+    names = DeviceNames(section)
     with suppress(OSError), path.open(encoding="utf-8") as file:
         for line in file:
             with suppress(ValueError):
                 facts = json.loads(line)
                 if isinstance(facts, dict):
-                    yield facts
+                    yield names.named(facts)
 
 
 def _filter_of(name: str | None) -> tuple[Profile, FilterSection]:

@@ -156,14 +156,15 @@ def _hours(schedule: ScheduleSection) -> str:
 def _who(facts: Facts) -> str:
     """A program and its user, and a device; "" where the log does not tell."""
     program, uid = facts.get("program"), facts.get("uid")
-    client, device = facts.get("client"), facts.get("device")
+    client, device, name = facts.get("client"), facts.get("device"), facts.get("device_name")
     found = []
     if program:
         found.append(printable(str(program).rpartition("/")[2]) + (f" of {_user(uid)}" if isinstance(uid, int) else ""))
     elif isinstance(uid, int):
         found.append(_user(uid))
-    if device or (client and not found):
-        found.append(printable(client) + (f" [{printable(device)}]" if device else ""))
+    if device or name or (client and not found):
+        told = printable(client) + (f" [{printable(device)}]" if device else "")
+        found.append(f"{printable(name)} ({told})" if name else told)
     return ", ".join(found)
 
 

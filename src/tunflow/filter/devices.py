@@ -29,16 +29,16 @@ class Devices:
         """True if some are known by their hardware addresses."""
         return any(each.hardware for each in self.known)
 
+    def names_of(self, client: bytes | None, hardware: bytes | None) -> tuple[str, ...]:
+        """The names of a device, by its packed address and its hardware address, as far as they are known."""
+        return tuple(each.name for each in self._those_of(client, hardware))
+
     def concerns(self, audience: Audience, client: bytes | None, hardware: bytes | None, unknown: bool) -> bool:
         """Return True if a client belongs to an audience, by its packed address and its hardware address; `unknown`
         where nobody knows which device it is."""
         if client is None:
             return unknown
-        mine = [
-            each
-            for each in self.known
-            if (each.networks is not None and client in each.networks) or hardware in each.hardware
-        ]
+        mine = self._those_of(client, hardware)
         asks_for_devices = audience.names != Chosen() or audience.tags != Chosen()
         if hardware is None and self.needs_hardware and not mine and asks_for_devices:
             return unknown
@@ -51,3 +51,11 @@ class Devices:
         if not audience.names.meant and not audience.networks:
             return True
         return not audience.names.meant.isdisjoint(names) or client in audience.within
+
+    def _those_of(self, client: bytes | None, hardware: bytes | None) -> list[KnownDevice]:
+        return [
+            each
+            for each in self.known
+            if (client is not None and each.networks is not None and client in each.networks)
+            or hardware in each.hardware
+        ]

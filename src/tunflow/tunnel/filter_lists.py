@@ -53,8 +53,12 @@ def make_judge(section: FilterSection, base: Path, tell: Tell, opens: OpenFile =
         if block_list.broken and not len(block_list):
             raise LocalError(f"filter: the list {each.name}: {text.place} has no rule: all its lines are broken")
         uses.append(_use(section, each, block_list))
-    devices = Devices(tuple(_named(name, each) for name, each in section.devices.items()))
-    return Judge(tuple(uses), section.only_allowed, section.doors, public_resolvers(), devices)
+    return Judge(tuple(uses), section.only_allowed, section.doors, public_resolvers(), known_devices(section))
+
+
+def known_devices(section: FilterSection) -> Devices:
+    """The devices that a profile has names for."""
+    return Devices(tuple(_named(name, each) for name, each in section.devices.items()))
 
 
 class ListText(NamedTuple):
