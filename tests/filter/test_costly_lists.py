@@ -56,6 +56,19 @@ def test_texts_that_are_too_many_are_not_put_together():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("shape", ["/ads/*{}/x", "||h.example/ads*{}", r"/ads-x[0-9]+{}\./", "/ads*{}$client=10.0.0.1"])
+def test_cancelling_many_rules_takes_no_longer_for_each(shape):
+    """Each looked at all others."""
+
+    def lines(count):
+        made = [shape.format(number) for number in range(count)]
+        return [*made, *(f"{line}{',' if 'client' in line else '$'}badfilter" for line in made)]
+
+    few, many = (lines_executed(lambda each=each: BlockList("cancelled", each)) for each in (lines(30), lines(240)))
+    assert many < 12 * few
+    assert len(BlockList("cancelled", lines(30))) == 0
+
+
 def test_a_rule_that_is_said_twice_counts_once():
     made = BlockList("twice", ["||h.example^", "||h.example^", "@@||h.example^", "|h.example^", "@@||h.example^"])
     assert len(made) == 3

@@ -212,8 +212,7 @@ class _Reader:
             self._rule(number, pattern_of(dotted) if is_adblock else name_of(dotted), dotted.text)
         if self._dotted:
             self._tell(len(self._dotted), ".name", "a part of URLs" if is_adblock else "the name and all below it")
-        for rule in self._cancelled:
-            self._cancel(rule)
+        self._cancel()
         if self._starred:
             self._read_starred(only_below=stars_are_few)
         self._list.not_kept += self._urls.close()
@@ -297,14 +296,17 @@ class _Reader:
         else:
             self._list.complain(number, rule.why, text)
 
-    def _cancel(self, rule: DomainRule | URLRule | ConditionalRule) -> None:
-        """Forget what `$badfilter` names."""
-        if isinstance(rule, ConditionalRule):
-            self._list.conditional.remove(rule)
+    def _cancel(self) -> None:
+        """Forget what `$badfilter` names: all at once, for each look at all rules takes its time."""
+        if not self._cancelled:
             return
-        if isinstance(rule, URLRule):
-            self._urls.remove(rule)
-            return
+        self._list.conditional.remove([rule for rule in self._cancelled if isinstance(rule, ConditionalRule)])
+        self._urls.remove([rule for rule in self._cancelled if isinstance(rule, URLRule)])
+        for rule in self._cancelled:
+            if isinstance(rule, DomainRule):
+                self._cancel_name(rule)
+
+    def _cancel_name(self, rule: DomainRule) -> None:
         wanted = rule.strength | _ITSELF * rule.itself | _BELOW * rule.below
         values = [value for value in (self._names.get(rule.name, 0), *self._more.pop(rule.name, ())) if value]
         first, *more = [value for value in values if value & _SAYS != wanted] or [0]

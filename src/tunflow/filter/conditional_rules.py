@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tunflow.filter.conditions import RuleConditions
@@ -57,9 +57,10 @@ class ConditionalRules:
         """Keep a rule until `close`."""
         self._kept.append((line, rule))
 
-    def remove(self, rule: ConditionalRule) -> None:
-        """Forget all rules that say the same."""
-        self._kept = [(line, each) for line, each in self._kept if each != rule]
+    def remove(self, rules: Collection[ConditionalRule]) -> None:
+        """Forget all rules that say the same as one of `rules`."""
+        said = frozenset(rules)
+        self._kept = [(line, each) for line, each in self._kept if each not in said]
 
     def close(self) -> int:
         """File what was added. How many regular expressions among them cannot be kept beside the others."""

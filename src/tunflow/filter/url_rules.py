@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, KeysView, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tunflow.filter.list_line import URLRule
 from tunflow.filter.text_index import Text, TextIndex, share_of
@@ -50,6 +50,10 @@ _NOBODY: frozenset[str] = frozenset()
 _WILD = re.compile(r"[*^|]+")
 _EVERYWHERE = frozenset(("http", "https", "www", "com"))
 """Words that most URLs have: whatever is filed under one of them is tried each time."""
+
+
+_Said: TypeAlias = tuple[str, int, bool, frozenset[str]]
+"""A rule without its place."""
 
 
 class Filed(NamedTuple):
@@ -155,20 +159,24 @@ class URLRules:
         self._count += 1
         return host
 
-    def remove(self, rule: URLRule) -> None:
-        """Forget all rules that say the same."""
-        if is_expression(rule.pattern):
-            same = rule.pattern, rule.strength, rule.match_case, frozenset(rule.spared)
-            self._expressions = [each for each in self._expressions if _said(each.filed) != same]
-            return
-        host, filed = _filed(rule, 0)
-        if host is None:
-            self._waiting = [each for each in self._waiting if _said(each) != _said(filed)]
-            return
-        place = self._by_host.get(host, [])
-        before = len(place)
-        place[:] = [each for each in place if _said(each) != _said(filed)]
-        self._count -= before - len(place)
+    def remove(self, rules: Iterable[URLRule]) -> None:
+        """Forget all rules that say the same as one of `rules`, of which there may be many."""
+        expressions: set[_Said] = set()
+        by_host: dict[str | None, set[_Said]] = {}
+        for rule in rules:
+            if is_expression(rule.pattern):
+                expressions.add((rule.pattern, rule.strength, rule.match_case, frozenset(rule.spared)))
+            else:
+                host, filed = _filed(rule, 0)
+                by_host.setdefault(host, set()).add(_said(filed))
+        if expressions:
+            self._expressions = [each for each in self._expressions if _said(each.filed) not in expressions]
+        for host, said in by_host.items():
+            place = self._waiting if host is None else self._by_host.get(host, [])
+            before = len(place)
+            place[:] = [each for each in place if _said(each) not in said]
+            if host is not None:
+                self._count -= before - len(place)
 
     def close(self) -> Counter[str]:
         """File what was added; afterwards it can be asked. How many rules are not kept, by the reason."""
@@ -280,7 +288,7 @@ def _without_stars(pattern: str) -> str:
     return pattern if inner[-1:] in ("", "|") else inner
 
 
-def _said(filed: Filed) -> tuple[str, int, bool, frozenset[str]]:
+def _said(filed: Filed) -> _Said:
     return filed.pattern, filed.strength, filed.match_case, filed.spared
 
 

@@ -372,19 +372,20 @@ class ContentFilter(FilterDataProvider):
 
     def _judge_host(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
         """As `_judge_name`; of an alias also by what it stands for, unless a list allows it by its own name."""
-        ruling = self._judge_name(flow, host, url)
-        if ruling is PASSES and self.aliases:
+        judge = self.judge
+        is_alike = not judge.looks_at_flows and (url is None or not judge.looks_at_urls)
+        known = judge.rulings.get(host) if is_alike else None
+        ruling = self._judge_name(flow, host, url, is_alike=is_alike) if known is None else known
+        if self.aliases and ruling is PASSES:
             for other in self.aliases.get(host, ()):
-                found = self._judge_name(flow, other, None)
+                found = self._judge_name(flow, other, None, is_alike=False)
                 if found.blocked and found.list is not None:
                     return found
         return ruling
 
-    def _judge_name(self, flow: FilterFlow, host: str, url: str | None) -> Ruling:
+    def _judge_name(self, flow: FilterFlow, host: str, url: str | None, *, is_alike: bool) -> Ruling:
+        """By the name alone; `is_alike`: the ruling is the same for each flow to it, and remembered."""
         judge = self.judge
-        is_alike = not judge.looks_at_flows and (url is None or not judge.looks_at_urls)
-        if is_alike and (known := judge.rulings.get(host)) is not None:
-            return known
         try:
             name = host_text(host)
         except ValueError:

@@ -80,7 +80,8 @@ class HTTPRequest(NamedTuple):
 
     def url_of(self, host: str, port: int) -> str:
         """The URL, should `host` be who is meant; `port` is the connection's."""
-        return url_of(host, port if self.port is None else self.port, self._path)
+        target = self.target
+        return url_of(host, port if self.port is None else self.port, target if target[:1] == "/" else "/")
 
     def urls_of(self, host: str, port: int) -> tuple[str, ...]:
         """The URL, and all others that a server may take it for."""
