@@ -78,7 +78,7 @@ def one_input(data: bytes) -> None:
 
 def _heard(wire: bytes, step: int) -> bytes | None:
     """What comes out, or None for a refusal."""
-    codec = TLS13Client(_HELLO, lambda _kind, _body: lambda _scheme, _signature, _signed: None)
+    codec = TLS13Client(_HELLO, lambda _kind, _body, _hellos: lambda _scheme, _signature, _signed: None)
     out = waiting = b""
     for at in range(0, len(wire), step):
         waiting += wire[at : at + step]

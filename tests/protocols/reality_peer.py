@@ -9,6 +9,7 @@ import random
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,6 +23,8 @@ from tunflow.protocols.transport.reality import RealityClient, RealityServer
 KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNS = Ed25519PrivateKey.from_private_bytes(bytes(range(50, 82)))
 SITE = Ed25519PrivateKey.from_private_bytes(bytes(range(90, 122)))
+SECOND = MLDSA65PrivateKey.from_seed_bytes(bytes(range(32)))
+"""For the signature that `verify_key` asks for."""
 _SPKI = bytes.fromhex("302a300506032b6570032100")
 
 
@@ -96,7 +99,10 @@ class RealityPeer:
         mark = hmac.digest(secret or b"", public, "sha512")
         if self.lie == "hmac":
             mark = bytes(64)
-        certificate = b"\x30\x82head" + _SPKI + public + b"\x30\x05\x06\x03\x2b\x65\x70\x03\x41\0" + mark
+        second = SECOND.sign(hmac.digest(secret or b"", public + hello + said_first, "sha512"))
+        if self.lie == "second":
+            second = bytes(len(second))
+        certificate = (b"\x30\x82head" + _SPKI + public).ljust(126) + second + b"\x03\x41\0" + mark
         listed = sized(3, certificate) + b"\0\0"
         wire += self._tell(message(25 if self.lie == "compressed" else 11, b"\0" + sized(3, listed)))
         signed = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + self.transcript.digest()

@@ -113,7 +113,7 @@ def test_vless_on_an_http_upgrade(step):
 
 TLS = Transport(tls=True)
 PBK = "jNXHt1yRo0vDuchQlIP6Z0ZvjT3KtzVI-T4E7RoLJS0"
-KNOWN = Reality(PBK, "0123abcd", "/x")
+KNOWN = Reality(PBK, "0123abcd", "/x", "A" * 2602 + "A")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,8 @@ KNOWN = Reality(PBK, "0123abcd", "/x")
             VLESSServer("h", 1, USER, Transport(tls=True), flow="xtls-rprx-vision-udp443"),
         ),
         (
-            f"vless://{USER}@h:1?security=reality&sni=a.example&fp=chrome&pbk={PBK}&sid=0123ABCD&spx=%2Fx&allowInsecure=1",
+            f"vless://{USER}@h:1?security=reality&sni=a.example&fp=chrome&pbk={PBK}&sid=0123ABCD&spx=%2Fx&allowInsecure=1"
+            f"&pqv={'A' * 2603}",
             VLESSServer("h", 1, USER, Transport(tls=True, sni="a.example", browser="chrome", reality=KNOWN)),
         ),
         (

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from reality_peer import RealityPeer
+from reality_peer import SECOND, RealityPeer
 from talk import hear, said
 
 from tunflow.errors import BadPacket
@@ -92,7 +92,7 @@ class Server:
 def believing(public_key):
     """What believes a certificate by its public key."""
 
-    def believe(kind, body):
+    def believe(kind, body, _hellos):
         assert kind == CERTIFICATE
         assert len(body) > 100
 
@@ -283,6 +283,18 @@ def test_who_only_looks_like_the_server_is_refused(lie):
     peer = RealityPeer(lie=lie)
     with pytest.raises(BadPacket):
         peer.shake(peer.client())
+
+
+@pytest.mark.parametrize("lie", ["", "second"])
+def test_a_second_signature_is_asked_for_where_its_key_is_given(lie):
+    peer = RealityPeer(lie=lie)
+    codec = peer.client(verify_key=SECOND.public_key().public_bytes_raw())
+    if lie:
+        with pytest.raises(ProxyRefused, match="no signature by the key of pqv"):
+            peer.shake(codec)
+    else:
+        peer.shake(codec)
+    RealityPeer(lie=lie).shake(RealityPeer().client())
 
 
 def test_a_server_of_older_tls_is_no_reality(certificate):

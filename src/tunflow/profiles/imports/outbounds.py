@@ -358,15 +358,14 @@ def _reality(values: ClashEntry, key: str, short_id: str) -> dict[str, Any]:
 
 def _xray_reality(reality: ClashEntry, kind: str) -> dict[str, Any]:
     """Raises LocalError."""
-    if reality.text("mldsa65Verify"):
-        raise LocalError("realitySettings.mldsa65Verify is not supported: that signature is not checked here")
     older, newer = reality.text("publicKey"), reality.text("password")
-    values = {"key": newer or older, "shortId": reality.text("shortId")}
+    values = {"publicKey": newer or older, "shortId": reality.text("shortId")}
+    verify = {"mldsa65-verify": key} if (key := reality.text("mldsa65Verify")) else {}
     made = {
         **({} if kind == "trojan" else {"tls": "true"}),
         "sni" if kind == "trojan" else "servername": reality.text("serverName"),
         "client-fingerprint": reality.text("fingerprint"),
-        "reality-opts": _reality(ClashEntry(values), "key", "shortId"),
+        "reality-opts": _reality(ClashEntry(values), "publicKey", "shortId") | verify,
     }
     _refuse_rest("streamSettings.realitySettings.", reality, frozenset({"spiderX", "show", "masterKeyLog"}))
     return made

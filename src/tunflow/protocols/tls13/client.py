@@ -49,19 +49,22 @@ class TLS13Client:
     """Says `hello`, and is a codec for what comes behind the handshake. As `TLSLayer`."""
 
     __slots__ = (
-        "_believe_untrusted", "_down", "_expected", "_handshake", "_hello", "_is_sealed", "_schedule", "_secrets",
-        "_transcript", "_up", "_verify_untrusted", "_wire", "established", "over",
+        "_believe_untrusted", "_down", "_expected", "_handshake", "_hello", "_hellos", "_is_sealed", "_schedule",
+        "_secrets", "_transcript", "_up", "_verify_untrusted", "_wire", "established", "over",
     )  # fmt: skip
 
     transparent = False
     is_tls13 = True
 
-    def __init__(self, hello: ChromeHello, believe_untrusted: Callable[[int, bytes], Verifier]) -> None:
-        """`believe_untrusted` takes the type and the body of the message with the certificate, and returns what checks
-        the signature by it. It raises BadPacket for one that is not believed."""
+    def __init__(self, hello: ChromeHello, believe_untrusted: Callable[[int, bytes, bytes], Verifier]) -> None:
+        """`believe_untrusted` takes the type and the body of the message with the certificate, and both sides' hellos
+        one after the other. It returns what checks the signature by the certificate, and raises BadPacket for one that
+        is not believed."""
         self._hello = hello
         self._believe_untrusted = believe_untrusted
         self._verify_untrusted: Verifier | None = None
+        self._hellos = b""
+        """Both sides'."""
         self._schedule: KeySchedule
         self._transcript: hashlib._Hash
         self._secrets: tuple[bytes, bytes]
@@ -161,7 +164,7 @@ class TLS13Client:
         elif kind == _EXTENSIONS:
             self._pass(message, CERTIFICATE, COMPRESSED_CERTIFICATE)
         elif kind in {CERTIFICATE, COMPRESSED_CERTIFICATE}:
-            self._verify_untrusted = self._believe_untrusted(kind, message[4:])
+            self._verify_untrusted = self._believe_untrusted(kind, message[4:], self._hellos)
             self._pass(message, _CERTIFICATE_VERIFY)
         elif kind == _CERTIFICATE_VERIFY:
             self._hear_signature_untrusted(message[4:])
@@ -191,7 +194,8 @@ class TLS13Client:
             raise BadPacket("TLS: a ServerHello without a share of the key exchange")
         secret = self._hello.shared_secret_untrusted(group, share[4:])
         self._schedule = schedule = KeySchedule(suite.hash_name)
-        self._transcript = hashlib.new(suite.hash_name, self._hello.raw + message)
+        self._hellos = self._hello.raw + message
+        self._transcript = hashlib.new(suite.hash_name, self._hellos)
         schedule.mix(secret)
         seen = self._transcript.digest()
         self._secrets = schedule.secret("c hs traffic", seen), schedule.secret("s hs traffic", seen)

@@ -97,5 +97,6 @@ def _reality_layer(
 
     name = transport.sni or (server[0] if isinstance(endpoint(*server).host, str) else None)
     alpn = transport.alpn or ("h2", "http/1.1")
-    known = RealityServer(name, reality.key_bytes, bytes.fromhex(reality.short_id), alpn)
+    short_id = bytes.fromhex(reality.short_id)
+    known = RealityServer(name, reality.key_bytes, short_id, alpn, reality.verify_key_bytes)
     return lambda: RealityClient(known, context.unix_time(), context.random_bytes)

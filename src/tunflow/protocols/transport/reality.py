@@ -12,9 +12,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -30,6 +32,8 @@ _ED25519 = 0x0807
 _ED25519_KEY = bytes.fromhex("302a300506032b6570032100")
 """What stands before such a key in a certificate (RFC 8410 §4)."""
 _SIGNATURE_SIZE = 64
+_SECOND, _SECOND_SIZE = 126, 3309
+"""Where servers write a signature by ML-DSA-65, into an extension of the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class RealityServer:
     public_key: bytes
     short_id: bytes
     alpn: Sequence[str]
+    verify_key: bytes = b""
+    """The ML-DSA-65 key of a signature that is asked for as well; nothing for none."""
 
 
 class RealityClient(TLS13Client):
@@ -59,7 +65,7 @@ class RealityClient(TLS13Client):
         inside = VERSION + b"\0" + (int(unix_time) & 0xFFFFFFFF).to_bytes(4, "big") + server.short_id.ljust(8, b"\0")
         hello.use_session_id(AESGCM(secret).encrypt(hello.random[20:], inside, hello.raw))
         assert len(hello.session_id) == SESSION_ID_SIZE
-        super().__init__(hello, lambda kind, body: _believe_untrusted(kind, body, secret, server.name))
+        super().__init__(hello, partial(_believe_untrusted, server, secret))
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Buffer], int]:
         """As `TLS13Client.open_untrusted`. Raises BadPacket and ProxyRefused."""
@@ -74,7 +80,7 @@ def auth_secret(shared: bytes, random: bytes) -> bytes:
     return hmac.digest(hmac.digest(random[:20], shared, "sha256"), b"REALITY\1", "sha256")
 
 
-def _believe_untrusted(kind: int, body: bytes, secret: bytes, name: str | None) -> Verifier:
+def _believe_untrusted(server: RealityServer, secret: bytes, kind: int, body: bytes, hellos: bytes) -> Verifier:
     """As `TLS13Client` has it. Raises ProxyRefused."""
     certificate = _first_certificate(body) if kind == CERTIFICATE else b""
     at = certificate.find(_ED25519_KEY) + len(_ED25519_KEY)
@@ -82,9 +88,13 @@ def _believe_untrusted(kind: int, body: bytes, secret: bytes, name: str | None) 
     if not hmac.compare_digest(hmac.digest(secret, key, hashlib.sha512), certificate[-_SIGNATURE_SIZE:]) or not key:
         raise ProxyRefused(
             Refusal.CERTIFICATE,
-            f"it shows that of {name or 'the real site'} itself, as REALITY servers do to strangers: check pbk, sid, "
-            "sni and this machine's clock, or it is no REALITY server",
+            f"it shows that of {server.name or 'the real site'} itself, as REALITY servers do to strangers: check pbk, "
+            "sid, sni and this machine's clock, or it is no REALITY server",
         )
+
+    if server.verify_key:
+        signed_too = hmac.digest(secret, key + hellos, hashlib.sha512)
+        _check_second_untrusted(certificate[_SECOND : _SECOND + _SECOND_SIZE], signed_too, server.verify_key)
 
     def verify_untrusted(scheme: int, signature: bytes, signed: bytes) -> None:
         try:
@@ -96,6 +106,16 @@ def _believe_untrusted(kind: int, body: bytes, secret: bytes, name: str | None) 
         raise BadPacket("TLS: a signature of REALITY's that is not valid")
 
     return verify_untrusted
+
+
+def _check_second_untrusted(signature: bytes, signed: bytes, key: bytes) -> None:
+    """Raises ProxyRefused."""
+    try:
+        MLDSA65PublicKey.from_public_bytes(key).verify(signature, signed)
+    except (InvalidSignature, ValueError):
+        raise ProxyRefused(
+            Refusal.CERTIFICATE, "it has no signature by the key of pqv (ML-DSA-65): check pqv, or leave it out"
+        ) from None
 
 
 def _first_certificate(body: bytes) -> bytes:

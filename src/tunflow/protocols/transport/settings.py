@@ -14,7 +14,7 @@ from tunflow.protocols.transport.transport import ON_HTTP2, OTHER_NAMES, Reality
 
 _KEYS = frozenset(
     {"type", "security", "sni", "peer", "alpn", "fp", "host", "path", "headerType", "pcs", *INSECURE}
-    | {"pbk", "sid", "spx", "serviceName", "authority", "mode", "certificate", "key"}
+    | {"pbk", "sid", "spx", "pqv", "serviceName", "authority", "mode", "certificate", "key"}
 )
 _EARLY_DATA = ("ed", "eh")
 """They save a round trip, no more: servers take streams without."""
@@ -23,7 +23,6 @@ _NOT_DONE = {
     "ech": "without it the server's name is seen",
     "extra": "it is how XHTTP's requests are padded and cut, which its server checks",
     "fm": "a disguise that the server waits for",
-    "pqv": "REALITY's signature by ML-DSA-65 is not checked here, and the link asks for that",
 }
 
 
@@ -50,7 +49,7 @@ def from_query(scheme: str, query: str, own: tuple[str, ...], security: str) -> 
             mode=values.get("mode"),
             certificate=values.get("certificate"),
             key=values.get("key"),
-            reality=_reality(values.get("pbk"), values.get("sid"), values.get("spx")),
+            reality=_reality(values.get("pbk"), values.get("sid"), values.get("spx"), values.get("pqv")),
         )
     except LocalError as error:
         raise LocalError(f"the {scheme}:// link: {error}") from None
@@ -75,7 +74,7 @@ def to_query(transport: Transport, security: str) -> dict[str, str]:
     }
     if transport.reality is not None:
         reality = transport.reality
-        values |= {"pbk": reality.public_key, "sid": reality.short_id, "spx": reality.spider}
+        values |= {"pbk": reality.public_key, "sid": reality.short_id, "spx": reality.spider, "pqv": reality.verify_key}
     return {key: value for key, value in values.items() if value}
 
 
@@ -142,22 +141,23 @@ def _check_not_done(values: Mapping[str, str]) -> None:
         raise LocalError("sni and peer are two names; one of them is enough")
 
 
-def _reality(public_key: str | None, short_id: str | None, spider: str | None) -> Reality | None:
+def _reality(public_key: str | None, short_id: str | None, spider: str | None, verify: str | None) -> Reality | None:
     """How the server is known; None if it is no REALITY server. Raises LocalError."""
     if not public_key:
-        if short_id or spider:
-            raise LocalError("sid and spx (short-id) are of security=reality, which needs pbk (public-key)")
+        if short_id or spider or verify:
+            raise LocalError("sid, spx and pqv (short-id) are of security=reality, which needs pbk (public-key)")
         return None
-    return Reality(public_key, (short_id or "").lower(), spider or None)
+    return Reality(public_key, (short_id or "").lower(), spider or None, verify or "")
 
 
 def _reality_of_clash(options: ClashEntry) -> Reality | None:
     """The same by `reality-opts`. Raises LocalError."""
     public_key, short_id = options.text("public-key"), options.text("short-id")
+    verify = options.text("mldsa65-verify")  # Xray's, which Clash has no key for
     options.value("support-x25519mlkem768")  # it is offered always
     if options.unread:
         raise LocalError(f"reality-opts has {printable(options.unread[0])}, which is not supported")
-    return _reality(public_key, short_id, None)
+    return _reality(public_key, short_id, None, verify)
 
 
 def _texts(value: object, key: str = "alpn") -> tuple[str, ...]:

@@ -35,21 +35,27 @@ class Reality:
     """Up to 8 bytes in hexadecimal."""
     spider: str | None = None
     """The path where a browser would go on (`spx`): kept for the link, not done."""
+    verify_key: str = ""
+    """The ML-DSA-65 key (`pqv`) of a second signature, in base64 for URLs; nothing for none."""
 
     def __post_init__(self) -> None:
         """Raises LocalError."""
         if len(self.key_bytes) != 32:
             raise LocalError("pbk (public-key) is a REALITY server's public key, 43 characters of base64")
+        if self.verify_key and len(self.verify_key_bytes) != 1952:
+            raise LocalError("pqv (mldsa65Verify) of REALITY is an ML-DSA-65 key, 2,603 characters of base64")
         if not re.fullmatch(r"(?:[0-9a-f]{2}){0,8}", self.short_id):
             raise LocalError("sid (short-id) of REALITY is up to 8 bytes in hexadecimal")
 
     @property
     def key_bytes(self) -> bytes:
         """The public key; nothing if that is no base64."""
-        digits = self.public_key.rstrip("=").replace("+", "-").replace("/", "_")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{43}", digits):
-            return b""
-        return urlsafe_b64decode(digits + "=")
+        return _from_base64(self.public_key)
+
+    @property
+    def verify_key_bytes(self) -> bytes:
+        """The other one; nothing likewise."""
+        return _from_base64(self.verify_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,14 @@ def checked(
     return Transport(
         network, tls, sni, alpn, pinned, insecure, browser, host, path, multi, certificate, key, reality
     )  # fmt: skip
+
+
+def _from_base64(text: str) -> bytes:
+    """Bytes from either alphabet; nothing if it is none."""
+    digits = text.rstrip("=").replace("+", "-").replace("/", "_")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", digits) or len(digits) % 4 == 1:
+        return b""
+    return urlsafe_b64decode(digits + "=" * (-len(digits) % 4))
 
 
 def check_network(network: str) -> None:
