@@ -6,7 +6,10 @@ python tests/api/page_shots.py      # writes docs/pictures/page-*.png
 from __future__ import annotations
 
 import tempfile
+from itertools import count
+from math import sin
 from pathlib import Path
+from threading import Event, Thread
 from typing import NamedTuple
 
 from api_rig import Rig
@@ -75,24 +78,39 @@ def busy_rig(secret: str | None = None, ui: Path | None = None) -> Rig:
         rig.api.book.decided(flow, Verdict(path[0], "home.toml", number + 1, text), list(path))
         rig.api.book.carried(flow, Going(down), "http", target)
     rig.say("connected through a (http)")
+    policy = rig.dataplane.rules
+    assert policy is not None
+    for server, delay in (("a", 0.0421), ("b", 0.1874)):
+        policy.routing.groups.health.recall(server, delay)
     return rig
 
 
-def take(browser: Browser, rig: Rig, shot: Shot, path: Path) -> None:
-    """Write a picture of a page."""
+def take(browser: Browser, rig: Rig, shot: Shot, path: Path, seconds: int = 2) -> None:
+    """Write a picture of a page; of the overview with so many seconds of traffic."""
     where, (width, height) = f"{rig.api.where}/ui/#{shot.page}", shot.size
     browser.open(where, width=width, height=height, dark=shot.dark, language=shot.language)
     browser.wait("Number.isInteger(Number(document.getElementById('count').textContent))")
     if shot.page == "overview":
-        browser.wait("traffic.length > 1")
+        for second in range(seconds):  # each is waited for by itself: it may take a while on a busy machine
+            browser.wait(f"traffic.length > {second}")
     browser.picture(path)
+
+
+def move(rig: Rig) -> None:
+    """Have bytes go through it, now more and now fewer."""
+    statistics = rig.dataplane.driver.context.statistics
+    for step in count():
+        statistics.tcp_bytes_down += int(250_000 * (1 + sin(step / 7)) * (1 + sin(step / 31)))
+        statistics.tcp_bytes_up += int(40_000 * (1 + sin(step / 11)))
+        Event().wait(0.1)
 
 
 if __name__ == "__main__":
     made = busy_rig()
+    Thread(target=move, args=(made,), daemon=True).start()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         seen = Browser(Path(folder))
         for each in SHOTS:
-            take(seen, made, each, FOLDER / f"{each.name}.png")
+            take(seen, made, each, FOLDER / f"{each.name}.png", seconds=40)
         seen.close()
     made.close()

@@ -37,6 +37,13 @@ def test_only_run_and_exec_take_what_stands_behind_the_dashes(capsys):
     assert "takes nothing behind --" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("named", "status"), [("nosuchcmd", 127), ("/etc/passwd", 126)])
+@pytest.mark.parametrize("line", ["run --server direct://", "exec", "portal"])
+def test_a_program_that_cannot_be_run_is_one_line(line, named, status, capsys):
+    assert main([*line.split(), "--", named]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_the_help_of_server_names_every_protocol(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])

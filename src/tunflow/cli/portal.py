@@ -29,6 +29,7 @@ from tunflow.errors import LocalError, RemoteError
 from tunflow.host.fd import from_fd
 from tunflow.host.netlink.route_query import RouteQuery
 from tunflow.host.network.uplinks import PathFinder
+from tunflow.host.program import command
 from tunflow.host.program.exit_result import ExitResult, leave
 from tunflow.host.program.private_network import PrivateNetwork
 from tunflow.host.program.program import Program
@@ -69,6 +70,8 @@ def portal(options: argparse.Namespace) -> int:
     """Open the page; the exit status, or leave as the program left. Raises LocalError or RemoteError."""
     if options.browser is not None and options.command:
         raise LocalError("--browser and a command exclude each other: give one of them")
+    if options.command:
+        command.find(options.command[0])
     if options.url is not None:
         try:
             parse_web_address(options.url.partition("#")[0])
@@ -82,8 +85,7 @@ def portal(options: argparse.Namespace) -> int:
     if not way.resolvers:
         raise RemoteError("the network has named no resolver: its login page cannot be found")
     with tempfile.TemporaryDirectory(prefix="tunflow-portal-", ignore_cleanup_errors=True) as folder:
-        command = _command(options, way, Path(folder))
-        result = _show(command, way)
+        result = _show(_command(options, way, Path(folder)), way)
     leave(result)
     return 0
 
@@ -121,16 +123,16 @@ def _find_here(url: str | None) -> PortalWay:
 def _command(options: argparse.Namespace, way: PortalWay, folder: Path) -> list[str]:
     """What runs; its environment becomes ours. Raises LocalError."""
     if options.command:
-        command = [word.replace("{}", way.url) for word in options.command]
+        argv = [word.replace("{}", way.url) for word in options.command]
     else:
-        command = browser_command(options.browser, way.url, folder)
+        argv = browser_command(options.browser, way.url, folder)
     if not way.is_found:
         say(f"no login page was found: opening {way.url}, which one may answer for")
     os.environ.update(own_environment(os.environ, folder))
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "DBUS_SESSION_BUS_ADDRESS"):
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
-    return [*_as_caller(folder), *command]
+    return [*_as_caller(folder), *argv]
 
 
 def _as_caller(folder: Path) -> list[str]:
@@ -154,12 +156,12 @@ def _plan(way: PortalWay) -> Plan:
     return compile_profile(profile)
 
 
-def _show(command: Sequence[str], way: PortalWay) -> ExitResult:
+def _show(argv: Sequence[str], way: PortalWay) -> ExitResult:
     """Run the program until it ends; how it left. Raises LocalError for what keeps it from starting."""
     plan, network = _plan(way), PrivateNetwork()
     outbounds = make_outbounds(plan)
     reactor = Reactor.containing(say)
-    with Program.start(command, network=network, nameserver=network.resolver4) as program:
+    with Program.start(argv, network=network, nameserver=network.resolver4) as program:
         device = from_fd(program.tun_fd, program.mtu)
         quiet = ServingContext(reactor, _unsaid, ProcessFilter(reactor, say), descriptors=prepare_process())
         serving = replace(quiet, sockets=SocketOptions(mark=way.mark))
