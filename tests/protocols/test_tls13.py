@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from reality_peer import SECOND, RealityPeer
 from talk import hear, said
 
-from tunflow.errors import BadPacket
+from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.tls13.chrome_hello import ChromeHello
 from tunflow.protocols.tls13.client import CERTIFICATE, NotTLS13, TLS13Client
 from tunflow.protocols.tls13.key_schedule import KeySchedule
 from tunflow.protocols.tls13.server_hello import parse_server_hello_untrusted
-from tunflow.protocols.transport.reality import VERSION, RealityClient, RealityServer
+from tunflow.protocols.transport.reality import VERSION, RealityClient, RealityServer, check_algorithms
 from tunflow.sniff.tls import parse_records_untrusted
 
 BIG = bytes(range(256)) * 400
@@ -346,6 +346,16 @@ def test_records_that_may_not_come(kind, content, why):
         hear(codec, peer.seal(kind, content))
 
 
+def test_a_message_of_the_handshake_may_be_cut_but_nothing_stands_between():
+    ticket = b"\x04\0\0\x05abcde"
+    peer = RealityPeer()
+    codec = peer.client()
+    peer.shake(codec)
+    assert hear(codec, peer.seal(22, ticket[:3]) + peer.seal(22, ticket[3:]) + peer.say(b"data")) == b"data"
+    with pytest.raises(BadPacket, match="in the middle of a message"):
+        hear(codec, peer.seal(22, ticket[:3]) + peer.say(b"data"))
+
+
 def test_records_that_are_not_sealed_or_none():
     for wire in (b"\x15\3\3\0\2\2\x28", b"\x16\3\3\0\1\0", b"HTTP/1.1 400 Bad", b"\x14\3\3\0\1\1", b"\x17\3\3\xff\xff"):
         peer = RealityPeer()
@@ -375,6 +385,16 @@ def test_any_server_hello_is_one_or_a_bad_packet(data):
         except BadPacket:
             continue
         assert len(hello.random) == 32
+
+
+def test_what_cryptography_is_built_without_is_told(monkeypatch):
+    def none(_seed):
+        raise UnsupportedAlgorithm("not in this OpenSSL")
+
+    check_algorithms(SECOND.public_key().public_bytes_raw())
+    monkeypatch.setattr("tunflow.protocols.transport.reality.MLKEM768PrivateKey.from_seed_bytes", none)
+    with pytest.raises(LocalError, match="REALITY needs ML-KEM-768"):
+        check_algorithms(b"")
 
 
 def test_a_key_that_nobody_can_have_is_refused():

@@ -114,6 +114,8 @@ class TLS13Client:
             elif kind == CHANGE_CIPHER_SPEC and (self.established or bytes(content) != b"\1"):
                 raise BadPacket("TLS: a change of ciphers, which TLS 1.3 has not")
             at = end
+            if self._handshake and kind not in {HANDSHAKE, CHANGE_CIPHER_SPEC}:
+                raise BadPacket("TLS: a record in the middle of a message of the handshake")
             if kind == APPLICATION_DATA and self.established:
                 if content:
                     pieces.append(content)

@@ -93,8 +93,9 @@ def tls_layer(transport: Transport, server: tuple[str, int], context: OutboundCo
 def _reality_layer(
     transport: Transport, reality: Reality, server: tuple[str, int], context: OutboundContext
 ) -> Callable[[], TLSLayer]:
-    from tunflow.protocols.transport.reality import RealityClient, RealityServer  # noqa: PLC0415  (likewise)
+    from tunflow.protocols.transport.reality import RealityClient, RealityServer, check_algorithms  # noqa: PLC0415
 
+    check_algorithms(reality.verify_key_bytes)
     name = transport.sni or (server[0] if isinstance(endpoint(*server).host, str) else None)
     alpn = transport.alpn or ("h2", "http/1.1")
     short_id = bytes.fromhex(reality.short_id)

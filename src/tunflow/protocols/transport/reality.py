@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tunflow.endpoint import Buffer
-from tunflow.errors import BadPacket
+from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.codec import ProxyRefused, Refusal
 from tunflow.protocols.tls13.chrome_hello import SESSION_ID_SIZE, ChromeHello
 from tunflow.protocols.tls13.client import CERTIFICATE, NotTLS13, TLS13Client, Verifier
@@ -73,6 +74,21 @@ class RealityClient(TLS13Client):
             return super().open_untrusted(data)
         except NotTLS13 as error:
             raise ProxyRefused(Refusal.UNSUPPORTED, f"{error}: it is no REALITY server for us") from error
+
+
+def check_algorithms(verify_key: bytes) -> None:
+    """Raises LocalError where `cryptography` is built without what REALITY needs, and for a key that is none."""
+    try:
+        MLKEM768PrivateKey.from_seed_bytes(bytes(64))
+        if verify_key:
+            MLDSA65PublicKey.from_public_bytes(verify_key)
+    except UnsupportedAlgorithm:
+        raise LocalError(
+            "REALITY needs ML-KEM-768 (and pqv ML-DSA-65), which the OpenSSL of this cryptography has not: pip install "
+            "--force-reinstall cryptography"
+        ) from None
+    except ValueError:
+        raise LocalError("pqv (mldsa65Verify) of REALITY is no ML-DSA-65 key") from None
 
 
 def auth_secret(shared: bytes, random: bytes) -> bytes:
