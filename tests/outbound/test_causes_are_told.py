@@ -281,3 +281,25 @@ def test_servers_that_end_a_connection_are_said_to(
 ) -> None:
     shape = IN_TLS.get(kind) or IN_THE_CLEAR[kind][0]
     assert "closed" in reason(shape.format(port=serve(hangs_up), name="server.example"))
+
+
+def test_records_that_come_at_once_are_handed_on_as_one(
+    certificates: dict[str, Certificate], serve: Callable[[Callable[[socket.socket], None]], int]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates["good"].file)
+
+    def treat(client: socket.socket) -> None:
+        with context.wrap_socket(client, server_side=True) as tls:
+            asked = b""
+            while b"GET" not in asked:
+                asked += tls.recv(65536)
+            tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            for word in (b"one ", b"two ", b"three"):
+                tls.sendall(word)
+            tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    heard: list[bytes] = []
+    port = serve(treat)
+    reason(f"trojan://p@127.0.0.1:{port}?allowInsecure=1", heard)
+    assert heard == [b"one two three"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tunflow.outbound.conduit_socket import ConduitDialing
     from tunflow.protocols.transport.tls import TLSClient
 
-_RECEIVE_SIZE = 32 * 1024
+_RECEIVE_SIZE = 64 * 1024
 _WRITE_PIECES = 64
 """Buffers in one `sendmsg`; Linux takes IOV_MAX (1024)."""
 
@@ -255,10 +255,10 @@ class StreamClient(Contained):
         return data
 
     def _hand_on(self, flow: list[Buffer]) -> None:
-        for piece in flow:
-            if self.closed:
-                return
-            self._received(piece)
+        if self.closed:
+            return
+        if flow:  # as one: each record alone would have all that is behind it go round
+            self._received(flow[0] if len(flow) == 1 else b"".join(flow))
         if self._tls is not None and self._tls.over:
             self._end("the connection was closed")
 

@@ -88,8 +88,10 @@ class TLSClient:
         except ssl.SSLError as error:
             self._judge_offer()
             raise BadPacket(f"TLS: {error.reason or error}") from error
-        if pieces and self._resumption is not None and not self._object.session_reused:
-            self._resumption.look(self._object)  # the ticket came behind the handshake
+        if pieces and self._resumption is not None:
+            if not self._object.session_reused:
+                self._resumption.look(self._object)  # the ticket came behind the handshake, before anything else
+            self._resumption = None
         return pieces, len(data)
 
     def finish(self) -> list[Buffer]:
