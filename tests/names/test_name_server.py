@@ -24,7 +24,7 @@ from tunflow.errors import LocalError
 from tunflow.flow import TCP, UDP, FlowInfo
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.sockets import UNMARKED
-from tunflow.names.judged_answers import PATIENCE
+from tunflow.names.judged_answers import MOST_UNANSWERED, PATIENCE
 from tunflow.names.name_server import LINGER, NameServer
 from tunflow.names.rules import MadeAnswer, NameRules, Unresolved
 from tunflow.outbound.direct import DirectOutbound
@@ -383,6 +383,23 @@ def test_who_waits_for_aliases_waits_not_for_long(world):
     say_records(world, "cloak.test. CNAME t.bad.test.", "t.bad.test. A 192.0.2.1")
     assert told == [("cloak.test", ["t.bad.test"])]
     assert len(world.answers) == 1
+
+
+def test_nobody_waits_for_aliases_where_no_resolver_is_reached(world):
+    """Each new name would take a second more."""
+    judge_aliases(world)
+    for number in range(MOST_UNANSWERED):
+        world.query(f"n{number}.test")
+        assert len(world.answers) == number
+        world.rig.wait(PATIENCE)
+    world.answers.clear()
+    world.query("cloak.test")
+    assert is_answered_with_fakes(world)
+    say_records(world, "cloak.test. CNAME t.bad.test.", "t.bad.test. A 192.0.2.1")  # one answers: it is waited for
+    world.query("shop.test")
+    assert len(world.answers) == 1
+    say_records(world, "shop.test. A 192.0.2.1")
+    assert is_answered_with_fakes(world)
 
 
 def test_a_name_that_no_resolver_knows_keeps_its_fake_address(world):

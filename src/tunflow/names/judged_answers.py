@@ -20,6 +20,9 @@ from tunflow.names.rules import NameRules
 PATIENCE = 1.0
 """Seconds that a query waits for what its name is an alias of: then it is answered, and what comes is only noted."""
 
+MOST_UNANSWERED = 3
+"""Waits in vain behind one another, after which nobody waits until an answer comes: no resolver is reached."""
+
 _ALIAS = b"\0\5\0\1"
 """Type and class of a CNAME record (RFC 1035 §3.2.2): an answer without these bytes has none."""
 
@@ -50,12 +53,33 @@ def leads_to_refused(name: str, message: bytes, flow: FlowInfo, rules: NameRules
     return bool(names) and rules.refuses_answer(name, names, flow)
 
 
+class AliasPatience:
+    """How long queries wait for real answers: no longer where none ever comes."""
+
+    def __init__(self) -> None:
+        self._unanswered = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the next query waits at most."""
+        return PATIENCE if self._unanswered < MOST_UNANSWERED else 0.0
+
+    def heard(self) -> None:
+        """A resolver answered."""
+        self._unanswered = 0
+
+    def waited_in_vain(self) -> None:
+        """None did in time."""
+        self._unanswered += 1
+
+
 class AwaitedAliases:
     """A client's query for a name with a fake address, until it is known what the name is an alias of."""
 
     def __init__(
         self,
         reactor: Reactor,
+        patience: AliasPatience,
         query: ClientQuery,
         flow: FlowInfo,
         reply: Callable[[bytes], None],
@@ -68,23 +92,31 @@ class AwaitedAliases:
         self._reply = reply
         self._rules = rules
         self._answer = answer
-        self._is_over = False
-        self._timer = reactor.call_later(PATIENCE, self._allow)
+        self._patience = patience
+        seconds = patience.seconds
+        self._is_over = not seconds
+        self._timer = reactor.call_later(seconds, self._give_up) if seconds else None
+        if self._is_over:
+            answer()
 
     def heard(self, message: bytes | None) -> None:
         """The real answer, None where nobody gave one: the far side may know the name all the same."""
         query = self._query
+        if message is not None:
+            self._patience.heard()
         refused = message is not None and leads_to_refused(query.name, message, self._flow, self._rules, A)
         if self._is_over:
             return
-        self._timer.cancel()
-        if refused is False:
-            self._allow()
-            return
+        if self._timer is not None:
+            self._timer.cancel()
         self._is_over = True
+        if refused is False:
+            self._answer()
+            return
         made = replies.nothing(query.query, NO_SUCH_NAME) if refused else failure(query.query, SERVER_FAILURE)
         self._reply(made)
 
-    def _allow(self) -> None:
+    def _give_up(self) -> None:
         self._is_over = True
+        self._patience.waited_in_vain()
         self._answer()

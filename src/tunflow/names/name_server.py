@@ -46,7 +46,7 @@ from tunflow.names.exchange import Cancel, Ended, Heard, Upstreams
 from tunflow.names.fake_ip_file import FakeIPFile
 from tunflow.names.following_resolver import FollowingResolver
 from tunflow.names.group import ResolverGroup
-from tunflow.names.judged_answers import AwaitedAliases, judged, leads_to_refused
+from tunflow.names.judged_answers import AliasPatience, AwaitedAliases, judged, leads_to_refused
 from tunflow.names.rules import NO_RULES, MadeAnswer, NameRules, Unresolved
 from tunflow.names.upstreams import make_upstream
 from tunflow.outbound.chain import goes_direct
@@ -89,6 +89,7 @@ class NameServer:
         self.resolver = Resolver(self, self._plan(config), cache, fake, finished=finished or self._finished)
         reactor.add_deadline(self.resolver.next_timeout, self.resolver.handle_timeout)
         self._rules = NO_RULES
+        self._patience = AliasPatience()
         self._asked_as: dict[str, dict[str, None]] = {}
         """Names that were answered with another's addresses, by that one, the latest last."""
 
@@ -161,7 +162,7 @@ class NameServer:
         except LocalError:  # what a client's packet made of a name
             answer()
             return
-        awaited = AwaitedAliases(self._reactor, query, flow, reply, rules, answer)
+        awaited = AwaitedAliases(self._reactor, self._patience, query, flow, reply, rules, answer)
         resolver.look_up(asked, awaited.heard, self._reactor.now)
 
     def _made(self, query: ClientQuery, client: bytes, made: MadeAnswer) -> bytes:
