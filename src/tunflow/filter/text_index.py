@@ -126,8 +126,11 @@ class TextIndex:
             if self._by_gram:
                 allowance.spend(size << 1)
                 places += self._places_of_grams(small)
-            allowance.spend(size)
-            found = [*self._among(places, small, allowance)]
+            if self._always:
+                places.append(self._always)
+            # Before they are put together: a list may have filed all here.
+            allowance.spend(size + sum(map(len, places)) * (_LOOK + (size >> _LOOKED)))
+            found = [*filter(small.__contains__, chain.from_iterable(places))]
         return found if len(found) < 2 else _each_once(found)
 
     def _standing_in_long(self, small: str, spaced: bytes, words: Sequence[bytes], allowance: Allowance) -> list[str]:
@@ -146,9 +149,7 @@ class TextIndex:
 
     def _among(self, places: Sequence[Texts], small: str, allowance: Allowance) -> Iterator[str]:
         """Those of some places, and of those that are looked for always, that stand in a URL."""
-        count = sum(map(len, places)) + len(
-            self._always
-        )  # before they are put together: a list may have filed all here
+        count = sum(map(len, places)) + len(self._always)
         allowance.spend(count * (_LOOK + (len(small) >> _LOOKED)))
         return filter(small.__contains__, chain(chain.from_iterable(places), self._always))
 
