@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -48,6 +49,30 @@ def test_what_is_in_the_wheel(dist: Path) -> None:
     pages = {name.rpartition("/")[2] for name in names if "/share/man/man1/" in name}
     assert pages == {"tunflow.1", *(f"tunflow-{name}.1" for name in COMMANDS)}
     assert not [name for name in names if name.startswith(("tests/", "bench/", "fuzz/"))]
+
+
+def test_the_container_is_built_of_what_is_copied(dist: Path, tmp_path: Path) -> None:
+    """No container is built here; what its recipe copies makes the same wheel, and is locked with what makes it."""
+    recipe = (ROOT / "packaging/container/Containerfile").read_text()
+    for words in (
+        line.split()[1:] for line in recipe.splitlines() if line.startswith("COPY ") and "--from" not in line
+    ):
+        for name in words[:-1]:
+            there = tmp_path / words[-1] / (name if words[-1] == "./" else "")
+            there.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, there, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, there)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path / "dist")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    contents = []
+    for folder in (dist, tmp_path / "dist"):
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as file:
+            contents.append({name for name in file.namelist() if "__pycache__" not in name})
+    assert contents[0] == contents[1]
+    assert "hatchling==" in (tmp_path / "requirements/run.txt").read_text()
 
 
 def test_what_is_in_the_sources(dist: Path) -> None:
