@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from urllib.parse import quote
 
 import pytest
-from bench.netlab.namespaces import SERVER4, SITE4
+from bench.netlab.namespaces import SERVER4, SITE4, Process
+from bench.netlab.proxy_peers import make_certificate
 from lab_system import System
 from lab_uplinks import UplinkLab
 
@@ -32,3 +34,27 @@ def test_a_program_behind_the_kill_switch(uplinks: UplinkLab, system: System, pr
         system.ok("down")
     assert system.run(["pgrep", "-f", f"^{program}"]).stdout == ""
     assert system.snapshot() == before
+
+
+@pytest.mark.parametrize("program", [path for path in (shutil.which("ss-v2ray-plugin"),) if path])
+def test_a_program_that_goes_by_quic(uplinks: UplinkLab, system: System, program: str) -> None:
+    certificate, key = make_certificate(uplinks)
+    argv = ["ss-server", "-s", SERVER4, "-p", str(PORT), "-k", "plugged", "-m", "aes-256-gcm", "--plugin", program]
+    argv += ["--plugin-opts", f"server;mode=quic;host=proxy.lab;cert={certificate};key={key}"]
+    with uplinks.start(uplinks.server, argv, env={"LANG": "C"}) as server:
+        _wait_for_udp(uplinks, server)
+        plugin = quote(f"{program};mode=quic;host={SERVER4};cert={certificate}", safe="")
+        link = f"ss://aes-256-gcm:plugged@{SERVER4}:{PORT}/?plugin={plugin}"
+        system.ok("up", "--kill-switch", "--dns", f"tcp://{SITE4}:53", TUNFLOW_SERVER=link)
+        with uplinks.spied(f"(host {SERVER4} and udp port {PORT})") as leaks:
+            assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log() + server.output()
+        assert leaks == []
+        system.ok("down")
+
+
+def _wait_for_udp(uplinks: UplinkLab, server: Process) -> None:
+    """Wait for the plugin's port, which no connection can try."""
+    deadline = time.monotonic() + 30
+    while f":{PORT}" not in uplinks.server.run(["ss", "-Hlun"]).stdout:
+        assert time.monotonic() < deadline, server.output()
+        time.sleep(0.05)

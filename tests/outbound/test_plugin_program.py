@@ -174,6 +174,39 @@ def test_behind_another_hop_it_reaches_its_server_by_a_port_of_ours(world: World
     world.run(main)
 
 
+GOES_BY_UDP = """
+import os, socket
+with socket.create_server((os.environ["SS_LOCAL_HOST"], int(os.environ["SS_LOCAL_PORT"]))) as listener:
+    client = listener.accept()[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.connect((os.environ["SS_REMOTE_HOST"], int(os.environ["SS_REMOTE_PORT"])))
+        for word in (b"one", b"two"):
+            server.send(word)
+            client.sendall(server.recv(65536))
+    client.close()
+    listener.accept()
+"""
+
+
+def test_datagrams_of_a_plugin_reach_its_server_by_a_port_of_ours(world: World) -> None:
+    class Echo(asyncio.DatagramProtocol):
+        transport: asyncio.DatagramTransport
+
+        def datagram_received(self, data: bytes, source: object) -> None:
+            self.transport.sendto(data + b"!", source)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        transport, echo = await asyncio.get_running_loop().create_datagram_endpoint(Echo, ("127.0.0.1", 0))
+        echo.transport = transport
+        port = transport.get_extra_info("sockname")[1]
+        plugin = world.plugin(GOES_BY_UDP, Endpoint(bytes((127, 0, 0, 1)), port), DirectOutbound())
+        assert await world.read(plugin) == b"one!two!"
+        plugin.close()
+        transport.close()
+
+    world.run(main)
+
+
 def test_a_program_that_is_not_here() -> None:
     with pytest.raises(LocalError, match=r"'no-such-plugin' is a program that is not here.*apt install some-package"):
         find_program(PluginProgram(("no-such-plugin",), "some-package", ""))

@@ -12,6 +12,7 @@ from contextlib import suppress
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import TunflowError
 from tunflow.outbound.client import StreamClient
+from tunflow.outbound.forwarded_datagrams import ForwardedDatagrams
 from tunflow.outbound.session_outbound import SessionPlace
 from tunflow.protocols.contract import Outbound
 
@@ -32,12 +33,18 @@ class ForwardedPort:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._listener.setblocking(False)
         self.number = int(self._listener.getsockname()[1])
+        try:
+            self._datagrams = ForwardedDatagrams(place, below, server, self.number)
+        except OSError:
+            self._listener.close()
+            raise
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="a forwarded port")
 
     def close(self) -> None:
         """End it and all its connections."""
         self._task.cancel()
         self._listener.close()
+        self._datagrams.close()
         for connection in tuple(self._connections):
             connection.end()
 

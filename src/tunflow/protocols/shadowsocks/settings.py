@@ -95,6 +95,11 @@ class ShadowsocksServer:
         return program_of(self.plugin) if self.plugin else None
 
     @property
+    def takes_datagrams_only(self) -> bool:
+        """As `ListensByUDP.takes_datagrams_only`: plugins that go by QUIC say so as `mode`."""
+        return self.program is not None and "mode=quic" in self.plugin.split(";")
+
+    @property
     def first_hop(self) -> tuple[str, int]:
         """As `Settings.first_hop`."""
         return self.host, self.port
