@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from wifi_peers import PASSPHRASE, Supplicant, write_nmcli
 
 from tunflow.errors import BadPacket, LocalError
+from tunflow.host.network import network_facts, system_bus
 from tunflow.host.wifi import wpa_control
 from tunflow.host.wifi.backend import WifiBackend, chosen, interfaces, strongest
 from tunflow.host.wifi.found import find_wifi
@@ -161,6 +162,26 @@ def test_the_suite(backend: WifiBackend) -> None:
     assert backend.saved() == ["Office 5"]
 
 
+def test_a_scan_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NetworkManager that was started a moment ago knows no network yet, and scans in the background."""
+    asked: list[str] = []
+
+    def property_of(_service: str, _path: str, _interface: str, name: str) -> object:
+        asked.append(name)
+        return {"LastScan": -1 if asked.count("LastScan") < 3 else 1234, "ActiveAccessPoint": "/"}[name]
+
+    def call(_service: str, _path: str, _interface: str, method: str, *_: str) -> object:
+        asked.append(method)
+        points = ["/ap"] if asked.count("LastScan") >= 5 else []  # two after the first scan has ended
+        return {"GetDeviceByIpIface": ["/wlan0"], "RequestScan": None, "GetAllAccessPoints": [points]}[method]
+
+    monkeypatch.setattr(system_bus, "property_of", property_of)
+    monkeypatch.setattr(system_bus, "call", call)
+    monkeypatch.setattr(system_bus, "properties_of", lambda *_: {"Ssid": list(b"Office")})
+    assert [each.ssid for each in NetworkManager("wlan0").networks()] == ["Office"]
+    assert "RequestScan" in asked
+
+
 def test_joining_leaves_other_networks_as_they_were(tmp_path: Path) -> None:
     """Also where it fails: a mistyped passphrase must not leave the machine without a network."""
     with Supplicant(tmp_path / "wlan0", disabled=["Old"]) as supplicant:
@@ -177,6 +198,43 @@ def test_the_kernel_alone_joins_nothing() -> None:
     for ask in (lambda: Nl80211("wlan0").join("Home", None), lambda: Nl80211("wlan0").forget("Home")):
         with pytest.raises(LocalError, match="neither NetworkManager nor wpa_supplicant"):
             ask()
+
+
+class Kernel:
+    """pyroute2's IW with a radio: what a scan heard, of which this machine is on the second."""
+
+    prid = 32
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def nlm_request(self, request: dict[str, object], msg_type: int, msg_flags: int) -> Iterator[Kernel]:
+        assert (request["cmd"], msg_type, msg_flags & 0x300) == (32, self.prid, 0x300)  # GET_SCAN, a dump
+        for self.bssid, self.status in (("02:00:00:00:00:01", None), ("02:00:00:00:00:02", 1)):
+            yield self
+
+    def get_attr(self, name: str) -> object:
+        assert name == "NL80211_ATTR_BSS"
+        elements = {"SSID": b"Office" if self.status else b"Cafe"}
+        return {
+            "attrs": [
+                ("NL80211_BSS_BSSID", self.bssid),
+                ("NL80211_BSS_INFORMATION_ELEMENTS", elements),
+                ("NL80211_BSS_STATUS", self.status),
+            ]
+        }
+
+
+def test_the_network_that_the_kernel_did_not_connect_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With wpa_supplicant an interface has no SSID of its own (NL80211_ATTR_SSID), only the scan has it."""
+    monkeypatch.setattr("pyroute2.iwutil.IW", Kernel)
+    assert network_facts.ssid("lo") == "Office"
+    current = Nl80211("lo").current()
+    assert current is not None
+    assert (current.ssid, current.bssid, current.is_current) == ("Office", "02:00:00:00:00:02", True)
 
 
 def test_what_the_kernel_says() -> None:

@@ -17,7 +17,9 @@ case "$*" in
     read -r secret
     case "$4" in Nowhere) echo "Error: No network with SSID 'Nowhere' found." >&2; exit 10 ;; esac
     [ "$secret" = "802-11-wireless-security.psk:{passphrase}" ] || [ -z "$secret" ] && exit 0
-    echo "Error: Connection activation failed: (7) Secrets were required, but not provided." >&2; exit 4 ;;
+    for _ in $(seq 100); do echo "wlan0: connecting (need authentication)" >> "{folder}/events"; sleep 0.1; done
+    exit 4 ;;
+  "device monitor wlan0") echo > "{folder}/events"; exec tail -n +1 -f "{folder}/events" ;;
   "connection delete"*) grep -vx "$4" "$known" > "$known.new"; mv "$known.new" "$known" ;;
   *) echo "Error: not imitated: $*" >&2; exit 2 ;;
 esac

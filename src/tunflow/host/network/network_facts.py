@@ -9,7 +9,6 @@ Read first: Linux Documentation/ABI/testing/sysfs-class-net, org.freedesktop.Net
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from tunflow.addresses import ip_address
 from tunflow.host.network.system_bus import call, has_busctl, property_of
 from tunflow.host.network.uplinks import PathFinder, Uplinks
 from tunflow.host.resolvers.outer_resolvers import SOURCES
+from tunflow.host.wifi.nl80211 import associated
 from tunflow.providers.network_path import InterfaceType, NetworkPath, PathStatus
 
 ETHERNET = 1
@@ -63,18 +63,8 @@ def interface_type(name: str, sysfs: Path = Path("/sys/class/net")) -> Interface
 
 def ssid(interface: str) -> str | None:
     """The name of the Wi-Fi network that an interface is on; None when it is on none or nobody tells."""
-    return _kernels_ssid(interface) or network_managers_ssid(interface)
-
-
-def _kernels_ssid(interface: str) -> str | None:
-    from pyroute2.iwutil import IW  # noqa: PLC0415 - only where there is Wi-Fi
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
-    with suppress(OSError, NetlinkError, LookupError), IW() as wireless:
-        (found,) = wireless.get_interface_by_ifindex(socket.if_nametoindex(interface))
-        name = found.get_attr("NL80211_ATTR_SSID")
-        return name.decode(errors="replace") if isinstance(name, bytes) else name
-    return None
+    network = associated(interface)
+    return network.ssid if network is not None and network.ssid else network_managers_ssid(interface)
 
 
 def network_managers_ssid(interface: str) -> str | None:

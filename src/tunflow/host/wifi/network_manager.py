@@ -5,8 +5,12 @@ A passphrase goes to nmcli's standard input, as a password file (nmcli(1), `pass
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import subprocess
+import time
+from contextlib import suppress
 from typing import Any
 
 from tunflow.errors import LocalError
@@ -22,6 +26,12 @@ _POINT = f"{SERVICE}.AccessPoint"
 _PRIVACY = 1
 """NM_802_11_AP_FLAGS_PRIVACY."""
 _JOIN_SECONDS = 45
+_KEY_WANTED = b"need authentication"
+"""What nmcli says of a device whose network's key is asked for: once, and again when it was wrong."""
+_WRONG = "the passphrase is wrong"
+SCAN_PATIENCE = 8.0
+_FRESH_MS = 10_000
+"""NetworkManager refuses to scan again so soon."""
 
 
 def runs() -> bool:
@@ -37,11 +47,12 @@ class NetworkManager(WifiBackend):
     def networks(self) -> list[HotspotNetwork]:
         """As `WifiBackend.networks`."""
         device = self._device()
-        system_bus.call(SERVICE, device, _WIRELESS, "RequestScan", "a{sv}", "0")  # it refuses while one is new enough
-        points = system_bus.call(SERVICE, device, _WIRELESS, "GetAllAccessPoints")
+        points = self._points(device)
+        last = system_bus.property_of(SERVICE, device, _WIRELESS, "LastScan")
+        if isinstance(last, int) and not (points and last > _boot_ms() - _FRESH_MS):
+            points = self._scanned(device, last)
         current = system_bus.property_of(SERVICE, device, _WIRELESS, "ActiveAccessPoint")
-        paths = points[0] if isinstance(points, list) and points and isinstance(points[0], list) else []
-        return [_network(system_bus.properties_of(SERVICE, path, _POINT), path == current) for path in paths]
+        return [_network(system_bus.properties_of(SERVICE, path, _POINT), path == current) for path in points]
 
     def current(self) -> HotspotNetwork | None:
         """As `WifiBackend.current`."""
@@ -62,9 +73,7 @@ class NetworkManager(WifiBackend):
         if is_new:
             self._nmcli(add)
         try:
-            self._nmcli(
-                ["connection", "up", "id", ssid, "ifname", self.interface, "passwd-file", "/dev/stdin"], secrets
-            )
+            self._up(ssid, secrets)
         except LocalError as error:
             if is_new:  # what was saved before stays saved
                 self._nmcli(["connection", "delete", "id", ssid])
@@ -82,11 +91,62 @@ class NetworkManager(WifiBackend):
         kinds = [line.partition(":") for line in lines]
         return [name for kind, _, name in kinds if kind in {"802-11-wireless", "wifi"}]
 
+    def _scanned(self, device: str, last: int) -> list[str]:
+        """What is there after a scan since `last`. The first after a start ends with nothing: more are waited for."""
+        deadline = time.monotonic() + SCAN_PATIENCE
+        points: list[str] = []
+        system_bus.call(SERVICE, device, _WIRELESS, "RequestScan", "a{sv}", "0")
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            if system_bus.property_of(SERVICE, device, _WIRELESS, "LastScan") != last and (
+                points := self._points(device)
+            ):
+                break
+        return points or self._points(device)
+
+    def _points(self, device: str) -> list[str]:
+        answer = system_bus.call(SERVICE, device, _WIRELESS, "GetAllAccessPoints")
+        return answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], list) else []
+
     def _device(self) -> str:
         answer = system_bus.call(SERVICE, _ROOT, SERVICE, "GetDeviceByIpIface", "s", self.interface)
         if not isinstance(answer, list) or not answer or not isinstance(answer[0], str):
             raise LocalError(f"NetworkManager does not manage {self.interface}")
         return answer[0]
+
+    def _up(self, ssid: str, secrets: str) -> None:
+        """Have a saved network joined. Raises LocalError.
+
+        When a key is wrong NetworkManager asks for it again, and nmcli gives it the same for ever: so what the device
+        does is watched meanwhile.
+        """
+        if shutil.which("nmcli") is None:
+            raise LocalError("nmcli is missing: install network-manager")
+        up = ["nmcli", "connection", "up", "id", ssid, "ifname", self.interface, "passwd-file", "/dev/stdin"]
+        watch = ["nmcli", "device", "monitor", self.interface]
+        pipe, none, plain = subprocess.PIPE, subprocess.DEVNULL, {**os.environ, "LC_ALL": "C"}
+        with (
+            subprocess.Popen(watch, stdin=none, stdout=pipe, stderr=none, env=plain) as watching,
+            subprocess.Popen(up, stdin=pipe, stdout=none, stderr=pipe, env=plain) as joining,
+        ):
+            assert watching.stdout is not None
+            assert joining.stdin is not None
+            with suppress(BrokenPipeError), joining.stdin as file:
+                file.write(secrets.encode())
+            joining.stdin = None
+            seen, deadline = b"", time.monotonic() + _JOIN_SECONDS
+            while joining.poll() is None and seen.count(_KEY_WANTED) < 2 and time.monotonic() < deadline:
+                if select.select([watching.stdout], [], [], 0.1)[0]:
+                    seen += os.read(watching.stdout.fileno(), 4096) or b"\n"
+                    time.sleep(0.01)
+            watching.terminate()
+            joining.terminate()
+            error = joining.communicate()[1].decode(errors="replace").strip().partition("\n")[0]
+        if seen.count(_KEY_WANTED) > 1:
+            raise LocalError(_WRONG)
+        if joining.returncode:
+            ended = f"nmcli ended with {joining.returncode}" if time.monotonic() < deadline else ""
+            raise LocalError(error or ended or f"nmcli has not answered for {_JOIN_SECONDS} s")
 
     def _nmcli(self, arguments: list[str], text: str = "") -> str:
         if shutil.which("nmcli") is None:
@@ -100,6 +160,11 @@ class NetworkManager(WifiBackend):
         if done.returncode:
             raise LocalError(done.stderr.strip().partition("\n")[0] or f"nmcli ended with {done.returncode}")
         return done.stdout
+
+
+def _boot_ms() -> float:
+    """Milliseconds since boot, as `LastScan` counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
 
 
 def _network(facts: dict[str, Any], is_current: bool) -> HotspotNetwork:
@@ -118,7 +183,7 @@ def _network(facts: dict[str, Any], is_current: bool) -> HotspotNetwork:
 def _why(line: str) -> str:
     words = line.lower()
     if "secrets were required" in words or "802.1x supplicant" in words or "(7)" in words:
-        return "the passphrase is wrong"
+        return _WRONG
     if "no network with ssid" in words or ("ssid" in words and "not found" in words):
         return "there is no such network here"
     return line

@@ -40,17 +40,7 @@ class Nl80211(WifiBackend):
 
     def current(self) -> HotspotNetwork | None:
         """As `WifiBackend.current`."""
-        from pyroute2.iwutil import IW  # noqa: PLC0415 - only where there is Wi-Fi
-        from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
-        with suppress(OSError, NetlinkError, LookupError, TypeError), IW() as wireless:
-            bss = wireless.get_associated_bss(socket.if_nametoindex(self.interface))
-            if bss is not None:
-                network = network_of(dict(bss["attrs"]))
-                if network is not None:
-                    network.is_current = True
-                return network
-        return None
+        return associated(self.interface)
 
     def join(self, ssid: str, passphrase: str | None) -> None:  # noqa: ARG002
         """As `WifiBackend.join`."""
@@ -66,6 +56,28 @@ class Nl80211(WifiBackend):
 
     def _refuse(self) -> NoReturn:
         raise LocalError(f"neither NetworkManager nor wpa_supplicant manages {self.interface}: nobody can join for us")
+
+
+def associated(interface: str) -> HotspotNetwork | None:
+    """The network that an interface is on, out of what the last scan heard: what anybody may ask, without rights.
+
+    NL80211_CMD_GET_INTERFACE has an SSID only where the kernel itself connected, which is not so with wpa_supplicant.
+    """
+    from pyroute2.iwutil import IW  # noqa: PLC0415 - only where there is Wi-Fi
+    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST  # noqa: PLC0415
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+    from pyroute2.netlink.nl80211 import NL80211_NAMES, nl80211cmd  # noqa: PLC0415
+
+    with suppress(OSError, NetlinkError), IW() as wireless:
+        request = nl80211cmd()
+        request["cmd"] = NL80211_NAMES["NL80211_CMD_GET_SCAN"]
+        request["attrs"] = [["NL80211_ATTR_IFINDEX", socket.if_nametoindex(interface)]]
+        for answer in wireless.nlm_request(request, msg_type=wireless.prid, msg_flags=NLM_F_REQUEST | NLM_F_DUMP):
+            bss = answer.get_attr("NL80211_ATTR_BSS")
+            network = network_of(dict(bss["attrs"])) if bss else None
+            if network is not None and network.is_current:
+                return network
+    return None
 
 
 def network_of(attributes: Mapping[str, Any]) -> HotspotNetwork | None:
