@@ -82,7 +82,7 @@ class Machine:
     def _argv(self, agent: Path) -> list[str]:
         disks = [(self._image.disk, "on"), (self._payload, "on")]
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-icount", ICOUNT, "-cpu", "max", "-smp", "1", "-m", "1024"]
-        argv += ["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-rtc", "base=utc,clock=vm"]
+        argv += ["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-rtc", "base=utc,clock=host"]
         argv += ["-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd)]
         argv += [
             "-append",

@@ -6,19 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.machine.emulated import Machine
-from tests.machine.world import SERVER, SITE4, Sight, fetched, picture, sights, status
-
-PROFILE = f"""\
-server = "ss://aes-256-gcm:lab-password@{SERVER}:8388"
-[tunnel]
-kill_switch = true
-[dns]
-mode = "tcp://192.0.2.1:53"
-"""
-CHATTER = ("198.51.100.99", "2001:db8:100::99")
-IS_ACTIVE = "systemctl is-active tunflow.service"
-PATIENCE = 900.0
-"""Seconds of this machine's; the emulated one's pass slower."""
+from tests.machine.installed import CHATTER, IS_ACTIVE, PATIENCE, PLACE, PROFILE, chatter
+from tests.machine.world import SITE4, fetched, picture, status
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +20,11 @@ def before(machine: Machine) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine, before: dict[str, str]) -> Iterator[None]:
-    machine.write("/etc/tunflow/home.toml", PROFILE)
-    machine.ok("tunflow", "service", "install", "/etc/tunflow/home.toml", "--kill-switch-at-boot")
+    machine.write(PLACE, PROFILE)
+    machine.ok("tunflow", "service", "install", PLACE, "--kill-switch-at-boot")
     machine.reboot()
     yield
     machine.ok("tunflow", "service", "remove")
-
-
-def chatter(machine: Machine) -> list[Sight]:
-    """What the program that sends from the first moment on got out of the machine."""
-    return [each for each in sights(machine) if each.target in CHATTER]
 
 
 def test_without_a_guard_the_witness_sees_what_leaves(machine: Machine, before: dict[str, str]) -> None:

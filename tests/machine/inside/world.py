@@ -1,11 +1,13 @@
 """Runs inside of the emulated machine: the network beside it.
 
-A namespace `world` at the other end of `lan0`: DHCP, router advertisements and names by dnsmasq, a site that says who
-asked, `tunflow serve`, and a witness that writes down what arrives on the wire. Standard library only.
+A namespace `world` at the other end of `lan0`, and of what else is joined to its bridge `wire0`: DHCP, router
+advertisements and names by dnsmasq, a site that says who asked (and at `/bytes/N` has N bytes), `tunflow serve`, and a
+witness that writes down what arrives on the wire. Standard library only.
 """
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import struct
@@ -24,10 +26,12 @@ LINK = "ss://aes-256-gcm:lab-password@0.0.0.0:8388"
 
 SETUP = """
 netns add world
-link add lan0 type veth peer name wire0 netns world
+link add lan0 type veth peer name port0 netns world
 """
 WORLD = f"""
 link set lo up
+link add wire0 address 02:00:00:00:00:01 type bridge mcast_snooping 0
+link set port0 master wire0 up
 addr add {SITE4}/32 dev lo
 addr add {SERVER}/32 dev lo
 addr add {SITE6}/128 dev lo
@@ -49,6 +53,8 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = f"hello {self.client_address[0].removeprefix('::ffff:')}\n".encode()
+        if self.path.startswith("/bytes/"):
+            body = random.Random(1).randbytes(int(self.path.removeprefix("/bytes/")))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
