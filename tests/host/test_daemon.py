@@ -8,10 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tunflow.host.daemon import spawn
 
 SPAWNS = """
 import pathlib, sys
@@ -40,3 +43,11 @@ def test_what_was_begun_ends_with_who_waits(number: signal.Signals, tmp_path: Pa
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(begun, signal.SIGKILL)
             os.close(begun)
+
+
+def test_a_thread_of_a_program_may_start_one(tmp_path: Path) -> None:
+    """As `TunnelManager` does; Python lets only the main thread say what becomes of signals."""
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(spawn, ["--version"], b"", tmp_path / "log", [])
+        assert "before it was ready" in started.result(60)["error"]
+    assert (tmp_path / "log").read_text().startswith("tunflow ")

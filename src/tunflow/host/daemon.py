@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,14 +89,19 @@ class _Ended(BaseException):
 
 @contextmanager
 def _told_to_end() -> Iterator[None]:
-    """Raise `_Ended` inside for signals that would end this process, which they do afterwards."""
+    """Raise `_Ended` inside for signals that would end this process, which they do afterwards.
+
+    In another thread than the main one, where a manager's program may start a tunnel, no signal is ever heard.
+    """
     came: list[int] = []
 
     def end(number: int, _: object) -> None:
         came.append(number)
         raise _Ended
 
-    usual = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    hears = threading.current_thread() is threading.main_thread()
+    ends = (signal.SIGTERM, signal.SIGHUP) if hears else ()
+    usual = [number for number in ends if signal.getsignal(number) is signal.SIG_DFL]
     for number in usual:
         signal.signal(number, end)
     try:
