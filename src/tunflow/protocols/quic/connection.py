@@ -1,7 +1,8 @@
 """What tunflow needs of aioquic's connection beyond its events, in one place.
 
-Three things that aioquic has no public way for: how far the peer has acknowledged a stream, a window that opens as
-bytes are taken and not as they arrive (RFC 9000 §4.1), and keys exported from the TLS handshake (RFC 8446 §7.5).
+Four things that aioquic has no public way for: how far the peer has acknowledged a stream, a window that opens as
+bytes are taken and not as they arrive (RFC 9000 §4.1), keys exported from the TLS handshake (RFC 8446 §7.5), and a
+pacer that knows how long a timer takes (`pacer`).
 
 Read first: RFC 9000, RFC 9001; aioquic's `quic.connection` and `tls`.
 """
@@ -26,6 +27,7 @@ from tunflow.protocols.quic.fast_packets import (
     take_stream_frame,
 )
 from tunflow.protocols.quic.full_packets import write_full_packets
+from tunflow.protocols.quic.pacer import Pacer
 
 _CONNECTED = QuicConnectionState.CONNECTED
 WINDOW = 2 << 20
@@ -43,6 +45,7 @@ class QUICConnection(QuicConnection):
 
     def __init__(self, configuration: QuicConfiguration) -> None:
         super().__init__(configuration=configuration)
+        self._loss._pacer = Pacer(max_datagram_size=configuration.max_datagram_size)
         self._taken: dict[int, int] = {}
         """By stream, how many bytes were taken."""
         self._exporter: bytes | None = None
