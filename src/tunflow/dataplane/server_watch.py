@@ -17,6 +17,8 @@ from tunflow.outbound.silence import SENT_NOTHING, SILENCE, password_advice
 from tunflow.protocols.codec import ProxyRefused
 
 MANY = 2
+TOGETHER = 0.5
+"""Seconds within which connections that are closed unheard are one sign: a program with eight uploads may end."""
 
 _NAME_ADVICE = "it may not find that name; if others fail as well, check the password and method"
 
@@ -123,7 +125,11 @@ class ServerWatch:
             line = f"the server {label} closed connections to {only} without an answer: {_NAME_ADVICE}"
         else:
             line = f"the server {label} closed connections without an answer: check the password and method"
-        self._trouble(label, line, sure=is_new and only is None)
+        before, sure = self.troubles.get(label), is_new and only is None
+        if before is not None and not sure and self._reactor.now - before.last < TOGETHER:
+            self.troubles[label] = before._replace(line=line)
+        else:
+            self._trouble(label, line, sure=sure)
         if is_new:
             self._advise(label, "closed a connection without an answer", only)
 
