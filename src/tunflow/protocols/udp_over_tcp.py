@@ -12,6 +12,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.codec import Datagram
+from tunflow.protocols.datagrams_in_stream import datagrams_untrusted
 
 MAGIC_NAMES = {1: "sp.udp-over-tcp.arpa", 2: "sp.v2.udp-over-tcp.arpa"}
 """Where a stream of each version goes, to port 0."""
@@ -40,22 +41,13 @@ class UDPOverTCP:
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
         """As `StreamDatagramCodec.open_untrusted`."""
-        datagrams: list[Datagram] = []
-        at = 0
-        while at < len(data):
-            if data[at] >= len(_TYPES):
-                raise BadPacket(f"address type {data[at]} of UDP over TCP is none of 0, 1 and 2")
-            head = bytes((_TYPES[data[at]],)) + data[at + 1 : at + address.MAX_SIZE]
-            parsed = address.parse_untrusted(head)
-            if parsed is None:
-                break
-            source, size = parsed
-            start = at + size + 2
-            if len(data) < start:
-                break
-            end = start + (data[start - 2] << 8 | data[start - 1])
-            if len(data) < end:
-                break
-            datagrams.append(Datagram(source, bytes(data[start:end])))
-            at = end
-        return datagrams, at
+        return datagrams_untrusted(data, _address_untrusted)
+
+
+def _address_untrusted(data: memoryview) -> tuple[Endpoint, int] | None:
+    """The address at the front, and its size; None while it is not whole. Raises BadPacket."""
+    if not data:
+        return None
+    if data[0] >= len(_TYPES):
+        raise BadPacket(f"address type {data[0]} of UDP over TCP is none of 0, 1 and 2")
+    return address.parse_untrusted(bytes((_TYPES[data[0]],)) + data[1:])

@@ -13,6 +13,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.codec import Datagram, ProxyRefused, Refusal
+from tunflow.protocols.datagrams_in_stream import datagrams_untrusted
 
 TO_TARGET, DATAGRAMS = 0, 1 | 2
 """Flags."""
@@ -83,19 +84,7 @@ class AddressedFrames:
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
         """As `StreamDatagramCodec.open_untrusted`."""
-        datagrams: list[Datagram] = []
-        at = 0
-        while parsed := address.parse_untrusted(data[at : at + address.MAX_SIZE]):
-            source, size = parsed
-            start = at + size + 2
-            if len(data) < start:
-                break
-            end = start + (data[start - 2] << 8 | data[start - 1])
-            if len(data) < end:
-                break
-            datagrams.append(Datagram(source, bytes(data[start:end])))
-            at = end
-        return datagrams, at
+        return datagrams_untrusted(data)
 
 
 def _words_untrusted(data: memoryview) -> str | None:

@@ -13,6 +13,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
 from tunflow.protocols.codec import Datagram
+from tunflow.protocols.datagrams_in_stream import datagrams_untrusted
 from tunflow.protocols.first_request import FirstRequest
 
 CONNECT = 1
@@ -49,18 +50,4 @@ class TrojanFrames:
 
     def open_untrusted(self, data: memoryview) -> tuple[list[Datagram], int]:
         """As `StreamDatagramCodec.open_untrusted`."""
-        datagrams: list[Datagram] = []
-        at = 0
-        while parsed := address.parse_untrusted(data[at : at + address.MAX_SIZE]):
-            source, size = parsed
-            start = at + size + 4
-            if len(data) < start:
-                break
-            if data[start - 2 : start] != END:
-                raise BadPacket("a Trojan server's datagram has no line's end behind its size")
-            end = start + (data[start - 4] << 8 | data[start - 3])
-            if len(data) < end:
-                break
-            datagrams.append(Datagram(source, bytes(data[start:end])))
-            at = end
-        return datagrams, at
+        return datagrams_untrusted(data, has_line_end=True)
