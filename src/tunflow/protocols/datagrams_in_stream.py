@@ -16,9 +16,10 @@ def datagrams_untrusted(
     *,
     has_line_end: bool = False,
 ) -> tuple[list[Datagram], int]:
-    """Those that are whole, and how many bytes they took; with `has_line_end` one stands behind the size. Raises BadPacket.
+    """Those that are whole, and how many bytes they took. Raises BadPacket.
 
-    `address_untrusted` gives the address at the front and its size, None while it is not whole.
+    With `has_line_end` a line's end stands behind the size. `address_untrusted` gives the address at the front and its
+    size, None while it is not whole.
     """
     line_end = b"\r\n" if has_line_end else b""
     datagrams: list[Datagram] = []

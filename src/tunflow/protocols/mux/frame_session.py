@@ -7,10 +7,10 @@ not take, a session `UNREAD` that owners did not, behind which nothing more is r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
+from tunflow.protocols.many_streams import ManyStreams
 from tunflow.protocols.shared_stream import SharedStream
 
 LARGEST = 32768
@@ -26,7 +26,7 @@ _MOST_CONTROL = 4096
 """Frames that wait: who has us answer more reads none of it."""
 
 
-class FrameSession(ABC):
+class FrameSession(ManyStreams, ABC):
     """The client's end of one session. As `PooledSession`."""
 
     name: str
@@ -38,11 +38,8 @@ class FrameSession(ABC):
     last_number = 2**31 - 1
 
     def __init__(self, most: int) -> None:
+        super().__init__()
         self._most = most
-        self._streams: dict[int, SharedStream] = {}
-        self._changed: dict[SharedStream, None] = {}
-        self._said: dict[SharedStream, None] = {}
-        """Streams with something to say, in turn."""
         self._finished: dict[SharedStream, float] = {}
         """Streams whose owners have finished them, and when the server was last heard on each."""
         self._control: list[bytes] = []
@@ -56,18 +53,9 @@ class FrameSession(ABC):
         """When something was said that nothing came after."""
         self._is_doubtful = False
         self.now = 0.0
-        self.wake: Callable[[], None] = _nobody
-        self.is_blocked = self.is_leaving = False
-        self.stands = self.is_over = False
-        self.failure: OSError | BadPacket | None = None
-        self.waiting: list[Callable[[], None]] = []
+        self.is_leaving = False
 
     # As `PooledSession`.
-
-    @property
-    def load(self) -> int:
-        """As `PooledSession.load`."""
-        return len(self._streams) + len(self.waiting)
 
     @property
     def has_room(self) -> bool:
@@ -86,12 +74,6 @@ class FrameSession(ABC):
         self.opened(made)
         self.wake()
         return made
-
-    def tell_waiting(self) -> None:
-        """As `PooledSession.tell_waiting`."""
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
-            call()
 
     # As `StreamSession`.
 
@@ -112,7 +94,7 @@ class FrameSession(ABC):
         self._spoke_at = None
         self._is_doubtful = False
         self.heard()
-        view = memoryview(self._tail + data if self._tail else bytes(data))
+        view = memoryview(self._tail + data if self._tail else data)  # what streams keep is copied for them
         at = 0
         while at < len(view) and not self.is_over and (size := self.take_untrusted(view[at:])):
             at += size
@@ -138,29 +120,6 @@ class FrameSession(ABC):
         if data and self._spoke_at is None:
             self._spoke_at = now
         return data
-
-    def block(self, is_blocked: bool) -> None:
-        """As `StreamSession.block`."""
-        self.is_blocked = is_blocked
-        if not is_blocked:
-            self._changed.update((each, None) for each in self._streams.values())
-
-    def take_changed(self) -> Sequence[SharedStream]:
-        """As `StreamSession.take_changed`."""
-        changed, self._changed = self._changed, {}
-        return list(changed)
-
-    def end(self, why: OSError | BadPacket) -> None:
-        """As `StreamSession.end`."""
-        if self.is_over:
-            return
-        self.is_over = True
-        self.failure = why
-        for stream in self._streams.values():
-            stream.over(reset=True)
-            self._changed[stream] = None
-        self._streams.clear()
-        self.tell_waiting()
 
     def next_timeout(self) -> float | None:
         """As `StreamSession.next_timeout`."""
@@ -229,10 +188,10 @@ class FrameSession(ABC):
     def reset_frame(self, stream: SharedStream) -> bytes:
         """What ends a stream at once."""
 
-    def heard(self) -> None:  # noqa: B027  (for who wants it)
+    def heard(self) -> None:
         """Something came."""
 
-    def made_room(self, stream: SharedStream, size: int) -> None:  # noqa: B027  (for who wants it)
+    def made_room(self, stream: SharedStream, size: int) -> None:
         """The owner of a stream took bytes, so that the server may send more."""
 
     def control(self, frame: bytes) -> None:
@@ -298,13 +257,9 @@ class FrameSession(ABC):
         if not self._streams:
             self._free_at = self.now
 
-    def forgotten(self, stream: SharedStream) -> None:  # noqa: B027  (for who wants it)
+    def forgotten(self, stream: SharedStream) -> None:
         """A stream is no more."""
 
     def _leave_if_done(self) -> None:
         if self.is_leaving and not self._streams and not self.waiting:
             self.is_over = True
-
-
-def _nobody() -> None:
-    """Nobody carries it yet."""

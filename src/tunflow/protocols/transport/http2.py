@@ -8,7 +8,7 @@ asked for a sign of life is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from h2.config import H2Configuration
@@ -29,6 +29,7 @@ from h2.settings import SettingCodes, Settings
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused
+from tunflow.protocols.many_streams import ManyStreams
 from tunflow.protocols.shared_stream import SharedStream
 from tunflow.protocols.transport.goaway import GoAwayFilter
 
@@ -49,10 +50,11 @@ Judge = Callable[[Mapping[str, str]], ProxyRefused | None]
 """What an answer's headers (or its last ones) refuse, if anything."""
 
 
-class HTTP2Session:
+class HTTP2Session(ManyStreams):
     """The client's end of one connection, whose streams are opened by `headers`. As `StreamSession`."""
 
     def __init__(self, headers: Headers, judge: Judge, most: int = MOST) -> None:
+        super().__init__()
         self._headers = headers
         self._judge = judge
         self._most = most
@@ -60,26 +62,9 @@ class HTTP2Session:
         wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
         self._connection.local_settings = Settings(initial_values={**wanted, SettingCodes.MAX_FRAME_SIZE: _FRAME})
         self._connection.max_inbound_frame_size = _FRAME  # h2 sees a setting that changes later only
-        self._streams: dict[int, SharedStream] = {}
-        self._changed: dict[SharedStream, None] = {}
-        self._said: dict[SharedStream, None] = {}
-        """Streams with something to say."""
         self._goaway = GoAwayFilter()
         self._heard_at = self._asked_at = 0.0
         self._is_asking = False
-        self.wake: Callable[[], None] = _nobody
-        self.is_blocked = False
-        """True if the stream below has bytes that it does not take yet."""
-        self.stands = self.is_over = False
-        self.failure: OSError | BadPacket | None = None
-        """Why it is over, where that is out of order."""
-        self.waiting: list[Callable[[], None]] = []
-        """Who wants to know that it stands, or is over."""
-
-    @property
-    def load(self) -> int:
-        """Streams, and those that wait."""
-        return len(self._streams) + len(self.waiting)
 
     @property
     def has_room(self) -> bool:
@@ -101,12 +86,6 @@ class HTTP2Session:
             self._ask(now)
         self.wake()
         return made
-
-    def tell_waiting(self) -> None:
-        """Call those in `waiting`: it stands, or is over."""
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
-            call()
 
     # As `StreamSession`.
 
@@ -140,29 +119,6 @@ class HTTP2Session:
         if not self.is_blocked:
             self._flush()
         return self._connection.data_to_send()
-
-    def block(self, is_blocked: bool) -> None:
-        """As `StreamSession.block`."""
-        self.is_blocked = is_blocked
-        if not is_blocked:
-            self._changed.update((each, None) for each in self._streams.values())
-
-    def take_changed(self) -> Sequence[SharedStream]:
-        """As `StreamSession.take_changed`."""
-        changed, self._changed = self._changed, {}
-        return list(changed)
-
-    def end(self, why: OSError | BadPacket) -> None:
-        """As `StreamSession.end`."""
-        if self.is_over:
-            return
-        self.is_over = True
-        self.failure = why
-        for stream in self._streams.values():
-            stream.over(reset=True)
-            self._changed[stream] = None
-        self._streams.clear()
-        self.tell_waiting()
 
     def next_timeout(self) -> float | None:
         """As `StreamSession.next_timeout`."""
@@ -287,7 +243,3 @@ _OF_STREAMS = (DataReceived, ResponseReceived, TrailersReceived, StreamEnded, St
 def _texts(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
     """Fields as text, which h2 gives by `header_encoding`."""
     return {str(name): str(value) for name, value in headers}
-
-
-def _nobody() -> None:
-    """Nobody carries it yet."""
