@@ -10,10 +10,10 @@ from collections.abc import Callable
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import Datagram, StreamDatagramCodec
-from tunflow.protocols.mux_cool import XUDPFrames
 from tunflow.protocols.trojan.stream import TrojanFrames
 from tunflow.protocols.udp_over_tcp import UDPOverTCP
 from tunflow.protocols.vless.stream import VLESSFrames
+from tunflow.protocols.xudp import XUDPFrames
 
 TARGET = Endpoint("example.com", 443)
 LONGEST_FRAME = 132_000

@@ -11,7 +11,6 @@ from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.chain import ChainedStream
 from tunflow.protocols.codec import Datagram, ProxyRefused
-from tunflow.protocols.mux_cool import COMMAND, XUDPFrames
 from tunflow.protocols.transport.served import WebSocketServer
 from tunflow.protocols.transport.websocket import WebSocketClient
 from tunflow.protocols.trojan.server import trojan_served
@@ -19,6 +18,7 @@ from tunflow.protocols.trojan.stream import ASSOCIATE, TrojanFrames, key_of
 from tunflow.protocols.trojan.stream import client as trojan_client
 from tunflow.protocols.vless.server import vless_served
 from tunflow.protocols.vless.stream import DATAGRAMS, VLESSClient, VLESSFrames
+from tunflow.protocols.xudp import COMMAND, XUDPFrames
 
 TARGET = Endpoint("example.com", 443)
 USER = UUID("01234567-89ab-cdef-0123-456789abcdef").bytes

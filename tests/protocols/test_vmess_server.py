@@ -10,11 +10,11 @@ from talk import hear, said
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import Datagram
-from tunflow.protocols.mux_cool import COMMAND, XUDPFrames
 from tunflow.protocols.vmess.chunks import AES_128_GCM, CHACHA20_POLY1305, CHUNKS, MASKED_SIZES, PADDING
 from tunflow.protocols.vmess.header import CONNECT, DATAGRAMS, Session, command_key, seal_request
 from tunflow.protocols.vmess.server import CLOCKS, VMessServerStream, VMessUsers
 from tunflow.protocols.vmess.stream import VMessClient, VMessFrames
+from tunflow.protocols.xudp import COMMAND, XUDPFrames
 
 TARGET = Endpoint("example.com", 443)
 USER = "01234567-89ab-cdef-0123-456789abcdef"

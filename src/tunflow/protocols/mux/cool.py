@@ -1,6 +1,6 @@
 """mux.cool: TCP flows in one stream of a server of Xray's.
 
-Read first: xtls.github.io, "Mux.Cool protocol"; Xray-core, common/mux. Frames as in `protocols.mux_cool`. There are no
+Read first: xtls.github.io, "Mux.Cool protocol"; Xray-core, common/mux. Frames as in `protocols.xudp`. There are no
 windows, as in smux, and no half-closed streams. A connection carries `_REUSES` streams and is left then.
 """
 
@@ -11,8 +11,8 @@ from tunflow.errors import BadPacket
 from tunflow.protocols.codec import StreamCodec
 from tunflow.protocols.first_request import FirstRequest
 from tunflow.protocols.mux.frame_session import FrameSession
-from tunflow.protocols.mux_cool import parse_port_and_address_untrusted, port_and_address
 from tunflow.protocols.shared_stream import SharedStream
+from tunflow.protocols.xudp import parse_port_and_address_untrusted, port_and_address
 
 NEW, KEEP, END, ALIVE = 1, 2, 3, 4
 DATA, ERROR = 1, 2

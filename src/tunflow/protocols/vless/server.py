@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols import mux_cool
-from tunflow.protocols.mux_cool import XUDPFrames, parse_port_and_address_untrusted
+from tunflow.protocols import xudp
 from tunflow.protocols.transport.served import Requested, RequestedStream
 from tunflow.protocols.vless.stream import CONNECT, DATAGRAMS, VERSION, VLESSFrames
+from tunflow.protocols.xudp import XUDPFrames, parse_port_and_address_untrusted
 
 _NOWHERE = Endpoint(bytes(4), 0)
 """The target of a stream whose frames name theirs."""
@@ -34,7 +34,7 @@ def _request_untrusted(data: memoryview, users: Collection[bytes]) -> Requested 
     if len(data) < start + 1:
         return None
     command, at = data[start], start + 1
-    if command == mux_cool.COMMAND:
+    if command == xudp.COMMAND:
         return Requested(at, _NOWHERE, XUDPFrames(answers=True))
     if command not in {CONNECT, DATAGRAMS}:
         raise BadPacket(f"a client's VLESS command is {command}")

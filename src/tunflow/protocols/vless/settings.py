@@ -27,7 +27,6 @@ from tunflow.protocols.link import (
 from tunflow.protocols.mux import settings as mux_settings
 from tunflow.protocols.mux.multiplexed import multiplexed
 from tunflow.protocols.mux.settings import Mux
-from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid, tls_layer
@@ -35,6 +34,7 @@ from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
 from tunflow.protocols.vless.stream import CONNECT, DATAGRAMS, VISION, VLESSClient, VLESSFrames
 from tunflow.protocols.vless.vision import VisionClient
+from tunflow.protocols.xudp import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 
 _SHAPE = "vless://UUID@HOST:PORT?encryption=none&security=tls"
 _SECURITY = "none"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols import mux_cool
+from tunflow.protocols import xudp
 from tunflow.protocols.codec import Datagram
 from tunflow.protocols.handshake import Handshake
-from tunflow.protocols.mux_cool import port_and_address
+from tunflow.protocols.xudp import port_and_address
 
 VERSION = 0
 CONNECT = 1
@@ -26,7 +26,7 @@ LONGEST = 8192
 
 class VLESSClient(Handshake):
     """One flow to `target`, with `DATAGRAMS` a stream of `VLESSFrames`, with
-    `mux_cool.COMMAND` one of `XUDPFrames`.
+    `xudp.COMMAND` one of `XUDPFrames`.
 
     The flow goes out behind the request, without waiting for the answer.
     """
@@ -34,7 +34,7 @@ class VLESSClient(Handshake):
     __slots__ = ()
 
     def __init__(self, target: Endpoint, user: bytes, command: int = CONNECT, addons: bytes = b"") -> None:
-        where = b"" if command == mux_cool.COMMAND else port_and_address(target)
+        where = b"" if command == xudp.COMMAND else port_and_address(target)
         head = bytes((VERSION,)) + user + bytes((len(addons),)) + addons
         super().__init__([b"".join((head, bytes((command,)), where))])
         self.established = True

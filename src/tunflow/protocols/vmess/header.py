@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols import mux_cool
-from tunflow.protocols.mux_cool import port_and_address
+from tunflow.protocols import xudp
+from tunflow.protocols.xudp import port_and_address
 
 VERSION = 1
 CONNECT = 1
@@ -77,7 +77,7 @@ def seal_request(
             session.iv,
             session.key,
             bytes((session.answer, session.options, len(padding) << 4 | session.security, 0, session.command)),
-            b"" if session.command == mux_cool.COMMAND else port_and_address(target),
+            b"" if session.command == xudp.COMMAND else port_and_address(target),
             padding,
         )
     )
@@ -119,10 +119,10 @@ def open_request_untrusted(key: bytes, request: bytes) -> tuple[Session, Endpoin
         raise BadPacket("a client's VMess request is none")
     answer, options, security, _, command = plain[33:_HEAD]
     session = Session(plain[17:33], plain[1:17], answer, options, security & 15, command)
-    if command == mux_cool.COMMAND:
+    if command == xudp.COMMAND:
         return session, Endpoint(bytes(4), 0)
     padding = security >> 4
-    parsed = mux_cool.parse_port_and_address_untrusted(memoryview(plain)[_HEAD : len(plain) - 4])
+    parsed = xudp.parse_port_and_address_untrusted(memoryview(plain)[_HEAD : len(plain) - 4])
     if parsed is None or _HEAD + parsed[1] + padding + 4 != len(plain):
         raise BadPacket("a client's VMess request ends inside of its target")
     return session, parsed[0]

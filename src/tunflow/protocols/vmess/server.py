@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols import mux_cool
+from tunflow.protocols import xudp
 from tunflow.protocols.codec import Datagram, StreamDatagramCodec
 from tunflow.protocols.vmess.chunks import (
     AES_128_GCM,
@@ -163,8 +163,8 @@ class VMessServerStream:
             )
         if session.options not in _OPTIONS:
             raise BadPacket(f"a client's VMess options are {session.options:#x}: authenticated lengths are not served")
-        if session.command == mux_cool.COMMAND:
-            self.frames = mux_cool.XUDPFrames(answers=True)
+        if session.command == xudp.COMMAND:
+            self.frames = xudp.XUDPFrames(answers=True)
         elif session.command == DATAGRAMS:
             self.frames = ServedFrames(target)
             self.is_per_target = True

@@ -27,13 +27,13 @@ from tunflow.protocols.link import (
 from tunflow.protocols.mux import settings as mux_settings
 from tunflow.protocols.mux.multiplexed import multiplexed
 from tunflow.protocols.mux.settings import Mux
-from tunflow.protocols.mux_cool import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 from tunflow.protocols.server_outbound import Frames, ServerOutbound
 from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
 from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
 from tunflow.protocols.vmess.json_link import check_alter_id, parts_of_json
+from tunflow.protocols.xudp import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 
 _SHAPE = "vmess://UUID@HOST:PORT?encryption=auto&security=tls, or base64 of JSON"
 _SECURITY = "none"

@@ -9,9 +9,9 @@ from tunflow.errors import BadPacket, LocalError
 from tunflow.outbound.chain import make_outbound
 from tunflow.protocols.codec import Datagram
 from tunflow.protocols.contract import FramedDatagrams
-from tunflow.protocols.mux_cool import COMMAND, LONGEST, XUDPFrames, parse_port_and_address_untrusted, port_and_address
 from tunflow.protocols.registry import clash_server, parse_server
 from tunflow.protocols.vless.stream import VLESSClient
+from tunflow.protocols.xudp import COMMAND, LONGEST, XUDPFrames, parse_port_and_address_untrusted, port_and_address
 
 V4, NAME = Endpoint(b"\x0a\0\0\x01", 53), Endpoint("a.example", 443)
 USER = "01234567-89ab-cdef-0123-456789abcdef"
