@@ -86,7 +86,7 @@ class TLS13Client:
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         """As `StreamCodec.seal`."""
         wire, self._wire = self._wire, []
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         for at in range(0, len(data), LONGEST):
             wire.append(self._up.seal(APPLICATION_DATA, data[at : at + LONGEST]))
             if self._up.count >= RECORDS_AT_MOST:
@@ -104,7 +104,7 @@ class TLS13Client:
             end = at + HEADER + size
             if len(data) < end:
                 break
-            content: bytes | memoryview = data[at + HEADER : end]
+            content = data[at + HEADER : end]
             if kind == APPLICATION_DATA and self._is_sealed:
                 kind, content = self._down.open_untrusted(data[at:end])
                 if kind == CHANGE_CIPHER_SPEC:

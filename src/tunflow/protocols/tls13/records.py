@@ -75,7 +75,7 @@ class ProtectedDirection:
         header = b"\x17\x03\x03" + (len(content) + 1 + _TAG).to_bytes(2, "big")
         return header + self._cipher.encrypt(self._nonce(), b"".join((content, bytes((kind,)))), header)
 
-    def open_untrusted(self, record: memoryview) -> tuple[int, bytes]:
+    def open_untrusted(self, record: memoryview) -> tuple[int, memoryview]:
         """The kind and the content of a whole record. Raises BadPacket."""
         try:
             inside = self._cipher.decrypt(self._nonce(), record[HEADER:], bytes(record[:HEADER]))
@@ -85,7 +85,7 @@ class ProtectedDirection:
             inside = inside.rstrip(b"\0")  # padding
         if not inside or len(inside) > LONGEST + 1:
             raise BadPacket("TLS: a record without a kind, or too long")
-        return inside[-1], inside[:-1]
+        return inside[-1], memoryview(inside)[:-1]
 
     def _nonce(self) -> bytes:
         count = self.count
