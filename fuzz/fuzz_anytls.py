@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from tunflow.errors import BadPacket
 from tunflow.protocols.anytls import padding
-from tunflow.protocols.anytls.session import FIN, PADDING, PUSH, SERVER_SETTINGS, SYN_ACK, AnyTLSSession, Padding, frame
+from tunflow.protocols.anytls.session import (
+    FIN,
+    PADDING,
+    PUSH,
+    SERVER_SETTINGS,
+    SYN_ACK,
+    AnyTLSSession,
+    LatestScheme,
+    frame,
+)
 from tunflow.protocols.codec import ProxyRefused
 
 _HEAD = frame(SERVER_SETTINGS, 0, b"v=2")
@@ -38,7 +47,7 @@ def one_input(data: bytes) -> None:
 
 def _heard(data: bytes, step: int) -> bytes | None:
     """What comes out of the stream, or None for a refusal."""
-    session = AnyTLSSession("password", Padding(), bytes)
+    session = AnyTLSSession("password", LatestScheme(), bytes)
     session.connected(0.0)
     stream = session.open(0.0)
     assert stream is not None

@@ -28,7 +28,7 @@ from tunflow.protocols.anytls.session import (
     WASTE,
     WINDOW,
     AnyTLSSession,
-    Padding,
+    LatestScheme,
     TargetFirst,
     frame,
     waste,
@@ -47,7 +47,7 @@ class Wire:
     """A session and what its server reads of it."""
 
     def __init__(self, scheme: bytes = PLAIN) -> None:
-        self.padding = Padding()
+        self.padding = LatestScheme()
         self.padding.scheme = padding.parse_untrusted(scheme)
         self.session = AnyTLSSession("password", self.padding, bytes)
         self.records: list[bytes] = []

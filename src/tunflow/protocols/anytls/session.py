@@ -38,8 +38,8 @@ LINGER = 15.0
 _VERSION = 2
 
 
-class Padding:
-    """The scheme of one server, which the next session has."""
+class LatestScheme:
+    """The padding scheme that a server asked for last, which its next session has."""
 
     def __init__(self) -> None:
         self.scheme = padding.USUAL
@@ -58,7 +58,7 @@ def waste(size: int) -> bytes:
 class AnyTLSSession:
     """The client's end of one session. As `PooledSession`."""
 
-    def __init__(self, password: str, server: Padding, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(self, password: str, server: LatestScheme, random_bytes: Callable[[int], bytes]) -> None:
         self._key = sha256(password.encode()).digest()
         self._server = server
         self._scheme = server.scheme

@@ -91,12 +91,12 @@ class AnyTLSServer:
 
     def outbound(self, context: OutboundContext) -> Outbound:
         """As `Settings.outbound`."""
-        from tunflow.protocols.anytls.session import AnyTLSSession, Padding, TargetFirst  # noqa: PLC0415 (with use)
+        from tunflow.protocols.anytls.session import AnyTLSSession, LatestScheme, TargetFirst  # noqa: PLC0415 (with use)
         from tunflow.protocols.session_pool import MultiplexedOutbound, SessionPool  # noqa: PLC0415
         from tunflow.protocols.udp_over_tcp import MAGIC_NAMES, UDPOverTCP  # noqa: PLC0415
 
         below, where = context.below, endpoint(self.host, self.port)
-        tls, padding = layers(self.transport, self.first_hop, context), Padding()
+        tls, padding = layers(self.transport, self.first_hop, context), LatestScheme()
 
         def route() -> StreamRoute:
             way, codec = below.stream(where), tls.bare()
