@@ -108,7 +108,8 @@ pick_locked_python() {
 
 # Compiles the sources to bytecode, as pip does for what it installs. Without it every start of an editable tunflow would
 # compile 200 files where nothing may be written beside them: another user's, or PYTHONDONTWRITEBYTECODE.
-need_bytecode() { .venv/bin/python -m compileall -q "$@"; }
+# Who may not write there goes without.
+need_bytecode() { [[ ! -w src ]] || .venv/bin/python -m compileall -q "$@"; }
 
 make_venv() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
