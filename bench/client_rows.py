@@ -7,6 +7,7 @@ SOCKS); or it has a TUN device (gVisor's stack). sing-box's has a TUN device. Re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from bench.stream_rows import PORT, USERS, Server, start_server
 _MTU = 1500
 
 
-class _Client:
+class _Client(ABC):
     """A client on C, and the server on S that it starts with."""
 
     def __init__(self, name: str, protocol: str) -> None:
@@ -33,9 +34,9 @@ class _Client:
         self._server = start_server(lab, self.protocol)
         self.process = self.start_client(lab, self._server)
 
+    @abstractmethod
     def start_client(self, lab: Lab, server: Server) -> Process:
         """Raises RuntimeError."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """End both."""

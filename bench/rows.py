@@ -171,9 +171,12 @@ def _client(protocol: str, kind: str) -> Row:
     """Xray's client, or sing-box's, to the same server."""
     from bench import client_rows  # noqa: PLC0415
 
-    return {"redirect": client_rows.XrayRedirect, "tun": client_rows.XrayTUN, "sing-box": client_rows.SingBoxTUN}[kind](
-        protocol
-    )
+    kinds: dict[str, Callable[[str], Row]] = {
+        "redirect": client_rows.XrayRedirect,
+        "tun": client_rows.XrayTUN,
+        "sing-box": client_rows.SingBoxTUN,
+    }
+    return kinds[kind](protocol)
 
 
 def _compiled(name: str, url: str) -> Row:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from tunflow.protocols.mux import cool, smux, yamux
 
 
-class Twin:
+class Twin(ABC):
     """A session of a client's and what its server reads of it, by each stream's number."""
 
     def __init__(self, session) -> None:
@@ -23,9 +25,9 @@ class Twin:
             self.session.receive_untrusted(data[at : at + (step or len(data))], self.now)
         self.turn()
 
+    @abstractmethod
     def frames(self):
         """(kind, number, data) of each."""
-        raise NotImplementedError
 
     def of(self, number: int) -> bytes:
         return b"".join(data for kind, each, data in self.frames() if each == number and kind == "data")
@@ -33,11 +35,13 @@ class Twin:
     def has_ended(self, number: int) -> bool:
         return any(each == number and kind in {"end", "reset"} for kind, each, _ in self.frames())
 
+    @abstractmethod
     def data(self, number: int, data: bytes) -> bytes:
-        raise NotImplementedError
+        """The server's frame."""
 
+    @abstractmethod
     def end(self, number: int) -> bytes:
-        raise NotImplementedError
+        """The server's frame that ends one."""
 
 
 class SmuxTwin(Twin):
