@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from in_pieces import opened_in_pieces
 from tunflow.endpoint import Endpoint
-from tunflow.errors import BadPacket
 from tunflow.protocols.codec import Datagram, StreamDatagramCodec
 from tunflow.protocols.trojan.stream import TrojanFrames
 from tunflow.protocols.udp_over_tcp import UDPOverTCP
@@ -44,16 +44,4 @@ def one_input(data: bytes) -> None:
 
 def _feed(frames: StreamDatagramCodec, data: bytes, step: int) -> list[Datagram] | None:
     """What comes out, or None for a refusal."""
-    out: list[Datagram] = []
-    waiting = b""
-    for at in range(0, len(data), step):
-        waiting += data[at : at + step]
-        try:
-            datagrams, used = frames.open_untrusted(memoryview(waiting))
-        except BadPacket:
-            return None
-        assert 0 <= used <= len(waiting)
-        waiting = waiting[used:]
-        assert len(waiting) <= LONGEST_FRAME + step
-        out += datagrams
-    return out
+    return opened_in_pieces(frames.open_untrusted, data, step, LONGEST_FRAME)

@@ -5,6 +5,7 @@ The first byte says whether they are frames or gRPC's messages, the second how t
 
 from __future__ import annotations
 
+from in_pieces import opened_in_pieces
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import ProxyRefused
 from tunflow.protocols.transport.gun import GunCodec
@@ -61,15 +62,5 @@ def _session(data: bytes, step: int) -> bytes | None:
 
 def _messages(data: bytes, step: int) -> bytes | None:
     """What comes out, or None for a refusal."""
-    codec = GunCodec()
-    out = waiting = b""
-    for at in range(0, len(data), step):
-        waiting += data[at : at + step]
-        try:
-            pieces, used = codec.open_untrusted(memoryview(waiting))
-        except BadPacket:
-            return None
-        assert 0 <= used <= len(waiting)
-        waiting = waiting[used:]
-        out += b"".join(pieces)
-    return out
+    pieces = opened_in_pieces(GunCodec().open_untrusted, data, step)
+    return None if pieces is None else b"".join(pieces)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from in_pieces import opened_in_pieces
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.codec import StreamCodec
@@ -70,26 +71,10 @@ def _session(which: int, data: bytes, step: int) -> bytes | None:
 
 
 def _codec(which: int, data: bytes, step: int) -> bytes | None:
-    codec, out, waiting = _CODECS[which - 3](), b"", b""
-    for at in range(0, len(data), step):
-        waiting += data[at : at + step]
-        try:
-            pieces, used = codec.open_untrusted(memoryview(waiting))
-        except BadPacket:
-            return None
-        waiting = waiting[used:]
-        out += b"".join(pieces)
-    return out
+    pieces = opened_in_pieces(_CODECS[which - 3]().open_untrusted, data, step)
+    return None if pieces is None else b"".join(pieces)
 
 
 def _frames(_which: int, data: bytes, step: int) -> bytes | None:
-    frames, out, waiting = AddressedFrames(), b"", b""
-    for at in range(0, len(data), step):
-        waiting += data[at : at + step]
-        try:
-            datagrams, used = frames.open_untrusted(memoryview(waiting))
-        except BadPacket:
-            return None
-        waiting = waiting[used:]
-        out += b"".join(bytes(each.payload) for each in datagrams)
-    return out
+    datagrams = opened_in_pieces(AddressedFrames().open_untrusted, data, step)
+    return None if datagrams is None else b"".join(bytes(each.payload) for each in datagrams)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import random
 
-from tunflow.errors import BadPacket
+from in_pieces import opened_in_pieces
+from tunflow.endpoint import Buffer
 from tunflow.protocols.tls13.chrome_hello import ChromeHello
 from tunflow.protocols.tls13.client import TLS13Client
 from tunflow.protocols.tls13.key_schedule import KeySchedule
@@ -79,15 +80,11 @@ def one_input(data: bytes) -> None:
 def _heard(wire: bytes, step: int) -> bytes | None:
     """What comes out, or None for a refusal."""
     codec = TLS13Client(_HELLO, lambda _kind, _body, _hellos: lambda _scheme, _signature, _signed: None)
-    out = waiting = b""
-    for at in range(0, len(wire), step):
-        waiting += wire[at : at + step]
-        try:
-            pieces, used = codec.open_untrusted(memoryview(waiting))
-        except BadPacket:
-            return None
-        assert 0 <= used <= len(waiting)
-        waiting = waiting[used:]
-        out += b"".join(pieces)
+
+    def open_untrusted(data: memoryview) -> tuple[list[Buffer], int]:
+        pieces, used = codec.open_untrusted(data)
         codec.seal([b"up"] if codec.established else [])
-    return out
+        return pieces, used
+
+    pieces = opened_in_pieces(open_untrusted, wire, step)
+    return None if pieces is None else b"".join(pieces)
