@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+from openssl_server import OpenSSLServer, served
 from reality_peer import SECOND, RealityPeer
 from talk import hear, said
 
@@ -57,38 +58,6 @@ def certificate(tmp_path_factory):
     return file, key.public_key()
 
 
-class Server:
-    """OpenSSL's server side."""
-
-    def __init__(self, file, **settings):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        for key, value in settings.items():
-            if key == "curve":
-                context.set_ecdh_curve(value)
-            else:
-                setattr(context, key, value)
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-        self.shaken = False
-
-    def take(self, wire):
-        self.incoming.write(wire)
-        got = b""
-        try:
-            if not self.shaken:
-                self.tls.do_handshake()
-                self.shaken = True
-            while piece := self.tls.read(65536):
-                got += piece
-        except ssl.SSLWantReadError:
-            pass
-        return got
-
-    def answer(self):
-        return self.outgoing.read()
-
-
 def believing(public_key):
     """What believes a certificate by its public key."""
 
@@ -115,7 +84,7 @@ def client(public_key, seed=1):
 @pytest.mark.parametrize("step", [None, 1, 7, 100])
 def test_handshake_flow_and_end_with_openssl(certificate, step):
     file, key = certificate
-    codec, server = client(key), Server(file)
+    codec, server = client(key), OpenSSLServer(served(file))
     assert server.take(said(codec)) == b""
     assert not codec.established
     assert hear(codec, server.answer(), step) == b""
@@ -145,7 +114,7 @@ def test_every_cipher_suite(certificate, suite):
     others = b"".join(each.to_bytes(2, "big") for each in number.values())
     assert others in hello.raw
     hello.raw = hello.raw.replace(others, number[suite].to_bytes(2, "big") * 3)
-    codec, server = TLS13Client(hello, believing(key)), Server(file)
+    codec, server = TLS13Client(hello, believing(key)), OpenSSLServer(served(file))
     server.take(said(codec))
     hear(codec, server.answer())
     assert server.take(said(codec) + b"".join(codec.seal([b"up"]))) == b"up"
@@ -164,13 +133,13 @@ def test_the_post_quantum_exchange_and_the_plain_one():
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"maximum_version": ssl.TLSVersion.TLSv1_2}, "version 0x0303"),
+        ({"newest": ssl.TLSVersion.TLSv1_2}, "version 0x0303"),
         ({"curve": "secp384r1"}, "other than X25519"),
     ],
 )
 def test_what_the_server_has_not_is_told(certificate, settings, why):
     file, key = certificate
-    codec, server = client(key), Server(file, **settings)
+    codec, server = client(key), OpenSSLServer(served(file, **settings))
     server.take(said(codec))
     with pytest.raises(NotTLS13, match=why):
         hear(codec, server.answer())
@@ -178,7 +147,7 @@ def test_what_the_server_has_not_is_told(certificate, settings, why):
 
 def test_a_signature_by_another_is_not_taken(certificate):
     file, _ = certificate
-    codec, server = client(ec.generate_private_key(ec.SECP256R1()).public_key()), Server(file)
+    codec, server = client(ec.generate_private_key(ec.SECP256R1()).public_key()), OpenSSLServer(served(file))
     server.take(said(codec))
     with pytest.raises(BadPacket, match="not signed by it"):
         hear(codec, server.answer())
@@ -187,7 +156,7 @@ def test_a_signature_by_another_is_not_taken(certificate):
 @pytest.mark.parametrize("place", range(0, 1100, 97))
 def test_what_is_changed_on_its_way_is_not_taken(certificate, place):
     file, key = certificate
-    codec, server = client(key), Server(file)
+    codec, server = client(key), OpenSSLServer(served(file))
     server.take(said(codec))
     answer = bytearray(server.answer())
     answer[min(place, len(answer) - 1)] ^= 1
@@ -299,14 +268,14 @@ def test_a_second_signature_is_asked_for_where_its_key_is_given(lie):
 
 def test_a_server_of_older_tls_is_no_reality(certificate):
     codec = RealityPeer().client()
-    server = Server(certificate[0], maximum_version=ssl.TLSVersion.TLSv1_2)
+    server = OpenSSLServer(served(certificate[0], ssl.TLSVersion.TLSv1_2))
     server.take(said(codec))
     with pytest.raises(ProxyRefused, match="no REALITY server for us"):
         hear(codec, server.answer())
 
 
 def test_a_real_site_is_no_reality(certificate):
-    codec, server = RealityPeer().client(), Server(certificate[0])
+    codec, server = RealityPeer().client(), OpenSSLServer(served(certificate[0]))
     server.take(said(codec))
     with pytest.raises(ProxyRefused, match=r"shows that of site\.example itself"):
         hear(codec, server.answer())

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from openssl_server import OpenSSLServer, served
 from talk import hear, said
 
 from tunflow.endpoint import Endpoint
@@ -49,47 +50,13 @@ def certificate(tmp_path_factory):
     return file
 
 
-def served(certificate, newest=ssl.TLSVersion.TLSv1_3):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.maximum_version = newest
-    return context
-
-
-class Server:
-    """OpenSSL's server side."""
-
-    def __init__(self, certificate, context=None):
-        context = served(certificate) if context is None else context
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-        self.shaken = False
-
-    def take(self, wire):
-        """Bytes from the client; the application's bytes in them. `answer` has what goes back."""
-        self.incoming.write(wire)
-        got = b""
-        try:
-            if not self.shaken:
-                self.tls.do_handshake()
-                self.shaken = True
-            while piece := self.tls.read(65536):
-                got += piece
-        except ssl.SSLWantReadError:
-            pass
-        return got
-
-    def answer(self):
-        return self.outgoing.read()
-
-
 def client(certificate, host="proxy.example"):
     return TLSClient(ssl.create_default_context(cafile=certificate), host)
 
 
 @pytest.mark.parametrize("step", [None, 1, 100])
 def test_handshake_flow_and_end(certificate, step):
-    codec, server = client(certificate), Server(certificate)
+    codec, server = client(certificate), OpenSSLServer(served(certificate))
     while not codec.established:
         assert server.take(said(codec)) == b""
         assert hear(codec, server.answer(), step) == b""
@@ -111,7 +78,7 @@ def test_handshake_flow_and_end(certificate, step):
 
 
 def test_the_server_ends_first(certificate):
-    codec, server = client(certificate), Server(certificate)
+    codec, server = client(certificate), OpenSSLServer(served(certificate))
     while not codec.established:
         server.take(said(codec))
         hear(codec, server.answer())
@@ -125,7 +92,7 @@ def test_the_server_ends_first(certificate):
 
 def test_connect_inside_tls_speaks_once_tls_stands(certificate):
     inner = HTTPConnectClient(Endpoint("site.example", 443))
-    codec, server = ChainedStream(client(certificate), inner), Server(certificate)
+    codec, server = ChainedStream(client(certificate), inner), OpenSSLServer(served(certificate))
     heard = b""
     while not heard:
         heard = server.take(said(codec))
@@ -142,7 +109,7 @@ def test_connect_inside_tls_speaks_once_tls_stands(certificate):
 @pytest.mark.parametrize(("trusted", "host"), [(False, "proxy.example"), (True, "other.example")])
 def test_a_certificate_that_is_not_valid_is_refused(certificate, trusted, host):
     context = ssl.create_default_context(cafile=certificate if trusted else None)
-    codec, server = TLSClient(context, host), Server(certificate)
+    codec, server = TLSClient(context, host), OpenSSLServer(served(certificate))
     server.take(said(codec))
     with pytest.raises(ProxyRefused, match="certificate is not valid") as caught:
         hear(codec, server.answer())
@@ -161,7 +128,7 @@ def test_a_pinned_certificate_needs_no_authority_and_no_other_is_taken(certifica
     der = ssl.PEM_cert_to_DER_cert(certificate.read_text().partition("-----END PRIVATE KEY-----\n")[2])
     settings = client_context(verified=False)
     for pin, is_taken in ((sha256(der).digest(), True), (bytes(32), False)):
-        codec, server = TLSClient(settings, "other.example", pin), Server(certificate)
+        codec, server = TLSClient(settings, "other.example", pin), OpenSSLServer(served(certificate))
         server.take(said(codec))
         if is_taken:
             hear(codec, server.answer())
@@ -176,7 +143,6 @@ class Again:
     """A server, and the connections of one client to it, which keep a ticket."""
 
     def __init__(self, certificate, newest=ssl.TLSVersion.TLSv1_3, pin=None):
-        self.certificate = certificate
         self.context = served(certificate, newest)
         self.settings = client_context(verified=False) if pin else ssl.create_default_context(cafile=certificate)
         self.pin = pin
@@ -186,7 +152,7 @@ class Again:
     def connection(self):
         """Return True if it was resumed."""
         codec = TLSClient(self.settings, "proxy.example", self.pin, self.resumption)
-        server = Server(self.certificate, self.context)
+        server = OpenSSLServer(self.context)
         while not codec.established:
             server.take(said(codec))
             hear(codec, server.answer())
