@@ -19,6 +19,8 @@ from tunflow.protocols.contract import Outbound
 HIGH = 256 * 1024
 """Bytes that wait for the server above which the program is not read."""
 BACKLOG = 128
+TRIES = 8
+"""Ports that are tried: another program's UDP may have the one that is free for TCP."""
 
 
 class ForwardedPort:
@@ -30,14 +32,17 @@ class ForwardedPort:
         self._below = below
         self._server = server
         self._connections: set[_Forwarded] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-        self._listener.setblocking(False)
-        self.number = int(self._listener.getsockname()[1])
-        try:
-            self._datagrams = ForwardedDatagrams(place, below, server, self.number)
-        except OSError:
-            self._listener.close()
-            raise
+        for left in range(TRIES, 0, -1):
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+            self._listener.setblocking(False)
+            self.number = int(self._listener.getsockname()[1])
+            try:
+                self._datagrams = ForwardedDatagrams(place, below, server, self.number)
+                break
+            except OSError:
+                self._listener.close()
+                if left == 1:
+                    raise
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="a forwarded port")
 
     def close(self) -> None:
