@@ -124,7 +124,7 @@ URLS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(BODIES, min_size=1, max_size=30, unique=True), URLS)
 def test_an_expression_is_filed_where_it_is_found(bodies, path):
     """However many there are, and whatever each is filed under."""

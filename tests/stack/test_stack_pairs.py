@@ -171,7 +171,7 @@ def check_bounds(owner: Owner) -> None:
     assert sender.una <= sender.next
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(operations=operations, seed=st.integers(0, 1000), version=st.sampled_from([4, 6]))
 def test_any_operations_over_any_wire(operations, seed, version):
     story = Story(seed, version)

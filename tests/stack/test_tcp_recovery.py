@@ -429,7 +429,7 @@ def test_the_first_flight_and_the_last_may_be_lost():
     assert transfer(Link(lose=lose), 100_000) < 3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1 << 16),
     loss=st.sampled_from([0.0, 0.01, 0.05, 0.2]),

@@ -47,7 +47,7 @@ OPS = st.lists(
 
 
 @every
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ops=OPS, step=st.sampled_from([1000, 4099, 65536]))
 def test_what_is_said_comes_out_whole_however_it_is_cut(kind: str, ops, step: int) -> None:
     twin = begun(kind)

@@ -44,7 +44,7 @@ def read(data: bytes) -> tuple[list[bytes], bytes]:
     return messages, data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     pieces=st.lists(st.sampled_from([1, 100, 70000]), min_size=1, max_size=20), step=st.sampled_from([97, 4096, 65536])
 )
