@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +12,7 @@ from api_rig import Rig
 from test_api import until, websocket
 
 from faults import counted, failing
+from open_files import open_files, opened_since
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Containment
 from tunflow.wire.tcp import SYN
@@ -123,8 +122,7 @@ def test_each_method_fails_once_and_one_request_with_it(rig):
             wrong.append(f"{what}: counted {rig.reactor.internal_errors - errors}, told {told}, answered {answered}")
         elif "in the loop" in told[0] or any("secret" in line for line in told):
             wrong.append(f"{what}: told as {told}")
-    gc.collect()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     assert not wrong, "\n" + "\n".join(wrong)
     assert all(right(ask) for ask in asked.values())
-    until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+    until(lambda: not opened_since(before))

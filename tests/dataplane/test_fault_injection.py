@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from mixed_load import World
 
 from faults import counted, failing, kept, sites_of
+from open_files import open_files, opened_since
 
 pytestmark = pytest.mark.interpreted  # faults are put into methods, which compiled code calls directly
 
@@ -69,7 +69,7 @@ def state(world):
     """What is to be as it was, once all is idle."""
     stack = world.context.stack
     return {
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "descriptors": opened_since(world.files),
         "slots": len(world.context.slots),
         "connections": stack.connections,
         "client sockets": len(stack.udp),
@@ -90,6 +90,7 @@ def test_each_call_site_fails_once_and_one_flow_with_it(world):
     assert len(sites) > 250, "the load does not reach what it is to reach"
     kinds = {kind for kind, _ in calls if kind.__module__ != "tunflow.dataplane.ping"}
     gc.collect()
+    world.files = open_files()
     before, objects = state(world), kept(*kinds)
     wrong = []
     failed = 0

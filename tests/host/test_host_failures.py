@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pytest
 from host_lab import SETTINGS, host, run, snapshot
 
+from open_files import open_files, opened_since
 from tunflow.errors import LocalError
 from tunflow.host import files
 from tunflow.host.netlink.socket import RouteSocket
@@ -80,10 +81,6 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("nameserver 192.168.1.1\n")
     monkeypatch.setattr(resolver_file, "RESOLV_CONF", path)
     return path
-
-
-def _descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def _strict() -> None:
@@ -221,11 +218,11 @@ def test_up_and_down_again_and_again(tmp_path: Path, conf: Path) -> None:
     quick = replace(WITH_ALL, kill_switch=False, gateways=())  # without the 15 ms that each nft(8) takes
     host_network.apply(quick)
     host_network.undo()
-    before, descriptors = snapshot(), _descriptors()
+    before, files = snapshot(), open_files()
     for _ in range(40):
         host_network.apply(quick)
         host_network.undo()
-    assert _descriptors() == descriptors
+    assert not opened_since(files)
     assert snapshot() == before
 
 

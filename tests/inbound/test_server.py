@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import socket
 from hashlib import sha256
@@ -13,6 +12,7 @@ from typing import NoReturn
 import pytest
 from server_rig import LOOPBACK, at_end, is_reset, running, take, target_socket
 
+from open_files import open_files, opened_since
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound.budget import KEPT_FREE
@@ -273,8 +273,7 @@ def test_the_system_s_refusal_of_descriptors_is_survived() -> None:
 
 
 def test_closing_gives_everything_back() -> None:
-    gc.collect()
-    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = open_files()
     with target_socket() as (listening, target), running() as rig:
         client = rig.client(target)
         client.send(b"x")
@@ -285,7 +284,7 @@ def test_closing_gives_everything_back() -> None:
         assert is_reset(served)
         client.socket.close()
         served.close()
-    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert not opened_since(before)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from faulty_load import World
 
 from faults import counted, failing, kept, sites_of
+from open_files import open_files, opened_since
 
 pytestmark = pytest.mark.interpreted  # faults are put into methods, which compiled code calls directly
 
@@ -58,7 +58,7 @@ def state(world):
     """What is to be as it was, once all is idle."""
     shared = [server.shared for server in world.servers]
     return {
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "descriptors": opened_since(world.files),
         "budget": [each.budget.used for each in shared],
         "newcomers": [len(each.newcomers) for each in shared],
         "silent": [len(each.silence) for each in shared],
@@ -77,6 +77,7 @@ def test_each_call_site_fails_once_and_one_flow_with_it(world):
     assert len(sites) > 120, "the load does not reach what it is to reach"
     kinds = {kind for kind, _ in calls}
     gc.collect()
+    world.files = open_files()
     before, objects = state(world), kept(*kinds)
     wrong = []
     failed = 0

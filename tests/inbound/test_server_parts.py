@@ -7,13 +7,13 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from server_rig import LOOPBACK, target_socket
 
+from open_files import open_files, opened_since
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
 from tunflow.inbound import listening_sockets
@@ -165,13 +165,13 @@ def test_cancelling_tells_nobody_and_leaves_nothing(reactor: Reactor) -> None:
     with target_socket() as (_, where):
         resolver = InboundResolver(reactor, lambda _host: ())
         outcomes: list[object] = []
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = open_files()
         connecting = Connecting(reactor, resolver, where, lambda *outcome: outcomes.append(outcome))
         connecting.cancel()
         connecting.cancel()
         reactor.run_once(0.02)
         assert outcomes == []
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert not opened_since(before)
         resolver.close()
 
 

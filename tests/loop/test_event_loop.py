@@ -40,6 +40,15 @@ def test_a_reactor_callback_resolves_a_future(reactor, loop):
     far.close()
 
 
+def test_it_may_be_closed_after_the_reactor():
+    reactor = Reactor()
+    loop = ReactorLoop(reactor)
+    loop.run_until_complete(asyncio.sleep(0))
+    reactor.close()
+    loop.close()
+    assert loop.is_closed()
+
+
 def test_reactor_timers_run_while_asyncio_waits(reactor, loop):
     future = loop.create_future()
     reactor.call_later(0.01, lambda: future.set_result("timer"))

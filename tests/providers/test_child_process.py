@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from open_files import open_files, opened_since
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.providers.child_process import ChildProcess
@@ -89,15 +89,11 @@ def test_one_that_does_not_listen_is_killed(loop: ReactorLoop) -> None:
     assert loop.run_until_complete(asyncio.wait_for(main(), 30))
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_what_is_not_there(loop: ReactorLoop) -> None:
     async def main() -> None:
         ChildProcess(["/nowhere/at-all"], {}, {})
 
-    before = descriptors()
+    before = open_files()
     with pytest.raises(FileNotFoundError):
         loop.run_until_complete(main())
-    assert descriptors() == before
+    assert not opened_since(before)

@@ -241,7 +241,9 @@ class Reactor:
             self.forget_machine(self._round_over)
 
     def close(self) -> None:
-        """Give the epoll descriptor back."""
+        """Give the epoll descriptor back. Nothing is waited on any more, so what is removed afterwards is ignored."""
+        self._removed.update(self._handlers)
+        self._handlers.clear()
         self._epoll.close()
 
     def _patience(self, longest: float | None) -> float | None:
