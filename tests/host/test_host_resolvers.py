@@ -15,7 +15,7 @@ from tunflow.host.resolvers import resolver_file, resolver_resolvconf, resolvers
 
 STATE = Path("/nonexistent/host.json")
 DNS = HostDNS((ip_address("198.18.0.2"), ip_address("fd00::2")))
-MANAGER = "call org.freedesktop.resolve1 /org/freedesktop/resolve1 org.freedesktop.resolve1.Manager"
+MANAGER = "org.freedesktop.resolve1 /org/freedesktop/resolve1 org.freedesktop.resolve1.Manager"
 
 
 class Commands:
@@ -58,13 +58,23 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 def _resolved(commands: Commands, where: str = "/run/systemd/resolve/stub-resolv.conf") -> None:
-    commands.add("busctl", 'echo "b true"')
+    """A resolved that keeps what it is told, and answers it when it is asked for its properties."""
+    kept = f"{commands.folder}/kept"
+    commands.add(
+        "busctl",
+        f"""touch {kept}
+        case "$*" in
+        *NameHasOwner*) echo "b true" ;;
+        *get-property*) cat {kept} ;;
+        *SetLinkDNS" "*|*SetLinkDomains*) grep -qxF -e "$*" {kept} || echo "$*" >>{kept} ;;
+        esac""",
+    )
     commands.conf.unlink()
     commands.conf.symlink_to(where)
 
 
 def _manager_calls(commands: Commands) -> list[str]:
-    return [call.partition(MANAGER)[2].strip() for call in commands.calls() if MANAGER in call]
+    return [call.partition(MANAGER)[2].strip() for call in commands.calls() if f"call {MANAGER}" in call]
 
 
 def test_resolved_is_told_of_the_link(commands: Commands) -> None:
@@ -83,6 +93,18 @@ def test_resolved_is_told_of_the_link(commands: Commands) -> None:
     assert commands.conf.is_symlink()
     commands.undo()
     assert _manager_calls(commands) == ["RevertLink i 1", "FlushCaches"]
+
+
+def test_resolved_keeps_its_answers_while_the_resolvers_stay(commands: Commands) -> None:
+    _resolved(commands)
+    commands.apply()
+    assert "FlushCaches" in _manager_calls(commands)
+    commands.apply()
+    calls = _manager_calls(commands)
+    assert "SetLinkDNSSEC is 1 no" in calls
+    assert "FlushCaches" not in calls
+    commands.apply(HostDNS(DNS.servers[:1]))
+    assert "FlushCaches" in _manager_calls(commands)
 
 
 def test_resolved_splits_by_domain(commands: Commands) -> None:
@@ -105,7 +127,8 @@ def test_a_file_that_does_not_lead_to_resolved_is_replaced_too(commands: Command
 def test_resolved_that_refuses_is_one_line(commands: Commands) -> None:
     _resolved(commands)
     commands.add(
-        "busctl", 'case "$*" in *NameHasOwner*) echo "b true";; *) echo "Link lo is managed." >&2; exit 1;; esac'
+        "busctl",
+        'case "$*" in *NameHasOwner*) echo "b true";; *get-property*) ;; *) echo "Link lo is managed." >&2; exit 1;; esac',
     )
     with pytest.raises(LocalError, match=r"systemd-resolved refuses SetLinkDNS: Link lo is managed"):
         commands.apply()

@@ -47,6 +47,7 @@ def apply(dns: HostDNS, device: str) -> None:
         domains += [domain.rstrip("."), "false"]
     for domain in routing:
         domains += [domain, "true"]
+    before = _asked()
     _call(_MANAGER, "SetLinkDNS", "ia(iay)", index, *servers)
     _call(_MANAGER, "SetLinkDomains", "ia(sb)", index, *domains)
     for method in ("SetLinkDNSSEC", "SetLinkLLMNR", "SetLinkMulticastDNS"):
@@ -54,7 +55,8 @@ def apply(dns: HostDNS, device: str) -> None:
     with suppress(LocalError):  # systemd before 239 and 240 has neither of these
         _call(_MANAGER, "SetLinkDNSOverTLS", "is", index, "no")
         _call(_MANAGER, "SetLinkDefaultRoute", "ib", index, "false" if dns.match else "true")
-    _call(_MANAGER, "FlushCaches", "")
+    if _asked() != before:  # each change of the network comes here, and answers of the same resolvers stay true
+        _call(_MANAGER, "FlushCaches", "")
 
 
 def undo(device: str) -> None:
@@ -66,14 +68,23 @@ def undo(device: str) -> None:
         _call(_MANAGER, "FlushCaches", "")
 
 
+def _asked() -> str:
+    """The resolvers and domains of all links, as resolved has them."""
+    return _busctl("get-property", *_MANAGER, "DNS", "Domains", what="what it asks")
+
+
 def _call(to: Sequence[str], method: str, signature: str, *arguments: str) -> str:
-    command = ["busctl", "--system", "call", *to, method, *((signature, *arguments) if signature else ())]
+    return _busctl("call", *to, method, *((signature, *arguments) if signature else ()), what=method)
+
+
+def _busctl(*arguments: str, what: str) -> str:
+    command = ["busctl", "--system", *arguments]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LocalError(f"systemd-resolved does not answer ({method}): {error}") from None
+        raise LocalError(f"systemd-resolved does not answer ({what}): {error}") from None
     if done.returncode:
-        raise LocalError(f"systemd-resolved refuses {method}: {done.stderr.strip() or done.returncode}")
+        raise LocalError(f"systemd-resolved refuses {what}: {done.stderr.strip() or done.returncode}")
     return done.stdout
