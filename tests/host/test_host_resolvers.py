@@ -128,7 +128,7 @@ def test_resolved_that_refuses_is_one_line(commands: Commands) -> None:
     _resolved(commands)
     commands.add(
         "busctl",
-        'case "$*" in *NameHasOwner*) echo "b true";; *get-property*) ;; *) echo "Link lo is managed." >&2; exit 1;; esac',
+        'case "$*" in *NameHasOwner*) echo "b true";; *Set*) echo "Link lo is managed." >&2; exit 1;; esac',
     )
     with pytest.raises(LocalError, match=r"systemd-resolved refuses SetLinkDNS: Link lo is managed"):
         commands.apply()

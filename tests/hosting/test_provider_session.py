@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tunflow.endpoint import endpoint
-from tunflow.errors import LocalError
+from tunflow.errors import LocalError, RemoteError
 from tunflow.hosting.services import ProviderFailed
 from tunflow.hosting.session import HostServices, ProviderSession
 from tunflow.hosting.watchdog import ProviderHung, Watchdog
@@ -150,6 +150,18 @@ def test_what_is_set_wrongly_is_the_users_fault():
 def test_our_own_providers_are_known_by_their_links():
     with pytest.raises(LocalError, match=r"^provider_configuration: link is expected"):
         start(OpenConnectProvider())
+
+
+def test_what_our_own_providers_foresaw_is_told_without_their_names():
+    class Refused(Tunnel):
+        async def start_tunnel(self, options):
+            raise RemoteError("openconnect://vpn.example:443: wrong password")
+
+    with pytest.raises(ProviderFailed, match=r"provider .*Refused: start_tunnel failed: RemoteError: openconnect:"):
+        start(Refused())
+    Refused.__module__ = OpenConnectProvider.__module__
+    with pytest.raises(ProviderFailed, match=r"^openconnect://vpn\.example:443: wrong password$"):
+        start(Refused())
 
 
 def until_idle(watchdog):

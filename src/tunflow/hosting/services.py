@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunflow.endpoint import Endpoint
-from tunflow.errors import RemoteError
+from tunflow.errors import RemoteError, TunflowError
 from tunflow.hosting import outside
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
@@ -47,6 +47,11 @@ class Services:
         self._tasks: set[asyncio.Task[object]] = set()
         self._watchers: set[asyncio.Queue[NetworkPath]] = set()
         self._dialers: dict[tuple[str, ...], Outbound] = {}
+
+    @property
+    def is_ours(self) -> bool:
+        """Return True for tunflow's own providers, which a user knows by their links and not by their classes."""
+        return self.name.startswith("tunflow.providers.")
 
     def path_changed(self, path: NetworkPath) -> None:
         """The way to the network is another one."""
@@ -121,7 +126,7 @@ class Services:
         try:
             work = getattr(self.provider, method)(*arguments)
         except BaseException as error:
-            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+            raise self._failed(method, error) from error
         if not isinstance(work, Coroutine):
             raise ProviderFailed(f"provider {self.name}: {method} must be an `async def`")
         task = asyncio.ensure_future(_without_exit(work))
@@ -143,7 +148,13 @@ class Services:
         except asyncio.CancelledError:
             raise ProviderFailed(f"provider {self.name}: {method} was cancelled") from None
         except BaseException as error:
-            raise ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}") from error
+            raise self._failed(method, error) from error
+
+    def _failed(self, method: str, error: BaseException) -> ProviderFailed:
+        """What a user reads: of tunflow's own providers the error that they foresaw, of others where it came from."""
+        if isinstance(error, TunflowError) and self.is_ours:
+            return ProviderFailed(str(error))
+        return ProviderFailed(f"provider {self.name}: {method} failed: {describe(error)}")
 
     async def _contained(self, work: Coroutine[Any, Any, object], name: str) -> object:
         """A task's work; its failure is told."""

@@ -66,9 +66,6 @@ MESSAGE_TIMEOUT = 10.0
 
 PHYSICAL_MTU = 1500
 
-OWN = "tunflow.providers."
-"""Where tunflow's own providers are, which a user knows by their links."""
-
 Applier = Callable[[TunnelNetworkSettings | None], Awaitable[None]]
 
 
@@ -148,7 +145,7 @@ class ProviderSession(Services):
         except BaseException as error:
             await self._end()
             if isinstance(error.__cause__, LocalError):
-                whose = "" if self.name.startswith(OWN) else f"provider {self.name}: "  # a link says nothing of ours
+                whose = "" if self.is_ours else f"provider {self.name}: "
                 raise LocalError(f"{whose}{error.__cause__}") from error
             raise
         if self.status is ConnectionStatus.CONNECTING:  # else it cancelled itself meanwhile
