@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,47 @@ def test_an_epoch_too_far_ahead_or_over_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(BadPacket):
         server.open_untrusted(sealed[14])
     assert server.open_untrusted(sealed[18]) == b"x"
+
+
+@pytest.mark.parametrize("epochs", [False, True])
+@given(
+    arrived=st.lists(
+        st.tuples(st.integers(0, 39), st.integers(1, 12), st.sampled_from(["", "", "", "forged", "cut", "other head"])),
+        max_size=12,
+    ),
+    per_batch=st.integers(1, 60),
+    per_epoch=st.integers(5, 50),
+)
+def test_batches_open_what_one_by_one_does(
+    epochs: bool,
+    arrived: list[tuple[int, int, str]],
+    per_batch: int,
+    per_epoch: int,
+) -> None:
+    """Runs of packets, some of them again, out of order or wrong, in batches and one at a time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data_epochs, "PER_EPOCH", per_epoch)
+        client, batched = pair("AES-256-GCM", epochs=epochs)
+        _, single = pair("AES-256-GCM", epochs=epochs)
+        sealed = client.seal([b"packet %d" % number for number in range(40)])
+    packets: list[bytes] = []
+    for first, count, wrong in arrived:
+        run = sealed[first : first + count]
+        if wrong == "forged":
+            run[-1] = run[-1][:-1] + bytes([run[-1][-1] ^ 1])
+        elif wrong == "cut":
+            run[-1] = run[-1][: len(run[-1]) // 2]
+        elif wrong:
+            run[0] = bytes([run[0][0] ^ 0x80]) + run[0][1:]
+        packets += run
+    opened: list[bytes] = []
+    for at in range(0, len(packets), per_batch):
+        opened += batched.open_all_untrusted(packets[at : at + per_batch])
+    expected: list[bytes] = []
+    for packet in packets:
+        with suppress(BadPacket):
+            expected.append(single.open_untrusted(packet))
+    assert opened == expected
 
 
 @given(st.lists(st.integers(1, 3 * WINDOW), max_size=200))

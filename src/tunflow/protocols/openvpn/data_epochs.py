@@ -8,6 +8,7 @@ Read first: openvpn-rfc, "Epoch data keys".
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -25,22 +26,26 @@ PER_EPOCH = 1 << 26
 """Packets under one epoch's key: 2^36 blocks of AES-GCM in packets of 16 KB."""
 LAST_EPOCH = 0xFFFF
 _SECRET = 32
+_START = struct.Struct("!IQ")
+"""Opcode, key and peer; epoch and counter: what is authenticated and not sealed."""
+_NONCE = struct.Struct("!QI")
+_COUNTER = (1 << 48) - 1
 
 
 class _Epoch:
     """One epoch's key."""
 
-    __slots__ = ("aead", "iv", "seen")
+    __slots__ = ("aead", "iv", "iv_end", "seen")
 
     def __init__(self, cipher: str, secret: bytes) -> None:
         make, size = aead_of(cipher)
         self.aead = make(expand_label(secret, b"data_key", size))
-        self.iv = int.from_bytes(expand_label(secret, b"data_iv", 12), "big")
+        self.iv, self.iv_end = _NONCE.unpack(expand_label(secret, b"data_iv", _NONCE.size))
         self.seen = ReplayWindow()
 
-    def nonce(self, packet_id: bytes) -> bytes:
+    def nonce(self, packet_id: int) -> bytes:
         """The IV XOR the packet id in its first bytes."""
-        return (self.iv ^ int.from_bytes(packet_id, "big") << 32).to_bytes(12, "big")
+        return _NONCE.pack(self.iv ^ packet_id, self.iv_end)
 
 
 class _Chain:
@@ -63,7 +68,7 @@ class EpochKey:
 
     def __init__(self, cipher: str, key_id: int, peer_id: int, send: DirectionKeys, receive: DirectionKeys) -> None:
         """Raises LocalError for a cipher that is no AEAD."""
-        self._head = ((Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id).to_bytes(4, "big")
+        self._head = (Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id
         self._cipher = cipher
         self._sending = _Chain(send.cipher[:_SECRET])
         self._sealing = _Epoch(cipher, self._sending.next())
@@ -77,25 +82,32 @@ class EpochKey:
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
         """As the method of `DataKey`."""
-        out = []
-        for packet in packets:
+        out: list[bytes] = []
+        while len(out) < len(packets):
             if self._sent >= PER_EPOCH:
                 if self._sending.made >= LAST_EPOCH:
                     break
                 self._advance(self._sending.made + 1)
-            self._sent += 1
-            packet_id = (self._sending.made << 48 | self._sent).to_bytes(8, "big")
-            start = self._head + packet_id
-            out.append(start + self._sealing.aead.encrypt(self._sealing.nonce(packet_id), packet, start))
+            self._seal_run(packets[len(out) : len(out) + PER_EPOCH - self._sent], out)
         return out
+
+    def _seal_run(self, packets: Sequence[Buffer], out: list[bytes]) -> None:
+        """Seal packets that all have room in this epoch."""
+        epoch, head, start_of, nonce_of = self._sealing, self._head, _START.pack, _NONCE.pack
+        encrypt, iv, iv_end = epoch.aead.encrypt, epoch.iv, epoch.iv_end
+        packet_id = self._sending.made << 48 | self._sent
+        for packet in packets:
+            packet_id += 1
+            start = start_of(head, packet_id)
+            out.append(start + encrypt(nonce_of(iv ^ packet_id, iv_end), packet, start))
+        self._sent += len(packets)
 
     def open_untrusted(self, packet: bytes) -> bytes:
         """As the method of `DataKey`."""
         if len(packet) < 12 + TAG or packet[0] >> 3 != Opcode.DATA_V2:
             raise BadPacket("no data packet with an epoch")
-        packet_id = packet[4:12]
-        number = int.from_bytes(packet_id[:2], "big")
-        counter = int.from_bytes(packet_id[2:], "big")
+        packet_id = int.from_bytes(packet[4:12], "big")
+        number, counter = packet_id >> 48, packet_id & _COUNTER
         epoch = self._epochs.get(number) or self._first_of(number)
         if epoch is None or not epoch.seen.is_new(counter):
             raise BadPacket("a data packet of an epoch that is over or far ahead, or seen before")
@@ -111,8 +123,39 @@ class EpochKey:
         return plain
 
     def open_all_untrusted(self, packets: Sequence[bytes]) -> list[bytes]:
-        """As the method of `DataKey`."""
-        return open_each_untrusted(self, packets)
+        """As the method of `DataKey`: what comes in order is looked at least."""
+        out: list[bytes] = []
+        at = 0
+        while at < len(packets):
+            at = self._open_run_untrusted(packets, at, out)
+            out += open_each_untrusted(self, packets[at : at + 1])
+            at += 1
+        return out
+
+    def _open_run_untrusted(self, packets: Sequence[bytes], at: int, out: list[bytes]) -> int:
+        """Open those from `at` on that go on where the last one ended; the index of the first that does not."""
+        epoch = self._epochs.get(self._current)
+        if epoch is None:
+            return at
+        seen, start_of, nonce_of = epoch.seen, _START.pack, _NONCE.pack
+        decrypt, iv, iv_end = epoch.aead.decrypt, epoch.iv, epoch.iv_end
+        head = int.from_bytes(packets[at][:4], "big")
+        if head >> 27 != Opcode.DATA_V2:
+            return at
+        packet_id = self._current << 48 | seen.next
+        begin, end = at, at + _COUNTER + 1 - seen.next
+        try:
+            for packet in packets[begin:end]:
+                start = start_of(head, packet_id)
+                if not packet.startswith(start):
+                    break
+                out.append(decrypt(nonce_of(iv ^ packet_id, iv_end), packet[12:], start))
+                packet_id += 1
+                at += 1
+        except InvalidTag:
+            pass
+        seen.add_next(at - begin)
+        return at
 
     @property
     def is_worn(self) -> bool:
