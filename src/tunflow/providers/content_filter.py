@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -67,9 +66,8 @@ Record = Callable[[FilterFlow, Ruling, str | None], None]
 """Told of each ruling, with the URL or host that it is about."""
 
 
-@dataclass(slots=True)
 class _Watched:
-    """What is known of a flow while it is watched."""
+    """What is known of a flow while it is watched. One is made for each flow, and most set few of these."""
 
     http: HTTPRequests | None = None
     quic: FlowSniffer | None = None
@@ -151,9 +149,12 @@ class ContentFilter(FilterDataProvider):
         http = watched.http
         if http is not None:
             passed = watched.passed
-            if passed is None or data != http.again or passed[0] is not self.judge:
-                return self._look_at_http(flow, http, data)
-            if passed[2] != flow.remote_hostnames:
+            if (
+                passed is None
+                or data != http.again
+                or passed[0] is not self.judge
+                or passed[2] != flow.remote_hostnames
+            ):
                 return self._look_at_http(flow, http, data)
             self.record(flow, passed[3], flow.url)  # the same request as before
             return watched.verdict

@@ -73,11 +73,17 @@ class FilterWindow:
             if not ended and (self.free or not left):
                 break
             if left > self._shown and (ended or left >= min(self._peek, MAX_PEEK)):
-                first = waiting[0]
-                is_one = len(first) == left == size <= MAX_PEEK
-                data = bytes(first) if is_one else _slice(waiting, passed, min(left, MAX_PEEK))
+                is_one = len(waiting) == 1 and not passed and size <= MAX_PEEK
+                data = bytes(waiting[0]) if is_one else _slice(waiting, passed, min(left, MAX_PEEK))
                 self._shown = len(data)
                 verdict = self._ask(self._offset, data)
+                if not ended and verdict.pass_bytes == left and verdict.action is Action.DATA:
+                    # All that is there, and no more, as of most requests: what follows comes to the same.
+                    self._offset += left
+                    self._peek = verdict.peek_bytes
+                    self.free = self._shown = 0
+                    self.open = self.paused = False
+                    return size, None
             elif ended:
                 if not left and not self._hears_ends:
                     break

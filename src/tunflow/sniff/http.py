@@ -11,6 +11,7 @@ Read first: RFC 9112 §2.2, §3.2, §5.2, §6, §7.1, §9.3.2; RFC 9110 §7.2, �
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ LARGEST_CHUNK_LINE = 256
 LONGEST_METHOD = 24
 LONGEST_HOST = 300
 """Bytes of a host with its port that is remembered: no name is longer."""
+
+LONGEST_BLOCK = 1024
+"""Bytes of a head's fields that are remembered beyond their connection."""
 
 ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
@@ -116,6 +120,9 @@ class SniffStep(NamedTuple):
     """How many bytes behind those must be there before the next look."""
 
 
+_NOTHING = SniffStep([], 0, 1)
+
+
 class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
@@ -134,13 +141,13 @@ class HTTPRequests:
         """What the last look left, for more to come."""
         self._block = b""
         """The last request's fields as they stood: those of the next one are often the same."""
-        self._fields: dict[bytes, list[bytes]] = {}
+        self._fields: Mapping[bytes, Sequence[bytes]] = {}
         self._hosts: tuple[str, ...] = ()
         """What they say, and the hosts that they name."""
         self.again: bytes | None = None
         """A whole request without a body, and what a look at it found: a client that asks for the same again is known
         by its bytes."""
-        self._step = SniffStep([], 0, 1)
+        self._step = _NOTHING
         self.target_ends: list[int] = []
         """Where in the data the targets of the last look's requests end, fragments left out."""
 
@@ -195,9 +202,8 @@ class HTTPRequests:
             raise BadPacket(f"an HTTP head of more than {LARGEST_HEAD} bytes, or none")
         block = data[line.end() : end.start() + 1]
         if block != self._block:
-            fields = _fields_untrusted(block)
-            hosts = tuple(dict.fromkeys(map(_host_untrusted, filter(None, fields.get(b"host", ())))))
-            self._block, self._fields, self._hosts = block, fields, hosts
+            self._fields, self._hosts = _said_by_fields_untrusted(block)
+            self._block = block
         fields = self._fields
         method, target = line[1], line[2]
         if target[:1] == b"/" and method != b"CONNECT":
@@ -218,7 +224,7 @@ class HTTPRequests:
         if not has_line and (data.find(b"\n", at) >= 0 or not _START.fullmatch(data[at : at + 64])):
             raise BadPacket("not an HTTP/1 request")
 
-    def _body_untrusted(self, fields: dict[bytes, list[bytes]]) -> int:
+    def _body_untrusted(self, fields: Mapping[bytes, Sequence[bytes]]) -> int:
         """Bytes of the body that follow a head; 0 also where it comes in chunks."""
         codings = fields.get(b"transfer-encoding")
         texts = fields.get(b"content-length")
@@ -302,6 +308,20 @@ def parse_request_untrusted(stream: bytes) -> RequestHead | None:
     return RequestHead(line[1].decode("ascii"), line[2].decode("latin-1"), None if _is_address(host) else host or None)
 
 
+def _said_by_fields_untrusted(block: bytes) -> tuple[Mapping[bytes, Sequence[bytes]], tuple[str, ...]]:
+    """What the fields of a head say, and the hosts that they name. Raises BadPacket."""
+    return _usual_fields_untrusted(block) if len(block) <= LONGEST_BLOCK else _any_fields_untrusted(block)
+
+
+def _any_fields_untrusted(block: bytes) -> tuple[Mapping[bytes, Sequence[bytes]], tuple[str, ...]]:
+    fields = _fields_untrusted(block)
+    return fields, tuple(dict.fromkeys(map(_host_untrusted, filter(None, fields.get(b"host", ())))))
+
+
+_usual_fields_untrusted = lru_cache(maxsize=256)(_any_fields_untrusted)
+"""A program says the same on each of its connections."""
+
+
 def _fields_untrusted(text: bytes) -> dict[bytes, list[bytes]]:
     """The values of the `_WANTED` fields among whole lines."""
     if text[:1] in (b" ", b"\t"):
@@ -319,7 +339,7 @@ def _fields_untrusted(text: bytes) -> dict[bytes, list[bytes]]:
     return fields
 
 
-def _said(method: bytes, target: bytes, fields: dict[bytes, list[bytes]]) -> list[bytes]:
+def _said(method: bytes, target: bytes, fields: Mapping[bytes, Sequence[bytes]]) -> list[bytes]:
     """What names the host, first what counts (RFC 9112 §3.2.2: an absolute target, whatever Host says)."""
     said = [host for host in fields.get(b"host", ()) if host]
     if method == b"CONNECT":
@@ -329,7 +349,7 @@ def _said(method: bytes, target: bytes, fields: dict[bytes, list[bytes]]) -> lis
     return said
 
 
-def _request_untrusted(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> HTTPRequest:
+def _request_untrusted(method: str, target: bytes, fields: Mapping[bytes, Sequence[bytes]]) -> HTTPRequest:
     path, port = target, None
     if not target.startswith(b"/") and method != "CONNECT" and (absolute := _ABSOLUTE.match(target)):
         path = absolute[2] or b"/"

@@ -49,6 +49,8 @@ class FilterLog:
         self._tell = tell
         self._opens = opens
         self._counts: Counter[str] = Counter()
+        self._passed = 0
+        """Those that passed, of which no line is written: they are most."""
         self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
         """The latest lines about what was blocked or forged, as they are in the file; the last is the newest."""
         self._file = self._open()
@@ -56,6 +58,9 @@ class FilterLog:
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         """One ruling."""
         is_blocked, is_forged = ruling.blocked, ruling.cause is Cause.FORGED
+        if not is_blocked and not is_forged and self._level < 3:
+            self._passed += 1
+            return
         self._counts["blocked" if is_blocked else "passed"] += 1
         if is_blocked and ruling.list is not None:
             self._counts[f"list {ruling.list}"] += 1
@@ -91,6 +96,9 @@ class FilterLog:
 
     def flush(self) -> None:
         """Write the counts so far, if there are any."""
+        if self._passed:
+            self._counts["passed"] += self._passed
+            self._passed = 0
         if self._counts:
             self._write({"event": "counts", **dict(self._counts)})
             self._counts.clear()

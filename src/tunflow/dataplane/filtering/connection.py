@@ -156,13 +156,16 @@ class FilteredConnection(Contained):
 
     def take(self, limit: int) -> list[Buffer]:
         """As `Connection.take`, of what may pass."""
-        if self._session.open:
+        session = self._session
+        if session.open:
             self._allowed = 0
             return self.connection.take(limit)
-        size = min(limit, self._allowed or self.readable)
+        size = self._allowed or self.readable
+        if size > limit:
+            size = limit
         self._allowed -= size
         pieces = self.connection.take(size) if size else []
-        return pieces if self._session.appender is None else self._session.appender.append(pieces)
+        return pieces if session.appender is None else session.appender.append(pieces)
 
     def peek(self) -> Sequence[Buffer]:
         """As `Connection.peek`: also what has not passed, for looking does no harm."""
@@ -183,8 +186,9 @@ class FilteredConnection(Contained):
     def send(self, pieces: Sequence[Buffer], now: float, more: bool = False) -> None:
         """Bytes for the client, if they may pass; the others wait here."""
         session = self._session
-        passes = session.open or not (session.incoming is not None or session.paused or session.refused)
-        if passes and not self._held_size:
+        if not self._held_size and (
+            session.open or not (session.incoming is not None or session.paused or session.refused)
+        ):
             self.connection.send(pieces, now, more)
             return
         self._hold(pieces)
@@ -192,7 +196,10 @@ class FilteredConnection(Contained):
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """The far side's end, behind its last bytes."""
-        if self._session.passes_in and not self._held_size:
+        session = self._session
+        if not self._held_size and (
+            session.open or not (session.incoming is not None or session.paused or session.refused)
+        ):
             self._far_ended = self._incoming_over = True
             self.connection.close_write(now, last)
             return
@@ -350,8 +357,9 @@ class FilteredConnection(Contained):
         connection = self.connection
         if self._passed is not None or connection.held:
             return self._passed or (0, 0)
-        receiver = connection.receiver
-        return connection.bytes_sent, receiver.next - self._first - connection.ended - receiver.queued
+        sender, receiver = connection.sender, self._receiver
+        sent = sender.next - sender.start - sender.fin_sent
+        return sent, receiver.next - self._first - receiver.fin_received - receiver.queued
 
     def _refuse(self, page: bytes | None) -> None:
         """End it on the client's side; the owner finds it closed, in the next round."""

@@ -313,7 +313,8 @@ class FlowFilter:
         self._flows[session.flow] = (session, owner)
         if len(self._flows) >= self._look_at:
             self.forget_ended()
-        self._sweep_later()
+        if self._sweeper is None or self._sweeper.call is None:
+            self._sweep_later()
 
     def _sweep(self) -> None:
         """Flows that went on without the filter end without its hearing of it."""

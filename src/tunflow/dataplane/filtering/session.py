@@ -140,7 +140,9 @@ class FilterSession:
         """Ask about the new flow."""
         verdict: Verdict
         try:
-            verdict = _verdict("handle_new_flow", self._keeper.new_flow(self.flow), NewFlowVerdict)
+            verdict = self._keeper.new_flow(self.flow)
+            if not isinstance(verdict, NewFlowVerdict):
+                _verdict("handle_new_flow", verdict, NewFlowVerdict)
         except (Exception, ProviderHung) as error:
             verdict = self._failed(error)
         self.conclude(verdict)
@@ -176,11 +178,6 @@ class FilterSession:
         if self._reporting and action in _REPORTED:
             event = ReportEvent.NEW_FLOW if isinstance(verdict, NewFlowVerdict) else ReportEvent.DATA_DECISION
             self._keeper.report(FilterReport(self.flow, _REPORTED[action], event))
-
-    @property
-    def passes_in(self) -> bool:
-        """True if bytes to the client need no verdict."""
-        return self.open or (self.incoming is None and not self.paused and not self.refused)
 
     @property
     def is_watched(self) -> bool:
@@ -290,13 +287,14 @@ class FilterSession:
     def _show_outgoing(self, offset: int, data: bytes) -> DataVerdict:
         """The client's first bytes are looked at for a button and a URL before the provider sees them."""
         provider, flow = self._keeper.provider, self.flow
-        button = None if offset else self._find_button(data)
-        if button is not None:
-            return button
+        if not offset:
+            button = self._find_button(data) if self._is_awaited else None
+            if button is not None:
+                return button
+            if not provider.finds_urls and data[0] not in RECORD_TYPES:
+                flow.url = _url_untrusted(flow, data)
         if flow.server_spoke_first is None:
             flow.server_spoke_first = self.count()[0] > 0
-        if not offset and not provider.finds_urls and data[0] not in RECORD_TYPES:
-            flow.url = _url_untrusted(flow, data)
         found = provider.handle_outbound_data(flow, offset, data)
         return found if isinstance(found, DataVerdict) else _verdict("handle_outbound_data", found, DataVerdict)
 
