@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -211,3 +212,16 @@ def test_of_resolved_its_list_counts(host: Host, tmp_path: Path, monkeypatch: py
     assert resolvers.is_in_force(DNS, host.conf)
     (tmp_path / "list").write_text("nameserver 192.168.1.1\n")
     assert not resolvers.is_in_force(DNS, host.conf)
+
+
+def test_resolveds_list_does_not_have_who_answers_for_some_domains_only(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolvers, "RESOLVED_FOLDERS", (f"{tmp_path}/",))
+    monkeypatch.setattr(resolvers, "RESOLVED_LIST", tmp_path / "list")
+    (tmp_path / "list").write_text("nameserver 192.168.1.1\n")
+    split = replace(DNS, match=("corp.example",))
+    assert resolvers.is_in_force(split, host.conf)
+    host.conf.write_text(THEIRS)
+    monkeypatch.setattr(resolvers, "RESOLVED_FOLDERS", ("/nowhere/",))
+    assert not resolvers.is_in_force(split, host.conf)

@@ -9,14 +9,14 @@ from tests.machine.emulated import Machine
 from tests.machine.installed import PATIENCE
 
 UDEV = "/run/udev/rules.d/86-lab.rules"
-LEAVE_CABLES = 'ENV{ID_NET_DRIVER}=="veth", ENV{NM_UNMANAGED}="1"\n'
-"""As Debian's NetworkManager has it itself (85-nm-unmanaged.rules), whatever rule came before."""
+"""NetworkManager leaves veth devices alone unless udev says otherwise (85-nm-unmanaged.rules)."""
 
 
 @contextmanager
-def network_manager(machine: Machine) -> Iterator[None]:
-    """Have NetworkManager instead of systemd-networkd, for Wi-Fi; `lan0` is down meanwhile."""
-    machine.write(UDEV, LEAVE_CABLES, "644")
+def network_manager(machine: Machine, *, cable: bool) -> Iterator[None]:
+    """Have NetworkManager instead of systemd-networkd, for Wi-Fi and, with `cable`, for `lan0`."""
+    unmanaged = "0" if cable else "1"
+    machine.write(UDEV, f'ENV{{ID_NET_DRIVER}}=="veth", ENV{{NM_UNMANAGED}}="{unmanaged}"\n', "644")
     machine.sh("udevadm control --reload; udevadm trigger --settle --action=change /sys/class/net/lan0")
     machine.sh("systemctl stop systemd-networkd.socket systemd-networkd; ip addr flush dev lan0; ip link set lan0 down")
     machine.ok("systemctl", "start", "NetworkManager", timeout=PATIENCE)

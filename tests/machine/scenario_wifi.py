@@ -100,7 +100,7 @@ def test_wpa_supplicant_joins_roams_and_loses_it(machine: Machine, points: dict[
 
 
 def test_network_manager_joins_and_forgets(machine: Machine, points: dict[str, str]) -> None:
-    with network_manager(machine):
+    with network_manager(machine, cable=False):
         machine.until("nmcli -t -f DEVICE device", "wlan0", PATIENCE)
         joins(machine, points, "NetworkManager")
         with installed(machine, PROFILE, "wlan0"):

@@ -60,10 +60,13 @@ def _is_half_written(saved: dict[str, Any], record: dict[str, Any]) -> bool:
 
 
 def is_in_force(dns: HostDNS, path: Path = resolver_file.RESOLV_CONF) -> bool:
-    """Return True if the host's programs ask none but the resolvers of `dns`, as far as files tell."""
+    """Return True if the host's programs ask the resolvers of `dns` as they should, as far as files tell.
+
+    systemd-resolved's list leaves out links that are not asked by default: of those for some domains no file tells.
+    """
     own = set(map(str, dns.servers))
     if str(path.resolve()).startswith(RESOLVED_FOLDERS):
-        return bool(own & set(_nameservers(RESOLVED_LIST)))
+        return bool(dns.match) or bool(own & set(_nameservers(RESOLVED_LIST)))
     asked = set(_nameservers(path))
     return bool(asked) and asked <= own
 
