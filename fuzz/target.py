@@ -30,10 +30,12 @@ FEWER = {
     "api": 200,
     "dataplane": 300,
     "dns_answer": 500,
+    "openvpn": 2000,
+    "quic_protocols": 2000,
     "serve": 400,
     "stack": 500,
-    "quic_protocols": 2000,
     "vmess_server": 1000,
+    "wireguard": 1000,
 }
 """The same for those that are slow."""
 
