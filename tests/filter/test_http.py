@@ -61,6 +61,23 @@ def test_the_same_request_again():
         machine.look_untrusted(GET)
 
 
+def test_what_another_connection_asked_for_first_is_read_as_if_it_were_new():
+    """So is what follows it there: requests that are cut, that have bodies, that name another protocol."""
+    upgrade = b"GET /w HTTP/1.1\r\nHost: one.example\r\nUpgrade: websocket\r\n\r\n"
+    for first in (GET, POST, ABSOLUTE, upgrade, CHUNKED, GET[:-2], GET + POST):
+        for then in (GET, POST, upgrade, CHUNKED + GET, ABSOLUTE[:-1], b"\x00\x01"):
+            found = []
+            for _ in range(3):
+                machine, steps = HTTPRequests(), []
+                for data in (first, then):
+                    try:
+                        steps.append((machine.look_untrusted(data), list(machine.target_ends), machine.is_cut))
+                    except BadPacket as error:
+                        steps.append(str(error))
+                found.append(steps)
+            assert found[0] == found[1] == found[2]
+
+
 def test_byte_by_byte():
     assert walk(STREAM, range(1, len(STREAM))) == walk(STREAM)
 

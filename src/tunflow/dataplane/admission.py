@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from tunflow.dataplane.context import FlowContext
@@ -178,7 +179,7 @@ class Admission:
         elif case.joins():
             pass
         elif self.filter is not None:
-            case.pass_filter(self.filter, lambda: self.route(case))
+            case.pass_filter(self.filter, partial(self.route, case))
         else:
             self.route(case)
 

@@ -301,7 +301,8 @@ class ContentFilter(FilterDataProvider):
         if closed is not None and all(map(is_address, hosts)):
             return self._refuse(flow, closed, url, page=True)
         for host in hosts:
-            ruling = self._judge_url(flow, request, host, url)
+            by_url = judge.looks_at_urls
+            ruling = self._judge_url(flow, request, host, url) if by_url else self._judge_host(flow, host, url)
             if ruling.blocked:
                 return self._refuse(flow, ruling, url, page=True)
         if names and not any(name in hosts for name in names):

@@ -32,7 +32,9 @@ LONGEST_HOST = 300
 """Bytes of a host with its port that is remembered: no name is longer."""
 
 LONGEST_BLOCK = 1024
-"""Bytes of a head's fields that are remembered beyond their connection."""
+"""Bytes of a head, or of its fields, that are remembered beyond their connection."""
+FIRST_LOOKS = 256
+"""Heads that are."""
 
 ALL = (1 << 64) - 1
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
@@ -123,15 +125,32 @@ class SniffStep(NamedTuple):
 _NOTHING = SniffStep([], 0, 1)
 
 
+class _FirstLook(NamedTuple):
+    """What a connection is known by after its first look, if that found one whole request."""
+
+    step: SniffStep
+    block: bytes
+    fields: Mapping[bytes, Sequence[bytes]]
+    hosts: tuple[str, ...]
+    target_ends: list[int]
+
+
+_first_looks: dict[bytes, _FirstLook] = {}
+"""By the bytes that were looked at: nothing else counts where nothing came before, and programs ask for the same on one
+connection after another."""
+
+
 class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
     __slots__ = (
-        "_block", "_chunked", "_fields", "_hosts", "_may_be_other", "_step", "_trailers", "_waiting",
+        "_block", "_chunked", "_fields", "_hosts", "_is_new", "_may_be_other", "_step", "_trailers", "_waiting",
         "again", "target_ends",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self._is_new = True
+        """True until the first look."""
         self._chunked = False
         """True if the next bytes are a chunk's size line."""
         self._trailers = False
@@ -155,6 +174,13 @@ class HTTPRequests:
         """What the bytes at the front of what waits are. Raises BadPacket: not HTTP, too long, or `Ambiguous`."""
         if data == self.again:
             return self._step
+        is_new, self._is_new = self._is_new, False
+        if is_new:
+            known = _first_looks.get(data)
+            if known is not None:
+                self.again = data
+                self._step, self._block, self._fields, self._hosts, self.target_ends = known
+                return self._step
         requests: list[HTTPRequest] = []
         self.target_ends = []
         self._waiting = b""
@@ -175,6 +201,10 @@ class HTTPRequests:
         step = SniffStep(requests, at, 1)
         if is_between and at == len(data) and len(requests) == 1 and not (self._chunked or self._may_be_other):
             self.again, self._step = data, step
+            if is_new and at <= LONGEST_BLOCK:
+                if len(_first_looks) >= FIRST_LOOKS:
+                    _first_looks.clear()
+                _first_looks[data] = _FirstLook(step, self._block, self._fields, self._hosts, self.target_ends)
         return step
 
     @property

@@ -17,6 +17,7 @@ from tunflow.dataplane.filtering.page_owner import PageOwner
 from tunflow.dataplane.filtering.session import FilterSession
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.stack.tcp.connection import Connection
+from tunflow.stack.tcp.state import SYN_HELD
 
 
 class FilteredConnection(Contained):
@@ -49,7 +50,7 @@ class FilteredConnection(Contained):
         """The sequence number of the client's first byte."""
         self._passed: tuple[int, int] | None = None
         """Bytes to the client and from it when the flow was refused; None while it is not."""
-        session.attach(self._changed, self._count)
+        session.changed, session.count = self._changed, self._count
 
     # What the connection is.
 
@@ -90,7 +91,7 @@ class FilteredConnection(Contained):
     @property
     def held(self) -> bool:
         """As `Connection.held`."""
-        return self.connection.held
+        return self.connection.state is SYN_HELD
 
     @property
     def open(self) -> bool:
@@ -141,8 +142,11 @@ class FilteredConnection(Contained):
     @property
     def at_eof(self) -> bool:
         """True if the client closed its side, and all that it sent has passed."""
-        receiver, session = self._receiver, self._session
-        if not receiver.fin_received or receiver.queued or session.refused:
+        receiver = self._receiver
+        if not receiver.fin_received:
+            return False
+        session = self._session
+        if receiver.queued or session.refused:
             return False
         if not self._outgoing_over:
             window = session.outgoing

@@ -42,7 +42,7 @@ class FilteredDatagrams(Contained):
         self._opened_at: int | None = None
         """What the flow had sent when it was given away, to go on unseen; None while it passes here."""
         self._watch_pause()
-        session.attach(self._changed, self._count)
+        session.changed, session.count = self._changed, self._count
 
     def send(self, run: UDPRun) -> None:
         """Datagrams from the client."""

@@ -131,11 +131,6 @@ class FilterSession:
         self._verdict: Verdict | None = None
         """The one that refused."""
 
-    def attach(self, changed: Callable[[], None], count: Callable[[], tuple[int, int]]) -> None:
-        """Tell `changed` when a verdict came from outside a call of ours; `count` tells how many bytes have passed to
-        the client, and from it."""
-        self.changed, self.count = changed, count
-
     def begin(self) -> None:
         """Ask about the new flow."""
         verdict: Verdict
@@ -157,7 +152,9 @@ class FilterSession:
             or (isinstance(verdict, NewFlowVerdict) and verdict.statistics_report_frequency)
         ):
             self._note_wishes(verdict)
-        if action is Action.URL_APPEND and self.flow.socket_protocol != IPPROTO_UDP and not self.has_begun:
+        if action is Action.FILTER_DATA and isinstance(verdict, NewFlowVerdict):
+            self._watch(verdict)
+        elif action is Action.URL_APPEND and self.flow.socket_protocol != IPPROTO_UDP and not self.has_begun:
             self._append(verdict)
         elif action is Action.ALLOW or action is Action.URL_APPEND:
             # Only what shows a flow's datagrams can go on showing some.
@@ -168,8 +165,6 @@ class FilterSession:
         elif action is Action.DROP or action is Action.REMEDIATE:
             self.refused, self._outcome, self._verdict = True, _REPORTED[action], verdict
             self.page = self._keeper.page(self.flow, verdict)
-        elif action is Action.FILTER_DATA and isinstance(verdict, NewFlowVerdict):
-            self._watch(verdict)
         elif action is Action.PAUSE:
             self.paused = True
         elif action is Action.NEED_RULES:
