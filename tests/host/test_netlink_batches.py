@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
 import struct
 from ipaddress import ip_network
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from tun_lab import ip, net_namespace
 
 from tunflow.host.netlink.messages import LINK, RTN_UNICAST, attribute, attributes
-from tunflow.host.netlink.routes import THROW, RouteTarget, has_foreign_routes, list_routes, set_table
+from tunflow.host.netlink.policy_rules import PolicyRule, list_rules, set_rules
+from tunflow.host.netlink.routes import THROW, UNREACHABLE, RouteTarget, has_foreign_routes, list_routes, set_table
 from tunflow.host.netlink.setup import set_up
 from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 
@@ -75,3 +77,49 @@ def test_a_table_becomes_what_is_wanted_and_nothing_else_is_touched() -> None:
             there = {each.destination: each.way for each in list_routes(route, 4, 5000)}
             assert there == {ip_network("10.0.0.0/8"): into, **wanted}
         assert all(each.table != 5000 for each in list_routes(route, 4, but=(5000,)))
+
+
+def _protocols(*command: str) -> set[str]:
+    return {each.get("protocol", "boot") for each in json.loads(ip("-j", "-d", *command))}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@net_namespace()
+def test_networkd_leaves_rules_and_routes_without_a_device_alone(version: int) -> None:
+    """It removes from the whole host what is not its own, but for what is the kernel's."""
+    ip("link", "set", "lo", "up")
+    network = ip_network("198.51.100.0/24" if version == 4 else "2001:db8::/32")
+    family = f"-{version}"
+    rules = [PolicyRule(version, 7408, 254, mark=0x2740), PolicyRule(version, 7409, 10048)]
+    ip(family, "rule", "add", "pref", "20000", "table", "99", "proto", "kernel")  # nobody's of ours
+    with RouteSocket() as route:
+        set_table(route, version, 10048, {network: UNREACHABLE})
+        set_rules(route, version, rules)
+        assert list_rules(route, version) == rules
+        assert _protocols(family, "rule", "show", "table", "10048") == {"kernel"}
+        assert _protocols(family, "route", "show", "table", "10048") == {"kernel"}
+        set_rules(route, version, [])
+        assert list_rules(route, version) == []
+    assert "20000" in ip(family, "rule", "show")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@net_namespace()
+def test_what_an_older_tunflow_left_is_replaced(version: int) -> None:
+    ip("link", "set", "lo", "up")
+    network = ip_network("198.51.100.0/24" if version == 4 else "2001:db8::/32")
+    family = f"-{version}"
+    ip(family, "rule", "add", "pref", "7409", "table", "10048", "proto", "158")
+    ip(family, "route", "add", "unreachable", str(network), "table", "10048", "proto", "158")
+    rule = PolicyRule(version, 7409, 10048)
+    with RouteSocket() as route:
+        assert not has_foreign_routes(route, version, 10048)
+        set_table(route, version, 10048, {network: UNREACHABLE})
+        set_rules(route, version, [rule])
+        assert list_rules(route, version) == [rule]
+        assert _protocols(family, "rule", "show", "table", "10048") == {"kernel"}
+        assert _protocols(family, "route", "show", "table", "10048") == {"kernel"}
+        set_table(route, version, 10048, {})
+        set_rules(route, version, [])
+        assert list_routes(route, version, 10048) == []
+        assert list_rules(route, version) == []

@@ -159,11 +159,10 @@ def test_a_lan_whose_packets_are_small_and_complete(uplinks: UplinkLab, system: 
 
 
 def test_rules_that_somebody_removes_come_back(uplinks: UplinkLab, system: System) -> None:
-    """systemd-networkd removes rules that are not its own when it starts (ManageForeignRoutingPolicyRules=)."""
     system.up()
     before = system.snapshot()
     for version in ("-4", "-6"):
-        system.run(["sh", "-c", f"while ip {version} rule del proto 158 2>/dev/null; do :; done"])
+        system.run(["sh", "-c", f"for p in $(seq 7400 7410); do while ip {version} rule del pref $p; do :; done; done"])
     until(lambda: system.snapshot() == before)
 
 

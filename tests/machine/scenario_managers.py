@@ -11,7 +11,8 @@ from tests.machine.installed import PATIENCE, PROFILE, chatter, connected, insta
 from tests.machine.managers import network_manager
 from tests.machine.world import SITE4, fetched, forget_sights, picture, sights
 
-SPLIT = PROFILE.replace("kill_switch = true", "kill_switch = false") + 'match_domains = ["lab"]\n'
+OPEN = PROFILE.replace("kill_switch = true", "kill_switch = false")
+SPLIT = OPEN + 'match_domains = ["lab"]\n'
 OTHER_ADDRESS = """\
 [Match]
 Name=lan0
@@ -88,6 +89,23 @@ def test_networkd_has_the_uplink(machine: Machine) -> None:
         machine.until("tunflow logs | tail -n 3", "from 192.0.2.1", PATIENCE)
         machine.until("resolvectl dns lan0", "fe80:", PATIENCE)
         carries(machine)
+
+
+def test_networkd_leaves_the_tunnels_rules_alone(machine: Machine) -> None:
+    """Nothing but them holds the traffic without a kill switch: networkd sets the uplink up anew, and is restarted."""
+    with installed(machine, OPEN):
+        forget_sights(machine)
+        machine.sh("ip monitor rule >/run/lab/rules 2>&1 & echo $! >/run/lab/monitor")
+        try:
+            machine.sh("networkctl reconfigure lan0")
+            machine.until("tunflow logs | tail -n 3", "connected again", PATIENCE)
+            carries(machine)
+            machine.sh("systemctl restart systemd-networkd")
+            machine.until("networkctl status lan0", "routable", PATIENCE)
+            carries(machine)
+            assert "Deleted" not in machine.ok("cat", "/run/lab/rules")
+        finally:
+            machine.sh("kill $(cat /run/lab/monitor)")
 
 
 def test_network_manager_has_the_uplink(machine: Machine) -> None:

@@ -34,6 +34,7 @@ from tunflow.host.netlink.messages import (
     RTM_DELRULE,
     RTM_GETRULE,
     RTM_NEWRULE,
+    RTPROT_KERNEL,
     RULE,
     attribute,
     attributes,
@@ -43,7 +44,10 @@ from tunflow.host.netlink.messages import (
 )
 from tunflow.host.netlink.routes import PROTOCOL
 from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
-from tunflow.host.network.settings import Network
+from tunflow.host.network.settings import PRIORITY, RULES, Network
+
+OURS = range(PRIORITY, PRIORITY + RULES)
+"""Rules of the kernel's protocol are ours there: its own are at 0, 1000, 32766 and 32767."""
 
 _PORTS = struct.Struct("=HH")
 _NO_SUPPRESSION = 0xFFFFFFFF
@@ -59,6 +63,9 @@ class PolicyRule:
 
     `suppress` makes routes with a prefix of that length or shorter not count. `ports` is the UDP source and
     destination port, `port` the destination port of any protocol that has ports.
+
+    `protocol` says who made it. Systemd-networkd removes all rules but its own and the kernel's when it sets a link up
+    anew; until they are back everything goes around the tunnel. So ours say that they are the kernel's.
     """
 
     version: int
@@ -72,6 +79,7 @@ class PolicyRule:
     port: int | None = None
     goto: int | None = None
     landing: bool = False
+    protocol: int = RTPROT_KERNEL
 
 
 def list_rules(route: RouteSocket, version: int) -> list[PolicyRule]:
@@ -86,9 +94,14 @@ def list_rules(route: RouteSocket, version: int) -> list[PolicyRule]:
     found = []
     for body in answers:
         fields = attributes(body, RULE.size)
-        if body[0] == family and fields.get(FRA_PROTOCOL, b"\0")[0] == PROTOCOL:
+        if body[0] == family and _is_ours(fields):
             found.append(_parse(version, body, fields))
     return found
+
+
+def _is_ours(fields: dict[int, bytes]) -> bool:
+    protocol = fields.get(FRA_PROTOCOL, b"\0")[0]
+    return protocol == PROTOCOL or (protocol == RTPROT_KERNEL and number(fields.get(FRA_PRIORITY)) in OURS)
 
 
 def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> PolicyRule:
@@ -110,6 +123,7 @@ def _parse(version: int, body: bytes, fields: dict[int, bytes]) -> PolicyRule:
         port=destination,
         goto=number(fields.get(FRA_GOTO)) if action == FR_ACT_GOTO else None,
         landing=action == FR_ACT_NOP,
+        protocol=fields[FRA_PROTOCOL][0],
     )
 
 
@@ -135,7 +149,7 @@ def _request(kind: int, flags: int, rule: PolicyRule) -> NetlinkRequest:
     length = 0 if rule.destination is None else rule.destination.prefixlen
     body = RULE.pack(FAMILIES[rule.version], length, 0, 0, 0, 0, 0, action, 0)
     body += number_attribute(FRA_PRIORITY, rule.priority)
-    body += attribute(FRA_PROTOCOL, bytes((PROTOCOL,)))
+    body += attribute(FRA_PROTOCOL, bytes((rule.protocol,)))
     if rule.table is not None:
         body += number_attribute(FRA_TABLE, rule.table)
     if rule.goto is not None:

@@ -47,7 +47,11 @@ from tunflow.host.netlink.socket import NetlinkRequest, RouteSocket
 from tunflow.host.network.settings import Network
 
 PROTOCOL = 158
-"""Who made a route or a rule (`proto 158` in ip(8)): no number that rt_protos(5) gives to anybody."""
+"""Who made a route or a rule (`proto 158` in ip(8)): no number that rt_protos(5) gives to anybody.
+
+Routes without a device, and rules, say that they are the kernel's (`proto kernel`): systemd-networkd removes what it
+does not know when it sets a link up anew, and some packets would go around the tunnel until it is back.
+"""
 
 _CONGESTION_CONTROLS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 _GONE = frozenset((errno.ESRCH, errno.ENOENT))
@@ -94,7 +98,18 @@ def list_routes(route: RouteSocket, version: int, table: int | None = None, *, b
 
 def has_foreign_routes(route: RouteSocket, version: int, table: int) -> bool:
     """Return True if somebody else has routes in `table`. Raises OSError."""
-    return any(found == table and protocol != PROTOCOL for _, _, _, found, protocol, _ in _dump(route, version, table))
+    return any(
+        found == table and not _is_ours(way, protocol) for _, _, way, found, protocol, _ in _dump(route, version, table)
+    )
+
+
+def _is_ours(way: RouteTarget, protocol: int) -> bool:
+    """Return True if such a route in a table of ours is ours."""
+    return protocol in (PROTOCOL, _protocol(way))
+
+
+def _protocol(way: RouteTarget) -> int:
+    return RTPROT_KERNEL if way.kind in _WITHOUT_DEVICE else PROTOCOL
 
 
 _Entry = tuple[bytes, int, RouteTarget, int, int, bool]
@@ -149,18 +164,19 @@ def _nexthops(fields: Mapping[int, bytes]) -> tuple[int, ...]:
 def set_table(route: RouteSocket, version: int, table: int, wanted: Mapping[Network, RouteTarget]) -> None:
     """Make our routes in `table` exactly `wanted`. What is new comes before what is old goes. Raises OSError."""
     there = {
-        (packed, length): way
+        (packed, length): (way, protocol)
         for packed, length, way, found, protocol, _ in _dump(route, version, table)
-        if found == table and protocol == PROTOCOL
+        if found == table and _is_ours(way, protocol)
     }
     metrics = _local_hop_metrics()
     new = []
     for destination, way in wanted.items():
-        if there.pop((destination.network_address.packed, destination.prefixlen), None) != way:
-            new.append(_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, way, table, metrics))
+        made = (way, _protocol(way))
+        if there.pop((destination.network_address.packed, destination.prefixlen), None) != made:
+            new.append(_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, made, table, metrics))
     route.send(new)
     old = [
-        _request(RTM_DELROUTE, 0, ip_network((packed, length)), way, table) for (packed, length), way in there.items()
+        _request(RTM_DELROUTE, 0, ip_network((packed, length)), made, table) for (packed, length), made in there.items()
     ]
     route.send(old, ignored=_GONE)
 
@@ -179,13 +195,14 @@ def _local_hop_metrics() -> bytes:
 
 
 def _request(
-    kind: int, flags: int, destination: Network, way: RouteTarget, table: int, metrics: bytes = b""
+    kind: int, flags: int, destination: Network, made: tuple[RouteTarget, int], table: int, metrics: bytes = b""
 ) -> NetlinkRequest:
+    way, protocol = made
     version, length = destination.version, destination.prefixlen
     scope = RT_SCOPE_LINK if version == 4 and way.devices else RT_SCOPE_UNIVERSE
     if kind == RTM_DELROUTE:
         scope = RT_SCOPE_NOWHERE
-    body = ROUTE.pack(FAMILIES[version], length, 0, 0, RT_TABLE_UNSPEC, PROTOCOL, scope, way.kind, 0)
+    body = ROUTE.pack(FAMILIES[version], length, 0, 0, RT_TABLE_UNSPEC, protocol, scope, way.kind, 0)
     body += number_attribute(RTA_TABLE, table)
     body += attribute(RTA_DST, destination.network_address.packed)
     if way.devices:
