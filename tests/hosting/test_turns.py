@@ -19,6 +19,8 @@ def test_a_socket_that_is_never_empty_leaves_the_loop_to_others():
     reactor = Reactor()
     datagrams = [b"x" * (100 + number) for number in range(60)]
 
+    failures: list[BaseException] = []
+
     async def scene():
         turns = 0
 
@@ -30,7 +32,7 @@ def test_a_socket_that_is_never_empty_leaves_the_loop_to_others():
 
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
             far.bind(("127.0.0.1", 0))
-            session = await open_udp(endpoint(*far.getsockname()), None, UNMARKED, reactor)
+            session = await open_udp(endpoint(*far.getsockname()), None, UNMARKED, reactor, failures.append)
             for datagram in datagrams:
                 far.sendto(datagram, ("127.0.0.1", session.local_address.port))
             beside = asyncio.ensure_future(other())

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -40,6 +40,12 @@ class Session(UDPSession):
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         for each in datagrams:
             self.sent.put_nowait(bytes(each))
+
+    def set_read_handler(self, handler: Callable[[list[bytes]], None]) -> None:
+        raise NotImplementedError
+
+    def write_at_once(self, datagrams: Sequence[Buffer]) -> int:
+        raise NotImplementedError
 
     def cancel(self) -> None:
         self.is_closed = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import TunflowError
@@ -43,18 +43,27 @@ NOWHERE = Endpoint(bytes(4), 0)
 class BelowSession(UDPSession):
     """Datagrams to and from `remote` by the way of the hop below."""
 
-    def __init__(self, reactor: Reactor, remote: Endpoint, sockets: SocketOptions) -> None:
+    def __init__(
+        self, reactor: Reactor, remote: Endpoint, sockets: SocketOptions, failed: Callable[[BaseException], None]
+    ) -> None:
         self._reactor = reactor
         self._remote = remote
         self._sockets = sockets
         self._conduit: DatagramConduit | None = None
         self._association: HeldAssociation | None = None
-        self._waiting = WaitingDatagrams(WAITING)
+        self._waiting = WaitingDatagrams(WAITING, failed)
 
     @classmethod
-    async def open(cls, reactor: Reactor, below: Outbound, remote: Endpoint, sockets: SocketOptions) -> BelowSession:
-        """A session, once the servers agreed. Raises OSError."""
-        made = cls(reactor, remote, sockets)
+    async def open(
+        cls,
+        reactor: Reactor,
+        below: Outbound,
+        remote: Endpoint,
+        sockets: SocketOptions,
+        failed: Callable[[BaseException], None],
+    ) -> BelowSession:
+        """A session, once the servers agreed; `failed` hears what its handler raises. Raises OSError."""
+        made = cls(reactor, remote, sockets, failed)
         try:
             way = below.datagrams()
         except TunflowError as error:
@@ -84,14 +93,23 @@ class BelowSession(UDPSession):
         """What has arrived."""
         return await self._waiting.take()
 
+    def set_read_handler(self, handler: Callable[[list[bytes]], None]) -> None:
+        """As `UDPSession.set_read_handler`."""
+        self._waiting.hand_to(handler)
+
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send; what the way does not take is lost."""
+        self.write_at_once(datagrams)
+
+    def write_at_once(self, datagrams: Sequence[Buffer]) -> int:
+        """The same."""
         if self._conduit is None:
             raise OSError(errno.EBADF, "the session is closed")
         try:
             self._conduit.send(self._remote, datagrams)
         except TunflowError as error:
             raise OSError(errno.EINVAL, str(error)) from error
+        return len(datagrams)
 
     def cancel(self) -> None:
         """Close it."""

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Address, Buffer, Endpoint, endpoint
 from tunflow.hosting.turns import TaskTurns
@@ -89,7 +89,10 @@ async def connect(
 class SocketUDPSession(UDPSession):
     """Datagrams on a connected socket, many in a call of the kernel where they come and go in numbers."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears what a handler raises."""
+        self._failed = failed
+        self._handler: Callable[[list[bytes]], None] | None = None
         self._reactor = reactor
         self._socket = sock
         self._batches = DatagramBatches(sock, sheds=True)
@@ -121,9 +124,7 @@ class SocketUDPSession(UDPSession):
         while True:
             self._check_open()
             if self._readable:
-                datagrams: list[bytes] = []
-                for batch, _ in self._batches.receive(BATCH):
-                    datagrams += batch
+                datagrams = self._arrived_ones()
                 if datagrams:
                     return datagrams
                 self._readable = False
@@ -131,16 +132,28 @@ class SocketUDPSession(UDPSession):
             await self._arrived.wait()
             self._turns.begin()
 
+    def set_read_handler(self, handler: Callable[[list[bytes]], None]) -> None:
+        """As `UDPSession.set_read_handler`: epoll tells again of what one event leaves, after others had theirs."""
+        self._check_open()
+        self._handler = handler
+        self._reactor.modify(self._socket.fileno(), READ)
+
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send."""
         sent = 0
         while True:
-            self._check_open()
-            sent += self._batches.send(datagrams[sent:] if sent else datagrams)
+            sent += self.write_at_once(datagrams[sent:] if sent else datagrams)
             if sent == len(datagrams):
                 return
             self._writable.clear()
+            if self._handler is not None:
+                self._reactor.modify(self._socket.fileno(), READ | WRITE)
             await self._writable.wait()
+
+    def write_at_once(self, datagrams: Sequence[Buffer]) -> int:
+        """Send what the socket takes."""
+        self._check_open()
+        return self._batches.send(datagrams)
 
     def cancel(self) -> None:
         """Close it."""
@@ -152,11 +165,33 @@ class SocketUDPSession(UDPSession):
             self._writable.set()
 
     def _on_event(self, events: int) -> None:
-        if events & ~WRITE:
-            self._readable = True
-            self._arrived.set()
         if events & WRITE:
             self._writable.set()
+            if self._handler is not None:
+                self._reactor.modify(self._socket.fileno(), READ)
+        if events & ~WRITE:
+            if self._handler is None:
+                self._readable = True
+                self._arrived.set()
+            else:
+                self._hand_over(self._handler)
+
+    def _hand_over(self, handler: Callable[[list[bytes]], None]) -> None:
+        try:
+            datagrams = self._arrived_ones(told_again=True)
+        except OSError:
+            return  # an ICMP error about what was sent
+        if datagrams:
+            try:
+                handler(datagrams)
+            except BaseException as error:
+                self._failed(error)
+
+    def _arrived_ones(self, *, told_again: bool = False) -> list[bytes]:
+        datagrams: list[bytes] = []
+        for batch, _ in self._batches.receive(BATCH, told_again=told_again):
+            datagrams += batch
+        return datagrams
 
     def _check_open(self) -> None:
         if self._closed:
@@ -164,16 +199,20 @@ class SocketUDPSession(UDPSession):
 
 
 async def open_udp(
-    remote: Endpoint, local: Endpoint | None, sockets: SocketOptions, reactor: Reactor
+    remote: Endpoint,
+    local: Endpoint | None,
+    sockets: SocketOptions,
+    reactor: Reactor,
+    failed: Callable[[BaseException], None],
 ) -> SocketUDPSession:
-    """A session with a host's first address. Raises OSError."""
+    """A session with a host's first address; `failed` hears what its handler raises. Raises OSError."""
     address = (await _addresses(remote, socket.SOCK_DGRAM))[0]
     sock = sockets.open(address.family, socket.SOCK_DGRAM)
     try:
         if local is not None:
             sock.bind((local.host_text, local.port))
         sock.connect(address.sockaddr)
-        return SocketUDPSession(reactor, sock)
+        return SocketUDPSession(reactor, sock, failed)
     except BaseException:
         sock.close()
         raise

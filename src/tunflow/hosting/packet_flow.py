@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from tunflow.device import VNET_SIZE, Device
@@ -18,6 +18,7 @@ from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket
 from tunflow.hosting.turns import TaskTurns
 from tunflow.loop.codel import CoDel
+from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import EDGE, READ, Reactor
 from tunflow.providers.errors import AppProxyFlowError, AppProxyFlowErrorCode
 from tunflow.providers.packet_flow import PacketTunnelFlow
@@ -36,7 +37,12 @@ INJECTED = 512
 class DevicePacketFlow(PacketTunnelFlow):
     """See `PacketTunnelFlow`. Without a device yet, reading waits and writing fails."""
 
-    def __init__(self, reactor: Reactor, super_packets: bool) -> None:
+    def __init__(self, reactor: Reactor, super_packets: bool, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears what a handler raises."""
+        self._failed = failed
+        self._handler: Callable[[list[bytes]], Awaitable[None] | None] | None = None
+        self._handed: asyncio.Future[None] | None = None
+        """What the handler gave back, while it is awaited."""
         self._reactor = reactor
         self._super_packets = super_packets
         self._device: Device | None = None
@@ -49,6 +55,8 @@ class DevicePacketFlow(PacketTunnelFlow):
         self._injected: deque[GatherList] = deque()
         self._intercept: Callable[[bytes], bool] | None = None
         self._queue = CoDel()
+        self._told = DeviceQueue(BATCH)
+        """The same, for a handler."""
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = self.refused = 0
         """Read from programs and written to them; what the device did not take."""
 
@@ -56,7 +64,8 @@ class DevicePacketFlow(PacketTunnelFlow):
         """Use a device, which the caller closes."""
         self._device = device
         self._offset = device.vnet_offset
-        self._reactor.add(device.fileno(), READ | EDGE, lambda _: self._on_device())
+        events = READ | EDGE if self._handler is None else READ
+        self._reactor.add(device.fileno(), events, lambda _: self._on_device())
         self._readable = True
         self._wake()
 
@@ -66,6 +75,8 @@ class DevicePacketFlow(PacketTunnelFlow):
             with suppress(OSError, ValueError):
                 self._reactor.remove(self._device.fileno())
         self._closed = True
+        if self._handed is not None:
+            self._handed.cancel()
         self._wake()
 
     def intercept_by(self, takes: Callable[[bytes], bool] | None) -> None:
@@ -77,29 +88,53 @@ class DevicePacketFlow(PacketTunnelFlow):
         """A packet of a connection of our own, behind its virtio-net header, for the provider to read."""
         if len(self._injected) < INJECTED:
             self._injected.append(packet)
-            self._wake()
+            if self._handler is None:
+                self._wake()
+            elif len(self._injected) == 1:
+                self._reactor.call_soon(self._on_device)
 
     # What the provider does.
 
     async def read_packets(self) -> list[bytes]:
-        """Give IP packets to the programs. Return True if the system took all of them."""
+        """What programs sent into the tunnel."""
         while True:
-            packets: list[bytes] = []
-            while self._injected:
-                packets += _plain(self._injected.popleft())
+            packets = self._injected_ones()
             if not packets:
-                waiting = self._queue.thinned(await self._read(BATCH), BATCH, self._reactor.now)
-                offset = self._offset  # known by now: a device may come after the first call
-                for packet in waiting:
-                    if offset and (packet[1] or packet[0] & virtio_net.NEEDS_CSUM):
-                        with suppress(BadPacket):
-                            packets += _plain((packet[:offset], packet[offset:]))
-                    else:
-                        packets.append(packet[offset:])
+                waiting = await self._read(BATCH)
+                packets = self._plain_ones(self._queue.thinned(waiting, BATCH, self._reactor.now))
             if packets:
-                self.packets_in += len(packets)
-                self.bytes_in += sum(map(len, packets))
                 return packets
+
+    def set_read_handler(self, handler: Callable[[list[bytes]], Awaitable[None] | None]) -> None:
+        """As the base's; epoll tells again of what one event leaves, after others had theirs."""
+        self._handler = handler
+        if self._device is not None and not self._closed:
+            self._reactor.modify(self._device.fileno(), READ)
+        if self._injected:
+            self._reactor.call_soon(self._on_device)
+
+    def _injected_ones(self) -> list[bytes]:
+        packets: list[bytes] = []
+        while self._injected:
+            packets += _plain(self._injected.popleft())
+        return self._counted(packets)
+
+    def _plain_ones(self, waiting: Sequence[bytes]) -> list[bytes]:
+        """The plain packets that were read as `waiting`."""
+        packets: list[bytes] = []
+        offset = self._offset
+        for packet in waiting:
+            if offset and (packet[1] or packet[0] & virtio_net.NEEDS_CSUM):
+                with suppress(BadPacket):
+                    packets += _plain((packet[:offset], packet[offset:]))
+            else:
+                packets.append(packet[offset:])
+        return self._counted(packets)
+
+    def _counted(self, packets: list[bytes]) -> list[bytes]:
+        self.packets_in += len(packets)
+        self.bytes_in += sum(map(len, packets))
+        return packets
 
     async def read_super_packets(self) -> list[bytes]:
         """Packets as the device has them."""
@@ -192,8 +227,42 @@ class DevicePacketFlow(PacketTunnelFlow):
             self._reading = False
 
     def _on_device(self) -> None:
-        self._readable = True
-        self._wake()
+        if self._handler is None:
+            self._readable = True
+            self._wake()
+        elif self._handed is None and not self._closed:
+            self._hand_over(self._handler)
+
+    def _hand_over(self, handler: Callable[[list[bytes]], Awaitable[None] | None]) -> None:
+        """Give the handler what is there; nothing more is read while it waits for something."""
+        try:
+            packets = self._injected_ones()
+            if not packets and self._device is not None:
+                packets = self._plain_ones(self._told.read(self._device, self._reactor.now))
+            wait = handler(packets) if packets else None
+        except BaseException as error:
+            if isinstance(error, EOFError):
+                self.close()
+            self._failed(error)
+            return
+        if wait is not None:
+            self._handed = asyncio.ensure_future(wait)
+            self._handed.add_done_callback(self._handled)
+            if self._device is not None and not self._closed:
+                self._reactor.modify(self._device.fileno(), 0)
+
+    def _handled(self, done: asyncio.Future[None]) -> None:
+        self._handed = None
+        if self._closed or done.cancelled():
+            return
+        error = done.exception()
+        if error is not None and not isinstance(error, OSError):
+            self._failed(error)
+            return
+        if self._device is not None:
+            self._reactor.modify(self._device.fileno(), READ)
+        if self._injected:
+            self._reactor.call_soon(self._on_device)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

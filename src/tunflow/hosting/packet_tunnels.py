@@ -272,7 +272,9 @@ class _Session(ProviderSession):
         """A datagram session, by the hop below."""
         if through or self._is_first:
             return await super().open_udp(self._found(remote), local, through)
-        return await BelowSession.open(self._world.reactor, self._below, remote, self._world.sockets)
+        return await BelowSession.open(
+            self._world.reactor, self._below, remote, self._world.sockets, self.handler_failed
+        )
 
     def _found(self, remote: Endpoint) -> Endpoint:
         """Where a server is that was looked up already."""

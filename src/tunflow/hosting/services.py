@@ -102,7 +102,7 @@ class Services:
         through: bool,  # noqa: ARG002
     ) -> UDPSession:
         """A datagram session around the tunnel."""
-        return await outside.open_udp(remote, local, self._sockets, self._reactor)
+        return await outside.open_udp(remote, local, self._sockets, self._reactor, self.handler_failed)
 
     async def dialer(self, links: Sequence[str]) -> Outbound:
         """A dialer, made once for the same links."""
@@ -112,6 +112,11 @@ class Services:
             made = await asyncio.get_running_loop().run_in_executor(None, make_outbound, servers)
             self._dialers.setdefault(key, made)
         return self._dialers[key]
+
+    def handler_failed(self, error: BaseException) -> None:
+        """What a function raised that the provider gave for what arrives: its failure is told."""
+        self.blame("read handler", error)
+        traceback.clear_frames(error.__traceback__)
 
     def blame(self, what: str, error: BaseException) -> str:
         """Log the provider's failure; the line."""

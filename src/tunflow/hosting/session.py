@@ -122,7 +122,7 @@ class ProviderSession(Services):
         self.policy: ProviderPolicy | None = None
         """Decides about flows, for the driver; None for a packet tunnel."""
         if isinstance(provider, PacketTunnelProvider):
-            self._packets = DevicePacketFlow(surroundings.reactor, provider.super_packets)
+            self._packets = DevicePacketFlow(surroundings.reactor, provider.super_packets, self.handler_failed)
         elif isinstance(provider, AppProxyProvider | DNSProxyProvider):
             self.policy = ProviderPolicy(self, provider, surroundings.straight, surroundings.app_rules)
         else:
@@ -304,7 +304,7 @@ class ProviderSession(Services):
         if self._through is None or self._through.inner is not inner:
             if self._through is not None:
                 self._through.close()
-            self._through = ThroughTunnel(inner)
+            self._through = ThroughTunnel(inner, self.handler_failed)
         return self._through
 
     def inner_stack(self) -> InnerStack:
@@ -324,16 +324,23 @@ class ProviderSession(Services):
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            over = self.status in {ConnectionStatus.DISCONNECTING, ConnectionStatus.DISCONNECTED}
-            if over and isinstance(error, EOFError):
-                return None  # it was reading packets
-            if self._packets is None and isinstance(error, AppProxyFlowError):
-                return None  # a program that goes away is nobody's failure
-            line = self.blame(name, error)
-            traceback.clear_frames(error.__traceback__)  # they hold flows that nobody serves any more
-            if self._packets is not None:
-                self._fail(line)
+            self._call_failed(name, error)
             return None
+
+    def handler_failed(self, error: BaseException) -> None:
+        """What a function raised that the provider gave for what arrives: as when a task fails."""
+        self._call_failed("read handler", error)
+
+    def _call_failed(self, name: str, error: BaseException) -> None:
+        over = self.status in {ConnectionStatus.DISCONNECTING, ConnectionStatus.DISCONNECTED}
+        if over and isinstance(error, EOFError):
+            return  # it was reading packets
+        if self._packets is None and isinstance(error, AppProxyFlowError):
+            return  # a program that goes away is nobody's failure
+        line = self.blame(name, error)
+        traceback.clear_frames(error.__traceback__)  # they hold flows that nobody serves any more
+        if self._packets is not None:
+            self._fail(line)
 
     def _fail(self, line: str | None) -> None:
         """The tunnel is over, by the provider's doing."""

@@ -67,18 +67,20 @@ class BesidePrograms:
 class ThroughTunnel:
     """What one provider opens on an inner stack."""
 
-    def __init__(self, inner: InnerStack) -> None:
+    def __init__(self, inner: InnerStack, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears what a handler of the provider's raises."""
         self.inner = inner
+        self.handler_failed = failed
         self.reactor = inner.reactor
         self.stack = inner.stack
         self.statistics = Statistics()
-        self._sessions: set[ThroughUDPSession] = set()
+        self.sessions: set[ThroughUDPSession] = set()
         self._flows: weakref.WeakSet[StackTCPFlow] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """End all of it."""
-        for session in list(self._sessions):
+        for session in list(self.sessions):
             session.cancel()
         for task in self._tasks:
             task.cancel()
@@ -110,8 +112,8 @@ class ThroughTunnel:
 
     async def open_udp(self, remote: Endpoint, local: Endpoint | None) -> ThroughUDPSession:
         """Datagrams to an address behind the tunnel. Raises OSError."""
-        made = ThroughUDPSession(self.inner, remote, 0 if local is None else local.port, self._sessions.discard)
-        self._sessions.add(made)
+        made = ThroughUDPSession(self, remote, 0 if local is None else local.port)
+        self.sessions.add(made)
         return made
 
     async def _pump(self, flow: StackTCPFlow, inner: SocketConnection) -> None:
@@ -145,16 +147,14 @@ class ThroughConnection(SocketConnection):
 class ThroughUDPSession(UDPSession):
     """Datagrams through the tunnel. Raises OSError."""
 
-    def __init__(
-        self, inner: InnerStack, remote: Endpoint, port: int, closed: Callable[[ThroughUDPSession], None]
-    ) -> None:
+    def __init__(self, tunnel: ThroughTunnel, remote: Endpoint, port: int) -> None:
+        self._inner = inner = tunnel.inner
         own = _own_address(inner, remote)
-        self._inner = inner
         self._remote = remote
-        self._told = closed
+        self._told = tunnel.sessions.discard
         self._socket = inner.open_socket(self._received, port)
         self._local = Endpoint(own, self._socket.port)
-        self._waiting = WaitingDatagrams(DATAGRAMS)
+        self._waiting = WaitingDatagrams(DATAGRAMS, tunnel.handler_failed)
 
     @property
     def local_address(self) -> Endpoint:
@@ -179,11 +179,20 @@ class ThroughUDPSession(UDPSession):
         """What has arrived."""
         return await self._waiting.take()
 
+    def set_read_handler(self, handler: Callable[[list[bytes]], None]) -> None:
+        """As `UDPSession.set_read_handler`."""
+        self._waiting.hand_to(handler)
+
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send."""
+        self.write_at_once(datagrams)
+
+    def write_at_once(self, datagrams: Sequence[Buffer]) -> int:
+        """The same: the tunnel never waits."""
         self._waiting.check_open()
         if self._socket.send(self._remote, datagrams):
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        return len(datagrams)
 
     def cancel(self) -> None:
         """Close it."""

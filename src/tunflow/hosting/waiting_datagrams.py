@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tunflow.endpoint import Buffer
 
@@ -12,14 +12,20 @@ from tunflow.endpoint import Buffer
 class WaitingDatagrams:
     """Of one session, until that is closed: at most so many, the rest is lost, as on any wire."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears what a handler raises."""
         self.is_closed = False
+        self._failed = failed
+        self._handler: Callable[[list[bytes]], None] | None = None
         self._most = most
         self._waiting: list[bytes] = []
         self._changed = asyncio.Event()
 
     def put(self, payloads: Iterable[Buffer]) -> None:
         """They arrived; what they lie in may be used again."""
+        if self._handler is not None:
+            self._hand_over([bytes(payload) for payload in payloads])
+            return
         for payload in payloads:
             if len(self._waiting) >= self._most:
                 break
@@ -34,6 +40,19 @@ class WaitingDatagrams:
             await self._changed.wait()
         waiting, self._waiting = self._waiting, []
         return waiting
+
+    def hand_to(self, handler: Callable[[list[bytes]], None]) -> None:
+        """Call `handler` with what arrives, and what has."""
+        self._handler = handler
+        waiting, self._waiting = self._waiting, []
+        self._hand_over(waiting)
+
+    def _hand_over(self, waiting: list[bytes]) -> None:
+        if waiting and self._handler is not None and not self.is_closed:
+            try:
+                self._handler(waiting)
+            except BaseException as error:
+                self._failed(error)
 
     def check_open(self) -> None:
         """Raises OSError when the session is closed."""

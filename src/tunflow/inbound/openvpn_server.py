@@ -13,8 +13,8 @@ from tunflow.device import Device
 from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.openvpn.server import OpenVPNServerMachine
 from tunflow.protocols.openvpn.settings import Settings
@@ -41,7 +41,7 @@ class OpenVPNService(Contained):
         self._socket = sock
         self._log = log
         self._batches = DatagramBatches(sock, sheds=True)
-        self._queue = CoDel()
+        self._queue = DeviceQueue(PACKETS)
         self._machine: OpenVPNServerMachine[SocketAddress] = OpenVPNServerMachine(
             settings, reactor.now, unix_offset=time.time() - reactor.now, random_bytes=os.urandom
         )
@@ -71,7 +71,7 @@ class OpenVPNService(Contained):
     def _on_socket(self) -> None:
         packets: list[bytes] = []
         with suppress(OSError):  # an ICMP error about a client that is gone
-            for batch, source in self._batches.receive(DATAGRAMS):
+            for batch, source in self._batches.receive(DATAGRAMS, told_again=True):
                 self._reactor.contained(self._take, batch, source, packets)
         if packets:
             self._device.write(coalesce(packets))
@@ -80,11 +80,10 @@ class OpenVPNService(Contained):
         packets += self._machine.receive_untrusted(batch, source, self._reactor.now)
 
     def _on_device(self) -> None:
-        packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
+        packets = [
+            plain for packet in self._queue.read(self._device, self._reactor.now) for plain in self._plain(packet)
+        ]
         self._machine.send(packets, self._reactor.now)
-
-    def _read_device(self) -> list[bytes]:
-        return self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now)
 
     def _plain(self, packet: bytes) -> Iterable[Buffer]:
         """The packets that the device gave as one: as a rule one, for the kernel cuts them."""

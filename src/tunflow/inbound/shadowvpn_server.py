@@ -12,8 +12,8 @@ from tunflow.device import Device
 from tunflow.endpoint import Buffer, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.shadowvpn.seal import Sealer, SecretBox
 from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig
@@ -45,7 +45,7 @@ class ShadowVPNServer(Contained):
         self._device = device
         self._socket = sock
         self._batches = DatagramBatches(sock, sheds=True)
-        self._queue = CoDel()
+        self._queue = DeviceQueue(PACKETS)
         self._sealer = Sealer(box, os.urandom)
         self._users: Users[SocketAddress] = Users(config.net, config.user_tokens)
         self._log = log
@@ -70,7 +70,7 @@ class ShadowVPNServer(Contained):
         datagrams: list[bytes] = []
         heard: SocketAddress | None = None
         with suppress(OSError):  # an ICMP error about a client that is gone
-            for batch, source in self._batches.receive(DATAGRAMS):
+            for batch, source in self._batches.receive(DATAGRAMS, told_again=True):
                 if source != heard:
                     self._reactor.contained(self._serve_datagrams, datagrams, heard)
                     datagrams, heard = [], source
@@ -107,7 +107,7 @@ class ShadowVPNServer(Contained):
         """Seal what waits, a run of packets for one user at a time."""
         run: list[Buffer] = []
         user: User[SocketAddress] | None = None
-        for packet in self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now):
+        for packet in self._queue.read(self._device, self._reactor.now):
             for plain in self._plain(packet):
                 try:
                     whose, mended = self._users.to_user_untrusted(plain)

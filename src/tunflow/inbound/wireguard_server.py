@@ -14,8 +14,8 @@ from tunflow.device import Device
 from tunflow.endpoint import Buffer, Endpoint, SocketAddress
 from tunflow.errors import BadPacket
 from tunflow.loop.cause_log import CauseLog
-from tunflow.loop.codel import CoDel
 from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import READ, Reactor, Timer
 from tunflow.protocols.wireguard.interface import Interface
 from tunflow.protocols.wireguard.peer import Outgoing
@@ -45,7 +45,7 @@ class WireGuardListener(Contained):
         self._socket = sock
         self._is_v6 = sock.family == socket.AF_INET6
         self._batches = DatagramBatches(sock, sheds=True)
-        self._queue = CoDel()
+        self._queue = DeviceQueue(PACKETS)
         self._log = log
         self._timer: Timer | None = None
         self.interface = Interface(settings.private_key, settings.mtu, os.urandom, time.time_ns)
@@ -74,7 +74,7 @@ class WireGuardListener(Contained):
 
     def _on_socket(self) -> None:
         with suppress(OSError):  # an ICMP error about a peer that is gone
-            for batch, source in self._batches.receive(DATAGRAMS):
+            for batch, source in self._batches.receive(DATAGRAMS, told_again=True):
                 self._reactor.contained(self._take, batch, source)
         packets = self.interface.drain_packets()
         if packets:
@@ -85,7 +85,9 @@ class WireGuardListener(Contained):
         self.interface.receive_untrusted(batch, self._endpoint(source), self._reactor.now)
 
     def _on_device(self) -> None:
-        packets = [plain for packet in self._read_device() for plain in self._plain(packet)]
+        packets = [
+            plain for packet in self._queue.read(self._device, self._reactor.now) for plain in self._plain(packet)
+        ]
         self._reactor.contained(self._give, packets)
         self._flush()
 
@@ -124,9 +126,6 @@ class WireGuardListener(Contained):
             self._timer = None
         if self._timer is None:
             self._timer = self._reactor.call_at(when, self._on_time)
-
-    def _read_device(self) -> list[bytes]:
-        return self._queue.thinned(self._device.read(PACKETS), PACKETS, self._reactor.now)
 
     def _plain(self, packet: bytes) -> Iterable[memoryview]:
         """The packets that the device gave as one: as a rule one, for the kernel cuts them."""

@@ -7,10 +7,12 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from tunflow.endpoint import Buffer, SocketAddress
-from tunflow.loop.codel import BULK, CoDel
+from tunflow.loop.codel import BULK, TARGET, CoDel
+from tunflow.loop.device_queue import QUIET
 from tunflow.loop.udp_segments import (
     CONTROL,
     GRO_SIZE,
@@ -48,6 +50,8 @@ class DatagramBatches:
         self.socket = sock
         self.queue = CoDel() if sheds else None
         """What waits in the socket; None where nothing of it is to be dropped."""
+        self._last = -inf
+        """When something last came, where that is looked at."""
         self._room = CONTROL
         if sheds:
             with suppress(OSError):
@@ -82,8 +86,12 @@ class DatagramBatches:
             start = end
         return count
 
-    def receive(self, most: int) -> Iterator[tuple[list[bytes], Any]]:
-        """Up to `most` datagrams, or as many batches of them, each batch with where it came from."""
+    def receive(self, most: int, *, told_again: bool = False) -> Iterator[tuple[list[bytes], Any]]:
+        """Up to `most` datagrams, or as many batches of them, each batch with where it came from.
+
+        With `told_again` epoll says when something is left: a datagram that comes alone after a pause is all then, for
+        to find nothing behind it costs an exception (`loop.device_queue`).
+        """
         scratch, room, queue = self._scratch, self._room, self.queue
         for _ in range(most):
             try:
@@ -100,12 +108,18 @@ class DatagramBatches:
                 elif kind == SO_TIMESTAMPNS:
                     waited = _waited(value)
             start = 0
+            is_alone = False
             if queue is not None:
-                surplus = queue.surplus(waited, time.monotonic())
+                now = time.monotonic()
+                is_alone = told_again and step >= size and waited < TARGET and now - self._last > QUIET
+                self._last = now
+                surplus = queue.surplus(waited, now)
                 if surplus and BULK < step < size:
                     start = min(surplus, (size - 1) // step) * step
             whole = scratch[:size].tobytes()
             yield ([whole[at : at + step] for at in range(start, size, step)] if step < size else [whole]), source
+            if is_alone:
+                return
 
     def _transmit(self, pieces: Sequence[Buffer], gso_size: int, to: SocketAddress | None) -> None:
         control = cut_every(gso_size) if gso_size else ()

@@ -1,13 +1,14 @@
 """A provider's own connections, around the tunnel or through it: NWTCPConnection and NWUDPSession.
 
 Apple gives them states and handlers; here a connection that exists is connected, and what would be a handler is an
-`await`.
+`await`. Datagrams have both: a task's turn between the socket and the provider is a fifth of what a packet tunnel adds
+to a ping.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 
@@ -69,8 +70,20 @@ class UDPSession(ABC):
         """What has arrived, at least one. Raises OSError."""
 
     @abstractmethod
+    def set_read_handler(self, handler: Callable[[list[bytes]], None]) -> None:
+        """Have `handler` called with what arrives, in the event itself, instead of `read_datagrams`.
+
+        What it raises is the provider's failure, as in a task. What the system says of datagrams that were sent (an
+        ICMP error) is passed over.
+        """
+
+    @abstractmethod
     async def write_datagrams(self, datagrams: Sequence[Buffer]) -> None:
         """Send them in order, waiting while the system takes none. Raises OSError."""
+
+    @abstractmethod
+    def write_at_once(self, datagrams: Sequence[Buffer]) -> int:
+        """Send in order what the system takes without waiting; how many that was. Raises OSError."""
 
     @abstractmethod
     def cancel(self) -> None:

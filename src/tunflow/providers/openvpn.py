@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class OpenVPNProvider(PacketTunnelProvider):
         self._settings = await self._credentials.complete()
         self._remotes = [each for remote in _ordered(settings) for each in await resolved(remote)]
         await self._connect_first()
-        self.create_task(self._send(), name="packets to the server")
+        self.packet_flow.set_read_handler(self._send)
         self.create_task(self._live(), name="connections")
         self.create_task(self._follow_path(), name="network changes")
 
@@ -198,12 +198,8 @@ class OpenVPNProvider(PacketTunnelProvider):
 
     # Packets.
 
-    async def _send(self) -> None:
-        flow = self.packet_flow
-        while True:
-            packets = await flow.read_packets()
-            if self._link is not None:
-                await self._link.send(packets)
+    def _send(self, packets: list[bytes]) -> Awaitable[None] | None:
+        return None if self._link is None else self._link.send(packets)
 
     def _deliver(self, packets: list[bytes]) -> None:
         self.packet_flow.write_super_packets(coalesce(packets))

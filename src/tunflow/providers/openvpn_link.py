@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -54,13 +54,14 @@ class OpenVPNLink:
                 task.cancel()
             self._transport.close()
 
-    async def send(self, packets: Sequence[Buffer]) -> None:
-        """IP packets to the server; dropped before it is connected."""
+    def send(self, packets: Sequence[Buffer]) -> Awaitable[None] | None:
+        """IP packets to the server, dropped before it is connected; as `PacketTransport.send`."""
         sealed = self._machine.seal(packets, self._clock())
-        if sealed:
-            await self._transport.write(sealed)
-            if self._silence is not None:
-                self._silence.sent()
+        if not sealed:
+            return None
+        if self._silence is not None:
+            self._silence.sent()
+        return self._transport.send(sealed)
 
     def answer(self, text: str) -> None:
         """What the user answers to a question inside the session."""
@@ -70,6 +71,7 @@ class OpenVPNLink:
     def move(self, session: UDPSession) -> None:
         """Go on from another address."""
         old, self._transport = self._transport, DatagramTransport(session)
+        session.set_read_handler(self._take)
         old.close()
         self._machine.reconnect_notice(self._clock())
         self._news.set()
@@ -93,21 +95,24 @@ class OpenVPNLink:
         self._end(Ended("closed", fatal=True))
 
     async def _receive(self) -> None:
-        machine, clock = self._machine, self._clock
-        while not self._ended.done():
-            try:
-                datagrams = await self._transport.read()
-            except (EOFError, BadPacket) as error:
-                self._end(Ended(str(error), fatal=False))
-                return
-            heard_at = machine.heard_at
-            packets = machine.receive_untrusted(datagrams, clock())
-            if self._silence is not None and machine.heard_at != heard_at:
-                self._silence.heard()
-            if packets:
-                self._deliver(packets)
-            if machine.has_news:
-                self._news.set()
+        try:
+            await self._transport.read(self._take)
+        except (EOFError, BadPacket) as error:
+            self._end(Ended(str(error), fatal=False))
+
+    def _take(self, datagrams: list[bytes]) -> None:
+        """What the server sent."""
+        if self._ended.done():
+            return
+        machine = self._machine
+        heard_at = machine.heard_at
+        packets = machine.receive_untrusted(datagrams, self._clock())
+        if self._silence is not None and machine.heard_at != heard_at:
+            self._silence.heard()
+        if packets:
+            self._deliver(packets)
+        if machine.has_news:
+            self._news.set()
 
     async def _keep_time(self) -> None:
         machine = self._machine

@@ -6,7 +6,7 @@ The proxy is told the server as the configuration names it, so a name is the pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from tunflow.endpoint import Buffer, Endpoint, endpoint
@@ -18,7 +18,7 @@ from tunflow.protocols.sealed_reader import SealedReader
 from tunflow.protocols.socks import socks5
 from tunflow.protocols.socks.client5 import Socks5Client, Socks5Datagrams
 from tunflow.providers.connections import TCPConnection, UDPSession
-from tunflow.providers.openvpn_transport import PAUSE, Sockets, StreamTransport
+from tunflow.providers.openvpn_transport import Sockets, StreamTransport
 
 
 async def stream_through(sockets: Sockets, proxy: Proxy, remote: Remote) -> StreamTransport:
@@ -64,29 +64,28 @@ class ProxiedTransport:
         self._codec = Socks5Datagrams()
         self._ended = asyncio.ensure_future(self._wait_for_end())
 
-    async def read(self) -> list[bytes]:
-        """What has arrived. Raises EOFError."""
-        arriving = asyncio.ensure_future(self._session.read_datagrams())
-        try:
-            await asyncio.wait({arriving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not arriving.done():
-                raise EOFError("the proxy ended the association")
-            datagrams = arriving.result()
-        except OSError:  # an ICMP error
-            await asyncio.sleep(PAUSE)
-            return []
-        finally:
-            arriving.cancel()
-        found: list[bytes] = []
-        for datagram in datagrams:
-            with suppress(BadPacket):
-                found.append(bytes(self._codec.open_untrusted(datagram)[1]))
-        return found
+    async def read(self, take: Callable[[list[bytes]], None]) -> None:
+        """Hand over what arrives. Raises EOFError."""
+
+        def heard(datagrams: list[bytes]) -> None:
+            found: list[bytes] = []
+            for datagram in datagrams:
+                with suppress(BadPacket):
+                    found.append(bytes(self._codec.open_untrusted(datagram)[1]))
+            take(found)
+
+        self._session.set_read_handler(heard)
+        await asyncio.shield(self._ended)
+        raise EOFError("the proxy ended the association")
 
     async def write(self, packets: Sequence[Buffer]) -> None:
         """Send."""
         with suppress(OSError):
             await self._session.write_datagrams([self._codec.seal(self._server, each) for each in packets])
+
+    def send(self, packets: Sequence[Buffer]) -> Awaitable[None] | None:
+        """Send."""
+        return self.write(packets)
 
     def close(self) -> None:
         """Be over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -11,18 +11,18 @@ from tunflow.endpoint import Buffer
 from tunflow.protocols.openvpn.framing import StreamFraming, framed
 from tunflow.providers.connections import TCPConnection, UDPSession
 
-PAUSE = 0.1
-"""Seconds after an error of a UDP socket: it is about what was sent, and the next read may bring something."""
-
 
 class PacketTransport(Protocol):
     """Packets to and from the server."""
 
-    async def read(self) -> list[bytes]:
-        """What has arrived; empty for nothing. Raises EOFError or BadPacket when nothing will any more."""
+    async def read(self, take: Callable[[list[bytes]], None]) -> None:
+        """Hand what arrives to `take`, for ever. Raises EOFError or BadPacket when nothing will arrive any more."""
 
     async def write(self, packets: Sequence[Buffer]) -> None:
-        """Send; what cannot leave now is lost, as on any wire."""
+        """Send; what fails is lost, as on any wire."""
+
+    def send(self, packets: Sequence[Buffer]) -> Awaitable[None] | None:
+        """The same; None when all has left, or else what is to be awaited."""
 
     def close(self) -> None:
         """Be over."""
@@ -34,18 +34,23 @@ class DatagramTransport:
     def __init__(self, session: UDPSession) -> None:
         self.session = session
 
-    async def read(self) -> list[bytes]:
-        """What has arrived."""
-        try:
-            return await self.session.read_datagrams()
-        except OSError:  # an ICMP error, or the session has just been replaced
-            await asyncio.sleep(PAUSE)
-            return []
+    async def read(self, take: Callable[[list[bytes]], None]) -> None:
+        """Hand over what arrives."""
+        self.session.set_read_handler(take)
+        await asyncio.get_running_loop().create_future()
 
     async def write(self, packets: Sequence[Buffer]) -> None:
         """Send."""
         with suppress(OSError):
             await self.session.write_datagrams(packets)
+
+    def send(self, packets: Sequence[Buffer]) -> Awaitable[None] | None:
+        """Send."""
+        try:
+            sent = self.session.write_at_once(packets)
+        except OSError:
+            return None
+        return None if sent == len(packets) else self.write(packets[sent:])
 
     def close(self) -> None:
         """Be over."""
@@ -61,21 +66,26 @@ class StreamTransport:
         self._framing = StreamFraming()
         self._early = early
 
-    async def read(self) -> list[bytes]:
-        """What has arrived."""
-        data, self._early = self._early, b""
-        try:
-            data = data or await self._connection.read()
-        except OSError as error:
-            raise EOFError(str(error)) from None
-        if not data:
-            raise EOFError("the server closed the connection")
-        return self._framing.feed_untrusted(data)
+    async def read(self, take: Callable[[list[bytes]], None]) -> None:
+        """Hand over what arrives."""
+        while True:
+            data, self._early = self._early, b""
+            try:
+                data = data or await self._connection.read()
+            except OSError as error:
+                raise EOFError(str(error)) from None
+            if not data:
+                raise EOFError("the server closed the connection")
+            take(self._framing.feed_untrusted(data))
 
     async def write(self, packets: Sequence[Buffer]) -> None:
         """Send."""
         with suppress(OSError):  # the reader hears of it too
             await self._connection.write(framed(packets))
+
+    def send(self, packets: Sequence[Buffer]) -> Awaitable[None] | None:
+        """Send."""
+        return self.write(packets)
 
     def close(self) -> None:
         """Be over."""

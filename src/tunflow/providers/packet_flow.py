@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from tunflow.device import Packet as GatherList
@@ -31,6 +31,15 @@ class PacketTunnelFlow(ABC):
         """The IP packets that programs sent into the tunnel, oldest first: at least one, each at most the MTU long.
 
         One reader at a time. Raises EOFError when the tunnel is gone.
+        """
+
+    @abstractmethod
+    def set_read_handler(self, handler: Callable[[list[bytes]], Awaitable[None] | None]) -> None:
+        """Have `handler` called with the packets of `read_packets`, in the event itself, instead of that.
+
+        What it gives back is awaited before the next ones are read, so what cannot leave yet waits in the system's
+        queue; there an OSError is passed over, as on any wire. Anything else that it raises is the provider's failure,
+        as in a task.
         """
 
     @abstractmethod

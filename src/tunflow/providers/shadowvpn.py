@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -46,13 +46,13 @@ class ShadowVPNProvider(PacketTunnelProvider):
         """Open the session and route packets into it. Raises LocalError for a wrong configuration, OSError."""
         values = dict(self.protocol_configuration.provider_configuration)
         self._config = parse_link(values["link"]) if "link" in values else config_of(values, "provider_configuration")
+        self._token = self._config.user_tokens[0] if self._config.user_tokens else b""
         self._settings = _settings(self._config, values)
         self._sealer = Sealer(make_box(master_key(self._config.password.encode()), self.display_message), os.urandom)
         self._silence = SilenceWatch(self._on_silence, self._on_answer)
         await self._open()
         await self.set_tunnel_network_settings(self._settings)
-        self.create_task(self._send(), name="packets to the server")
-        self.create_task(self._receive(), name="packets from the server")
+        self.packet_flow.set_read_handler(self._send)
         self.create_task(self._follow_path(), name="network changes")
         self.create_task(self._mention_silence(), name="silence")
 
@@ -62,38 +62,32 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._session.cancel()
 
     async def _open(self) -> None:
-        self._session = await self.create_udp_session(endpoint(self._config.server, self._config.port))
+        self._use(await self.create_udp_session(endpoint(self._config.server, self._config.port)))
 
-    async def _send(self) -> None:
-        seal, flow = self._sealer.seal, self.packet_flow
-        token = self._config.user_tokens[0] if self._config.user_tokens else b""
-        while True:
-            packets = await flow.read_packets()
-            try:
-                await self._session.write_datagrams(seal(packets, token))
-            except OSError:
-                continue  # as on any wire: a packet that cannot leave now is lost
-            self._asked = True
-            self._silence.sent()
+    def _use(self, session: UDPSession) -> None:
+        self._session = session
+        session.set_read_handler(self._receive)
 
-    async def _receive(self) -> None:
-        open_untrusted, flow = self._sealer.open_all_untrusted, self.packet_flow
-        token_size = len(self._config.user_tokens[0]) if self._config.user_tokens else 0
-        while True:
-            session = self._session
-            try:
-                datagrams = await session.read_datagrams()
-            except OSError:
-                if session is self._session:
-                    await asyncio.sleep(0.1)  # an ICMP error about what we sent, or the session is being renewed
-                continue
-            packets = open_untrusted(datagrams, token_size)  # the rest is dropped without a word, as the original does
-            if packets:
-                if token_size:
-                    packets = [packet[token_size:] for packet in packets]
-                self._heard = True
-                self._silence.heard()
-                flow.write_super_packets(coalesce(packets))
+    def _send(self, packets: list[bytes]) -> Awaitable[None] | None:
+        session, sealed = self._session, self._sealer.seal(packets, self._token)
+        try:
+            sent = session.write_at_once(sealed)
+        except OSError:
+            return None  # as on any wire: a packet that cannot leave now is lost
+        self._asked = True
+        self._silence.sent()
+        return None if sent == len(sealed) else session.write_datagrams(sealed[sent:])
+
+    def _receive(self, datagrams: list[bytes]) -> None:
+        token_size = len(self._token)
+        # The rest is dropped without a word, as the original does.
+        packets = self._sealer.open_all_untrusted(datagrams, token_size)
+        if packets:
+            if token_size:
+                packets = [packet[token_size:] for packet in packets]
+            self._heard = True
+            self._silence.heard()
+            self.packet_flow.write_super_packets(coalesce(packets))
 
     _asked = False
 
@@ -127,7 +121,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
         """A session from another port to the same address: a name is not looked up again, which goes by the tunnel."""
         old = self._session
         with suppress(OSError):
-            self._session = await self.create_udp_session(old.resolved_endpoint)
+            self._use(await self.create_udp_session(old.resolved_endpoint))
             old.cancel()
 
     async def _mention_silence(self) -> None:

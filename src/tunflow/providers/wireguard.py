@@ -16,13 +16,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from math import inf
 from typing import Any
 
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import LocalError
 from tunflow.paths import parse_path
 from tunflow.protocols.wireguard.config_file import parse_config
@@ -58,6 +58,9 @@ class WireGuardProvider(PacketTunnelProvider):
         network = _network_settings(settings, values)
         self._interface = Interface(settings.private_key, settings.mtu, os.urandom, time.time_ns)
         self._lines: list[PeerSession] = []
+        self._by_peer: dict[Peer, PeerSession] = {}
+        self._timer = asyncio.Event()
+        self._expected = inf
         for each in settings.peers:
             peer = self._interface.add_peer(
                 each.public_key,
@@ -68,22 +71,17 @@ class WireGuardProvider(PacketTunnelProvider):
             if each.endpoint is None:
                 self.display_message(f"peer {_short(peer)} has no Endpoint: only `tunflow serve` waits for peers")
                 continue
-            line = PeerSession(peer, each.endpoint)
+            line = self._by_peer[peer] = PeerSession(peer, each.endpoint)
             await self._open(line)
             self._lines.append(line)
         if not self._lines:
             raise LocalError("no [Peer] has an Endpoint, so none can be called; `tunflow serve` is who waits for them")
-        self._by_peer = {line.peer: line for line in self._lines}
-        self._timer = asyncio.Event()
-        self._expected = inf
         await self.set_tunnel_network_settings(network)
-        self.create_task(self._send(), name="packets to the peers")
-        for line in self._lines:
-            self.create_task(self._receive(line), name="packets from a peer")
+        self.packet_flow.set_read_handler(self._send)
         self.create_task(self._keep_time(), name="timers")
         self.create_task(self._follow_path(), name="network changes")
         self._interface.start(now())
-        await self._flush()
+        self._flush()
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
         """Close the sessions."""
@@ -103,8 +101,12 @@ class WireGuardProvider(PacketTunnelProvider):
 
     async def _open(self, line: PeerSession) -> None:
         """A session with where the peer is said to be. Raises OSError."""
-        line.session = await self.create_udp_session(line.where)
+        self._use(line, await self.create_udp_session(line.where))
         line.source = line.peer.endpoint = line.session.resolved_endpoint
+
+    def _use(self, line: PeerSession, session: UDPSession) -> None:
+        line.session = session
+        session.set_read_handler(lambda datagrams: self._receive(line, datagrams))
 
     async def _renew(self, line: PeerSession) -> None:
         """A session from another port, or address; the old one while there is no other."""
@@ -112,44 +114,47 @@ class WireGuardProvider(PacketTunnelProvider):
         try:
             await self._open(line)
         except OSError:
-            line.session = await self.create_udp_session(line.source)  # a name that nobody resolves now
+            self._use(line, await self.create_udp_session(line.source))  # a name that nobody resolves now
         old.cancel()
 
-    async def _send(self) -> None:
-        send, flow = self._interface.send_untrusted, self.packet_flow
-        while True:
-            send(await flow.read_packets(), now())
-            await self._flush()
+    def _send(self, packets: list[bytes]) -> Awaitable[None] | None:
+        self._interface.send_untrusted(packets, now())
+        unsent = self._flush()
+        return self._send_rest(unsent) if unsent else None
 
-    async def _receive(self, line: PeerSession) -> None:
-        interface, flow = self._interface, self.packet_flow
-        while True:
-            session = line.session
-            try:
-                datagrams = await session.read_datagrams()
-            except OSError:
-                if session is line.session:
-                    await asyncio.sleep(0.1)  # an ICMP error about what we sent, or the session is being renewed
-                continue
-            interface.receive_untrusted(datagrams, line.source, now())
-            packets = interface.drain_packets()
-            if packets:
-                flow.write_super_packets(coalesce(packets))
-            await self._flush()
+    async def _send_rest(self, unsent: Sequence[tuple[UDPSession, Sequence[Buffer]]]) -> None:
+        for session, datagrams in unsent:
+            with suppress(OSError):
+                await session.write_datagrams(datagrams)
 
-    async def _flush(self) -> None:
-        """Send what the machine wants sent, tell what it wants told, and expect its next timer."""
+    def _receive(self, line: PeerSession, datagrams: list[bytes]) -> None:
         interface = self._interface
+        interface.receive_untrusted(datagrams, line.source, now())
+        packets = interface.drain_packets()
+        if packets:
+            self.packet_flow.write_super_packets(coalesce(packets))
+        self._flush()
+
+    def _flush(self) -> list[tuple[UDPSession, Sequence[Buffer]]]:
+        """Send what the machine wants sent, tell what it wants told, and expect its next timer.
+
+        Given back is what full sessions did not take, which is lost if nobody sends it.
+        """
+        interface = self._interface
+        unsent: list[tuple[UDPSession, Sequence[Buffer]]] = []
         for outgoing in interface.drain_datagrams():
             line = None if outgoing.peer is None else self._by_peer.get(outgoing.peer)
             if line is not None:
                 with suppress(OSError):  # as on any wire: a packet that cannot leave now is lost
-                    await line.session.write_datagrams(outgoing.datagrams)
+                    sent = line.session.write_at_once(outgoing.datagrams)
+                    if sent < len(outgoing.datagrams):
+                        unsent.append((line.session, outgoing.datagrams[sent:]))
         for event in interface.drain_events():
             self._tell(event)
         when = interface.next_timeout()
         if when is not None and when < self._expected:
             self._timer.set()
+        return unsent
 
     async def _keep_time(self) -> None:
         while True:
@@ -160,7 +165,7 @@ class WireGuardProvider(PacketTunnelProvider):
                 async with asyncio.timeout(None if when is None else max(0.0, when - now())):
                     await self._timer.wait()
             self._interface.handle_timeout(now())
-            await self._flush()
+            self._flush()
 
     async def _follow_path(self) -> None:
         """A new path: new sessions, from a new address, in which the peers hear of us at once."""
@@ -172,7 +177,7 @@ class WireGuardProvider(PacketTunnelProvider):
                 with suppress(OSError):
                     await self._renew(line)
             self._interface.announce(now())
-            await self._flush()
+            self._flush()
             self.reasserting = False
 
     def _tell(self, event: Event) -> None:
