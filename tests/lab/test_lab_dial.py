@@ -19,6 +19,8 @@ from lab_support import Held, Tunnel, client
 from lab_system import System
 from lab_uplinks import until
 
+from cost import least
+
 pytestmark = pytest.mark.lab
 
 RESOLVER, OLD, NEW = "10.66.0.53", "10.66.0.3", "10.66.0.9"
@@ -99,9 +101,15 @@ def test_a_silent_first_address_costs_one_flow_a_quarter_of_a_second(places: Pla
     places.name("two.lab", OLD, NEW)
     places.serve(NEW)
     places.silence_old()
+
+    def first() -> float:
+        with tunnel.held(server=shadowsocks_url(host="two.lab", port=PORT), dns="off") as held:
+            return fetch_seconds(held)
+
+    assert 0.2 < least(first, 0.6) < 0.6
     with tunnel.held(server=shadowsocks_url(host="two.lab", port=PORT), dns="off") as held:
-        assert 0.2 < fetch_seconds(held) < 0.6
-        assert fetch_seconds(held) < 0.2
+        fetch_seconds(held)
+        assert least(lambda: fetch_seconds(held), 0.2) < 0.2
         assert udp_answers(held)
 
 
@@ -109,10 +117,14 @@ def test_udp_alone_finds_the_address_that_answers(places: Places, tunnel: Tunnel
     places.name("two.lab", OLD, NEW)
     places.serve(NEW)
     places.silence_old()
-    with tunnel.held(server=shadowsocks_url(host="two.lab", port=PORT), dns="off") as held:
-        began = time.monotonic()
-        assert udp_answers(held)
-        assert time.monotonic() - began < 1.0, "the first datagram got through"
+
+    def turn() -> float:
+        with tunnel.held(server=shadowsocks_url(host="two.lab", port=PORT), dns="off") as held:
+            began = time.monotonic()
+            assert udp_answers(held)
+            return time.monotonic() - began
+
+    assert least(turn, 1.0) < 1.0, "the first datagram got through"
 
 
 def test_a_family_without_a_route_costs_nothing(places: Places, tunnel: Tunnel) -> None:
@@ -121,7 +133,7 @@ def test_a_family_without_a_route_costs_nothing(places: Places, tunnel: Tunnel) 
     ip("-n", name, "-6", "route", "add", "unreachable", "2001:db8:dead::/48")
     try:
         with tunnel.held(server=shadowsocks_url(host="two.lab"), dns="off") as held:
-            assert fetch_seconds(held) < 0.2
+            assert least(lambda: fetch_seconds(held), 0.2) < 0.2
             assert udp_answers(held)
     finally:
         ip("-n", name, "-6", "route", "del", "unreachable", "2001:db8:dead::/48")
@@ -139,7 +151,7 @@ def test_run_follows_a_name_that_moves(places: Places, tunnel: Tunnel, end: str)
             places.silence_old()
         places.servers[OLD].stop()
         until(lambda: held.run(["curl", "-sS", "-m", "5", f"http://{SITE4}/1k"]).returncode == 0, 10)
-        assert fetch_seconds(held) < 0.2
+        assert least(lambda: fetch_seconds(held), 0.2) < 0.2
         assert udp_answers(held)
 
 

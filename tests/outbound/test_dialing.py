@@ -8,9 +8,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from cost import least
 from open_files import open_files, opened_since
 from tunflow.endpoint import Address
 from tunflow.loop.reactor import Reactor
@@ -96,17 +98,22 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def test_a_silent_first_address_costs_a_quarter_of_a_second(world: World) -> None:
-    began = time.monotonic()
-    server = ServerAddresses((world.silent[0].address, world.good))
-    world.dial(*server.in_order, server=server)
-    sock, address, error = world.outcome()
-    assert (address, error) == (world.good, 0)
-    assert sock is not None
-    assert sock.getpeername() == world.good.sockaddr
-    assert 0.2 < time.monotonic() - began < 1.0
-    assert world.open_now() == 1, "the loser is closed"
-    assert server.in_order[0] == server.best == world.good
+def test_a_silent_first_address_costs_a_quarter_of_a_second() -> None:
+    def turn() -> float:
+        with closing(World()) as world:
+            began = time.monotonic()
+            server = ServerAddresses((world.silent[0].address, world.good))
+            world.dial(*server.in_order, server=server)
+            sock, address, error = world.outcome()
+            took = time.monotonic() - began
+            assert (address, error) == (world.good, 0)
+            assert sock is not None
+            assert sock.getpeername() == world.good.sockaddr
+            assert world.open_now() == 1, "the loser is closed"
+            assert server.in_order[0] == server.best == world.good
+            return took
+
+    assert 0.2 < least(turn, 1.0) < 1.0
 
 
 def test_the_best_reason_is_told_and_nothing_left(world: World) -> None:
@@ -173,10 +180,13 @@ def test_addresses_that_come_meanwhile_are_tried(world: World) -> None:
 
 
 def test_asyncio_takes_the_first_that_answers(world: World) -> None:
-    began = time.monotonic()
-    with asyncio.run(dial((world.silent[0].address, world.good), UNMARKED)) as sock:
-        assert sock.getpeername() == world.good.sockaddr
-    assert 0.2 < time.monotonic() - began < 1.0
+    def turn() -> float:
+        began = time.monotonic()
+        with asyncio.run(dial((world.silent[0].address, world.good), UNMARKED)) as sock:
+            assert sock.getpeername() == world.good.sockaddr
+        return time.monotonic() - began
+
+    assert 0.2 < least(turn, 1.0) < 1.0
 
 
 def test_asyncio_tells_why(world: World) -> None:

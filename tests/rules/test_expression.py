@@ -103,10 +103,10 @@ def test_no_text_makes_an_expression_slow(pattern):
     text = "a" * 250 + "!"
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         with suppress(OutOfAllowance):
             made.found_in(text, Allowance(10_000))
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert min(took) < 0.001
 
 
