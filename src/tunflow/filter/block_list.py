@@ -321,11 +321,9 @@ def _stronger(best: Finding | None, value: int, seen: int) -> Finding | None:
     if not value & seen:
         return best
     strength = value & (EXCEPT | IMPORTANT)
-    return _better(best, Finding(not strength & EXCEPT, value >> _LINE_SHIFT, strength))
-
-
-def _better(best: Finding | None, other: Finding) -> Finding:
-    return other if best is None or other.strength > best.strength else best
+    if best is not None and strength <= best.strength:
+        return best
+    return Finding(not strength & EXCEPT, value >> _LINE_SHIFT, strength)
 
 
 def _plain_domain(text: str) -> str | None:

@@ -185,6 +185,8 @@ class Judge:
     """True if a list has rules about queries alone."""
     looks_at_flows: bool = field(init=False, default=False)
     """True if more counts than the host and the URL: whose flow it is, where to, when."""
+    _is_scoped: bool = field(init=False, default=False, repr=False, compare=False)
+    """True if some of what lists say is for some flows or times only."""
     rulings: dict[str, Ruling] = field(init=False, default_factory=dict, compare=False)
     """Those that were remembered, by host as it was written."""
     _texts: TextIndex = field(init=False, repr=False, compare=False)
@@ -206,6 +208,7 @@ class Judge:
         asked = tuple((use, use.list.names, use.list.demanded) for use in self.lists)
         object.__setattr__(self, "_asked", asked)
         scoped = any(use.is_scoped or use.list.has_audiences for use in self.lists)
+        object.__setattr__(self, "_is_scoped", scoped)
         object.__setattr__(self, "looks_at_queries", any(use.list.conditional.has_queries for use in self.lists))
         object.__setattr__(self, "looks_at_flows", scoped or bool(self.doors))
         object.__setattr__(self, "needs_time", any(use.schedule is not None for use in self.lists))
@@ -230,7 +233,9 @@ class Judge:
             return TOO_LONG
         best: _Found | None = None
         for found in all_found:
-            if (best is None or found[1].strength > best[1].strength) and self._concerns(found, subject, at, strict):
+            if (best is None or found[1].strength > best[1].strength) and (
+                not self._is_scoped or self._concerns(found, subject, at, strict)
+            ):
                 best = found
         if best is not None:
             return _ruling_by(*best)
@@ -314,10 +319,10 @@ def _ruling_by(use: ListUse, finding: Finding) -> Ruling:
 
 def _names_of(host: str) -> list[str]:
     """As `suffixes`, which takes longer."""
-    found, at = [host], host.find(".") + 1
-    while at:
-        found.append(host[at:])
-        at = host.find(".", at) + 1
+    found, rest = [host], host
+    for _ in range(host.count(".")):
+        rest = rest.partition(".")[2]
+        found.append(rest)
     return found
 
 

@@ -128,6 +128,9 @@ class TextIndex:
                 places += self._places_of_grams(small)
             if self._always:
                 places.append(self._always)
+            if not places:
+                allowance.spend(size)
+                return ()
             # Before they are put together: a list may have filed all here.
             allowance.spend(size + sum(map(len, places)) * (_LOOK + (size >> _LOOKED)))
             found = [*filter(small.__contains__, chain.from_iterable(places))]

@@ -227,6 +227,8 @@ class URLRules:
                 if self._together.found_in(asked, allowance):
                     found += [each for each in self._textless if each.holds(url, allowance)]
                     break
+        if not found:
+            return found
         if len(found) > 1:
             found.sort(key=_line)
         if not any(each.spared for each in found):
