@@ -23,7 +23,7 @@ from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment
 
 PACKETS = 88
-DATAGRAMS = 8
+DATAGRAMS = 2
 """Packets of the device, and batches of datagrams, before the other side has its turn."""
 
 

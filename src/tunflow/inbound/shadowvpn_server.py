@@ -25,7 +25,7 @@ from tunflow.wire.offload import segment
 PACKETS = 88
 """Packets read from the device before the other side has its turn: two full calls of `UDP_SEGMENT` at the usual MTU."""
 
-DATAGRAMS = 8
+DATAGRAMS = 2
 """Batches of datagrams, likewise: enough for segments that came in two of them to be joined."""
 
 
