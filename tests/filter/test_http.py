@@ -151,6 +151,26 @@ def test_anything_else_is_bad_packet(data):
         HTTPRequests().look_untrusted(data)
 
 
+def test_a_head_that_goes_on_behind_the_one_before_is_another():
+    """Heads that begin as the last one did: with more fields, other line ends, empty, cut, or a body behind."""
+    heads = [b"Host: x.example\r\n\r\n", b"Host: x.example\n\n", b"Host: x.example\n\r\n", b"\r\n", b"\n"]
+    heads += [b"Host: x.example\r\nHost: y.example\r\n\r\n", b"Host: x.example\r\n \r\n\r\n", b"Host: x.example\r\n\r"]
+    heads += [b"Host: x.example\r\nContent-Length: 3\r\n\r\nabc", b"Host: x.example\r\n\r\nGET / HTTP/1.1\r\n\n"]
+
+    def look(machine, data):
+        try:
+            return machine.look_untrusted(data)
+        except BadPacket as error:
+            return str(error)
+
+    for before in heads:
+        for then in heads:
+            machine = HTTPRequests()
+            look(machine, b"GET /before HTTP/1.1\r\n" + before)
+            data = b"GET /%d HTTP/1.1\r\n" % len(before) + then
+            assert look(machine, data) == look(HTTPRequests(), data)
+
+
 def test_fields_that_are_the_same_again_are_read_once_and_others_anew():
     machine = HTTPRequests()
     lines = [

@@ -129,7 +129,7 @@ class _FirstLook(NamedTuple):
     """What a connection is known by after its first look, if that found one whole request."""
 
     step: SniffStep
-    block: bytes
+    rest: bytes
     fields: Mapping[bytes, Sequence[bytes]]
     hosts: tuple[str, ...]
     target_ends: list[int]
@@ -144,7 +144,7 @@ class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
     __slots__ = (
-        "_block", "_chunked", "_fields", "_hosts", "_is_new", "_may_be_other", "_step", "_trailers", "_waiting",
+        "_chunked", "_fields", "_hosts", "_is_new", "_may_be_other", "_rest", "_step", "_trailers", "_waiting",
         "again", "target_ends",
     )  # fmt: skip
 
@@ -158,8 +158,8 @@ class HTTPRequests:
         """True if another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
         self._waiting = b""
         """What the last look left, for more to come."""
-        self._block = b""
-        """The last request's fields as they stood: those of the next one are often the same."""
+        self._rest = b""
+        """The last head behind its first line, to its end: that of the next request is often the same."""
         self._fields: Mapping[bytes, Sequence[bytes]] = {}
         self._hosts: tuple[str, ...] = ()
         """What they say, and the hosts that they name."""
@@ -179,7 +179,7 @@ class HTTPRequests:
             known = _first_looks.get(data)
             if known is not None:
                 self.again = data
-                self._step, self._block, self._fields, self._hosts, self.target_ends = known
+                self._step, self._rest, self._fields, self._hosts, self.target_ends = known
                 return self._step
         requests: list[HTTPRequest] = []
         self.target_ends = []
@@ -204,7 +204,7 @@ class HTTPRequests:
             if is_new and at <= LONGEST_BLOCK:
                 if len(_first_looks) >= FIRST_LOOKS:
                     _first_looks.clear()
-                _first_looks[data] = _FirstLook(step, self._block, self._fields, self._hosts, self.target_ends)
+                _first_looks[data] = _FirstLook(step, self._rest, self._fields, self._hosts, self.target_ends)
         return step
 
     @property
@@ -224,16 +224,15 @@ class HTTPRequests:
             if first and not _is_like_a_request(data, at):
                 return ALL
         line = _LINE.match(data, at)
-        end = _END.search(data, at)
-        if end is None or line is None:
-            self._check_start_untrusted(data, at, line is not None)
-            if end is None and len(data) - start <= LARGEST_HEAD:
-                return None
-            raise BadPacket(f"an HTTP head of more than {LARGEST_HEAD} bytes, or none")
-        block = data[line.end() : end.start() + 1]
-        if block != self._block:
-            self._fields, self._hosts = _said_by_fields_untrusted(block)
-            self._block = block
+        if line is None or not self._rest or not data.startswith(self._rest, line.end()):
+            end = _END.search(data, at)
+            if end is None or line is None:
+                self._check_start_untrusted(data, at, line is not None)
+                if end is None and len(data) - start <= LARGEST_HEAD:
+                    return None
+                raise BadPacket(f"an HTTP head of more than {LARGEST_HEAD} bytes, or none")
+            self._fields, self._hosts = _said_by_fields_untrusted(data[line.end() : end.start() + 1])
+            self._rest = data[line.end() : end.end()]
         fields = self._fields
         method, target = line[1], line[2]
         if target[:1] == b"/" and method != b"CONNECT":
@@ -246,7 +245,7 @@ class HTTPRequests:
         if request.method == "CONNECT" and (body or self._chunked):
             raise Ambiguous("a CONNECT with a body")  # RFC 9110 §9.3.6: it has no meaning, so who reads it?
         self._may_be_other = request.method == "CONNECT" or b"upgrade" in fields
-        return end.end() - start + body
+        return line.end() + len(self._rest) - start + body
 
     @staticmethod
     def _check_start_untrusted(data: bytes, at: int, has_line: bool) -> None:
