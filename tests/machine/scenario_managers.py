@@ -83,10 +83,10 @@ def test_networkd_has_the_uplink(machine: Machine) -> None:
         carries(machine)
         machine.write(OTHER_PLACE, OTHER_ADDRESS, "644")
         machine.sh("networkctl reload")
-        machine.until("tunflow logs | tail -n 3", "from 192.0.2.77", PATIENCE)
+        machine.until("tunflow status || true", "from 192.0.2.77", PATIENCE)
         carries(machine)
         machine.sh(f"rm {OTHER_PLACE}; networkctl reload")
-        machine.until("tunflow logs | tail -n 3", "from 192.0.2.1", PATIENCE)
+        machine.until("tunflow status || true", "from 192.0.2.1", PATIENCE)
         machine.until("resolvectl dns lan0", "fe80:", PATIENCE)
         carries(machine)
 
