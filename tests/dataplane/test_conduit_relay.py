@@ -168,6 +168,14 @@ def test_the_client_hears_why_there_is_no_stream(make_bench, error, flags):
     assert ("session" in bench.context.servers.troubles) == is_servers
 
 
+def test_a_server_that_is_heard_again_is_no_trouble(make_bench):
+    bench = make_bench()
+    bench.stands()
+    bench.context.servers.failed("session", errno.ENETDOWN)  # of another flow, before
+    bench.far.says(b"answer")
+    bench.until(lambda: not bench.context.servers.troubles)
+
+
 def test_a_client_that_gives_up_is_not_dialled_for(make_bench):
     bench = make_bench()
     bench.asks()

@@ -16,6 +16,7 @@ from tunflow.loop.reactor import Reactor
 from tunflow.loop.sockets import UNMARKED
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers import IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
+from tunflow.providers.network_path import NetworkPath, PathStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 
 
@@ -52,7 +53,7 @@ async def until(condition):
         await asyncio.sleep(0)
 
 
-def watched(scene):
+def watched(scene, on_trouble=lambda: None):
     """Run a scene with the tunnels, one of which was opened."""
     reactor = Reactor()
     Moody.running = None
@@ -60,7 +61,7 @@ def watched(scene):
     async def run():
         tunnels = PacketTunnels()
         outbound = tunnels.open(Server(), DirectOutbound())
-        tunnels.start(reactor, lambda _: None, UNMARKED)
+        tunnels.start(reactor, lambda _: None, UNMARKED, on_trouble)
         try:
             async with asyncio.timeout(20):
                 await scene(tunnels, outbound)
@@ -88,6 +89,32 @@ def test_what_troubles_a_provider_is_told_until_it_is_over():
         assert abs(since - time.time()) < 10
         Moody.running.trouble = None
         assert tunnels.troubles() == []
+
+    watched(scene)
+
+
+def test_each_change_of_a_trouble_is_told():
+    told = []
+
+    async def scene(_tunnels, _outbound):
+        await until(lambda: Moody.running is not None)
+        told.clear()
+        for line in ("nothing heard", "nothing heard", None, None):
+            Moody.running.trouble = line
+        assert len(told) == 2
+
+    watched(scene, lambda: told.append(1))
+
+
+def test_one_that_does_not_start_is_tried_at_once_on_another_path(monkeypatch):
+    monkeypatch.setattr(Moody, "refuses", True)
+    monkeypatch.setattr(packet_tunnels, "SOONEST", 60.0)
+
+    async def scene(tunnels, outbound):
+        await until(tunnels.troubles)
+        monkeypatch.setattr(Moody, "refuses", False)
+        tunnels.path_changed(NetworkPath(PathStatus.SATISFIED))
+        await until(lambda: outbound.inner is not None)
 
     watched(scene)
 

@@ -6,6 +6,9 @@ resolver, and it forwards nothing. Whoever fetches /login is let out, as soon as
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, SITE6
 from bench.netlab.processes import Process
@@ -14,6 +17,7 @@ from lab_support import FAR
 from lab_system import System
 from lab_uplinks import UplinkLab, until
 from test_lab_up_leaks import BOUND, MIX, mix_running
+from wireguard_peer import PORT, Keys, wireguard_go
 
 pytestmark = pytest.mark.lab
 
@@ -58,8 +62,8 @@ class LoginNetwork:
     def __init__(self, lab: UplinkLab, answer: str) -> None:
         self.lab = lab
         self.router = lab.routers[1]
-        self.directory = lab.directory / f"portal-{len(answer)}"
-        self.directory.mkdir()
+        self.directory = Path(tempfile.mkdtemp(prefix="portal-", dir=lab.directory))
+        self.directory.chmod(0o755)
         (self.directory / "nginx.conf").write_text(NGINX.format(directory=self.directory, home=HOME, answer=answer))
         self.processes: list[Process] = []
 
@@ -150,6 +154,46 @@ def test_the_login_page_is_reached_and_nothing_else(uplinks: UplinkLab, system: 
         assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     asked = ("server.lab", "far.lab", "portal.example", "elsewhere.lab")  # every resolver is the network's
     leaks = [line for line in seen if not ("53: " in line and any(f"? {name}" in line.lower() for name in asked))]
+    assert leaks == [], "\n".join(leaks)
+
+
+@pytest.mark.parametrize("form", ["a link", "a wg-quick file"])
+def test_a_tunnel_over_udp_looks_for_the_page_too(uplinks: UplinkLab, system: System, success: None, form: str) -> None:
+    """WireGuard, whose server is not heard there: captive, the page and nothing else, and then it connects.
+
+    By a link flows go by a stack of tunflow's (`server_backend`), by a file packets as they are (`provider_backend`).
+    """
+    keys = Keys()
+    profile = system.directory / "wireguard.toml"
+    profile.write_text(
+        f'server = "{keys.link()}"\n[dns]\nmode = "tcp://{SITE4}:53"\n'
+        f'[tunnel]\nportal_probes = ["{PROBE}", "http://far.lab/"]\n'
+    )
+    profile.chmod(0o600)
+    name = str(profile) if form == "a link" else keys.profile(system.directory, more=f"DNS = {SITE4}\n")
+    web = f"(tcp dst port 80 and (dst host {HOME} or dst host {SERVER4} or dst host {FAR}))"
+    with wireguard_go(uplinks, keys):
+        system.ok("up", name, "--kill-switch", TUNFLOW_SERVER="")
+        assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
+        late = system.tunflow("portal", "--", "true")
+        assert (late.returncode, "connected" in late.stderr) == (1, True), late
+        with (
+            LoginNetwork(uplinks, ENDS) as network,
+            uplinks.spied(f"((host {SERVER4} and udp port {PORT}) or {web})") as seen,
+            mix_running(system, OTHERS),
+        ):
+            uplinks.use_uplink(2)
+            until(lambda: system.status()["status"] == "captive", 60, "captive")
+            assert system.status()["portal"] == {"url": f"http://{HOME}/terms", "sign": "answer"}
+            shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
+            assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
+            network.open()
+            until(lambda: system.status()["status"] == "connected", 30, "connected")
+            until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 30, "through the tunnel again")
+            until(lambda: not system.status()["troubles"], 30, "without a trouble")
+            assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
+    names = ("server.lab", "far.lab", "gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
+    leaks = [line for line in seen if not ("53: " in line and any(f"{name}. " in line.lower() for name in names))]
     assert leaks == [], "\n".join(leaks)
 
 

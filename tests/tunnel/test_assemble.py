@@ -16,6 +16,7 @@ from tunflow.dataplane.served_names import ServedNames
 from tunflow.errors import LocalError
 from tunflow.host.memory import memory_pair
 from tunflow.loop.reactor import Reactor
+from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.file import parse
 from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.protocols.registry import parse_server
@@ -162,6 +163,21 @@ def is_asked(server: socket.socket, world: World) -> bool:
             server.accept()[0].close()
             return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("rules", "kind"),
+    [
+        (("IP-CIDR,127.0.0.0/8,DIRECT", "MATCH,REJECT"), BlockOutbound),
+        (("IP-CIDR,127.0.0.0/8,REJECT", "MATCH,DIRECT"), DirectOutbound),
+    ],
+)
+def test_pings_go_where_flows_go_that_no_rule_is_about(world: World, rules: tuple[str, ...], kind: type) -> None:
+    """Who refuses the rest does not have it pinged straight out because some other flows go there."""
+    lines = ", ".join(f'"{rule}"' for rule in rules)
+    dataplane = world.assemble(compiled(f'rules = [{lines}]\ndns.mode = "off"'))
+    assert type(dataplane.driver.admission.ping_dialer()) is kind
+    dataplane.close()
 
 
 def test_names_are_asked_through_what_a_group_chooses_now(world: World) -> None:

@@ -80,6 +80,9 @@ class Recorded(Backend):
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
         raise AssertionError(bypass)
 
+    async def show_portal(self, pid: int) -> dict[str, Any]:
+        raise AssertionError(pid)
+
 
 class Bench:
     """An engine on nothing."""

@@ -129,7 +129,8 @@ class Admission:
         find_process: ProcessFinder | None = None,
     ) -> None:
         self.dialer = dialer
-        """For what no policy is asked about: pings, names, and everything where there is no policy."""
+        """For what no policy is asked about: names, and everything where there is no policy."""
+        self._find_ping: Callable[[], Outbound] = lambda: self.dialer
         self.policy = policy
         self.names = names
         self.filter = flow_filter
@@ -140,9 +141,12 @@ class Admission:
 
     # What a reload changes.
 
-    def use(self, dialer: Outbound, policy: Policy | None = None) -> None:
-        """Take new flows there."""
+    def use(
+        self, dialer: Outbound, policy: Policy | None = None, find_ping: Callable[[], Outbound] | None = None
+    ) -> None:
+        """Take new flows there, and pings where `find_ping` says."""
         self.dialer, self.policy = dialer, policy
+        self._find_ping = find_ping or (lambda: self.dialer)
         self._context.servers.troubles.clear()
 
     def use_names(self, names: NameStage | None) -> None:
@@ -211,6 +215,10 @@ class Admission:
             then(())
         else:
             self.names.resolve(name, then)
+
+    def ping_dialer(self) -> Outbound:
+        """Where pings go."""
+        return self._find_ping()
 
     def may_ping(self, client: bytes, address: bytes) -> bool:
         """Return True if a client may ping an address, both packed."""

@@ -56,7 +56,7 @@ class Driver:
         self.context = context
         self.admission = admission
         self._stack = stack = context.stack
-        self._pinger = Pinger(context, lambda: admission.dialer, admission.is_fake, admission.may_ping)
+        self._pinger = Pinger(context, admission.ping_dialer, admission.is_fake, admission.may_ping)
         self._queue = StandingQueue(stack.budget)
         self._postponed = 0
         self._batch = FEW

@@ -65,12 +65,18 @@ class PacketTunnels:
                 self._start(tunnel)
         return tunnel.outbound
 
-    def start(self, reactor: Reactor, say: Callable[[str], None], sockets: SocketOptions) -> None:
-        """Run them; called within the loop."""
+    def start(
+        self,
+        reactor: Reactor,
+        say: Callable[[str], None],
+        sockets: SocketOptions,
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run them; called within the loop. `on_trouble` hears that `troubles` changed."""
         log = CauseLog(say, lambda: reactor.now)
-        self._start = lambda tunnel: tunnel.start(reactor, log, sockets)
+        self._start = lambda tunnel: tunnel.start(reactor, log, sockets, on_trouble)
         for tunnel in self._running.values():
-            tunnel.start(reactor, log, sockets)
+            self._start(tunnel)
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """End them all."""
@@ -106,7 +112,10 @@ class _Tunnel:
         self._class = found
         self._session: _Session | None = None
         self._task: asyncio.Task[None] | None = None
+        self._on_trouble: Callable[[], None] = lambda: None
         self._path = NetworkPath()
+        self._moved = asyncio.Event()
+        """Set when there is another path."""
         self._failure: tuple[str, float] | None = None
         """Why it does not stand, and since when."""
 
@@ -118,10 +127,11 @@ class _Tunnel:
             return self._failure
         return session.trouble, session.troubled_since
 
-    def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:
+    def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions, on_trouble: Callable[[], None]) -> None:
         """Run it from now on."""
         if self._task is None:
             self.outbound.reactor = reactor
+            self._on_trouble = on_trouble
             self._task = asyncio.get_running_loop().create_task(self._live(reactor, log, sockets))
 
     async def stop(self, reason: ProviderStopReason) -> None:
@@ -139,6 +149,7 @@ class _Tunnel:
     def path_changed(self, path: NetworkPath) -> None:
         """As `PacketTunnels.path_changed`."""
         self._path = path
+        self._moved.set()
         if self._session is not None:
             self._session.path_changed(path)
 
@@ -168,20 +179,26 @@ class _Tunnel:
                 why = str(error) if str(error).startswith(label) else f"{label}: {error}"
                 log.tell(str(error), why)
             self._failure = why, time.time() if self._failure is None else self._failure[1]
+            self._on_trouble()
             self.outbound.fell()
             pause = SOONEST if reactor.now - began > LATEST else min(LATEST, pause * 2)
-            await asyncio.sleep(pause)
+            self._moved.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._moved.wait()  # there it may be reached at once
 
     async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> str:
         """From its start to its end; why it ended. Raises TunflowError, OSError."""
         ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        session = _Session(self._class(), self._surroundings(reactor, log, sockets), self._below, self._server, ended)
+        surroundings = self._surroundings(reactor, log, sockets)
+        session = _Session(self._class(), surroundings, self._below, self._server, ended, self._on_trouble)
         self._session = session
         session.stands = self.outbound.stands
         try:
             await session.start(None)
             session.serve()
             self._failure = None
+            self._on_trouble()
             return await ended or f"{self._server.label}: the tunnel ended"
         finally:
             session.close()
@@ -205,8 +222,14 @@ class _Session(ProviderSession):
         below: Outbound,
         server: PacketTunnel,
         ended: asyncio.Future[str | None],
+        on_trouble: Callable[[], None],
     ) -> None:
-        super().__init__(provider, surroundings, on_end=lambda why: None if ended.done() else ended.set_result(why))
+        super().__init__(
+            provider,
+            surroundings,
+            on_trouble=on_trouble,
+            on_end=lambda why: None if ended.done() else ended.set_result(why),
+        )
         self._world = surroundings
         self._below = below
         self._is_first = isinstance(below, FirstHop | DirectOutbound)

@@ -92,8 +92,8 @@ class HostServices:
 
 
 class ProviderSession(Services):
-    """See the module. `on_status` hears every new status, `on_end` once why a tunnel ended by itself (None: it said
-    so without an error)."""
+    """See the module. `on_status` hears every new status, `on_trouble` that `trouble` changed, and `on_end` once why a
+    tunnel ended by itself (None: it said so without an error)."""
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class ProviderSession(Services):
         surroundings: HostServices,
         *,
         on_status: Callable[[ConnectionStatus], None] = lambda _: None,
+        on_trouble: Callable[[], None] = lambda: None,
         on_end: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         super().__init__(provider, surroundings.reactor, surroundings.log, surroundings.sockets, surroundings.path)
@@ -114,6 +115,7 @@ class ProviderSession(Services):
         self.system_dns = surroundings.system_dns
         self._surroundings = surroundings
         self._on_status = on_status
+        self._on_trouble = on_trouble
         self._on_end = on_end
         self._beside: InnerStack | None = None
         """What stands beside the programs, once something goes through the tunnel that is the provider's own."""
@@ -269,7 +271,9 @@ class ProviderSession(Services):
         """Counted from its first line on."""
         if self.trouble is None:
             self.troubled_since = time.time()
-        self.trouble = None if line is None else " ".join(line.split())
+        before, self.trouble = self.trouble, None if line is None else " ".join(line.split())
+        if self.trouble != before:
+            self._on_trouble()
 
     def cancel(self, error: BaseException | None) -> None:
         """The provider ends the tunnel."""

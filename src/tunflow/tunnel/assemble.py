@@ -114,7 +114,7 @@ class Dataplane:
         self._sessions = outbounds.sessions
         outbounds.sessions.start(self._serving.reactor, self._serving.say, self._serving.sockets)
         self._use_rules(outbounds.routing)
-        admission.use(outbounds.default, self._serving.policy or self._rules)
+        admission.use(outbounds.default, self._serving.policy or self._rules, outbounds.find_ping)
         self._find_default = outbounds.find_default
         use_names(self.driver, plan.names, outbounds.find_default, None if self._rules is None else self._rules.dialer)
         self._serving.filter.serve(self.driver, plan, is_watched=plan.provider is not None)

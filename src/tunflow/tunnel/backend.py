@@ -12,7 +12,7 @@ from typing import Any
 from tunflow.outbound.delay_round import DelayListener
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.plan import Plan
-from tunflow.tunnel.tunnel import no_groups, no_portal, no_provider
+from tunflow.tunnel.tunnel import no_groups, no_provider
 
 
 class Backend(ABC):
@@ -63,9 +63,9 @@ class Backend(ABC):
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
         """As `Tunnel.admit`; called at any time. Raises LocalError."""
 
-    async def show_portal(self, pid: int) -> dict[str, Any]:  # noqa: ARG002
+    @abstractmethod
+    async def show_portal(self, pid: int) -> dict[str, Any]:
         """As `Tunnel.show_portal`; called at any time. Raises LocalError or RemoteError."""
-        raise no_portal()
 
     def groups(self, select: tuple[str, str] | None) -> list[dict[str, Any]]:  # noqa: ARG002
         """As `Tunnel.groups`; called at any time. Raises LocalError."""

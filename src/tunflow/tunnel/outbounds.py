@@ -35,6 +35,8 @@ class Outbounds(NamedTuple):
 
     find_default: Callable[[], Outbound]
     """Finds `default`; what groups choose may change at any time."""
+    find_ping: Callable[[], Outbound]
+    """Finds where pings go: as flows that no rule is about, and nowhere where those are refused."""
     routing: Routing | None
     """What the plan's rules say, where it has some."""
     tunnels: PacketTunnels | None
@@ -44,7 +46,7 @@ class Outbounds(NamedTuple):
 
     @property
     def default(self) -> Outbound:
-        """For what nobody is asked about, as of now: names, pings, and everything where nothing is to be chosen."""
+        """For what nobody is asked about, as of now: names, and everything where nothing is to be chosen."""
         return self.find_default()
 
 
@@ -149,10 +151,13 @@ def make_outbounds(
     if not plan.has_rules:
         servers = plan.chains.get(PROXY, ())
         default = make_outbound(servers, find, tunnels, sessions) if servers else DirectOutbound()
-        made = Outbounds(lambda: default, None, tunnels, sessions)
+        made = Outbounds(lambda: default, lambda: default, None, tunnels, sessions)
     else:
         routing = _routing(plan, find, tunnels, sessions)
-        made = Outbounds(_default(plan, routing), routing, tunnels, sessions)
+        rest, other, refused = _rest(routing), _other(plan, routing), nowhere()
+        made = Outbounds(
+            lambda: routing.dialer(rest) or other, lambda: routing.dialer(rest) or refused, routing, tunnels, sessions
+        )
     _check_names(plan, made.default)
     return made
 
@@ -209,19 +214,20 @@ def outbounds_of(
     return made
 
 
-def _default(plan: Plan, routing: Routing) -> Callable[[], Outbound]:
-    """Finds where goes what no rule is asked about, names above all: where MATCH sends flows, by the groups' choice.
-
-    Where that refuses, the first server of the plan is taken; straight out nothing goes unless the profile sends flows
-    there itself.
-    """
+def _rest(routing: Routing) -> str:
+    """Where MATCH sends flows: what no rule is asked about goes there too, by the groups' choice of the moment."""
     last = routing.table.verdict(len(routing.table) - 1) if len(routing.table) else routing.default
-    target = (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
+    return (last if last.text.partition(",")[0].upper() in {"MATCH", "FINAL"} else routing.default).target
+
+
+def _other(plan: Plan, routing: Routing) -> Outbound:
+    """Where names are asked for if MATCH refuses: by the first server of the plan. Straight out only where the profile
+    sends flows there itself."""
     ways = [way for name in plan.chains if (way := routing.dialer(name)) is not None]
     other = next((way for way in ways if not goes_direct(way)), None)
-    if other is None:
-        other = DirectOutbound() if plan.goes_direct else nowhere()
-    return lambda: routing.dialer(target) or other
+    if other is not None:
+        return other
+    return DirectOutbound() if plan.goes_direct else nowhere()
 
 
 def nowhere() -> Outbound:

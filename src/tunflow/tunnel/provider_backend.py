@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tunflow.errors import LocalError
+from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import HostSettings
 from tunflow.host.pcap_tee import PcapTee
 from tunflow.hosting.services import ProviderFailed
@@ -25,6 +25,7 @@ from tunflow.providers.app_rule import AppRule
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.dns_proxy import DNSProxyProvider
 from tunflow.providers.dns_settings import DNSSettings
+from tunflow.providers.network_path import NetworkPath, PathStatus
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.provider import Provider
 from tunflow.providers.status import ConnectionStatus
@@ -34,8 +35,12 @@ from tunflow.tunnel.app_rules import app_rule
 from tunflow.tunnel.backend import Backend
 from tunflow.tunnel.outbounds import make_outbounds
 from tunflow.tunnel.plan import Plan
+from tunflow.tunnel.portal_door import PortalDoor, no_page
+from tunflow.tunnel.portal_watch import PAUSE
 from tunflow.tunnel.provider_settings import host_settings, with_dns
 from tunflow.tunnel.tunnel_interface import TunnelInterface, date_of
+
+UP = {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
 
 
 class ProviderBackend(Backend):
@@ -56,6 +61,7 @@ class ProviderBackend(Backend):
         """The provider's server, as the provider shows it."""
         self._session: ProviderSession | None = None
         self._watchdog: Watchdog | None = None
+        self._door = PortalDoor(interface)
         self._provider = make_provider(profile)  # now: its files may be out of reach once root's rights are gone
 
     # What it is asked.
@@ -112,12 +118,18 @@ class ProviderBackend(Backend):
                 system_dns=self._system_dns(),
             ),
             on_status=self._session_changed,
+            on_trouble=self._interface.look_again.set,
             on_end=lambda line: self._interface.over(line or "the provider ended the tunnel"),
         )
         self._watchdog = Watchdog(reactor, self._serving.say)
         if session.policy is not None:
             self._serve_flows(session, isinstance(provider, DNSProxyProvider))
-        await session.start(self._options)
+        try:
+            await session.start(self._options)
+        except RemoteError as error:
+            if not await self._door.look():
+                raise
+            raise RemoteError(f"{error}; {self._interface.portals.portal_line}") from error
         if isinstance(provider, PacketTunnelProvider):
             device = self._interface.host.device
             if device is None:
@@ -133,6 +145,7 @@ class ProviderBackend(Backend):
     async def stop(self, reason: ProviderStopReason) -> None:
         """As `Backend.stop`."""
         session = self._session
+        self._door.close()
         try:
             if session is not None:
                 if (
@@ -158,10 +171,11 @@ class ProviderBackend(Backend):
         self._interface.assemble(plan, make_outbounds(plan), session.policy)
 
     def _session_changed(self, status: ConnectionStatus) -> None:
-        """The provider reasserts, or is connected again."""
-        up = {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
-        if self._interface.state in up and status in up:
-            self._interface.enter(status)
+        """The provider reasserts, or is connected again; while a login page is in the way, that is seen at a look."""
+        if self._interface.state in UP and status in UP:
+            if self._interface.portals.portal is None:
+                self._interface.enter(status)
+            self._interface.look_again.set()
 
     # The host.
 
@@ -174,21 +188,55 @@ class ProviderBackend(Backend):
             self._set_host(with_dns(self._plan.host, settings.dns_settings))
 
     def _set_host(self, settings: HostSettings) -> None:
-        self._interface.host.apply(settings)
+        self._interface.host.apply(self._door.with_way(settings))
         self._settings = settings
 
     async def follow(self) -> float:
-        """Tell the provider, and put back what the kernel took from the host's settings with an interface."""
+        """Tell the provider, and put back what the kernel took from the host's settings with an interface.
+
+        While the provider hears nothing, look for a login page. Raises RemoteError while one is in the way.
+        """
         path = await self._interface.network_path()
         session = self._session
         assert session is not None
         if path != session.path:
             self._serving.say(f"the network changed: {path.interface or 'no network'}")
         session.path_changed(path)
+        self._put_back()
+        if not path.is_satisfied:
+            return 0
+        portals = self._interface.portals
+        was = portals.portal
+        if (was is not None or self._is_in_doubt) and await self._door.look():
+            self._interface.enter(ConnectionStatus.REASSERTING)
+            raise RemoteError("a login page is in the way")
+        if portals.way is not None:
+            portals.clear()
+            self._put_back()
+        if was is not None:
+            session.path_changed(NetworkPath(PathStatus.UNSATISFIED))  # so that it tries at once
+            session.path_changed(path)
+        if session.status in UP:
+            self._interface.enter(session.status)
+        return PAUSE if self._is_in_doubt else 0
+
+    def _put_back(self) -> None:
         if self._settings is not None:
             with suppress(LocalError, OSError):  # the next change tries again
-                self._interface.host.apply(self._settings)
-        return 0
+                self._interface.host.apply(self._door.with_way(self._settings))
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Return True while the provider's server is not heard."""
+        session = self._session
+        assert session is not None
+        return session.trouble is not None or session.status is not ConnectionStatus.CONNECTED
+
+    async def show_portal(self, pid: int) -> dict[str, Any]:
+        """As `Backend.show_portal`. Raises LocalError or RemoteError."""
+        if self._session is None or not self._is_in_doubt:
+            raise no_page()
+        return await self._door.show(pid, self._plan)
 
     def woke(self) -> None:
         """As `Backend.woke`."""

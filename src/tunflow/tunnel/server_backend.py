@@ -31,6 +31,7 @@ from tunflow.loop.trouble import seen
 from tunflow.outbound.delay_round import DelayListener
 from tunflow.outbound.lookup import is_address
 from tunflow.outbound.sessions import KeptSessions
+from tunflow.providers.network_path import NetworkPath, PathStatus
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.app_groups import APPS, BYPASS, AppGroups
@@ -39,15 +40,14 @@ from tunflow.tunnel.backend import Backend
 from tunflow.tunnel.group_memory import GroupMemory
 from tunflow.tunnel.outbounds import Find, Found, KnownServers, Outbounds, find_hops, make_outbounds, tunnels_for
 from tunflow.tunnel.plan import Plan, with_addresses
+from tunflow.tunnel.portal_door import PortalDoor, no_page
+from tunflow.tunnel.portal_watch import PAUSE
 from tunflow.tunnel.probe import probe
 from tunflow.tunnel.server_names import ServerNames
 from tunflow.tunnel.tunnel_interface import TunnelInterface, date_of
 
 CHECK_PATIENCE = 2.0
 """Seconds for the answer of a server that is asked for a status: somebody waits."""
-
-SHOWN_PAUSE = 2.0
-"""Seconds between two looks at the network while its login page is open."""
 
 LOST_PATIENCE = 5.0
 """Seconds without any way out until flows are reset whose address is still there: a cable may be plugged in again."""
@@ -81,8 +81,7 @@ class ServerBackend(Backend):
         self._tunnels: PacketTunnels | None = None
         """Runs what carries packets, where the plan names such servers."""
         self._tunnel_facts: list[dict[str, Any]] = []
-        self._showing: asyncio.Task[None] | None = None
-        """Looks often while somebody looks at a login page."""
+        self._door = PortalDoor(interface)
 
     # What it is asked.
 
@@ -203,7 +202,7 @@ class ServerBackend(Backend):
         try:
             return await self._find(plan, self._names.within if self._takes_over else self._names.before)
         except RemoteError as error:
-            if not await self._look_for_portal():
+            if not await self._door.look():
                 raise
             raise RemoteError(f"{error}; {self._interface.portals.portal_line}") from error
 
@@ -212,56 +211,16 @@ class ServerBackend(Backend):
         try:
             await probe(_asked(plan, found), self._interface.sockets)
         except RemoteError:
-            if not await self._look_for_portal():
+            if not await self._door.look():
                 raise
-
-    # A login page in the way.
-
-    async def _look_for_portal(self) -> bool:
-        """Return True if one is. Raises LocalError."""
-        portals = self._interface.portals
-        was, path = portals.portal, self._interface.finder.look([])
-        is_there = await portals.look(path, self._apply_way)
-        if portals.portal is not None and was is None:
-            self._say(portals.portal_line)
-        return is_there
-
-    def _apply_way(self) -> None:
-        """Make the host let out what looking for a login page takes, if it lets out less. Raises LocalError."""
-        settings = self._interface.host.settings
-        if settings is not None and settings.kill_switch:
-            self._interface.host.apply(self._with_way(settings))
-
-    def _with_way(self, settings: HostSettings) -> HostSettings:
-        way = self._interface.portals.way
-        if way is None:
-            return replace(settings, portal=None, portal_ports=())
-        resolvers, ports = way
-        return replace(settings, portal=tuple(map(ip_address, resolvers)), portal_ports=ports)
 
     async def show_portal(self, pid: int) -> dict[str, Any]:
         """As `Backend.show_portal`. Raises LocalError or RemoteError."""
-        portals = self._interface.portals
-        if self._interface.state is ConnectionStatus.CONNECTED:
-            raise RemoteError("the tunnel is connected: no login page is in the way")
-        async with self._interface.changing:
-            if portals.portal is None:
-                await self._look_for_portal()
-            if portals.endless is not None:
-                raise RemoteError(portals.endless)
-            portals.admit(pid)
-            self._apply_way()
-        self._showing = asyncio.create_task(self._look_while_shown())
-        url = portals.portal.url if portals.portal is not None else next(iter(self._plan.portal_probes), None)
-        way = portals.way
-        return {"url": url, "mark": self._interface.sockets.mark, "way": way, "is_found": portals.portal is not None}
-
-    async def _look_while_shown(self) -> None:
-        """Look often whether somebody has logged in."""
-        while self._interface.portals.has_programs:
-            await asyncio.sleep(SHOWN_PAUSE)
-            self._interface.look_again.set()
-        self._interface.look_again.set()
+        driver = self._interface.driver
+        is_heard = driver is not None and not self._is_silent(driver)
+        if is_heard and self._interface.state is ConnectionStatus.CONNECTED:
+            raise no_page()
+        return await self._door.show(pid, self._plan)
 
     def mark_path(self) -> None:
         """As `Backend.mark_path`."""
@@ -269,9 +228,7 @@ class ServerBackend(Backend):
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """As `Backend.stop`."""
-        if self._showing is not None:
-            self._showing.cancel()
-        self._interface.portals.clear()
+        self._door.close()
         self._keep_groups()
         if self._tunnels is not None:
             await self._tunnels.stop(reason)
@@ -320,7 +277,9 @@ class ServerBackend(Backend):
 
     def _start_tunnels(self, dataplane: Dataplane) -> None:
         if self._tunnels is not None:
-            self._tunnels.start(dataplane.driver.context.reactor, self._say, self._interface.sockets)
+            self._tunnels.start(
+                dataplane.driver.context.reactor, self._say, self._interface.sockets, self._interface.look_again.set
+            )
 
     def _apply(self, plan: Plan, addresses: Sequence[Address]) -> None:
         """Make the host as a plan says, with its servers at `addresses`. Raises LocalError."""
@@ -330,7 +289,7 @@ class ServerBackend(Backend):
         host = plan.host
         if self._has_bypass and host.scope is AppScope.BYPASS:
             host = replace(host, cgroups=(*host.cgroups, BYPASS))
-        host = self._with_way(host)
+        host = self._door.with_way(host)
         if plan.goes_direct:
             return with_addresses(host, None)
         servers = [*(str(address.sockaddr[0]) for address in addresses), *plan.outer_resolvers]
@@ -356,7 +315,7 @@ class ServerBackend(Backend):
             self._apply(self._plan, _all(self._found))
             self._reset_lost(driver)
             await self._find_silent(dataplane)
-            return 0
+            return await self._look_behind_silence(driver)
         if path != self._path or self._interface.state is ConnectionStatus.CONNECTED:
             self._say(f"the network changed: {path}")
         self._path = path
@@ -369,7 +328,27 @@ class ServerBackend(Backend):
         await self._reassert(dataplane)
         self._interface.enter(ConnectionStatus.CONNECTED)
         self._say("connected again")
-        return 0
+        return PAUSE if self._is_silent(driver) else 0
+
+    async def _look_behind_silence(self, driver: Driver) -> float:
+        """Look for a login page while no server is heard, though none refuses; when to look again.
+
+        Raises RemoteError while one is in the way.
+        """
+        if not self._is_silent(driver):
+            return 0
+        if await self._door.look():
+            self._interface.enter(ConnectionStatus.REASSERTING)
+            raise RemoteError("a login page is in the way")
+        return PAUSE
+
+    def _is_silent(self, driver: Driver) -> bool:
+        """Return True if nothing is heard of the servers, and there is none that could be asked over TCP."""
+        if _asked(self._plan, self._found) or self._plan.goes_direct:
+            return False
+        if self._tunnels is not None and self._tunnels.troubles():
+            return True
+        return any(trouble.server is not None for trouble in driver.troubles)
 
     def _sit_out(self, driver: Driver) -> float:
         """There is no way out: for a while only the flows are reset whose address has left; when to look again."""
@@ -387,7 +366,7 @@ class ServerBackend(Backend):
         plan, portals = self._plan, self._interface.portals
         self._apply(plan, _all(self._found))
         self._reset_lost(dataplane.driver)
-        if portals.portal is not None and await self._look_for_portal():
+        if portals.portal is not None and await self._door.look():
             raise RemoteError("a login page is in the way")
         try:
             found = await self._find(plan, self._names.within)
@@ -396,13 +375,20 @@ class ServerBackend(Backend):
                 self._go_on_with(found, dataplane)
             await probe(_asked(plan, found), self._interface.sockets)
         except RemoteError:
-            await self._look_for_portal()
+            await self._door.look()
             raise
-        if await portals.suspects(self._path) and await self._look_for_portal():
+        if await portals.suspects(self._path) and await self._door.look():
             raise RemoteError("a login page is in the way")  # that takes every connection, the server's too
         if portals.way is not None:
             portals.clear()
             self._apply(plan, _all(found))
+            await self._tell_tunnels_anew()
+
+    async def _tell_tunnels_anew(self) -> None:
+        """Have tunnels that were not heard try at once."""
+        if self._tunnels is not None:
+            self._tunnels.path_changed(NetworkPath(PathStatus.UNSATISFIED))
+            self._tunnels.path_changed(await self._interface.network_path())
 
     def _on_silent_server(self) -> None:
         self._has_silent_server = True

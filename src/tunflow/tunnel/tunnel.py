@@ -88,7 +88,7 @@ def no_groups() -> LocalError:
 
 def no_portal() -> LocalError:
     """What somebody is told who wants a login page of a tunnel that does not look for them."""
-    return LocalError("this tunnel does not look for login pages: it is a provider's, or not up")
+    return LocalError("this tunnel does not look for login pages: it is not up")
 
 
 def no_provider() -> LocalError:

@@ -248,8 +248,7 @@ class TunnelInterface:
         return None if portal is None else {"url": portal.url, "sign": portal.sign.name.lower()}
 
     def _age(self, trouble: Trouble) -> float:
-        assert self.driver is not None
-        return self.driver.context.reactor.now - trouble.since
+        return self.context.serving.reactor.now - trouble.since
 
 
 _CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC

@@ -182,6 +182,9 @@ class ConduitRelay(Contained):
             pieces: Sequence[Buffer] = far.take(room)
             if self._codec is not None and self._reader is not None:
                 pieces = self._opened(self._codec, self._reader, pieces, far)
+            elif not self._heard:
+                self._heard = True
+                self._context.servers.answered(self._label)
             if pieces:
                 size = sum(map(len, pieces))
                 self.bytes_down += size
