@@ -10,7 +10,7 @@ import pytest
 
 from tunflow.loop import datagram_batches
 from tunflow.loop.codel import INTERVAL, TARGET, CoDel
-from tunflow.loop.datagram_batches import DatagramBatches
+from tunflow.loop.datagram_batches import SINGLES, DatagramBatches
 
 
 def test_a_burst_costs_nothing():
@@ -108,8 +108,35 @@ def test_of_bulk_the_head_is_dropped_and_nothing_else(pair, monkeypatch):
     far.send(bulk)
     assert read(batches) == bulk[1:]
     far.send([b"a" * 100] * 5)
-    far.send([b"alone" * 300])
-    assert read(batches) == [b"a" * 100] * 5 + [b"alone" * 300]
+    far.send([b"b" * 100])
+    assert read(batches) == [b"a" * 100] * 5 + [b"b" * 100]
+
+
+def test_what_comes_one_by_one_is_thinned_out_too(pair, monkeypatch):
+    """As from most servers of today, which do not join what they send."""
+
+    class Each(Always):
+        def surplus(self, waited, now):
+            return len(self.waits) % 2 if super().surplus(waited, now) else 0
+
+    monkeypatch.setattr(datagram_batches, "CoDel", Each)
+    batches, far = pair
+    batches = DatagramBatches(batches.socket, sheds=True)
+    bulk = [bytes((number,)) * 1000 for number in range(6)]
+    for datagram in bulk:
+        far.send([datagram])
+    assert read(batches) == bulk[1::2]
+
+
+def test_a_turn_takes_many_of_what_comes_one_by_one(pair):
+    batches, far = pair
+    for number in range(3 * SINGLES):
+        far.send([bytes((number,))])
+    assert len([*batches.receive(2)]) == 2 * SINGLES
+    assert len([*batches.receive(2)]) == SINGLES
+    for _ in range(3):
+        far.send([b"x" * 1000] * 20)
+    assert len([*batches.receive(2)]) == 2
 
 
 def test_how_long_a_datagram_waited_is_known(pair, monkeypatch):

@@ -30,6 +30,10 @@ LARGEST_RUN = 65_000
 BUFFER = 4 << 20
 """Bytes of buffers asked of the kernel each way; without privileges it gives what net.core.rmem_max allows."""
 
+SINGLES = 16
+"""Datagrams that come one by one, as from a sender that does not join them, for each batch in a turn: a turn for two
+would not pay for itself."""
+
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 """asm-generic/socket.h: beyond the limits, for those with CAP_NET_ADMIN."""
@@ -87,13 +91,14 @@ class DatagramBatches:
         return count
 
     def receive(self, most: int, *, told_again: bool = False) -> Iterator[tuple[list[bytes], Any]]:
-        """Up to `most` datagrams, or as many batches of them, each batch with where it came from.
+        """Up to `most` batches that the kernel has joined, or `SINGLES` datagrams for each; with where they came from.
 
         With `told_again` epoll says when something is left: a datagram that comes alone after a pause is all then, for
         to find nothing behind it costs an exception (`loop.device_queue`).
         """
         scratch, room, queue = self._scratch, self._room, self.queue
-        for _ in range(most):
+        left = most * SINGLES
+        while left > 0:
             try:
                 size, control, _, source = self.socket.recvmsg_into((scratch,), room)
             except BlockingIOError:
@@ -116,6 +121,11 @@ class DatagramBatches:
                 surplus = queue.surplus(waited, now)
                 if surplus and BULK < step < size:
                     start = min(surplus, (size - 1) // step) * step
+                elif surplus and size > BULK:
+                    start = size
+            left -= SINGLES if step < size else 1
+            if start == size:
+                continue
             whole = scratch[:size].tobytes()
             yield ([whole[at : at + step] for at in range(start, size, step)] if step < size else [whole]), source
             if is_alone:

@@ -25,7 +25,7 @@ from tunflow.protocols.contract import (
     StandingWay,
 )
 
-BATCHES = 32
+BATCHES = 4
 """Batches of datagrams that are read before others have their turn."""
 
 Arrived = Callable[[Sequence[Buffer]], None]
