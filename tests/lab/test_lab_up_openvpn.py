@@ -12,6 +12,7 @@ from bench.netlab.processes import Process
 from lab_system import System
 from lab_uplinks import UplinkLab, until
 from openvpn_peer import INSIDE, PORT, Keys, start_openvpn
+from test_lab_up_leaks import PROBED
 
 pytestmark = pytest.mark.lab
 TO_SERVER = f"(host {SERVER4} and port {PORT})"
@@ -54,7 +55,7 @@ def test_a_server_that_starts_again_and_nothing_goes_around(uplinks: UplinkLab, 
         with start_openvpn(uplinks, keys, "--tls-crypt", "ta.key"):
             until(lambda: system.status()["status"] == "connected", timeout=20)
             assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
-    assert leaks == []
+    assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
 
 @pytest.mark.parametrize("proto", ["udp", "tcp"])

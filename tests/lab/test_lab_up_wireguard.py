@@ -12,6 +12,7 @@ from bench.netlab.namespaces import SERVER4, SITE4, SITE6
 from bench.netlab.tunnel import shadowsocks_url
 from lab_system import DNS, System
 from lab_uplinks import UplinkLab, until
+from test_lab_up_leaks import PROBED
 from wireguard_peer import INSIDE4, INSIDE6, INTERFACE, PORT, Keys, wireguard_go
 
 pytestmark = pytest.mark.lab
@@ -73,7 +74,7 @@ def test_a_server_that_starts_again_and_nothing_goes_around(
         assert system.run(["ping", "-c1", "-W1", SITE4]).returncode != 0
         uplinks.server.run(["ip", "link", "set", INTERFACE, "up"])
         until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, timeout=20)
-    assert leaks == []
+    assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
 
 def test_rules_and_a_download_that_goes_on_over_another_uplink(
