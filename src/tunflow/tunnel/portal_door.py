@@ -15,6 +15,9 @@ from tunflow.host.network.settings import HostSettings
 from tunflow.tunnel.plan import Plan
 from tunflow.tunnel.tunnel_interface import TunnelInterface
 
+DOUBT = 5.0
+"""Seconds that nothing may be heard of a server before a login page is looked for: some only start again."""
+
 SHOWN_PAUSE = 2.0
 """Seconds between two looks at the network while its login page is open."""
 
@@ -29,8 +32,20 @@ class PortalDoor:
 
     def __init__(self, interface: TunnelInterface) -> None:
         self._interface = interface
+        self._doubted_at: float | None = None
+        """Since when nothing is heard of a server; None while it is."""
         self._showing: asyncio.Task[None] | None = None
         """Looks often while somebody looks at a login page."""
+
+    def patience(self, is_in_doubt: bool) -> float:
+        """Return the seconds until nothing was heard of a server for long enough to look; 0 if it was, or is heard."""
+        if not is_in_doubt:
+            self._doubted_at = None
+            return 0
+        now = self._interface.context.serving.reactor.now
+        if self._doubted_at is None:
+            self._doubted_at = now
+        return max(0.0, self._doubted_at + DOUBT - now)
 
     async def look(self) -> bool:
         """Return True if a login page is in the way, which is told once. Raises LocalError."""

@@ -40,9 +40,6 @@ from tunflow.tunnel.portal_watch import PAUSE
 from tunflow.tunnel.provider_settings import host_settings, with_dns
 from tunflow.tunnel.tunnel_interface import TunnelInterface, date_of
 
-DOUBT = 5.0
-"""Seconds that a provider may be without its server before a login page is looked for: some only start again."""
-
 UP = {ConnectionStatus.CONNECTED, ConnectionStatus.REASSERTING}
 
 
@@ -65,8 +62,6 @@ class ProviderBackend(Backend):
         self._session: ProviderSession | None = None
         self._watchdog: Watchdog | None = None
         self._door = PortalDoor(interface)
-        self._doubted_at: float | None = None
-        """Since when the provider's server is not heard; None while it is."""
         self._provider = make_provider(profile)  # now: its files may be out of reach once root's rights are gone
 
     # What it is asked.
@@ -212,7 +207,7 @@ class ProviderBackend(Backend):
             return 0
         portals = self._interface.portals
         was = portals.portal
-        if was is None and (early := self._time_to_doubt()):
+        if was is None and (early := self._door.patience(self._is_in_doubt)):
             return early
         if (was is not None or self._is_in_doubt) and await self._door.look():
             self._interface.enter(ConnectionStatus.REASSERTING)
@@ -231,16 +226,6 @@ class ProviderBackend(Backend):
         if self._settings is not None:
             with suppress(LocalError, OSError):  # the next change tries again
                 self._interface.host.apply(self._door.with_way(self._settings))
-
-    def _time_to_doubt(self) -> float:
-        """Return the seconds until the provider was without its server for long enough; 0 if it is not, or was."""
-        now = self._serving.reactor.now
-        if not self._is_in_doubt:
-            self._doubted_at = None
-            return 0
-        if self._doubted_at is None:
-            self._doubted_at = now
-        return max(0.0, self._doubted_at + DOUBT - now)
 
     @property
     def _is_in_doubt(self) -> bool:

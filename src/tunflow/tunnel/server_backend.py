@@ -335,7 +335,10 @@ class ServerBackend(Backend):
 
         Raises RemoteError while one is in the way.
         """
-        if not self._is_silent(driver):
+        is_silent = self._is_silent(driver)
+        if early := self._door.patience(is_silent):
+            return early
+        if not is_silent:
             return 0
         if await self._door.look():
             self._interface.enter(ConnectionStatus.REASSERTING)
