@@ -22,6 +22,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from process_state import changes, process_state, put_back
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -120,6 +122,15 @@ def nicer(step: int) -> Iterator[None]:
         yield
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail the test that leaves this process changed, and not one of those that come after it."""
+    before = process_state()
+    with put_back():
+        yield
+    assert not changes(before, process_state())
 
 
 OWN_NETWORK = pytest.StashKey[OwnNetwork]()
