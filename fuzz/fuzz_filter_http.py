@@ -1,6 +1,10 @@
-"""Any bytes as a client's HTTP stream: steps forward, or BadPacket; and cut anywhere it has the same requests."""
+"""Any bytes as a client's HTTP stream: steps forward, or BadPacket; cut anywhere it has the same requests, and a second
+connection with the same bytes is taken as the first was."""
 
 from __future__ import annotations
+
+import re
+from itertools import islice
 
 from tunflow.errors import BadPacket
 from tunflow.sniff.http import HTTPRequest, HTTPRequests
@@ -8,11 +12,14 @@ from tunflow.sniff.http import HTTPRequest, HTTPRequests
 SEEDS = [
     b"GET /a HTTP/1.1\r\nHost: one.example\r\n\r\nGET /b HTTP/1.1\r\nHost: two.example\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: z\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcCONNECT y:1 HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n z\r\n\r\n",
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
     b"OPTIONS rtsp://x/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n",
 ]
+CUTS = 6
+"""Ends of lines at which an input is cut, each in turn."""
 
 
 def walk(data: bytes, cuts: tuple[int, ...]) -> list[HTTPRequest] | None:
@@ -33,6 +40,11 @@ def walk(data: bytes, cuts: tuple[int, ...]) -> list[HTTPRequest] | None:
 
 
 def one_input(data: bytes) -> None:
-    """Walk through it, whole and in two halves."""
-    whole, halves = walk(data, (len(data),)), walk(data, (len(data) // 2, len(data)))
-    assert whole is None or halves is None or whole == halves
+    """Walk through it, whole, in two halves and cut behind lines; each twice."""
+    whole = walk(data, (len(data),))
+    ends = [each.end() for each in islice(re.finditer(rb"\n(?![\r\n])", data), CUTS)]
+    for cut in (len(data), len(data) // 2, *ends):
+        cuts = (cut, len(data))
+        first, second = walk(data, cuts), walk(data, cuts)
+        assert first == second, "a second connection is taken otherwise"
+        assert whole is None or first is None or whole == first, "cuts change what is asked for"

@@ -61,6 +61,16 @@ def test_the_same_request_again():
         machine.look_untrusted(GET)
 
 
+def test_trailers_that_are_to_come_are_waited_for_on_every_connection():
+    """A second one was taken to be at its next request, and what a server found behind the trailers to be its body."""
+    begun = CHUNKED[: CHUNKED.index(b"Trailer: x")]
+    trailers = b"POST / HTTP/1.1\r\nHost: three.example\r\nContent-Length: 500\r\n\r\n"
+    for _ in range(3):
+        machine = HTTPRequests()
+        assert [request.hosts for request in machine.look_untrusted(begun).requests] == [("three.example",)]
+        assert [request.hosts for request in machine.look_untrusted(trailers + GET).requests] == [("one.example",)]
+
+
 def test_what_another_connection_asked_for_first_is_read_as_if_it_were_new():
     """So is what follows it there: requests that are cut, that have bodies, that name another protocol."""
     upgrade = b"GET /w HTTP/1.1\r\nHost: one.example\r\nUpgrade: websocket\r\n\r\n"

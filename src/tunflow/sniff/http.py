@@ -199,7 +199,8 @@ class HTTPRequests:
                 return SniffStep(requests, ALL, 1)
             at += size
         step = SniffStep(requests, at, 1)
-        if is_between and at == len(data) and len(requests) == 1 and not (self._chunked or self._may_be_other):
+        is_whole = at == len(data) and not (self._chunked or self._trailers or self._may_be_other)
+        if is_between and is_whole and len(requests) == 1:
             self.again, self._step = data, step
             if is_new and at <= LONGEST_BLOCK:
                 if len(_first_looks) >= FIRST_LOOKS:
