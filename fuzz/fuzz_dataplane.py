@@ -8,6 +8,8 @@ An input is a series of operations: a byte that says which, and what it takes.
 
 from __future__ import annotations
 
+from functools import cache
+
 from tunflow.addresses import ip_address
 from tunflow.conduit import ClientConduit
 from tunflow.dataplane.admission import Admission
@@ -28,6 +30,7 @@ from tunflow.loop.sockets import UNMARKED
 from tunflow.names.name_server import NameServer
 from tunflow.outbound.direct import DirectOutbound
 from tunflow.profiles.file import parse
+from tunflow.profiles.profile import Profile
 from tunflow.protocols.block.outbound import BlockOutbound
 from tunflow.stack.udp import UDPRun
 from tunflow.tunnel.filtering import Filtering
@@ -43,6 +46,12 @@ privacy = "none"
 name = "ads"
 lines = ["||ads.test^", "/banner/*$domain=shop.test", "|http://a.test/x", "@@||good.ads.test^", "192.0.2.66"]
 """
+
+
+@cache
+def profile() -> Profile:
+    """The one of all inputs."""
+    return parse(PROFILE, "fuzz.toml")
 
 
 def packed(address: str) -> bytes:
@@ -147,7 +156,7 @@ class Run:
         self.names = NameServer(self.reactor, config, lambda _via: BlockOutbound(), UNMARKED, log)
         admission = Admission(self.context, DirectOutbound(), policy=Ways(), names=ServedNames(self.names))
         self.driver = Driver(self.context, admission)
-        Filtering(parse(PROFILE, "fuzz.toml"), lambda _line: None).serve(self.driver)
+        Filtering(profile(), lambda _line: None).serve(self.driver)
         self.next: dict[tuple[int, ...], list[int]] = {}
         """By a connection's ends: our next sequence number and the next that we acknowledge."""
 
@@ -238,7 +247,10 @@ class Run:
             at, protocol = (40, whole[6]) if version else (20, whole[9])
             if protocol != protocols.TCP:
                 continue
-            source = TARGETS[version].index(whole[at - 32 : at - 16] if version else whole[12:16])
+            sender = whole[8:24] if version else whole[12:16]
+            if sender not in TARGETS[version]:  # answers a packet whose bytes the input has whole
+                continue
+            source = TARGETS[version].index(sender)
             body = whole[at:]
             ends = (int(version), source, int.from_bytes(body[2:4], "big"), int.from_bytes(body[:2], "big"))
             known = self.next.get(ends)
@@ -248,13 +260,20 @@ class Run:
 
     def end(self) -> None:
         """Nobody sends any more: everything is forgotten."""
+        self.serve()
         for _ in range(60):
+            if not any(self.kept):
+                break
             self.ahead += 600.0
             self.serve()
-        stack = self.context.stack
-        assert (stack.connections, len(stack.udp), stack.budget.used) == (0, 0, 0), "something is kept"
-        assert not len(self.names.resolver)
+        assert self.kept == (0, 0, 0, 0), "something is kept"
         self.close()
+
+    @property
+    def kept(self) -> tuple[int, int, int, int]:
+        """Connections, flows of UDP, bytes, and names that are looked up."""
+        stack = self.context.stack
+        return stack.connections, len(stack.udp), stack.budget.used, len(self.names.resolver)
 
     def close(self) -> None:
         """Give everything back."""

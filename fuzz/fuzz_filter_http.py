@@ -12,7 +12,7 @@ from tunflow.sniff.http import HTTPRequest, HTTPRequests
 SEEDS = [
     b"GET /a HTTP/1.1\r\nHost: one.example\r\n\r\nGET /b HTTP/1.1\r\nHost: two.example\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: z\r\n\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: z\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcCONNECT y:1 HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n z\r\n\r\n",
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
