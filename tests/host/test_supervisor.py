@@ -17,12 +17,14 @@ from host_lab import host
 
 from tunflow.errors import LocalError
 from tunflow.host import supervisor
+from tunflow.host.restart_memory import EarlierRestarts, RestartMemory
 from tunflow.host.restarts import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, STABLE, Restarts
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from tunflow.host import restarts, supervisor
+from tunflow.host.restart_memory import RestartMemory
 from tunflow.host.network import helper
 from tunflow.host.network.helper import HelperNetwork
 from tunflow.host.network.settings import HostSettings
@@ -61,13 +63,16 @@ def serve(link):
     if how == "hangs":
         time.sleep(60)
     if how == "waits":
-        while True:
+        while os.getppid() == link.supervisor:
             link.beat()
             time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 say = lambda line: print(line, flush=True)
-made = supervisor.Supervisor(service, folder / "record", say, lambda: say("ready"), lambda line: say("gave up"))
+memory = RestartMemory(folder / "restarts")
+made = supervisor.Supervisor(
+    service, folder / "record", memory, say, lambda: say("ready"), lambda line: say("gave up")
+)
 sys.exit(made.run(serve))
 """
 
@@ -160,6 +165,36 @@ def test_a_signal_ends_both(tmp_path: Path, number: signal.Signals) -> None:
     finally:
         running.kill()
         running.communicate()
+
+
+@pytest.mark.parametrize("is_managed", [True, False], ids=["by a service manager", "by its user"])
+def test_a_supervisor_that_is_started_in_a_killed_ones_place_counts(tmp_path: Path, is_managed: bool) -> None:
+    """Where a service manager did it; and once it ended well, the next one is the first again."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify")} if is_managed else {}
+        argv = [sys.executable, "-c", SCRIPT, str(tmp_path), "waits"]
+        killed = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+        assert killed.stdout is not None
+        try:
+            assert killed.stdout.readline() == "ready\n"
+        finally:
+            killed.kill()
+            killed.communicate()
+        status, said, served = run(tmp_path, "dies", **env)
+    knew = [" ".join(line[1:]).split(" {")[0].removesuffix(" None") for line in served]
+    first, second = ("1 the supervisor ended unforeseen", 2) if is_managed else ("0 None", 1)
+    assert knew == ["0 None", first, f"{second} the tunnel's process was killed by SIGKILL"]
+    assert (status, said[0], said[-1]) == (0, "ready", f"the tunnel is up again (started again {second} times)")
+    assert not (tmp_path / "restarts").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"restarts": "1"}', '{"restarts": -1}', '{"restarts": 1, "ended_because": 2}']
+)
+def test_what_is_no_memory_of_restarts_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "restarts").write_text(text)
+    assert RestartMemory(tmp_path / "restarts").recall() == EarlierRestarts()
 
 
 def test_pauses_grow_and_a_long_life_ends_a_row() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
 
 from tunflow.errors import LocalError, RemoteError
+from tunflow.host.network.helper import HelperNetwork, SupervisorGone
 from tunflow.host.network.settings import HostSettings
 from tunflow.loop.reactor import Reactor
 from tunflow.providers.status import ConnectionStatus
@@ -156,6 +158,32 @@ def test_the_network_is_followed_until_it_carries_again(reactor: Reactor) -> Non
         await asyncio.wait_for(bench.backend.followed.wait(), 30)
         assert bench.backend.calls.count("follow") == 3
         assert bench.said == ["not connected yet: no route", "not connected yet: [Errno 101] unreachable"]
+        await bench.engine.stop(ProviderStopReason.NONE)
+
+    asyncio.run(scene())
+
+
+def test_without_its_supervisor_it_follows_nothing_and_says_why(reactor: Reactor) -> None:
+    async def scene() -> None:
+        bench = Bench(reactor)
+        ours, theirs = socket.socketpair()
+        with ours:
+            helper = HelperNetwork(ours)
+            theirs.close()
+            with pytest.raises(SupervisorGone) as gone:
+                helper.undo()
+        await bench.engine.start()
+        bench.backend.failures["follow"] = [gone.value]
+        bench.interface.look_again.set()
+        async with asyncio.timeout(30):
+            while not bench.said:
+                await asyncio.sleep(0)
+        bench.interface.look_again.set()
+        await asyncio.sleep(0)
+        assert bench.said == [str(gone.value)]
+        assert bench.backend.calls.count("follow") == 1
+        assert "the supervisor" in bench.said[0]
+        assert "not connected yet" not in bench.said[0]
         await bench.engine.stop(ProviderStopReason.NONE)
 
     asyncio.run(scene())

@@ -25,6 +25,7 @@ from tunflow.host.daemon import DaemonReport
 from tunflow.host.log_file import LogFile
 from tunflow.host.network.helper import HelperService
 from tunflow.host.network.ssh_session import ssh_session
+from tunflow.host.restart_memory import RestartMemory
 from tunflow.host.rights.privileges import require_net_admin
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory
 from tunflow.host.supervised_process import SupervisorLink
@@ -124,7 +125,8 @@ def _supervise(instructions: Instructions, report: DaemonReport | None) -> int:
 
     try:
         service = HelperService(runtime.state, plan.files | {(path, False) for path in profiles.values()})
-        supervisor = Supervisor(service, runtime.supervision, station.say, station.leave_report, gave_up)
+        memory = RestartMemory(runtime.restarts)
+        supervisor = Supervisor(service, runtime.supervision, memory, station.say, station.leave_report, gave_up)
         return supervisor.run(lambda link: _serve(station, link))
     finally:
         station.groups.remove()
@@ -159,7 +161,7 @@ def _serve(station: Station, link: SupervisorLink) -> int:
         line, status = str(error), error.exit_status
     except RemoteError as error:
         line, status = str(error), 1
-    if link.restarts == 0:  # else the supervisor says it
+    if not link.is_again:  # else the supervisor says it
         if report is not None:
             report.failed(line, status)
         else:

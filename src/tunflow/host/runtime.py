@@ -72,6 +72,11 @@ class RuntimeDirectory:
         return self.path / "supervision.json"
 
     @property
+    def restarts(self) -> Path:
+        """How often it was started again, for the next supervisor."""
+        return self.path / "restarts.json"
+
+    @property
     def state(self) -> Path:
         """What was changed on the host, so that it can be taken back whatever happens."""
         return self.path / "host.json"

@@ -39,6 +39,11 @@ class ServiceManager:
                 self.feed_at = 0.0
                 self.feed()
 
+    @property
+    def is_there(self) -> bool:
+        """True if one started us."""
+        return self._socket is not None
+
     def tell(self, state: str) -> None:
         """Such as `READY=1`."""
         if self._socket is not None:

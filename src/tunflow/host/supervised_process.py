@@ -31,7 +31,7 @@ class SupervisorLink:
     supervisor: int
     """The supervisor's process id."""
     restarts: int
-    """How often the tunnel was started again, this time included."""
+    """How often the tunnel was started again, this time included, and by a service manager."""
     last_cause: str | None
     """Why the one before ended."""
     instructions: dict[str, Any] | None
@@ -39,6 +39,8 @@ class SupervisorLink:
     beats_fd: int
     beat_every: float
     """Seconds."""
+    is_again: bool = False
+    """True if the same supervisor had forked another before."""
 
     def beat(self) -> None:
         """Give a sign of life."""
@@ -123,6 +125,11 @@ class SupervisedProcess:
         if self.status < 0:
             return f"was killed by {signal.Signals(-self.status).name}"
         return f"ended with status {self.status}"
+
+    @property
+    def cause(self) -> str:
+        """Why it ended, for people."""
+        return self.failure or f"the tunnel's process {self.why}"
 
     def has_beaten(self) -> None:
         """Take note of signs of life."""

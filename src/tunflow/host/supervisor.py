@@ -29,6 +29,7 @@ from typing import Any
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.network.helper import HelperService, receive
+from tunflow.host.restart_memory import EarlierRestarts, RestartMemory
 from tunflow.host.restarts import Restarts
 from tunflow.host.service_manager import ServiceManager
 from tunflow.host.supervised_process import EndSignals, SupervisedProcess, SupervisorLink
@@ -61,12 +62,13 @@ class Supervisor:
         self,
         service: HelperService,
         record: Path,
+        memory: RestartMemory,
         say: Callable[[str], None],
         ready: Callable[[], None],
         gave_up: Callable[[str], None],
     ) -> None:
-        """`record` is where `status` finds what this knows. `ready` is called once it is up the first time, `gave_up`
-        with a line that says why it will not be again. Raises LocalError."""
+        """`record` is where `status` finds what this knows, `memory` what the supervisor before left. `ready` is called
+        once it is up the first time, `gave_up` with a line that says why it will not be again. Raises LocalError."""
         self._service = service
         self._record = record
         self._say = say
@@ -75,6 +77,8 @@ class Supervisor:
         self._silence = silence()
         self._systemd = ServiceManager()
         self._restarts = Restarts()
+        self._memory = memory
+        self._earlier = EarlierRestarts()
         self._instructions: dict[str, Any] | None = None
         self._signals: EndSignals
         self._stopping = False
@@ -89,12 +93,16 @@ class Supervisor:
 
         self._signals = EndSignals()
         self._forget()
+        if self._systemd.is_there:
+            self._earlier = self._memory.recall()
+        else:  # a user's own start is no restart
+            self._memory.forget()
         while True:
             child = SupervisedProcess.fork(self._link_of, serve_only, self._signals)
             self._attend(child)
             if child.is_final:
                 self._forget()
-                return max(1, child.status) if child.status else 0
+                return self._end_with(child)
             if self._stopping:
                 self._end()
                 return 0
@@ -105,17 +113,25 @@ class Supervisor:
                 return 1 if not self._stopping else 0
 
     def _link_of(self, helper: socket.socket, beats_fd: int) -> SupervisorLink:
-        known = self._restarts
-        again = known.last_cause is not None
+        again = self._restarts.last_cause is not None
         return SupervisorLink(
             helper,
             os.getpid(),
-            known.count + 1 if again else 0,
-            known.last_cause,
+            self._count + (1 if again else 0),
+            self._last_cause,
             self._instructions,
             beats_fd,
             self._silence / 3,
+            again,
         )
+
+    @property
+    def _count(self) -> int:
+        return self._earlier.count + self._restarts.count
+
+    @property
+    def _last_cause(self) -> str | None:
+        return self._restarts.last_cause or self._earlier.last_cause
 
     # While one lives.
 
@@ -187,10 +203,12 @@ class Supervisor:
             self._service.is_up()
         finally:
             if self._restarts.last_cause is None:
+                self._memory.keep(self._count)
                 self._ready()
             else:
                 self._restarts.came_up()
-                self._say(f"the tunnel is up again (started again {self._restarts.count} times)")
+                self._memory.keep(self._count)
+                self._say(f"the tunnel is up again (started again {self._count} times)")
                 self._forget()
             self._systemd.tell("STATUS=up")
             self._systemd.tell("READY=1")
@@ -200,7 +218,7 @@ class Supervisor:
         if self._service.is_holding and request.get("stopped") is not True:
             child.failure, child.is_unreached = request.get("failure"), request.get("unreached") is True
             return  # a start that failed: what is held stays held
-        child.is_final = True
+        child.is_final, child.failure = True, request.get("failure")
         self._systemd.tell("STOPPING=1")
         self._service.is_holding = False
         stopped, settings = request.get("stopped") is True, self._service.settings
@@ -210,10 +228,19 @@ class Supervisor:
 
     # When one has died.
 
+    def _end_with(self, child: SupervisedProcess) -> int:
+        """The exit status after a process that ended the tunnel: 0, or a service manager starts another supervisor."""
+        if child.status == 0:
+            self._memory.forget()
+            return 0
+        if child.was_up:
+            self._memory.keep(self._count, child.cause)
+        return max(1, child.status)
+
     def _goes_on(self, child: SupervisedProcess) -> bool:
         """Return True if another is started, once it is time to."""
         self._service.hold()
-        line = child.failure or f"the tunnel's process {child.why}"
+        line = child.cause
         pause = self._restarts.unreached(line) if child.is_unreached else self._restarts.died(line, child.lived)
         if pause is None:
             self._give_up(line)
@@ -252,6 +279,7 @@ class Supervisor:
             line += "; the host is put back as it was"
         self._say(line)
         self._gave_up(line)
+        self._memory.keep(self._count, line)
         self._write("disconnected")
         self._systemd.tell(f"STATUS={line}")
 
@@ -260,6 +288,7 @@ class Supervisor:
         self._systemd.tell("STOPPING=1")
         self._undo()
         self._forget()
+        self._memory.forget()
 
     def _undo(self) -> None:
         self._service.is_holding = False
@@ -273,8 +302,8 @@ class Supervisor:
         facts = {
             "status": status,
             "helper": os.getpid(),
-            "restarts": self._restarts.count,
-            "last_cause": self._restarts.last_cause,
+            "restarts": self._count,
+            "last_cause": self._last_cause,
         }
         new = self._record.with_name(self._record.name + ".new")
         with suppress(OSError):

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tunflow.errors import LocalError, RemoteError
+from tunflow.host.network.helper import SupervisorGone
 from tunflow.outbound.delay_round import DelayListener
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -162,7 +163,8 @@ class Engine(Tunnel):
         self._interface.look_again.set()
 
     async def _follow(self) -> None:
-        """Take in every change of the network, one after the other, until cancelled."""
+        """Take in every change of the network, one after the other, until cancelled, or until this process is about to
+        end because its supervisor did."""
         delay = retry = 0.0
         while True:
             await self._wait(delay)
@@ -170,6 +172,9 @@ class Engine(Tunnel):
                 async with self._interface.changing:
                     delay = await self._take_in()
                     retry = 0.0
+            except SupervisorGone as error:
+                self._say(str(error))
+                return
             except (RemoteError, LocalError, OSError) as error:
                 self._say(f"not connected yet: {error}")
                 delay = retry = min(self._retry_at_most, max(0.5, retry * 2))

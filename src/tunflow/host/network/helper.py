@@ -32,6 +32,16 @@ LARGEST = 16 << 20
 _LENGTH = struct.Struct("=I")
 
 
+class SupervisorGone(LocalError):
+    """The process that changes the host is not there any more, and whoever asked it is about to end, too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the supervisor, the process that changes the host's settings, is gone: the tunnel ends with it, and a "
+            "kill switch stays"
+        )
+
+
 class HelperNetwork:
     """A `SystemNetwork` whose work the helper at the other end of a socket does."""
 
@@ -93,8 +103,8 @@ class HelperNetwork:
         try:
             _send(self._socket, request)
             answer, fd = receive(self._socket)
-        except (OSError, EOFError, BadPacket) as error:
-            raise LocalError(f"the process that changes the host's settings is gone: {error}") from None
+        except (OSError, EOFError, BadPacket):
+            raise SupervisorGone from None
         if answer.get("error") is not None:
             raise LocalError(str(answer["error"]))
         return fd
