@@ -126,6 +126,18 @@ def test_what_follows_another_protocol_is_not_http(head):
     assert step.requests[0].hosts == ("x.example",)
 
 
+def test_a_request_with_any_method_is_found_behind_an_upgrade_however_it_is_cut():
+    """A server that declines takes it, whatever token its method is (RFC 9110, section 9.1); nothing else is held."""
+    upgrade = b"GET / HTTP/1.1\r\nHost: one.example\r\nUpgrade: x\r\n\r\n"
+    for method in (b"GET", b"get", b"1GET", b"!", b"~x"):
+        stream = upgrade + method + b" / HTTP/1.1\r\nHost: two.example\r\n\r\n"
+        for cut in range(len(upgrade), len(stream)):
+            found, _ = walk(stream, [cut])
+            assert [request.hosts[0] for request in found] == ["one.example", "two.example"], (method, cut)
+    for other in (b"\x16", b"\x81\x05hello", b"!\x00 x", b"1\x00"):
+        assert walk(upgrade + other)[1] == ALL
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -220,7 +220,7 @@ class HTTPRequests:
             at = _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]  # it matches always
         if self._may_be_other:
             first = data[at : at + 1]
-            if (not first or (first in _BEGINS and data.find(b"\n", at) < 0)) and len(data) - start <= LARGEST_HEAD:
+            if (not first or _is_cut_line(data, at)) and len(data) - start <= LARGEST_HEAD:
                 return None
             if first and not _is_like_a_request(data, at):
                 return ALL
@@ -297,6 +297,13 @@ class HTTPRequests:
 def may_be_request(data: bytes) -> bool:
     """Return True if some server or other takes a stream that begins like this for an HTTP/1 request."""
     return _is_like_a_request(data, _EMPTY_LINES.match(data).end())  # type: ignore[union-attr]
+
+
+def _is_cut_line(data: bytes, at: int) -> bool:
+    """Return True if a line of words, or one that begins as a request does, is not whole."""
+    return (data[at : at + 1] in _BEGINS or _START.fullmatch(data[at : at + 64]) is not None) and data.find(
+        b"\n", at
+    ) < 0
 
 
 def _is_like_a_request(data: bytes, at: int) -> bool:
