@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tunflow.cli import up
+from tunflow.cli import main, up
 from tunflow.control.messages import ControlAnswer, encode_answer
 from tunflow.errors import RemoteError
 from tunflow.host.runtime import RuntimeDirectory
@@ -82,3 +82,21 @@ def test_a_server_in_trouble_that_groups_have_turned_from_is_told_and_no_failure
 def test_one_that_never_answers_is_told(control: Path) -> None:
     with answering(control, [None]), pytest.raises(RemoteError, match=r"without an answer|went away"):
         up.status(OPTIONS)
+
+
+def test_up_says_what_the_tunnel_has_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = {"status": "connected", "device": "tunflow0", "servers": ["direct://"], "pid": 7}
+    report = {"ready": ready, "notes": ["only names of lab resolve"]}
+    monkeypatch.setattr("tunflow.host.daemon.spawn", lambda *_: report)
+    monkeypatch.setenv("TUNFLOW_RUNTIME_DIR", str(tmp_path))
+    assert main(["up", "--server", "direct://"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "tunflow: only names of lab resolve",
+        "tunflow: connected: tunflow0 through direct:// (process 7)",
+    ]
+    assert main(["up", "--server", "direct://", "--json"]) == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out), said.err) == (ready, "tunflow: only names of lab resolve\n")

@@ -30,6 +30,7 @@ from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.assemble import ServingContext
 from tunflow.tunnel.backend import Backend
+from tunflow.tunnel.closed_names import closed_names
 from tunflow.tunnel.engine import Engine
 from tunflow.tunnel.last_disconnect import LastDisconnect
 from tunflow.tunnel.plan import Plan
@@ -126,7 +127,8 @@ class Daemon:
         if facts["device"] is not None:
             self._say(f"{facts['device']} carries everything through {', '.join(self._plan.labels)}")
         if self._report is not None:
-            self._report.ready({**facts, **self._rights.link.facts})
+            line = closed_names(self._rights.network().settings, self._outer.find())
+            self._report.ready({**facts, **self._rights.link.facts}, [] if line is None else [line])
         self._rights.is_up()
         await asyncio.wait((ending.asked, tunnel.ended), return_when=asyncio.FIRST_COMPLETED)
         failed = not ending.asked.done()

@@ -64,6 +64,8 @@ def _start(instructions: Instructions, *, as_json: bool) -> int:
     if "error" in report:
         _fail(report["error"], report.get("exit_status", 1))
     facts = report["ready"]
+    for note in report.get("notes", ()):
+        say(note)
     if as_json:
         _print_json(facts)
     else:

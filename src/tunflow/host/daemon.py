@@ -2,7 +2,8 @@
 
 The new process is started with posix_spawn(3) rather than forked, so nothing of the command line that the user typed,
 where a server's password may stand, is in its arguments or its environment: what it needs to know comes through a pipe
-on its standard input. It answers through another pipe with one JSON object: `{"ready": …}` or `{"error": …}`.
+on its standard input. It answers through another pipe with one JSON object: `{"ready": …, "notes": […]}` or
+`{"error": …}`.
 
 Read first: daemon(7), "New-Style Daemons"; posix_spawn(3).
 """
@@ -32,9 +33,9 @@ class DaemonReport:
         os.set_inheritable(fd, False)
         self._fd = fd
 
-    def ready(self, facts: Mapping[str, Any]) -> None:
-        """The tunnel is up: whoever waits may go."""
-        self._say({"ready": dict(facts)})
+    def ready(self, facts: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+        """The tunnel is up: whoever waits may go, and is told the `notes`."""
+        self._say({"ready": dict(facts), "notes": list(notes)})
 
     def failed(self, line: str, exit_status: int) -> None:
         """It is not; `line` is for the user."""

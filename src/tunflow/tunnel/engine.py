@@ -21,6 +21,7 @@ from tunflow.outbound.delay_round import DelayListener
 from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel.backend import Backend
+from tunflow.tunnel.closed_names import closed_names
 from tunflow.tunnel.plan import Plan
 from tunflow.tunnel.tunnel import Tunnel
 from tunflow.tunnel.tunnel_interface import TunnelInterface
@@ -71,6 +72,7 @@ class Engine(Tunnel):
             self._enter_first()
             self._follower = asyncio.create_task(self._follow())
             self._refresh_lists()
+            self._tell_closed_names()
 
     def _enter_first(self) -> None:
         """Connected, or waiting for a login."""
@@ -107,6 +109,13 @@ class Engine(Tunnel):
             self.plan = plan
             self._refresh_lists()
             self._say(f"reloaded: {', '.join(plan.labels)}")
+            self._tell_closed_names()
+
+    def _tell_closed_names(self) -> None:
+        """Say which names do not resolve, where it is so."""
+        line = closed_names(self._interface.host.settings, self._interface.context.outer_nameservers())
+        if line is not None:
+            self._say(line)
 
     def _refresh_lists(self) -> None:
         """Have lists fetched again by themselves, where the profile wants that."""

@@ -59,13 +59,18 @@ def _is_half_written(saved: dict[str, Any], record: dict[str, Any]) -> bool:
     return FILE in record and saved["text"] is not None and not saved["text"].strip()
 
 
+def splits_names(path: Path) -> bool:
+    """Return True if programs ask systemd-resolved, as `path` says: it alone has resolvers for some domains only."""
+    return str(path.resolve()).startswith(RESOLVED_FOLDERS)
+
+
 def is_in_force(dns: HostDNS, path: Path = resolver_file.RESOLV_CONF) -> bool:
     """Return True if the host's programs ask the resolvers of `dns` as they should, as far as files tell.
 
     systemd-resolved's list leaves out links that are not asked by default: of those for some domains no file tells.
     """
     own = set(map(str, dns.servers))
-    if str(path.resolve()).startswith(RESOLVED_FOLDERS):
+    if splits_names(path):
         return bool(dns.match) or bool(own & set(_nameservers(RESOLVED_LIST)))
     asked = set(_nameservers(path))
     return bool(asked) and asked <= own
