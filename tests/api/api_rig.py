@@ -92,7 +92,7 @@ class Rig:
         self._thread = threading.Thread(target=self.reactor.run)
         self._thread.start()
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-        self.http = httpx.Client(base_url=self.api.where, headers=headers, timeout=20)
+        self.http = httpx.Client(base_url=self.api.where, headers=headers, timeout=60)
 
     def packet(self, flags: int, **fields: object) -> None:
         """The client sends one."""

@@ -50,7 +50,7 @@ def requests(rig):
 
         return first
 
-    wait = {"params": {"timeout": 5000}}
+    wait = {"params": {"timeout": 20000}}
     found = {path: asks("GET", path) for path in PAGES}
     found |= {
         "select": asks("PUT", "/proxies/pick", 204, json={"name": "a"}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 
 from tunflow.api.facts import Unanswerable
+from tunflow.single_values import TwoValues, json_value
 
 BODY = 64 * 1024
 """Bytes of a request's body at most."""
@@ -22,8 +22,10 @@ async def body_object(request: Request) -> dict[str, Any]:
         if len(body) > BODY:
             raise Unanswerable(f"the body is over {BODY} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = json_value(body)
+    except TwoValues as error:
+        raise Unanswerable(f"in the body {error}") from None
+    except ValueError:
         raise Unanswerable("the body is not JSON") from None
     if not isinstance(found, dict):
         raise Unanswerable("the body is not an object")

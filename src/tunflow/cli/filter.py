@@ -41,6 +41,7 @@ from tunflow.paths import parse_path
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.filter import FilterSection, hardware_address
 from tunflow.profiles.store import load_profile
+from tunflow.single_values import json_value
 from tunflow.sniff.http import HTTPRequest
 from tunflow.sniff.url_form import target_text
 from tunflow.tunnel import filter_lists, rule_data
@@ -339,7 +340,7 @@ def _top(path: Path, names: DeviceNames, options: argparse.Namespace) -> int:
 def _facts(line: str) -> dict[str, Any]:
     """A line of a log; one that is broken says so."""
     with suppress(ValueError):
-        found = json.loads(line)
+        found = json_value(line)
         if isinstance(found, dict):
             return found
     return {"event": "?", "host": line.strip(), "why": "not a line of a filter's log"}
@@ -380,7 +381,7 @@ def _events(path: Path, section: FilterSection) -> Iterator[Mapping[str, Any]]:
     with suppress(OSError), path.open(encoding="utf-8") as file:
         for line in file:
             with suppress(ValueError):
-                facts = json.loads(line)
+                facts = json_value(line)
                 if isinstance(facts, dict):
                     yield names.named(facts)
 

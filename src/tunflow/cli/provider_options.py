@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tunflow.errors import LocalError
 from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.loader import load_provider
 from tunflow.providers.provider import Provider
+from tunflow.single_values import TwoValues, put
 
 
 def provider_class(spec: str) -> type[Provider]:
@@ -22,10 +24,13 @@ def provider_class(spec: str) -> type[Provider]:
 
 def configuration_of(pairs: Sequence[str]) -> TunnelProviderProtocol:
     """`--config KEY=VALUE` as a provider's configuration; values are text. Raises LocalError."""
-    found = {}
+    found: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key:
             raise LocalError(f"--config {pair!r}: expected KEY=VALUE")
-        found[key] = value
+        try:
+            put(found, key, value)
+        except TwoValues as error:
+            raise LocalError(f"--config: {error}") from None
     return TunnelProviderProtocol(found)

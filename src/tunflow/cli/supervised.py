@@ -6,7 +6,6 @@ The supervisor checks all that can be checked, holds the lock, and keeps root's 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from tunflow.host.supervised_process import SupervisorLink
 from tunflow.host.supervisor import Supervisor
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
+from tunflow.single_values import json_value
 from tunflow.tunnel.app_groups import AppGroups
 from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.last_disconnect import LastDisconnect, LastDisconnectFile, code_of
@@ -52,7 +52,7 @@ def serve_spawned() -> int:
     """Serve as the process that `tunflow up` started: instructions on stdin, log on stderr; the exit status."""
     report = DaemonReport()
     try:
-        instructions = Instructions.from_data(json.loads(sys.stdin.buffer.read()))
+        instructions = Instructions.from_data(json_value(sys.stdin.buffer.read()))
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.close(null)

@@ -20,6 +20,7 @@ from tunflow.control.client import PATIENCE, NotRunning, Refused, Unanswered, We
 from tunflow.control.messages import ControlEvent
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.runtime import InstanceLock, RuntimeDirectory, wait_ended
+from tunflow.single_values import json_value
 
 NOT_RUNNING = 3
 """Exit status of `status` when no tunnel is up, as service managers have it (LSB, init script actions)."""
@@ -252,7 +253,7 @@ def _undo(runtime: RuntimeDirectory) -> bool:
 def _supervised(runtime: RuntimeDirectory) -> dict[str, Any]:
     """What the supervisor says of a tunnel that no process serves now; nothing where there is none."""
     try:
-        facts = json.loads(runtime.supervision.read_bytes())
+        facts = json_value(runtime.supervision.read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(facts, dict):

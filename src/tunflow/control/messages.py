@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunflow.errors import BadPacket
+from tunflow.single_values import json_value
 
 VERSION = 1
 """Goes up when a message changes its meaning; a new key or operation does not."""
@@ -110,8 +111,8 @@ def _object(line: bytes) -> dict[str, Any]:
         raise BadPacket(f"a message is longer than {MAX_LINE} bytes")
     _check_depth(line)
     try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        message = json_value(line)
+    except ValueError:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise BadPacket("a message is not JSON in UTF-8") from None
     if not isinstance(message, dict):
         raise BadPacket("a message is not a JSON object")

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tunflow.single_values import json_value
+
 READY_FD = 3
 """The descriptor on which the new process reports."""
 
@@ -142,7 +144,7 @@ def _report(fd: int, pid: int) -> dict[str, Any]:
     while not said.endswith(b"\n") and len(said) < REPORT_SIZE and (part := os.read(fd, 65536)):
         said += part
     if said:
-        report = json.loads(said)
+        report = json_value(said)
         assert isinstance(report, dict)
         return report
     _, status = os.waitpid(pid, 0)

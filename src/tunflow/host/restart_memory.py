@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunflow.single_values import json_value
+
 UNFORESEEN = "the supervisor ended unforeseen"
 """The cause where nobody could say another."""
 
@@ -32,7 +34,7 @@ class RestartMemory:
     def recall(self) -> EarlierRestarts:
         """What the supervisor before left, if it left anything."""
         try:
-            kept = json.loads(self._path.read_bytes())
+            kept = json_value(self._path.read_bytes())
         except (OSError, ValueError):
             return EarlierRestarts()
         count, cause = (kept.get("restarts"), kept.get("ended_because")) if isinstance(kept, dict) else (None, None)

@@ -37,6 +37,7 @@ from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.provider import Provider
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings, TunnelNetworkSettings
+from tunflow.single_values import json_value
 
 SOONEST = 1.0
 LATEST = 30.0
@@ -166,7 +167,7 @@ class _Tunnel:
         with suppress(TunflowError, ValueError):
             answer = await session.send_message(b"status")
             if answer is not None:
-                found["tunnel"] = json.loads(answer)
+                found["tunnel"] = json_value(answer)
         return found
 
     async def _live(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> None:

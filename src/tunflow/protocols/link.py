@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tunflow.errors import LocalError
+from tunflow.single_values import TwoValues, put
 
 YES_NO = ("yes", "no")
 INSECURE = ("insecure", "allowInsecure", "allow_insecure", "skip-cert-verify")
@@ -98,15 +99,38 @@ def parse_where(
 
 def parse_options(scheme: str, query: str, accepted: dict[str, Collection[str]]) -> dict[str, str]:
     """The options behind '?', each with one of its accepted values."""
-    options = {}
+    options: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in accepted:
             known = ", ".join(accepted) or "none"
             raise LocalError(f"the {scheme}:// link has an unknown option {printable(key)!r}; accepted: {known}")
         if value not in accepted[key]:
             raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is one of {', '.join(accepted[key])}")
-        options[key] = value
+        put_parameter(scheme, options, key, value)
     return options
+
+
+def put_parameter(scheme: str, values: dict[str, str], key: str, value: str) -> None:
+    """Add a parameter. Raises LocalError for one that says two things: clients take either."""
+    try:
+        put(values, key, value)
+    except TwoValues:
+        raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is given twice, with two values") from None
+
+
+def printable_parameters(scheme: str, query: str, known: Collection[str]) -> dict[str, str]:
+    """The parameters behind '?', each something that can be printed. Raises LocalError."""
+    values: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in known:
+            accepted = ", ".join(known)
+            raise LocalError(f"the {scheme}:// link has an unknown option {printable(key)!r}; accepted: {accepted}")
+        if not value or not value.isprintable():
+            raise LocalError(
+                f"{key} in {_a(scheme)} {scheme}:// link is empty, or has characters that cannot be printed"
+            )
+        put_parameter(scheme, values, key, value)
+    return values
 
 
 def parameters(scheme: str, query: str, known: Collection[str], also: Collection[str] = frozenset()) -> dict[str, str]:
@@ -114,7 +138,7 @@ def parameters(scheme: str, query: str, known: Collection[str], also: Collection
 
     `also` are those that the caller refuses in words of its own, or reads for others' sake.
 
-    Raises LocalError for an unknown one, and for one that says two things: clients take either.
+    Raises LocalError for an unknown one, and for one that says two things.
     """
     values: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
@@ -123,8 +147,7 @@ def parameters(scheme: str, query: str, known: Collection[str], also: Collection
         if key not in known and key not in also:
             accepted = ", ".join(sorted(known))
             raise LocalError(f"the {scheme}:// link has an unknown parameter {printable(key)!r}; accepted: {accepted}")
-        if values.setdefault(key, value) != value:
-            raise LocalError(f"{key} in {_a(scheme)} {scheme}:// link is given twice, with two values")
+        put_parameter(scheme, values, key, value)
     return values
 
 
@@ -204,4 +227,4 @@ def printable(text: str) -> str:
 
 
 def _a(scheme: str) -> str:
-    return "an" if scheme in {"ss", "http", "https"} else "a"
+    return "an" if scheme[0] in "aeio" or scheme in {"ss", "ssh", "http", "https"} else "a"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import json
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from typing import NamedTuple
 from tunflow.errors import BadPacket, LocalError, RemoteError
 from tunflow.protocols.openconnect.settings import OpenConnectServer
 from tunflow.providers.child_process import ChildProcess
+from tunflow.single_values import json_value
 
 SCRIPT = Path(__file__).with_name("openconnect_script.py")
 LARGEST_TELLING = 256 * 1024
@@ -167,5 +167,5 @@ async def _handed_over(ours: socket.socket) -> HandedOver | None:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             packets = socket.socket(fileno=array.array("i", content[:size])[0])
             packets.setblocking(False)
-            return HandedOver(packets, json.loads(data))
+            return HandedOver(packets, json_value(data))
     raise BadPacket("openconnect's script handed nothing over")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.screens.picture import Picture, ShownFlow, ShownGroup, ShownMember
+from tunflow.single_values import json_value
 from tunflow.urls import NotAURL, parse_url
 
 PATIENCE = 40.0
@@ -70,7 +71,7 @@ class APISource:
         with answer:
             try:
                 while line := answer.readline(LARGEST):
-                    yield str(json.loads(line).get("payload", ""))
+                    yield str(json_value(line).get("payload", ""))
             except (OSError, ValueError, HTTPException) as error:
                 raise RemoteError(f"{self.address}: {error}") from None
 
@@ -82,8 +83,8 @@ class APISource:
         with answer:
             try:
                 text = answer.read(LARGEST)
-                found = json.loads(text) if text else {}
-            except (OSError, ValueError, RecursionError, HTTPException) as error:
+                found = json_value(text) if text else {}
+            except (OSError, ValueError, HTTPException) as error:
                 raise RemoteError(f"{self.address}: no answer that can be read: {error}") from None
         if not isinstance(found, dict):
             raise RemoteError(f"{self.address}: no answer of tunflow's API")

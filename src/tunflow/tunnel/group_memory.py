@@ -13,6 +13,7 @@ from pathlib import Path
 from tunflow.errors import LocalError
 from tunflow.profiles.atomic_file import write_atomically
 from tunflow.rules.groups import Groups
+from tunflow.single_values import json_value
 
 LARGEST = 4 << 20
 """Bytes."""
@@ -32,13 +33,13 @@ class GroupMemory:
         try:
             with self.path.open("rb") as file:
                 content = file.read(LARGEST + 1)
-            memory = json.loads(content) if len(content) <= LARGEST else None
+            memory = json_value(content) if len(content) <= LARGEST else None
         except FileNotFoundError:
             return
         except OSError as error:
             self._say(f"what was chosen in groups is not known: cannot read {self.path}: {error.strerror}")
             return
-        except (ValueError, RecursionError):
+        except ValueError:
             memory = None
         if not isinstance(memory, dict):
             self._say(f"what was chosen in groups is not known: {self.path} is no file of ours")

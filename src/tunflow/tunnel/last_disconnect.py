@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tunflow.errors import LocalError, RemoteError, TunflowError
 from tunflow.outbound.lookup import NoAddress
+from tunflow.single_values import json_value
 from tunflow.tunnel.vpn_error import VPNConnectionErrorCode
 
 FILE = "last-end.json"
@@ -63,7 +64,7 @@ def read(directory: Path) -> LastDisconnect | None:
     """What was remembered; None for nothing, or nothing that can be read."""
     try:
         with (directory / FILE).open("rb") as file:
-            data = json.loads(file.read(_LARGEST))
+            data = json_value(file.read(_LARGEST))
         code = data["code"]
         return LastDisconnect(
             str(data["profile"]), None if code is None else VPNConnectionErrorCode(code), str(data["line"])

@@ -9,7 +9,6 @@ Read first: RFC 8910 (the option), RFC 8908 (the API and its JSON), RFC 6585 §6
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from enum import Enum
 
 from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket
+from tunflow.single_values import json_value
 from tunflow.urls import NotAURL, parse_web_address
 
 CAPTIVE = "captive"
@@ -104,8 +104,8 @@ def portal_of_api_untrusted(body: bytes) -> str | None:
     Raises BadPacket (RFC 8908 §5: `captive` is required, `user-portal-url` is not).
     """
     try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
+        said = json_value(body)
+    except ValueError:
         raise BadPacket("not JSON") from None
     if not isinstance(said, dict) or not isinstance(said.get("captive"), bool):
         raise BadPacket("no `captive` that is true or false")

@@ -32,6 +32,7 @@ from tunflow.rules.domains import DomainSet
 from tunflow.rules.registries import registry_of
 from tunflow.rules.rule_set import parse_rule_set
 from tunflow.rules.syntax import Context
+from tunflow.single_values import json_value
 from tunflow.tunnel import rule_data
 
 REGISTRIES = {
@@ -225,7 +226,7 @@ def _record(path: Path, url: str, content: bytes | None) -> dict[str, Any]:
     if content is None:
         return {}
     with suppress(OSError, ValueError):
-        record = json.loads(_record_path(path).read_bytes())
+        record = json_value(_record_path(path).read_bytes())
         digest = hashlib.sha256(content).hexdigest()
         if isinstance(record, dict) and record.get("url") == url and record.get("sha256") == digest:
             return record

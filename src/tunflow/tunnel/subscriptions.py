@@ -29,6 +29,7 @@ from tunflow.profiles.imports.user_info import UserInfo, parse_user_info_untrust
 from tunflow.profiles.profile import Profile
 from tunflow.profiles.sections.subscription import SubscriptionSection
 from tunflow.profiles.server_link import ServerLink
+from tunflow.single_values import json_value
 from tunflow.tunnel import rule_data
 
 SHRINKS_TO = 0.5
@@ -68,8 +69,8 @@ def facts_of(name: str) -> SubscriptionFacts:
     """What is known of a profile's subscription; nothing where there is no record, or a broken one."""
     path = rule_data.find(_path(name))
     data: Any = None
-    with suppress(OSError, ValueError, RecursionError):
-        data = json.loads(path.read_bytes()) if path is not None else None
+    with suppress(OSError, ValueError):
+        data = json_value(path.read_bytes()) if path is not None else None
     if not isinstance(data, dict):
         return SubscriptionFacts()
     etag, fetched, header = data.get("etag"), data.get("fetched"), data.get("user_info")

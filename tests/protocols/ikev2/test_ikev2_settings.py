@@ -38,7 +38,7 @@ def test_a_password_is_not_shown() -> None:
     [
         ("ikev2://maria:x@vpn.example?auth=xauth", "one of eap, psk, certificate"),
         ("ikev2://maria:x@vpn.example?insecure=1", "unknown option 'insecure'"),
-        ("ikev2://maria:x@vpn.example?ca=/a&ca=/b", "ca twice"),
+        ("ikev2://maria:x@vpn.example?ca=/a&ca=/b", "ca in an ikev2:// link is given twice"),
         ("ikev2://maria:x@vpn.example?ca=", "empty"),
         ("ikev2://maria@vpn.example?auth=psk", "the secret as its password"),
         ("ikev2://maria:x@vpn.example?auth=psk&ca=/ca.pem", "no ca"),

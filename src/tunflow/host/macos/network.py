@@ -17,6 +17,7 @@ from tunflow.host.macos.commands import Gateways, UndoableCommand, check, plan
 from tunflow.host.macos.utun import MTU, UtunDevice
 from tunflow.host.network.settings import DEVICE, HostSettings
 from tunflow.host.tun import TunDevice
+from tunflow.single_values import json_value
 
 STATE_FILE = Path("/var/run/tunflow/host-macos.json")
 VERSION = 1
@@ -132,7 +133,7 @@ def undo_recorded(state: Path = STATE_FILE, run: Run = run) -> bool:
     Routes into the device have gone with it, so what fails here is done already.
     """
     try:
-        values = json.loads(state.read_text(encoding="utf-8"))
+        values = json_value(state.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError):

@@ -26,6 +26,7 @@ from tunflow.host.network.settings_text import from_json_untrusted, to_json
 from tunflow.host.network.system import SystemNetwork, open_network
 from tunflow.host.rights.open_file import open_file
 from tunflow.host.tun import TunDevice
+from tunflow.single_values import json_value
 
 LARGEST = 16 << 20
 """Bytes of a message: settings with all networks of some countries have a few hundred thousand."""
@@ -235,8 +236,8 @@ def receive(source: socket.socket) -> tuple[dict[str, Any], int | None]:
             raise EOFError("it closed the connection")
         data += part
     try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
+        message = json_value(data)
+    except ValueError:
         raise BadPacket("not JSON") from None
     if not isinstance(message, dict):
         raise BadPacket("not an object")

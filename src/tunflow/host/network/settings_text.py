@@ -11,6 +11,7 @@ from typing import Any
 from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.errors import BadPacket, LocalError
 from tunflow.host.network.settings import AppScope, HostDNS, HostSettings
+from tunflow.single_values import json_value
 
 _PARSERS: dict[str, Callable[[str], object]] = {
     "addresses": ip_interface,
@@ -29,7 +30,7 @@ def to_json(settings: HostSettings) -> str:
 def from_json_untrusted(text: str) -> HostSettings:
     """The settings that a text holds, checked as any settings are. Raises BadPacket."""
     try:
-        data = json.loads(text)
+        data = json_value(text)
         names = {field.name for field in fields(HostSettings)}
         if not isinstance(data, dict) or data.keys() != names:
             raise BadPacket("not the settings of a host")
@@ -42,7 +43,7 @@ def from_json_untrusted(text: str) -> HostSettings:
         data["dns"] = None if data["dns"] is None else _dns(data["dns"])
         _check_kinds(data)
         return HostSettings(**data)
-    except (ValueError, TypeError, KeyError, RecursionError, LocalError) as error:
+    except (ValueError, TypeError, KeyError, LocalError) as error:
         raise BadPacket(f"not the settings of a host: {error}") from None
 
 

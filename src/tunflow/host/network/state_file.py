@@ -18,6 +18,7 @@ from tunflow.addresses import NotAnAddress, ip_address
 from tunflow.errors import LocalError
 from tunflow.host.files import replace_file
 from tunflow.host.resolvers import resolvers
+from tunflow.single_values import json_value
 
 STATE_FILE = Path("/run/tunflow/host.json")
 VERSION = 1
@@ -85,7 +86,7 @@ def load(path: Path) -> StateRecord | None:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise LocalError(f"{path} cannot be read: {reason}: expected what tunflow recorded; {_REMEDY}") from None
     try:
-        values = json.loads(text)
+        values = json_value(text)
     except ValueError:
         raise LocalError(f"{path} is damaged: expected what tunflow recorded; {_REMEDY}") from None
     return _parse(values, path)

@@ -5,10 +5,11 @@ No service is started for it. Secrets are never among the arguments, which every
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from typing import Any
+
+from tunflow.single_values import json_value
 
 _SECONDS = 3
 
@@ -45,6 +46,6 @@ def _busctl(*arguments: str) -> Any:
             timeout=_SECONDS,
             check=False,
         )
-        return json.loads(done.stdout)["data"] if done.returncode == 0 else None
+        return json_value(done.stdout)["data"] if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         return None

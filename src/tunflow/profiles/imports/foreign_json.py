@@ -6,15 +6,16 @@ taken here too.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from tunflow.errors import BadPacket, LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.outbounds import NO_SERVER, link_of_entry, of_sing_box, of_xray
+from tunflow.single_values import TwoValues, json_value
 
 _NOTES = re.compile(
     r"""("(?:\\.|[^"\\])*(?:"|\\?\Z))|('(?:\\.|[^'\\])*(?:'|\\?\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)""", re.DOTALL
@@ -48,14 +49,20 @@ def entries_untrusted(text: str) -> list[Entry]:
 
 def loads_untrusted(text: str) -> Any:
     """The value of a JSON text, or of what people write of JSON5. Raises BadPacket."""
+    with suppress(ValueError):
+        return _said_once(text)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(_LOOSE.sub(_strict, _NOTES.sub(_quoted_twice, text)))
-    except (ValueError, RecursionError):
+        return _said_once(_LOOSE.sub(_strict, _NOTES.sub(_quoted_twice, text)))
+    except ValueError:
         raise BadPacket("looks like JSON and is not valid") from None
+
+
+def _said_once(text: str) -> Any:
+    """Raises ValueError for what is no JSON, BadPacket for a key with two values."""
+    try:
+        return json_value(text)
+    except TwoValues as error:
+        raise BadPacket(f"is JSON in which {error}") from None
 
 
 def _quoted_twice(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 from tunflow.errors import BadPacket
+from tunflow.single_values import put
 
 SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 """The object identifier 1.2.840.113549.1.7.2 in DER (RFC 5652 §5.1)."""
@@ -29,6 +30,13 @@ class PlistFile(NamedTuple):
     is_signed: bool
 
 
+class _Dictionary(dict[str, Any]):
+    """Takes a key once: plistlib would take the last of its values. Raises TwoValues."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        put(self, key, value)
+
+
 def looks_like_mobileconfig(content: bytes) -> bool:
     """Return True if it looks like a configuration profile, signed or not."""
     if is_signed(content):
@@ -45,7 +53,7 @@ def plist_file_untrusted(content: bytes) -> PlistFile:
     """A configuration profile's dictionary. Raises BadPacket."""
     signed = is_signed(content)
     try:
-        data = plistlib.loads(_content_untrusted(content) if signed else content)
+        data = plistlib.loads(_content_untrusted(content) if signed else content, dict_type=_Dictionary)
     except _FAILURES as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BadPacket(f"is no property list: {reason[:120]}") from None

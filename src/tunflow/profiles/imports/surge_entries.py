@@ -30,8 +30,8 @@ def line_entries(text: str, place: str, skip: Callable[[str, str, str], None]) -
         if not bare.strip() or bare.strip()[0] in "#;[":
             continue
         name, value = name_and_value(bare.strip())
-        plain, options = split_options(fields(value))
         try:
+            plain, options = split_options(fields(value))
             found.append((surge_entry(name, plain, options, lambda _: None), f"{place}:{number}"))
         except LocalError as error:
             skip(name, f"{place}:{number}", f"proxy {name!r}: {error}")

@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tunflow.errors import LocalError
+from tunflow.single_values import TwoValues, put
+
 _SECTION = re.compile(r"\[([^\]\n]{1,80})\]\s*")
 _NOTE = re.compile(r"\s+//(?:\s.*)?$")
 _FIELD = re.compile(r'([^,"]*(?:"[^"]*"[^,"]*)*)(?:,|$)')
@@ -70,13 +73,16 @@ def unquoted(text: str) -> str:
 
 
 def split_options(values: Iterator[str]) -> tuple[list[str], dict[str, str]]:
-    """Values in their order, and the options `key=value` among them."""
+    """Values in their order, and the options `key=value` among them. Raises LocalError for one with two values."""
     plain: list[str] = []
     options: dict[str, str] = {}
     for value in values:
         match = _OPTION.fullmatch(value)
         if match is not None:
-            options[match[1].lower()] = unquoted(match[2].strip())
+            try:
+                put(options, match[1].lower(), unquoted(match[2].strip()))
+            except TwoValues as error:
+                raise LocalError(str(error)) from None
         elif value:
             plain.append(unquoted(value))
     return plain, options

@@ -67,10 +67,10 @@ class SurgeServers:
         """All of them."""
         for line in proxies:
             name, value = name_and_value(line.text)
-            plain, options = split_options(fields(value))
-            if name in BUILT_IN and plain and target(plain[0]) == name:
-                continue  # it is what it says
             try:
+                plain, options = split_options(fields(value))
+                if name in BUILT_IN and plain and target(plain[0]) == name:
+                    continue  # it is what it says
                 entry = surge_entry(name, plain, options, self._teller(line))
             except LocalError as error:
                 self._draft.lose(name, self._place(line.number), f"proxy {name!r}: {error}")
@@ -79,7 +79,11 @@ class SurgeServers:
             self._proxies.take(entry, self._place(line.number), line.number)
         for line in groups:
             name, value = name_and_value(line.text)
-            plain, options = split_options(fields(value))
+            try:
+                plain, options = split_options(fields(value))
+            except LocalError as error:
+                self._draft.lose(name, self._place(line.number), f"group {name!r}: {error}")
+                continue
             kind = plain.pop(0).lower() if plain else ""
             self._groups[name] = (line, kind, [target(each) for each in plain], options)
         outside = {name: self._outside(name) for name, group in self._groups.items() if "policy-path" in group[3]}

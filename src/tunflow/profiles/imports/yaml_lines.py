@@ -14,6 +14,7 @@ import yaml
 
 from tunflow.errors import LocalError
 from tunflow.profiles.toml_lines import Key
+from tunflow.single_values import TwoValues, put
 
 MOST_VALUES = 500_000
 DEEPEST = 32
@@ -71,8 +72,12 @@ class YAMLDocument:
                 merged += [self._mapping(each, key, depth + 1) for each in others if isinstance(each, yaml.MappingNode)]
                 continue
             name = str(name_node.value)
-            self.lines[(*key, name)] = name_node.start_mark.line + 1
-            values[name] = self._value(value_node, (*key, name), depth + 1)
+            line = name_node.start_mark.line + 1
+            self.lines.setdefault((*key, name), line)
+            try:
+                put(values, name, self._value(value_node, (*key, name), depth + 1))
+            except TwoValues as error:
+                raise LocalError(f"{self.file}:{line}: {error}; the other is at {self.at(*key, name)}") from None
         for each in merged:
             values = {**each, **values}
         return values

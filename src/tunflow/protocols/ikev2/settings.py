@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import parse_qsl
 
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
@@ -26,7 +25,7 @@ from tunflow.protocols.link import (
     label,
     parse_user,
     parse_where,
-    printable,
+    printable_parameters,
 )
 
 SCHEME = "ikev2"
@@ -100,7 +99,7 @@ class IKEv2Server:
         user_text, where, query, tag = cut(link.rest)
         host, port = parse_where(SCHEME, where, SHAPE, port=DEFAULT_PORT)
         user, password = parse_user(SCHEME, user_text)
-        options = _options(query)
+        options = printable_parameters(SCHEME, query, _OPTIONS)
         method = options.pop("auth", "certificate" if "certificate" in options else "eap")
         _check(method, user, password, options)
         return cls(host, port, user or None, password, method, tag=tag, **options)
@@ -202,21 +201,6 @@ def _check(method: str, user: str | None, password: str | None, options: Mapping
         raise LocalError(f"auth=psk in an {SCHEME}:// link takes the secret as its password: ikev2://ID:SECRET@HOST")
     if method == "psk" and "ca" in options:
         raise LocalError(f"auth=psk in an {SCHEME}:// link takes no ca: the secret proves the server")
-
-
-def _options(query: str) -> dict[str, str]:
-    options = {}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in _OPTIONS:
-            raise LocalError(
-                f"the {SCHEME}:// link has an unknown option {printable(key)!r}; accepted: {', '.join(_OPTIONS)}"
-            )
-        if key in options:
-            raise LocalError(f"the {SCHEME}:// link has {key} twice")
-        if not value or not value.isprintable():
-            raise LocalError(f"{key} in an {SCHEME}:// link is empty, or has characters that cannot be printed")
-        options[key] = value
-    return options
 
 
 SETTINGS = IKEv2Server

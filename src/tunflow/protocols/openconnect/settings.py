@@ -11,7 +11,6 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import parse_qsl
 
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
@@ -26,7 +25,7 @@ from tunflow.protocols.link import (
     label,
     parse_user,
     parse_where,
-    printable,
+    printable_parameters,
 )
 
 SCHEME = "openconnect"
@@ -93,7 +92,7 @@ class OpenConnectServer:
         user, password = parse_user(SCHEME, user_text)
         if not f"{user}{password}".isprintable():
             raise LocalError(f"user or password in an {SCHEME}:// link has characters that cannot be printed")
-        options = _options(query)
+        options = printable_parameters(SCHEME, query, _OPTIONS)
         dialect = options.get("protocol", "anyconnect")
         if dialect not in DIALECTS:
             raise LocalError(f"protocol in an {SCHEME}:// link is one of {', '.join(DIALECTS)}")
@@ -162,19 +161,6 @@ class OpenConnectServer:
             "cafile": self.ca,
         }
         return "".join(f"{line}\n" for line in (*lines, *(f"{key}={text}" for key, text in named.items() if text)))
-
-
-def _options(query: str) -> dict[str, str]:
-    options = {}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in _OPTIONS:
-            raise LocalError(
-                f"the {SCHEME}:// link has an unknown option {printable(key)!r}; accepted: {', '.join(_OPTIONS)}"
-            )
-        if not value or not value.isprintable():
-            raise LocalError(f"{key} in an {SCHEME}:// link is empty, or has characters that cannot be printed")
-        options[key] = value
-    return options
 
 
 def _pin(text: str | None) -> str | None:

@@ -6,10 +6,8 @@ v2ray-plugin without mux are spoken here; every other name is a program's.
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
 
 from tunflow.errors import LocalError
@@ -19,6 +17,7 @@ from tunflow.protocols.link import printable
 from tunflow.protocols.session import PluginProgram
 from tunflow.protocols.transport.layers import Layers, layers
 from tunflow.protocols.transport.transport import Transport
+from tunflow.single_values import TwoValues, json_value
 
 _OBFS = frozenset({"obfs-local", "simple-obfs", "obfs"})
 _V2RAY = frozenset({"v2ray-plugin"})
@@ -126,8 +125,10 @@ def from_rocket(text: str) -> str:
     """The plugin of Shadowrocket's `v2ray-plugin=`, which is JSON in base64, as SIP003 has it. Raises LocalError."""
     digits = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        values = json.loads(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
-    except (Base64Error, ValueError, RecursionError):
+        values = json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+    except TwoValues as error:
+        raise LocalError(f"v2ray-plugin in an ss:// link: {error}") from None
+    except ValueError:
         values = None
     if not isinstance(values, dict):
         raise LocalError("v2ray-plugin in an ss:// link is JSON in base64, as Shadowrocket writes it")
@@ -148,8 +149,12 @@ def _word(key: str, value: str) -> str:
 
 def _parsed(text: str) -> tuple[str, dict[str, str]]:
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.split(r"(?<!\\);", text)]
-    pairs = [word.partition("=") for word in words[1:] if word]
-    return words[0], {key: value for key, _, value in pairs}
+    pairs = [word.partition("=")[::2] for word in words[1:] if word]
+    options = dict(pairs)
+    if len(options) != len(pairs) and words[0] in _OBFS | _V2RAY:
+        twice = next(key for key in options if [each for each, _ in pairs].count(key) > 1)
+        raise LocalError(f"{words[0]}: {printable(twice)} is given twice")
+    return words[0], options
 
 
 def _known(name: str, options: Mapping[str, str], keys: frozenset[str]) -> None:

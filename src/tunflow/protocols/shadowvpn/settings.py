@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, quote, unquote
 from tunflow.errors import LocalError
 from tunflow.protocols.clash_entry import ClashEntry
 from tunflow.protocols.contract import Outbound, OutboundContext
-from tunflow.protocols.link import Link
+from tunflow.protocols.link import Link, put_parameter
 from tunflow.protocols.shadowvpn.seal import MAX_MTU, MIN_MTU, TOKEN_SIZE
+from tunflow.single_values import TwoValues, put
 
 SCHEME = "shadowvpn"
 SHAPE = "shadowvpn://PASSWORD@HOST:PORT?user_token=HEX&net=10.7.0.2/24&mtu=1432, percent-encoded"
@@ -123,7 +124,7 @@ def parse_link(link: str, *, serving: bool = False) -> ShadowVPNConfig:
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in {"user_token", "net", "mtu"}:
             raise LocalError(f"shadowvpn: unknown key {key[:40]!r} in the link; accepted are user_token, net and mtu")
-        values[key] = value
+        put_parameter(SCHEME, values, key, value)
     return _config(values, serving, "shadowvpn")
 
 
@@ -147,7 +148,10 @@ def parse_file(lines: Iterable[str], name: str) -> ShadowVPNConfig:
             raise LocalError(f"{name}:{number}: {text[:40]!r} is not key=value")
         if key not in _KNOWN:
             raise LocalError(f"{name}:{number}: unknown key {key[:40]!r}; accepted are {', '.join(sorted(_KNOWN))}")
-        values[key] = value
+        try:
+            put(values, key, value)
+        except TwoValues as error:
+            raise LocalError(f"{name}:{number}: {error}") from None
     for key in ("mode", "server", "port", "password"):
         if not values.get(key):
             raise LocalError(f"{name}: {key} is missing")

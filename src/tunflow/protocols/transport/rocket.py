@@ -5,13 +5,13 @@ They are read as the links that everybody else writes; nothing of them passes in
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from binascii import Error as Base64Error
 from urllib.parse import quote, urlencode
 
 from tunflow.errors import LocalError
 from tunflow.protocols.link import Parts, parameters, printable, yes_or_no
+from tunflow.single_values import TwoValues, json_value
 
 _NETWORKS = {"none": "tcp", "tcp": "tcp", "websocket": "ws", "ws": "ws", "grpc": "grpc", "h2": "http", "xhttp": "xhttp"}
 _FLOWS = {"1": "xtls-rprx-direct", "2": "xtls-rprx-vision"}
@@ -60,11 +60,15 @@ def parts_of_rocket(scheme: str, rest: str) -> Parts | None:
 def _host(text: str) -> str:
     """The Host field: the text, or what JSON with fields has of it."""
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
+        fields = json_value(text)
+    except TwoValues as error:
+        raise LocalError(f"obfsParam: {error}") from None
+    except ValueError:
         return text
     if not isinstance(fields, dict) or set(fields) - {"Host", "host"}:
         raise LocalError("obfsParam is a host name, or JSON with Host and no more")
+    if len(set(map(str, fields.values()))) > 1:
+        raise LocalError("obfsParam has Host and host, with two values")
     return str(next(iter(fields.values()), ""))
 
 

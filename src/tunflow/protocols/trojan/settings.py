@@ -21,6 +21,7 @@ from tunflow.protocols.link import (
     label,
     parse_where,
     printable,
+    put_parameter,
     unquoted,
     yes_or_no,
 )
@@ -122,13 +123,18 @@ def _in_usual_words(query: str) -> str:
     Raises LocalError.
     """
     values = parse_qsl(query, keep_blank_values=True, separator="&")
-    given = dict(values)
+    given: dict[str, str] = {}
+    for key, value in values:
+        if key in {"ws", "wspath", "plugin"}:
+            put_parameter("trojan", given, key, value)
     more: dict[str, str] = {}
     if "ws" in given and yes_or_no("trojan", "ws", given["ws"] or "0", default=False):
         more = {"type": "ws", "path": given.get("wspath", "/")}
     if plugin := given.get("plugin"):
         name, _, options = plugin.partition(";")
-        told = dict(pair.partition("=")[::2] for pair in options.split(";") if pair)
+        told: dict[str, str] = {}
+        for key, _, value in (pair.partition("=") for pair in options.split(";") if pair):
+            put_parameter("trojan", told, key, value)
         if name not in {"obfs-local", "none"} or told.get("obfs", "websocket") != "websocket" or set(told) - _OBFS:
             raise LocalError(
                 f"plugin={printable(plugin)} of a trojan:// link is not supported; obfs-local;obfs=websocket is"

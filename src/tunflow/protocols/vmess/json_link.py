@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
-from binascii import Error as Base64Error
 from urllib.parse import urlencode
 
 from tunflow.errors import LocalError
 from tunflow.protocols.link import INSECURE, Parts, printable, yes_or_no
+from tunflow.single_values import TwoValues, json_value
 
 _KEYS = frozenset(
     {"v", "ps", "add", "port", "id", "aid", "scy", "net", "type", "host", "path", "tls", "sni", "alpn", "fp"}
@@ -53,8 +52,10 @@ def _texts(rest: str, shape: str) -> dict[str, str]:
     """The keys that say something. Raises LocalError."""
     digits = rest.partition("#")[0].rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        values = json.loads(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
-    except (Base64Error, ValueError, RecursionError):
+        values = json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+    except TwoValues as error:
+        raise LocalError(f"in the vmess:// link {error}") from None
+    except ValueError:
         values = None
     if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
         raise LocalError(f"the vmess:// link is no JSON in base64; it reads {shape}")

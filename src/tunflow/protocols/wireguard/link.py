@@ -84,7 +84,7 @@ def format_link(settings: WireGuardSettings) -> str:
 
 
 def _values(query: str) -> dict[str, str]:
-    values = {}
+    values: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         name = _OTHER_NAMES.get(key.lower(), key.lower())
         if name == "reserved" and value in _NOTHING:
@@ -96,5 +96,6 @@ def _values(query: str) -> dict[str, str]:
             raise LocalError(
                 f"the {SCHEME}:// link has an unknown option {link_parts.printable(key)!r}; accepted: {known}"
             )
-        values[name] = value.replace(" ", "+")  # a base64 '+' that nobody encoded
+        # A blank was a base64 '+' that nobody encoded.
+        link_parts.put_parameter(SCHEME, values, name, value.replace(" ", "+"))
     return values
