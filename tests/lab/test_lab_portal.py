@@ -16,6 +16,9 @@ from lab_spy import TO_SHADOWSOCKS
 from lab_support import FAR
 from lab_system import System
 from lab_uplinks import UplinkLab, until
+from openvpn_peer import PORT as OPENVPN
+from openvpn_peer import Keys as OpenVPNKeys
+from openvpn_peer import start_openvpn
 from test_lab_up_leaks import BOUND, MIX, mix_running
 from wireguard_peer import PORT, Keys, wireguard_go
 
@@ -212,3 +215,33 @@ def test_up_begins_where_a_page_leads_to_no_end(uplinks: UplinkLab, system: Syst
         network.open()
         until(lambda: system.status()["status"] == "connected", 40, "connected")
         assert system.fetch(f"http://{SITE4}/1k") == 1024
+
+
+def test_a_vpn_that_begins_where_a_login_is_wanted_waits_for_it(uplinks: UplinkLab, system: System) -> None:
+    """OpenVPN, which has nothing to set up before its server said what: held, captive, and then it starts anew."""
+    before = system.snapshot()
+    keys = OpenVPNKeys(uplinks.directory / "portal-openvpn")
+    profile = keys.client("hotel", proto="tcp")
+    web = f"(tcp dst port 80 and (dst host {HOME} or dst host {SERVER4} or dst host {FAR}))"
+    server = f"(host {SERVER4} and tcp port {OPENVPN})"
+    with start_openvpn(uplinks, keys, "--push", f"dhcp-option DNS {SITE4}", proto="tcp"):
+        uplinks.use_uplink(2)
+        with LoginNetwork(uplinks, ENDS) as network, uplinks.spied(f"({server} or {web})") as seen:
+            system.ok("up", profile, "--kill-switch", TUNFLOW_SERVER="")
+            facts = system.status()
+            assert (facts["status"], facts["kill_switch"]) == ("captive", True)
+            assert facts["portal"] == {"url": f"http://{HOME}/terms", "sign": "answer"}
+            assert system.fetch(f"http://{SITE4}/1k", timeout=1) == 0
+            shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
+            assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
+            network.open()
+            until(lambda: system.status()["status"] == "connected", 60, "connected")
+            until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 30, "through the tunnel")
+            assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
+    assert system.status()["last_cause"] == "the login page is out of the way"
+    names = ("gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
+    leaks = [line for line in seen if not ("53: " in line and any(f"{name}. " in line.lower() for name in names))]
+    assert leaks == [], "\n".join(leaks)
+    system.ok("down")
+    uplinks.use_uplink(1)
+    assert system.snapshot() == before

@@ -62,6 +62,8 @@ class ProviderBackend(Backend):
         self._session: ProviderSession | None = None
         self._watchdog: Watchdog | None = None
         self._door = PortalDoor(interface)
+        self._is_waiting = False
+        """True if the provider could not start because a login page is in the way."""
         self._provider = make_provider(profile)  # now: its files may be out of reach once root's rights are gone
 
     # What it is asked.
@@ -129,7 +131,9 @@ class ProviderBackend(Backend):
         except RemoteError as error:
             if not await self._door.look():
                 raise
-            raise RemoteError(f"{error}; {self._interface.portals.portal_line}") from error
+            self._serving.say(f"not connected yet: {error}")
+            self._wait_for_login()
+            return
         if isinstance(provider, PacketTunnelProvider):
             device = self._interface.host.device
             if device is None:
@@ -138,6 +142,22 @@ class ProviderBackend(Backend):
                 device.forgo_offload()
             pcap = self._serving.pcap
             session.attach_device(device if pcap is None else PcapTee(device, pcap))
+
+    def _wait_for_login(self) -> None:
+        """Hold what programs send until the page is out of the way; then another process starts the provider anew,
+        which has its files and rights."""
+        self._is_waiting = True
+        if self._interface.driver is None:
+            self._set_host(replace(self._plan.host, dns=None, carry_dns=True))
+
+    async def _follow_login(self) -> float:
+        """As `follow`, while that is awaited. Raises RemoteError."""
+        if await self._door.look():
+            raise RemoteError("a login page is in the way")
+        self._interface.portals.clear()
+        self._put_back()
+        self._interface.begin_anew("the login page is out of the way")
+        return 0
 
     def mark_path(self) -> None:
         """The provider was told its path before it started."""
@@ -205,6 +225,8 @@ class ProviderBackend(Backend):
         self._put_back()
         if not path.is_satisfied:
             return 0
+        if self._is_waiting:
+            return await self._follow_login()
         portals = self._interface.portals
         was = portals.portal
         if was is None and (early := self._door.patience(self._is_in_doubt)):

@@ -164,6 +164,12 @@ class TunnelInterface:
             self.is_lost = self.state is not ConnectionStatus.DISCONNECTED and self.device_is_gone()
         self.ended.set_result(f"the device {self._name} is gone" if self.is_lost else line)
 
+    def begin_anew(self, line: str) -> None:
+        """Have another process make the tunnel anew, with the host held until then; `line` says why."""
+        if not self.ended.done():
+            self.is_lost = True
+            self.ended.set_result(line)
+
     def _dns(self) -> HostDNS | None:
         settings = self.host.settings
         return None if settings is None else settings.dns
