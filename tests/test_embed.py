@@ -27,7 +27,7 @@ def running(tunnel: Attachment) -> Iterator[None]:
         yield
     finally:
         tunnel.stop()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -35,7 +35,7 @@ def running(tunnel: Attachment) -> Iterator[None]:
 def pair() -> Iterator[tuple[socket.socket, int]]:
     """The program's end of a device, and the descriptor to be served, which `attach` takes over."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(5)
+    ours.settimeout(60)
     yield ours, theirs.detach()
     ours.close()
 
@@ -62,7 +62,7 @@ def test_a_policy_decides(pair: tuple[socket.socket, int]) -> None:
     ours, fd = pair
     with socket.create_server(("127.0.0.1", 0)) as listener:
         there = endpoint(*listener.getsockname())
-        listener.settimeout(5)
+        listener.settimeout(60)
         with running(attach(fd, "block://", policy=There())):
             ours.send(ScriptedClient().packet(SYN, seq=0))
             listener.accept()[0].close()

@@ -96,7 +96,7 @@ class Rig:
 
     def packet(self, flags: int, **fields: object) -> None:
         """The client sends one."""
-        self.calls.call(lambda: self.card.write([[bytes(10), self.client.packet(flags, **fields)]])).result(10)
+        self.calls.call(lambda: self.card.write([[bytes(10), self.client.packet(flags, **fields)]])).result(60)
 
     def get(self, path: str) -> dict[str, object]:
         answer = self.http.get(path)
@@ -108,8 +108,8 @@ class Rig:
 
     def close(self) -> None:
         self.http.close()
-        self.calls.call(self.reactor.stop).result(10)
-        self._thread.join(10)
+        self.calls.call(self.reactor.stop).result(60)
+        self._thread.join(60)
         self.dataplane.close()
         self.api.close()
         self.calls.close()

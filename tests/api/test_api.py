@@ -41,7 +41,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     made.close()
 
 
-def until(condition, seconds: float = 10.0) -> None:
+def until(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen"
@@ -160,7 +160,7 @@ def websocket(rig: Rig, path: str, messages: int, headers: tuple[tuple[bytes, by
     host, port = rig.api.where.removeprefix("http://").rsplit(":", 1)
     connection = WSConnection(ConnectionType.CLIENT)
     got: list[object] = []
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(connection.send(Request(host=f"{host}:{port}", target=path, extra_headers=list(headers))))
         while len(got) < messages:
             data = sock.recv(65536)

@@ -117,7 +117,7 @@ def test_each_method_fails_once_and_one_request_with_it(rig):
         assert has_failed(), what
         if not right(asked[name]) or not right(asked["/version"]):
             wrong.append(f"{what}: the next request is not answered")
-        rig.calls.call(lambda: None).result(10)  # what the API's thread told the loop is done
+        rig.calls.call(lambda: None).result(60)  # what the API's thread told the loop is done
         if rig.reactor.internal_errors != errors + 1 or not told:
             wrong.append(f"{what}: counted {rig.reactor.internal_errors - errors}, told {told}, answered {answered}")
         elif "in the loop" in told[0] or any("secret" in line for line in told):

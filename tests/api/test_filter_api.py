@@ -37,7 +37,7 @@ def block(rig: Rig, host: str) -> None:
         flow = FilterFlow(FlowInfo("tcp", endpoint("192.0.2.1", 1), endpoint("192.0.2.2", 443), host))
         rig.dataplane.filtering.log.record(flow, BLOCKED, host)
 
-    rig.calls.call(record).result(10)
+    rig.calls.call(record).result(60)
 
 
 Make = Callable[..., Rig]

@@ -38,7 +38,7 @@ class Port:
             if line.startswith("API and page: "):
                 self.api = line.split()[-1].removesuffix("/ui/")
                 break
-        self.http = httpx.Client(base_url=self.api, timeout=20, trust_env=False)
+        self.http = httpx.Client(base_url=self.api, timeout=60, trust_env=False)
 
     def _echo(self) -> None:
         while True:
@@ -53,7 +53,7 @@ class Port:
     def client(self) -> socket.socket:
         """One through SOCKS5 to the echo."""
         host, port = self.port.rsplit(":", 1)
-        made = socket.create_connection((host, int(port)), timeout=10)
+        made = socket.create_connection((host, int(port)), timeout=60)
         where = self.echo.getsockname()
         made.sendall(b"\x05\x01\x00\x05\x01\x00\x01" + socket.inet_aton(where[0]) + where[1].to_bytes(2, "big"))
         answer = b""
@@ -107,7 +107,7 @@ def test_a_socks_flow(port: Port) -> None:
 
 def test_a_request_that_is_forwarded(port: Port) -> None:
     before = port.http.get("/connections").json()["downloadTotal"]
-    with httpx.Client(proxy=f"http://{port.port}", timeout=20) as client:
+    with httpx.Client(proxy=f"http://{port.port}", timeout=60) as client:
         assert client.get(f"http://127.0.0.1:{port.site.port}/").status_code == 204
     until(lambda: port.http.get("/connections").json()["downloadTotal"] > before)
     until(lambda: not port.flows())

@@ -43,11 +43,11 @@ class Tunnel:
         async def make() -> TunnelSwitch:
             return TunnelSwitch(self.handle, self.profiles, open_file)
 
-        return asyncio.run_coroutine_threadsafe(make(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(make(), self.loop).result(60)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self.loop.close()
 
 

@@ -45,7 +45,7 @@ def answering(path: Path, answers: list[dict[str, object] | None]) -> Iterator[N
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture

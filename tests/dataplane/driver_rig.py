@@ -49,7 +49,7 @@ class DriverRig:
     def run_once(self):
         self.reactor.run_once(0.05)
 
-    def until(self, condition, seconds=5.0):
+    def until(self, condition, seconds=60.0):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "did not happen"

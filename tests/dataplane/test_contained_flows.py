@@ -41,7 +41,7 @@ class Bench(DriverRig):
 
     def __init__(self, **options):
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(5)
+        self.listener.settimeout(60)
         port = self.listener.getsockname()[1]
         super().__init__(LoopbackDialer(), port, **options)
         log = CauseLog(self.lines.append, lambda: self.reactor.now)
@@ -63,7 +63,7 @@ class Bench(DriverRig):
         self.until(lambda: "SA" in self.hears(client))
         self.say(client, ACK, seq=1, ack=1)
         far, _ = self.listener.accept()
-        far.settimeout(5)
+        far.settimeout(60)
         return far
 
     def close(self):
@@ -182,7 +182,7 @@ def test_an_owner_of_somebody_elses_ends_with_its_connection():
 def test_a_client_socket_is_given_up_and_may_begin_anew(monkeypatch, method):
     far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     far.bind(("127.0.0.1", 0))
-    far.settimeout(5)
+    far.settimeout(60)
 
     class There:
         def datagrams(self, case):

@@ -64,7 +64,7 @@ def web():
 
 
 def until(reactor, condition):
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "did not happen"
         reactor.run_once(0.05)

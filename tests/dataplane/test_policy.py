@@ -66,7 +66,7 @@ class Bench(DriverRig):
 @pytest.fixture
 def listener():
     sock = socket.create_server(("127.0.0.1", 0))
-    sock.settimeout(5)
+    sock.settimeout(60)
     yield sock
     sock.close()
 
@@ -195,7 +195,7 @@ def test_a_target_that_fails_after_the_client_was_let_in_resets_it(listener):
 def udp_socket():
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
-    sock.settimeout(5)
+    sock.settimeout(60)
     return sock
 
 

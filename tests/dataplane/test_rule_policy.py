@@ -132,7 +132,7 @@ def listener():
     import socket
 
     sock = socket.create_server(("127.0.0.1", 0))
-    sock.settimeout(5)
+    sock.settimeout(60)
     yield sock
     sock.close()
 
@@ -173,7 +173,7 @@ def test_a_rule_on_names_waits_for_the_hello_and_the_proxy_gets_the_name(listene
     bench.send(ACK | PSH, seq=61, ack=1, payload=HELLO[60:])
     far, _ = listener.accept()
     assert proxy.asked == [Endpoint("www.example.com", 443)]
-    far.settimeout(5)
+    far.settimeout(60)
     got = b""
     while len(got) < len(HELLO):
         bench.reactor.run_once(0.05)

@@ -43,7 +43,7 @@ class Bench(DriverRig):
         assert answer.flags == "SA"
         self.send(ACK, seq=1, ack=1, window=512)
         self.far, _ = self.listener.accept()
-        self.far.settimeout(5)
+        self.far.settimeout(60)
 
     def far_reads(self, size):
         """Bytes that arrive at the far side, while the loop runs."""

@@ -67,7 +67,7 @@ def _send(destination: str, group: ControlGroup | None = None) -> None:
         group.add(sender.pid)
         assert group.processes() == [sender.pid]
         assert not group.remove()
-    sender.communicate(b"\n", timeout=10)
+    sender.communicate(b"\n", timeout=60)
 
 
 @pytest.mark.parametrize("kill_switch", [False, True])

@@ -114,7 +114,7 @@ def watched(scenario: Callable[[asyncio.Queue[object]], Coroutine[None, None, No
         heard: asyncio.Queue[object] = asyncio.Queue()
         monitor = NetworkMonitor(lambda: heard.put_nowait("changed"), heard.put_nowait)
         try:
-            await asyncio.wait_for(scenario(heard), 10)
+            await asyncio.wait_for(scenario(heard), 60)
         finally:
             monitor.close()
 

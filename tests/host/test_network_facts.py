@@ -82,7 +82,7 @@ def network_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         [PYTHON, "-m", "dbusmock", "--system", "--template", "networkmanager"], stdout=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         # Not `busctl status`, which wants the owner's credentials and control group too.
         bus_itself = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"]
         ask = ["busctl", "call", *bus_itself, "GetNameOwner", "s", NAME]

@@ -42,7 +42,7 @@ class Host:
         assert resolvers.is_sound(json.loads(json.dumps(self.record)))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 self.done.clear()
                 await self.done.wait()

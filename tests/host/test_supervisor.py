@@ -160,7 +160,7 @@ def test_a_signal_ends_both(tmp_path: Path, number: signal.Signals) -> None:
         assert running.stdout.readline() == "ready\n"
         pid = int((tmp_path / "served").read_text().split()[0])
         running.send_signal(number)
-        assert running.wait(10) == 0
+        assert running.wait(60) == 0
         assert not Path(f"/proc/{pid}").exists()
     finally:
         running.kill()
@@ -231,7 +231,7 @@ def test_systemd_is_told_and_its_watchdog_fed(tmp_path: Path) -> None:
         listening.start()
         env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
         assert run(tmp_path, "hangs", TUNFLOW_WATCHDOG_SECONDS="1", **env)[0] == 0
-        listening.join(10)
+        listening.join(60)
     assert told.index(b"READY=1") < told.index(b"STOPPING=1")
     assert told.count(b"WATCHDOG=1") >= 5
     assert any(line.startswith(b"STATUS=held: the tunnel's process did nothing for 1 s") for line in told)

@@ -85,7 +85,7 @@ def test_udp_into_the_kernel(version: int) -> None:
     device = make(version)
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.bind(("10.9.0.1" if version == 4 else "fd09::1", 0))
         port = sock.getsockname()[1]
         assert device.write([udp_pieces(version, port, b"hello"), udp_pieces(version, port, b"odd")]) == 0
@@ -142,7 +142,7 @@ def test_udp_super_datagrams_into_the_kernel(
 
         monkeypatch.setattr(os, "writev", writev)
     with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.bind(("10.9.0.1" if version == 4 else "fd09::1", 0))
         assert device.write([udp_pieces(version, sock.getsockname()[1], b"abcdefgh" * 3, gso_size=10)]) == 0
         assert [sock.recv(100) for _ in range(3)] == [b"abcdefghab", b"cdefghabcd", b"efgh"]
@@ -221,7 +221,7 @@ def test_without_a_virtio_net_header(version: int, monkeypatch: pytest.MonkeyPat
 def test_more_pieces_than_writev_takes() -> None:
     device = make()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.bind(("10.9.0.1", 0))
         payload = os.urandom(1500)
         vnet, head, _ = udp_pieces(4, sock.getsockname()[1], payload)
@@ -236,7 +236,7 @@ def test_more_pieces_than_writev_takes() -> None:
 def test_what_the_kernel_refuses_is_counted() -> None:
     device = make()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.bind(("10.9.0.1", 0))
         good = udp_pieces(4, sock.getsockname()[1], b"good")
         bad_size = [virtio_net.HEADER.pack(1, virtio_net.GSO_TCPV4, 0, 0, 0, 0), *good[1:]]

@@ -55,5 +55,7 @@ def witnessed() -> Iterator[Witness]:
         for line in ROUTERS.strip().splitlines():
             run(line)
         made = Witness()
-        yield made
-        made.close()
+        try:
+            yield made
+        finally:
+            made.close()

@@ -50,7 +50,7 @@ class Tunnel(PacketTunnelProvider):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

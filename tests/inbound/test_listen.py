@@ -56,7 +56,7 @@ class Port:
 
     def step(self, action):
         """What a call on our side gives, while the loop runs."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while True:
             self.rig.reactor.run_once(0.01)
             try:

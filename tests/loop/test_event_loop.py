@@ -34,7 +34,7 @@ def test_a_reactor_callback_resolves_a_future(reactor, loop):
     future = loop.create_future()
     reactor.add(near.fileno(), READ | EDGE, lambda _: future.set_result(near.recv(10)))
     loop.call_later(0.01, far.send, b"hello")
-    assert loop.run_until_complete(asyncio.wait_for(future, 5)) == b"hello"
+    assert loop.run_until_complete(asyncio.wait_for(future, 60)) == b"hello"
     reactor.remove(near.fileno())
     near.close()
     far.close()
@@ -52,7 +52,7 @@ def test_it_may_be_closed_after_the_reactor():
 def test_reactor_timers_run_while_asyncio_waits(reactor, loop):
     future = loop.create_future()
     reactor.call_later(0.01, lambda: future.set_result("timer"))
-    assert loop.run_until_complete(asyncio.wait_for(future, 5)) == "timer"
+    assert loop.run_until_complete(asyncio.wait_for(future, 60)) == "timer"
 
 
 def test_what_a_coroutine_left_is_flushed_before_the_next_wait(reactor, loop):
@@ -85,7 +85,7 @@ def test_what_a_flush_gives_the_loop_is_done_at_once(reactor, loop):
     async def main():
         await asyncio.sleep(0)
         waiting.append(future)
-        return await asyncio.wait_for(future, 5)
+        return await asyncio.wait_for(future, 60)
 
     assert loop.run_until_complete(main()) == "flushed"
 
@@ -115,7 +115,7 @@ def test_rounds_that_only_move_packets_do_not_wake_asyncio(reactor, loop, monkey
 
     async def count():
         monkeypatch.setattr(ReactorSelector, "select", counted)
-        return await asyncio.wait_for(done, 5)
+        return await asyncio.wait_for(done, 60)
 
     assert loop.run_until_complete(count()) == 3
     assert len(iterations) <= 3
@@ -132,7 +132,7 @@ def test_a_timer_that_a_round_sets_is_waited_for(reactor, loop):
     async def main():
         return await done  # without a timer of its own: the wait would be for ever
 
-    assert loop.run_until_complete(asyncio.wait_for(main(), 5)) == "timer"
+    assert loop.run_until_complete(asyncio.wait_for(main(), 60)) == "timer"
     near.close()
     far.close()
 

@@ -23,13 +23,13 @@ def test_they_run_in_the_loops_thread_in_order(reactor: Reactor) -> None:
     def ask() -> None:
         futures = [calls.call(lambda each=each: ran.append((each, threading.current_thread()))) for each in range(3)]
         for future in futures:
-            future.result(10)
-        calls.call(reactor.stop).result(10)
+            future.result(60)
+        calls.call(reactor.stop).result(60)
 
     thread = threading.Thread(target=ask)
     thread.start()
     reactor.run()
-    thread.join(10)
+    thread.join(60)
     assert ran == [(each, threading.main_thread()) for each in range(3)]
     calls.close()
 

@@ -45,7 +45,7 @@ class DoQ:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, args=(folder,), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def _run(self, folder: Path) -> None:
         asyncio.set_event_loop(self._loop)
@@ -98,7 +98,7 @@ class DoQ:
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._server.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
 
@@ -139,7 +139,7 @@ class Client:
             query(name), lambda reply, _label, _now: self.heard.append(reply), lambda why, _now: self.ended.append(why)
         )
 
-    def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
+    def until(self, done: Callable[[], object], seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, (self.heard, self.ended)

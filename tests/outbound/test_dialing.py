@@ -76,7 +76,7 @@ class World:
     def dial(self, *addresses: Address, **options) -> Dialing:
         return Dialing(self.reactor, addresses, self.open, lambda *told: self.outcomes.append(told), **options)
 
-    def outcome(self, seconds: float = 5.0):
+    def outcome(self, seconds: float = 60.0):
         end = time.monotonic() + seconds
         while not self.outcomes and time.monotonic() < end:
             self.reactor.run_once(0.05)

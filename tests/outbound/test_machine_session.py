@@ -61,7 +61,7 @@ class Told:
 def server():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         made.bind(("127.0.0.1", 0))
-        made.settimeout(5)
+        made.settimeout(60)
         yield made
 
 

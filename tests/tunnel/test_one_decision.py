@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from math import inf
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -89,23 +89,22 @@ def by_attach(profile: Path, address: str, port: int) -> str:
             return told(line.strip().removeprefix("tunflow: ") for line in running.stderr)
         finally:
             running.send_signal(signal.SIGTERM)
-            running.wait(10)
+            running.wait(60)
 
 
 def by_embedding(profile: Path, address: str, port: int) -> str:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    lines: list[str] = []
-    tunnel = attach(theirs.detach(), profile=str(profile), verbose=True, log=lines.append)
+    lines: SimpleQueue[str] = SimpleQueue()
+    tunnel = attach(theirs.detach(), profile=str(profile), verbose=True, log=lines.put)
     thread = threading.Thread(target=tunnel.run)
     thread.start()
     with ours:
-        ours.settimeout(0.5)
         ours.send(ScriptedClient(target=address, target_port=port).packet(SYN, seq=0))
-        with suppress(TimeoutError):  # what is dropped is not answered
-            ours.recv(2000)
-        tunnel.stop()
-        thread.join(5)
-    return told(lines)
+        try:
+            return told(iter(lambda: lines.get(timeout=60), None))
+        finally:
+            tunnel.stop()
+            thread.join(60)
 
 
 class OneDevice:
