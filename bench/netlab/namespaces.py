@@ -67,7 +67,7 @@ class Namespace:
         return ["ip", "netns", "exec", self.name, *argv]
 
     def run(
-        self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True
+        self, argv: Sequence[str], *, timeout: float = 90.0, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end in here. Raises RuntimeError with its output when it fails and `check` is set."""
         done = subprocess.run(

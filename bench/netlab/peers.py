@@ -183,7 +183,7 @@ def start_unbound(
     return server
 
 
-def wait_ready(process: Process, timeout: float = 10.0) -> Process:
+def wait_ready(process: Process, timeout: float = 60.0) -> Process:
     """Return once a script says "ready". Raises RuntimeError."""
     deadline = time.monotonic() + timeout
     while "ready" not in process.output():
@@ -220,7 +220,7 @@ def ssh_options(lab: Lab) -> list[str]:
 def start_udp_echo(lab: Lab, address: str = SITE4) -> Process:
     """A fast UDP echo on one address of S (a wildcard socket would answer from another)."""
     server = lab.start(lab.server, [sys.executable, str(SCRIPTS / "udp_echo.py"), "serve", address, str(UDP_ECHO_PORT)])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "ready" not in server.output():
         if time.monotonic() > deadline:
             raise RuntimeError(f"the UDP echo does not start: {server.output()}")
@@ -245,7 +245,7 @@ def wait_reachable(lab: Lab) -> None:
     """Return once C reaches S in both families (neighbour discovery has settled). Raises RuntimeError."""
     for source, target in ((CLIENT4, SERVER4), ("", SERVER6)):
         flags = ["-I", source] if source else ["-6"]
-        lab.client.run(["ping", "-q", "-c", "1", "-W", "5", *flags, target])
+        lab.client.run(["ping", "-q", "-c", "1", "-W", "60", *flags, target])
 
 
 def clean_environment() -> dict[str, str]:

@@ -59,7 +59,7 @@ class Process:
         """What it has written to its log so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_listening(self, port: int, timeout: float = 10.0) -> None:
+    def wait_listening(self, port: int, timeout: float = 60.0) -> None:
         """Return once something listens on TCP `port` in its network namespace. Raises RuntimeError."""
         deadline = time.monotonic() + timeout
         while port not in listening_ports(self.pid):

@@ -226,7 +226,7 @@ def run_sing_box(lab: Lab, where: Namespace, name: str, configuration: dict[str,
     file = lab.directory / f"sing-box-{name}.json"
     file.write_text(json.dumps(configuration))
     server = lab.start(where, [str(get_bin_path()), "run", "-c", str(file)])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "sing-box started" not in server.output():
         if server.popen.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"sing-box does not start: {server.output()[-2000:]}")

@@ -64,7 +64,7 @@ class HeldTunnel:
         return self.process.stop()
 
 
-def _wait_for_holder(process: Process, timeout: float = 10.0) -> int:
+def _wait_for_holder(process: Process, timeout: float = 60.0) -> int:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         for pid in descendants(process.pid):

@@ -37,7 +37,7 @@ class Spy:
         argv = ["tcpdump", "-Z", "root", "-i", self.interface, "-n", "-p", "-Q", "out", "--immediate-mode", "-U"]
         argv += ["-s", "256"]
         self.process = self.lab.start(self.lab.client, [*argv, "-w", str(self.file), self.filter])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "listening on" not in self.process.output():
             assert time.monotonic() < deadline, self.process.output()
             assert self.process.popen.poll() is None, self.process.output()

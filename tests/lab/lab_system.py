@@ -89,7 +89,7 @@ class System:
         """Kill both processes with -9: nobody puts anything back, and nobody starts anything again."""
         facts = self.status()
         os.kill(facts["helper"], signal.SIGKILL)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while is_running(facts["pid"]):  # it goes with the other
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -99,13 +99,13 @@ class System:
         path = self.directory / "run" / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def fetch(self, url: str, *options: str, timeout: float = 5.0) -> int:
+    def fetch(self, url: str, *options: str, timeout: float = 30.0) -> int:
         """Bytes that curl gets from `url`; 0 when it gets none."""
         argv = ["curl", "-sS", "-m", str(timeout), "-o", "/dev/null", "-w", "%{size_download}", *options, url]
         done = self.run(argv)
         return int(done.stdout or 0) if done.returncode == 0 else 0
 
-    def run(self, argv: Sequence[str], timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def run(self, argv: Sequence[str], timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
         """Run a program on the host to its end, successful or not."""
         return self.host.run(argv, timeout=timeout, check=False)
 

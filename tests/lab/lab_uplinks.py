@@ -74,7 +74,7 @@ class UplinkLab(Lab):
     def wait_reachable(self) -> None:
         """Return once C reaches S in both families. Raises RuntimeError."""
         for target in (SERVER4, SERVER6):
-            self.client.run(["ping", "-q", "-c", "1", "-W", "5", target])
+            self.client.run(["ping", "-q", "-c", "1", "-W", "60", target])
 
     @contextmanager
     def spied(self, allowed: str = TO_SHADOWSOCKS) -> Iterator[list[str]]:
@@ -94,7 +94,7 @@ class UplinkLab(Lab):
             ip("-n", host.name, "link", "set", device, "up")
 
 
-def until(condition: object, timeout: float = 10.0, what: str = "") -> None:
+def until(condition: object, timeout: float = 60.0, what: str = "") -> None:
     """Wait for `condition()` to hold, as long as a busy machine may need. Raises AssertionError."""
     assert callable(condition)
     start = time.monotonic()

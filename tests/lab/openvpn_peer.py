@@ -77,7 +77,7 @@ def start_openvpn(
     pushed = ["--push", "redirect-gateway def1", *where]
     argv = ["openvpn", "--cd", str(keys.directory), "--dev", "tun", *transport, *network, *papers, *pushed, *options]
     server = lab.start(host or lab.server, [*argv, "--verb", "3"])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "Initialization Sequence Completed" not in server.output():
         if server.popen.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(server.output())

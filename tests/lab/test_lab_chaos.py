@@ -112,7 +112,7 @@ class Troubles:
             while True:
                 file.write(bytes(4096))
         try:
-            assert self.system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024
+            assert self.system.fetch(f"http://{SITE4}/1k", timeout=30) == 1024
             self.system.tunflow("reload", "--kill-switch", "--dns", DNS)
             assert self.system.status()["status"] == "connected"
         finally:
@@ -142,21 +142,21 @@ class Troubles:
         """kill -9 of the process that would start another, which takes the tunnel's with it."""
         pid = self.pid
         os.kill(parent(pid), signal.SIGKILL)
-        until(lambda: not is_running(pid), 5, "the tunnel's process ends with its supervisor")  # carries until then
+        until(lambda: not is_running(pid), 60, "the tunnel's process ends with its supervisor")  # carries until then
 
     # What is seen.
 
-    def carries(self) -> bool:
-        return self.system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024
+    def carries(self, patience: float = 5.0) -> bool:
+        return self.system.fetch(f"http://{SITE4}/1k", timeout=patience) == 1024
 
     def have_it_carry(self) -> None:
         """By itself, or by another `up`; it may stand, and carry nothing any more, where its device is gone."""
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            if self.carries():
+            if self.carries(1.0):
                 return
         self.system.up("--kill-switch", "--replace")
-        until(self.carries, 20, "the tunnel carries again")
+        until(self.carries, 60, "the tunnel carries again")
 
 
 def parent(pid: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def test_http3(uplinks: UplinkLab, system: System, http3: None, how: str) -> Non
     """A listed name is refused at once, another one passes."""
     path = profile_of(system)
     if how == "run":
-        for name, answer in ((ALLOWED, "200 1024"), (BLOCKED, "none")):
+        for name, answer in ((ALLOWED, "200 1024"), (f"!{BLOCKED}", "none")):
             script = client("http3", "get", SITE4, name)
             done = system.tunflow("run", "--profile", str(path), "--", *script)
             assert done.stdout.strip().splitlines()[-1] == answer, done
@@ -90,21 +89,19 @@ def test_http3(uplinks: UplinkLab, system: System, http3: None, how: str) -> Non
     system.ok("up", str(path), *(("--gateway", "lan0") if how == "gateway" else ()))
     host = uplinks.behind if how == "gateway" else uplinks.client
     assert host.run(client("http3", "get", SITE4, ALLOWED)).stdout.strip() == "200 1024", system.log()
-    assert host.run(client("http3", "get", SITE4, BLOCKED)).stdout.strip().endswith("none")
+    assert host.run(client("http3", "get", SITE4, f"!{BLOCKED}")).stdout.strip().endswith("none")
 
 
 def test_a_second_quic_connection_on_the_same_ports(uplinks: UplinkLab, system: System, http3: None) -> None:
     """Each of a socket's connections is judged, however many it opened before."""
     system.ok("up", str(profile_of(system)))
-    said = uplinks.client.run(client("http3", "get", SITE4, ALLOWED, ALLOWED, BLOCKED)).stdout
+    said = uplinks.client.run(client("http3", "get", SITE4, ALLOWED, ALLOWED, f"!{BLOCKED}")).stdout
     assert said.split("\n")[:3] == ["200 1024", "200 1024", "none"], system.log()
 
 
 def test_quic_can_be_closed(uplinks: UplinkLab, system: System, http3: None) -> None:
     system.ok("up", str(profile_of(system, 'close = ["quic"]')))
-    start = time.monotonic()
-    assert uplinks.client.run(client("http3", "get", SITE4, ALLOWED)).stdout.strip().endswith("none")
-    assert time.monotonic() - start < 10
+    assert uplinks.client.run(client("http3", "get", SITE4, f"!{ALLOWED}")).stdout.strip().endswith("none")
 
 
 def test_names_over_tcp_and_to_any_resolver(uplinks: UplinkLab, system: System) -> None:

@@ -12,6 +12,7 @@ from bench.netlab.peers import IPERF_PORT, start_shadowsocks_server
 from bench.netlab.processes import peak_rss_mib
 from bench.netlab.tunnel import TUNFLOW, shadowsocks_url, start_tunflow_server
 from lab_support import COUNTED_DIGEST, DIGEST, FIRE_HOSE, RESETS, SPEAKS_FIRST, Contents, Tunnel, client, hold_command
+from lab_uplinks import until
 
 pytestmark = pytest.mark.lab
 BOTH = pytest.mark.parametrize("server", [None, "direct://"], ids=["ss", "direct"])
@@ -53,7 +54,7 @@ def test_iperf3(tunnel: Tunnel, server: str | None, streams: str, direction: lis
 
 def test_server_that_speaks_first(tunnel: Tunnel) -> None:
     script = f"exec 3<>/dev/tcp/{SITE4}/{SPEAKS_FIRST}; head -n1 <&3"
-    assert tunnel.ok(["timeout", "10", "bash", "-c", script]) == "hello\n"
+    assert tunnel.ok(["timeout", "50", "bash", "-c", script]) == "hello\n"
 
 
 @pytest.mark.parametrize("host", [SITE4, SITE6])
@@ -63,9 +64,9 @@ def test_refusal_is_seen_as_refusal(tunnel: Tunnel, host: str) -> None:
 
 def test_refusal_behind_a_server_ends_the_connection(tunnel: Tunnel) -> None:
     """Shadowsocks has no word for a refusal; its server closes."""
-    started = time.monotonic()
-    assert tunnel.run(["curl", "-sS", "-m", "20", f"http://{SITE4}:9999/"]).returncode in (7, 52, 56)
-    assert time.monotonic() - started < 10
+    asked = tunnel.run(["curl", "-sS", "-m", "50", "-w", "%{time_total}", f"http://{SITE4}:9999/"])
+    assert asked.returncode in (7, 52, 56)
+    assert float(asked.stdout) < 10
 
 
 @pytest.mark.parametrize(("prefix", "wanted"), [("10.99.0.0/24", "EHOSTUNREACH"), ("fd99::/64", "EHOSTUNREACH")])
@@ -102,14 +103,15 @@ def test_server_killed_in_the_middle(tunnel: Tunnel, contents: Contents) -> None
         start_shadowsocks_server(tunnel.lab, port=8410) as server,
         tunnel.held(server=shadowsocks_url(port=8410)) as held,
     ):
-        slow = ["curl", "-sS", "--limit-rate", "2M", "-o", "/dev/null", f"http://{SITE4}/big"]
+        got = tunnel.lab.directory / "got"
+        slow = ["curl", "-sS", "--limit-rate", "2M", "-o", str(got), f"http://{SITE4}/big"]
         download = held.open(slow)
-        time.sleep(1)
+        until(lambda: got.exists() and got.stat().st_size > 0, what="the download has begun")
         server.stop()
-        assert download.wait(20) in (18, 56), "curl did not see the connection break"
+        assert download.wait(60) in (18, 56), "curl did not see the connection break"
         assert held.run(["curl", "-sS", "-m", "10", f"http://{SITE4}/1k"]).returncode != 0
         with start_shadowsocks_server(tunnel.lab, port=8410):
-            assert held.run(["curl", "-sSf", "-m", "10", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
+            assert held.run(["curl", "-sSf", "-m", "50", "-o", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
 
 
 def test_client_killed_in_the_middle(tunnel: Tunnel) -> None:
@@ -121,8 +123,8 @@ def test_client_killed_in_the_middle(tunnel: Tunnel) -> None:
         download = held.open(["curl", "-sS", "-o", "/dev/null", "--limit-rate", "1M", f"http://{SITE4}/big"])
         time.sleep(0.5)
         download.send_signal(signal.SIGKILL)
-        download.wait(5)
-        out, _ = other.communicate(timeout=20)
+        download.wait(60)
+        out, _ = other.communicate(timeout=60)
         assert '"echoed": 1' in out
 
 

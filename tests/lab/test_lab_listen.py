@@ -92,7 +92,7 @@ def test_bad_arguments_are_one_line(tunnel: Tunnel) -> None:
         (["10.9.9.9:1"], "not an address of this machine"),
     ):
         argv = [TUNFLOW, "listen", *arguments, "--server", "direct://"]
-        done = tunnel.lab.client.run(argv, check=False, timeout=10)
+        done = tunnel.lab.client.run(argv, check=False)
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert words in line

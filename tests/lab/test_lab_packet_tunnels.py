@@ -17,7 +17,8 @@ from lab_uplinks import until
 from test_lab_wireguard import run
 from wireguard_peer import INSIDE4, INTERFACE, Keys, wireguard_go
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("tunnel")]
+"""Each asks S's ss-server, its resolvers or its echo for something, which run once `tunnel` was asked for."""
 
 DIGEST = f"curl -sS --fail http://{SITE4}/10m | sha256sum"
 SIZES = ("1", "1200", "1300")
@@ -55,7 +56,7 @@ def test_a_chain(lab: Lab, tunnel: Tunnel, keys: Keys, contents: Contents, order
 
 def test_pings_go_through_the_tunnel(lab: Lab, keys: Keys) -> None:
     options = ["--server", shadowsocks_url(), "--server", keys.link()]
-    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE4]
+    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "30", INSIDE4]
     done = run(lab, [TUNFLOW, "run", *options, "--", "sh", "-c", f"sleep 1; {' '.join(ping)}"])
     assert " 0% packet loss" in done.stdout, (done.stdout, done.stderr)
 

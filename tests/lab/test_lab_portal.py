@@ -192,7 +192,7 @@ def test_a_tunnel_over_udp_looks_for_the_page_too(uplinks: UplinkLab, system: Sy
             assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
             network.open()
             until(lambda: system.status()["status"] == "connected", 30, "connected")
-            until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 30, "through the tunnel again")
+            until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024, 60, "through the tunnel again")
             until(lambda: not system.status()["troubles"], 30, "without a trouble")
             assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     names = ("server.lab", "far.lab", "gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")

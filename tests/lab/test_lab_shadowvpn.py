@@ -25,7 +25,7 @@ MTU = 1432
 def server_of(lab: Lab, stack: ExitStack, query: str, *options: str) -> Process:
     link = f"shadowvpn://secret@{SERVER4}:{PORT}?{query}"
     server = stack.enter_context(lab.start(lab.server, [TUNFLOW, "serve", *options, link]))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "serving" not in server.output():
         assert time.monotonic() < deadline, server.output()
         time.sleep(0.02)

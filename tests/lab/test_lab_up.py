@@ -131,7 +131,7 @@ def test_a_tunnel_is_recorded_bounded_and_counted(system: System, tmp_path: Path
     size = pcap.stat().st_size
     assert size > 1024
     os.kill(system.status()["pid"], signal.SIGKILL)  # what is started again goes on in the same file
-    until(lambda: system.fetch(f"http://{SITE4}/1k") == 1024, 20)
+    until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
     assert pcap.stat().st_size > size + 1024
     system.ok("down")
     assert "TCP flows 1, failed 0" in system.log()

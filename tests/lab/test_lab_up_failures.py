@@ -167,7 +167,7 @@ def test_down_while_it_connects(uplinks: UplinkLab, system: System) -> None:
     try:
         until(lambda: system.tunflow("status").returncode == 1)
         system.ok("down")
-        assert starting.wait(5) == 1
+        assert starting.wait(60) == 1
         assert starting.stderr is not None
         assert "taken down" in starting.stderr.read()
     finally:
@@ -205,9 +205,9 @@ def test_a_firewall_that_drops_the_device_is_told(system: System, hook: str, nam
     assert system.tunflow("status").returncode == 0
     system.run(["sh", "-c", f"echo '{rules}' | nft -f -"])
     try:
-        until(lambda: system.tunflow("status").returncode == 1, timeout=10)
+        until(lambda: system.tunflow("status").returncode == 1)
         (trouble,) = system.status()["troubles"]
         assert "nothing is heard of what this machine sends into tunflow0: its firewall drops it" in trouble["what"]
     finally:
         system.run(["nft", "delete table inet wall"])
-    until(lambda: system.tunflow("status").returncode == 0, timeout=10)
+    until(lambda: system.tunflow("status").returncode == 0)

@@ -38,7 +38,7 @@ def test_a_session_that_up_is_typed_in_goes_on(uplinks: UplinkLab, system: Syste
     with uplinks.start(uplinks.server, ["sh", "-c", typing]) as session:
         until(lambda: "one" in session.output())
         system.up()
-        until(lambda: session.output().split() == ["one", "two", "typed"], 12)
+        until(lambda: session.output().split() == ["one", "two", "typed"])
         assert system.fetch(f"http://{SITE4}/1k") == 1024
         system.ok("down")
 

@@ -61,7 +61,7 @@ def test_without_a_kill_switch(uplinks: UplinkLab, system: System) -> None:
     with uplinks.spied() as leaks, mix_running(system, MIX):
         uplinks.use_uplink(2)
         until(lambda: "connected again" in system.log())
-        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
         time.sleep(0.5)
     assert leaks == []
 
@@ -81,9 +81,9 @@ def test_with_a_kill_switch_through_everything(uplinks: UplinkLab, system: Syste
         assert failed.returncode == 1, failed
         assert system.fetch(f"http://{SITE4}/1k", timeout=0.5) == 0
         system.up("--kill-switch")
-        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
         system.up("--kill-switch", "--replace")
-        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
     assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
 

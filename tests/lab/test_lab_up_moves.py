@@ -82,7 +82,7 @@ def test_move_to_another_uplink(
     with uplinks.spied() as leaks:
         change(uplinks)
         assert flow.says() == "reset"
-        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
         until(lambda: system.status()["status"] == "connected")
     assert leaks == []
     after = system.status()
@@ -135,5 +135,5 @@ def test_two_changes_in_a_row(uplinks: UplinkLab, system: System) -> None:
     system.up()
     for number in (2, 1, 2, 1):
         uplinks.use_uplink(number)
-    until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024)
+    until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
     until(lambda: system.status()["status"] == "connected")

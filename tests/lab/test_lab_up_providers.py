@@ -132,7 +132,7 @@ def test_a_device_that_is_deleted_is_made_anew(system: System, name: str) -> Non
 def test_a_proxy_is_for_some_programs(system: System) -> None:
     """Apple's app rules: what is no such program's goes its own way, and the provider never hears of it."""
     system.ok("up", profile(system, "Refuses", '[[apps]]\npath = "/usr/bin/curl"\n'))
-    assert system.fetch(f"http://{SITE4}/1k") == 0
+    assert system.fetch(f"http://{SITE4}/1k", timeout=5) == 0
     assert system.run(["wget", "-q", "-t", "1", "-T", "5", "-O", "/dev/null", f"http://{SITE4}/1k"]).returncode == 0
 
 

@@ -74,7 +74,7 @@ def test_systemd_is_told(system: System, profile: str) -> None:
     path = system.directory / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(path))
-        heard.settimeout(10)
+        heard.settimeout(60)
         env = {**system.env, "NOTIFY_SOCKET": str(path)}
         argv = system.host.command([TUNFLOW, "up", "--foreground", profile])
         running = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ def test_systemd_is_told(system: System, profile: str) -> None:
             assert system.status()["status"] == "connected"
             os.kill(system.status()["pid"], 15)
             assert heard.recv(100) == b"STOPPING=1"
-            assert running.wait(10) == 0
+            assert running.wait(60) == 0
         finally:
             running.kill()
             running.wait()

@@ -84,18 +84,18 @@ def test_a_flow_that_is_dropped_is_left(uplinks: UplinkLab, system: System, tmp_
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
         (before,) = source_ports(system, port)
         middlebox = Middlebox(uplinks, port)
-        began = time.monotonic()
+        began = time.time()
         try:
             middlebox.drop("")  # nothing gets through at first, so that the status can be seen
             with uplinks.start(uplinks.client, ["ping", "-i", "0.5", SITE4]):
-                until(lambda: system.status()["troubles"], timeout=40)
-                assert time.monotonic() - began < 35
+                until(lambda: system.status()["troubles"], timeout=120)
                 (trouble,) = system.status()["troubles"]
+                assert datetime.fromisoformat(trouble["since"]).timestamp() - began < 35
                 assert SERVER4 in trouble["what"]
                 assert system.tunflow("status").returncode == 1
                 middlebox.drop(before)
-                until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=1) == 1024, timeout=45)
-                until(lambda: system.status()["troubles"] == [], timeout=10)
+                until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024, timeout=120)
+                until(lambda: system.status()["troubles"] == [])
                 assert "another port" in system.log()
         finally:
             middlebox.close()
@@ -116,7 +116,7 @@ def test_a_group_leaves_a_flow_that_is_dropped_for_its_next_member_and_comes_bac
         return str(group["now"])
 
     def fetched() -> bool:
-        return system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024
+        return system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024
 
     def silent_since() -> float:
         said = (each for each in system.status()["troubles"] if "nothing heard from shadowvpn" in each["what"])
@@ -135,7 +135,7 @@ def test_a_group_leaves_a_flow_that_is_dropped_for_its_next_member_and_comes_bac
         """)
         profile.chmod(0o600)
         system.ok("up", str(profile), TUNFLOW_SERVER="")
-        until(fetched, timeout=30)
+        until(fetched)
         assert uses() == "vpn", system.log()
         (before,) = source_ports(system, port)
         middlebox = Middlebox(uplinks, port)

@@ -11,7 +11,7 @@ import pytest
 from bench.netlab.namespaces import SERVER4, SITE4, SITE6
 from bench.netlab.tunnel import shadowsocks_url
 from lab_system import DNS, System
-from lab_uplinks import UplinkLab, until
+from lab_uplinks import SECOND4, UplinkLab, until
 from test_lab_up_leaks import PROBED
 from wireguard_peer import INSIDE4, INSIDE6, INTERFACE, PORT, Keys, wireguard_go
 
@@ -38,8 +38,8 @@ def test_up_and_down(uplinks: UplinkLab, system: System, keys: Keys, profile: st
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
         assert system.fetch(f"http://[{SITE6}]/1k", "-g") == 1024, system.log()
         for version, address in (("-4", INSIDE4), ("-6", INSIDE6)):
-            assert system.run(["ping", version, "-c1", "-W3", address]).returncode == 0
-        asked = ["dig", "+short", "+tries=1", "+timeout=3", "site.lab"]
+            assert system.run(["ping", version, "-c1", "-W30", address]).returncode == 0
+        asked = ["dig", "+short", "+tries=1", "+timeout=30", "site.lab"]
         assert system.run(asked).stdout.split() == [SITE4], system.log()
     assert leaks == []
     assert keys.client not in system.log() + str(system.status())
@@ -52,16 +52,16 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
     with (uplinks.directory / "site" / "big").open("rb") as file:
         expected = hashlib.sha256(file.read(size)).hexdigest()
     system.ok("up", profile, TUNFLOW_SERVER="")
-    get = f"curl -sS -m 40 --limit-rate 8M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
+    get = f"curl -sS -m 120 --limit-rate 8M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
     with uplinks.start(uplinks.client, ["sh", "-c", get]) as download:
         time.sleep(1.5)
         assert download.popen.poll() is None
         uplinks.use_uplink(2)
-        moved = time.monotonic()
-        download.popen.wait(40)
-        assert time.monotonic() - moved < 10
+        where = ["wg", "show", INTERFACE, "endpoints"]
+        until(lambda: f"{SECOND4}:" in uplinks.server.run(where).stdout, 10, "the server hears it from there")
+        assert download.popen.wait(120) == 0
         assert download.output().split()[0] == expected, system.log()
-    until(lambda: system.status()["status"] == "connected", timeout=20)
+    until(lambda: system.status()["status"] == "connected")
 
 
 def test_a_server_that_starts_again_and_nothing_goes_around(
@@ -73,7 +73,7 @@ def test_a_server_that_starts_again_and_nothing_goes_around(
         uplinks.server.run(["ip", "link", "set", INTERFACE, "down"])
         assert system.run(["ping", "-c1", "-W1", SITE4]).returncode != 0
         uplinks.server.run(["ip", "link", "set", INTERFACE, "up"])
-        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, timeout=20)
+        until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
     assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
 

@@ -40,7 +40,7 @@ def server(lab: Lab) -> Iterator[Process]:
         f"[Peer]\nPublicKey = {wg('pubkey', OURS)}\nAllowedIPs = 10.91.0.3/32\n"
     )
     with lab.start(lab.server, [TUNFLOW, "serve", "--masquerade", str(config)]) as process:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "serving" not in process.output():
             assert time.monotonic() < deadline, process.output()
             time.sleep(0.02)
@@ -59,7 +59,7 @@ def test_wireguard_go_and_our_own_client(lab: Lab, server: Process, contents: Co
     with ExitStack() as stack:
         stack.enter_context(lab.start(lab.client, ["wireguard-go", "-f", INTERFACE]))
         show = lab.client.command(["wg", "show", INTERFACE])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while subprocess.run(show, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -65,7 +65,7 @@ def wireguard_go(lab: Lab, keys: Keys) -> Iterator[None]:
     )
     with ExitStack() as stack:
         stack.enter_context(lab.start(lab.server, ["wireguard-go", "-f", INTERFACE]))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while lab.server.run(["wg", "show", INTERFACE], check=False).returncode:
             assert time.monotonic() < deadline
             time.sleep(0.05)

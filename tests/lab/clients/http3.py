@@ -1,6 +1,7 @@
 """HTTP/3 with aioquic: `http3.py serve ADDRESS CERTIFICATE KEY` answers every request with 1,024 bytes, and
 `http3.py get ADDRESS NAME...` asks for one of each name, in connections of their own on the same port, and prints the
-status and size, or why there is none. `ADDRESS@PORT` for another port than 443."""
+status and size, or "none". `!NAME` for one that should get none, of which nothing more is expected after 2 s.
+`ADDRESS@PORT` for another port than 443."""
 
 import asyncio
 import contextlib
@@ -16,7 +17,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ProtocolNegotiated
 
-PATIENCE = 2.0
+PATIENCE, LITTLE = 30.0, 2.0
 
 
 class Server(QuicConnectionProtocol):
@@ -68,16 +69,16 @@ async def main(action, where, *rest):
         free.bind(("::", 0))
         port = free.getsockname()[1]
     for name in rest:
-        await get(address, far_port, name, port)
+        await get(address, far_port, name.removeprefix("!"), port, LITTLE if name.startswith("!") else PATIENCE)
 
 
-async def get(address, far_port, name, port):
+async def get(address, far_port, name, port, patience):
     configuration = QuicConfiguration(
         is_client=True, alpn_protocols=["h3"], server_name=name, verify_mode=ssl.CERT_NONE
     )
     options = {"configuration": configuration, "create_protocol": Client, "local_port": port}
     with contextlib.suppress(TimeoutError, OSError, ConnectionError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             async with connect(address, far_port, **options) as client:
                 stream = client.next_stream()
                 head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", name.encode()), (b":path", b"/")]
