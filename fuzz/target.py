@@ -30,6 +30,7 @@ FEWER = {
     "api": 200,
     "dataplane": 300,
     "dns_answer": 500,
+    "documents": 1000,
     "openvpn": 2000,
     "quic_protocols": 2000,
     "serve": 400,

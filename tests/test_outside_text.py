@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -16,8 +18,12 @@ from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.importer import read_source
+from tunflow.profiles.imports.yaml_lines import YAMLDocument
+from tunflow.profiles.store import parse_text
+from tunflow.protocols.registry import parse_server
 from tunflow.providers.dns_settings import DNSOverHTTPSSettings
 from tunflow.providers.proxy_settings import ProxySettings
+from tunflow.single_values import text_json_value
 from tunflow.testing.rule_lines import parse_rules
 from tunflow.tunnel.explain import parse_destination
 from tunflow.urls import URL, NotAURL, parse_url
@@ -42,6 +48,37 @@ def test_numbers_of_other_bases():
     assert whole_number("17", 255, base=8) == 15
     with pytest.raises(NotANumber):
         whole_number("8", 255, base=8)
+
+
+def test_values_of_json_texts():
+    assert text_json_value('{"a": [1, "\\ud83d\\ude00"]}') == text_json_value(
+        b'\xef\xbb\xbf{"a":[1,"\xf0\x9f\x98\x80"]}'
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"\\ud800"', '{"\\uDFFF": 1}', '"\ud800"', b'"\xed\xa0\x80"', b'"\xff"', "[" * 100_000, "{", "1" * 9999],
+)
+def test_what_is_no_json_text(text):
+    """Half of a character too: nobody can write it again."""
+    with pytest.raises(ValueError, match=r"."):
+        text_json_value(text)
+
+
+@pytest.mark.parametrize("key", ["ps", "path", "host", "sni", "id"])
+def test_a_link_that_says_half_of_a_character_is_refused(key):
+    values = {"add": "h", "port": 1, "id": "01234567-89ab-cdef-0123-456789abcdef", "net": "ws", key: "\ud800"}
+    with pytest.raises(LocalError):
+        parse_server("vmess://" + b64encode(json.dumps(values).encode()).decode())
+
+
+def test_yaml_that_says_half_of_a_character_is_refused():
+    """An anchor that is given again is read by another reader, which took it."""
+    with pytest.raises(LocalError, match=r"a\.yaml:2"):
+        YAMLDocument('rules: [&a x, &a y, *a]\nname: "\\ud800"\n', "a.yaml")
+    with pytest.raises(LocalError, match="UTF-8"):
+        parse_text("rules: [MATCH,DIRECT]\nname: \ud800\n", "a.yaml")
 
 
 def test_a_zone_is_kept_only_where_it_is_wanted():

@@ -115,7 +115,10 @@ def _is_foreign(text: str, file: str) -> bool:
     """Return True if a file is another program's: by its content, or else by its suffix."""
     from tunflow.profiles.imports import importer  # noqa: PLC0415 (YAML and much else, for who uses it)
 
-    content = text.encode()
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise LocalError(f"{file}: is no text in UTF-8") from None
     if importer.looks_like_own(content):
         return False
     return file.endswith(FOREIGN_SUFFIXES) or importer.is_known(content)

@@ -30,7 +30,7 @@ from tunflow.rules.conditions import (
 )
 from tunflow.rules.domains import DomainSet, normalise
 from tunflow.rules.values import SIMPLE, ranges
-from tunflow.single_values import json_value
+from tunflow.single_values import text_json_value
 
 BEHAVIOR = "sing-box"
 _DEEPEST = 8
@@ -58,7 +58,7 @@ _WORDS = {
 
 def source_rules(text: str) -> list[Any]:
     """The rules of a list's JSON source. Raises ValueError for what is none."""
-    data = json_value(text)
+    data = text_json_value(text)
     rules = data.get("rules") if isinstance(data, dict) else None
     if not isinstance(rules, list):
         raise ValueError('a list of sing-box\'s is {"version": …, "rules": […]}, or the packed form (.srs)')

@@ -129,7 +129,7 @@ class ClashProviders:
     def _entries(self, name: str, provider: dict[str, Any]) -> list[ProvidedServer]:
         """A provider's entries with their places. Raises LocalError, RemoteError or BadPacket."""
         key = ("proxy-providers", name)
-        kind = provider.get("type")
+        kind = str(provider.get("type"))
         if kind == "inline":
             payload = provider.get("payload")
             return [
@@ -147,7 +147,7 @@ class ClashProviders:
             self._source.draft.tell(each.place, f"provider {name!r}: {each.reason}")
         return entries.servers
 
-    def _content(self, provider: dict[str, Any], kind: Any) -> tuple[bytes, str] | None:
+    def _content(self, provider: dict[str, Any], kind: str) -> tuple[bytes, str] | None:
         """What a provider's list holds, and where it is; None for one that is fetched later."""
         url, path = provider.get("url"), provider.get("path")
         if kind not in {"http", "file"}:

@@ -48,7 +48,7 @@ class ClashRules:
 
     def _set(self, provider: dict[str, Any]) -> dict[str, Any]:
         """One provider as a profile has it. Raises LocalError."""
-        kind, behavior = provider.get("type"), provider.get("behavior")
+        kind, behavior = str(provider.get("type")), provider.get("behavior")
         if behavior not in BEHAVIORS:
             raise LocalError(f"behavior is {', '.join(BEHAVIORS)}")
         if kind == "inline":

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from tunflow.errors import BadPacket, LocalError
 from tunflow.numbers import NotANumber, whole_number
 from tunflow.profiles.imports.outbounds import NO_SERVER, link_of_entry, of_sing_box, of_xray
-from tunflow.single_values import TwoValues, json_value
+from tunflow.protocols.link import printable
+from tunflow.single_values import TwoValues, text_json_value
 
 _NOTES = re.compile(
     r"""("(?:\\.|[^"\\])*(?:"|\\?\Z))|('(?:\\.|[^'\\])*(?:'|\\?\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)""", re.DOTALL
@@ -36,7 +37,7 @@ def entries_untrusted(text: str) -> list[Entry]:
         return list(_outbounds(data["outbounds"]))
     if isinstance(data, dict) and _ABOUT_SERVERS.isdisjoint(data):
         shown = ", ".join(map(str, list(data)[:5])) or "nothing"
-        raise BadPacket(f"is JSON, and no list of servers: it has {shown}")
+        raise BadPacket(f"is JSON, and no list of servers: it has {printable(shown)}")
     servers = data.get("servers", data.get("configs", [data])) if isinstance(data, dict) else data
     if not isinstance(servers, list):
         raise BadPacket("has servers that are not a list (SIP008)")
@@ -60,7 +61,7 @@ def loads_untrusted(text: str) -> Any:
 def _said_once(text: str) -> Any:
     """Raises ValueError for what is no JSON, BadPacket for a key with two values."""
     try:
-        return json_value(text)
+        return text_json_value(text)
     except TwoValues as error:
         raise BadPacket(f"is JSON in which {error}") from None
 

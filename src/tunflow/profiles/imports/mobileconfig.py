@@ -110,7 +110,7 @@ class MobileConfig:
     # VPNs.
 
     def _vpn(self, payload: Payload) -> None:
-        kind, subtype = payload.get("VPNType"), str(payload.get("VPNSubType", ""))
+        kind, subtype = str(payload.get("VPNType")), str(payload.get("VPNSubType", ""))
         if kind not in {"VPN", "IKEv2"}:
             self._lose(f"VPNType {kind}: IPSec (IKEv1), L2TP and other programs' of such a file are not carried here")
             return
@@ -122,10 +122,10 @@ class MobileConfig:
             self._lose("a second VPN: a profile is one tunnel")
             return
         self.keys.update(made)
-        if vpn.get("IncludeAllNetworks") in {1}:  # 1 or true
-            self.keys["tunnel"] = {"kill_switch": True, "exclude_lan": vpn.get("ExcludeLocalNetworks") not in {0}}
+        if vpn.get("IncludeAllNetworks") == 1:  # 1 or true
+            self.keys["tunnel"] = {"kill_switch": True, "exclude_lan": vpn.get("ExcludeLocalNetworks") != 0}
         rules, lost = on_demand_keys(vpn.get("OnDemandRules"))
-        if vpn.get("OnDemandEnabled") in {1} and rules:
+        if vpn.get("OnDemandEnabled") == 1 and rules:
             self.keys["on_demand"] = {"enabled": True, "rules": rules}
         for reason in lost:
             self._lose(reason)
@@ -200,7 +200,7 @@ class MobileConfig:
         denied = _lines(_texts(payload.get("DenyListURLs", payload.get("BlacklistedURLs"))))
         allowed = _lines(_texts(payload.get("PermittedURLs")))
         marks = payload.get("AllowListBookmarks", payload.get("WhitelistedBookmarks"))
-        only = _lines([str(each.get("URL", "")) for each in marks if isinstance(each, dict)] if marks else [])
+        only = _lines([str(each.get("URL", "")) for each in _tables(marks)])
         lists = [
             {"name": name, "action": action, "lines": lines}
             for name, action, lines in (("denied", "block", denied), ("allowed", "allow", [*allowed, *only]))
@@ -222,15 +222,24 @@ class MobileConfig:
             self.keys["server"] = (f"http://{who}{host}:{port}",)
 
     def _lose(self, reason: str) -> None:
-        self.told.append(ImportNotice(self._place, reason))
+        self._note(reason, is_lost=True)
 
     def _tell(self, reason: str) -> None:
-        self.told.append(ImportNotice(self._place, reason, is_lost=False))
+        self._note(reason, is_lost=False)
+
+    def _note(self, reason: str, *, is_lost: bool) -> None:
+        """In one line, whatever keys and values it names."""
+        shown = "".join(one if one.isprintable() else "?" for one in reason)
+        self.told.append(ImportNotice(self._place, shown, is_lost))
 
 
 def _table(payload: Payload, key: str) -> Payload:
     value = payload.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _tables(value: object) -> list[Payload]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: object) -> list[str]:

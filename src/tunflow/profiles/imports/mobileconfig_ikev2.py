@@ -39,7 +39,7 @@ def ikev2_server(settings: Payload, payloads: Mapping[str, Payload]) -> IKEv2Ser
     host = settings.get("RemoteAddress")
     if not isinstance(host, str) or not host:
         raise LocalError("IKEv2: RemoteAddress names no server")
-    method, is_eap = settings.get("AuthenticationMethod"), settings.get("ExtendedAuthEnabled") in {1}
+    method, is_eap = settings.get("AuthenticationMethod"), settings.get("ExtendedAuthEnabled") == 1
     authorities = [pem for each in payloads.values() if each.get("PayloadType") in CERTIFICATES if (pem := _pem(each))]
     values: dict[str, Any] = {"host": host}
     for key, name in (("remote_id", "RemoteIdentifier"), ("local_id", "LocalIdentifier")):
@@ -168,7 +168,7 @@ def _proposal(settings: Payload, name: str, *, is_child: bool) -> str | None:
         parts.append(integrity)
     elif not is_child:
         parts.append(f"prf{integrity.partition('_')[0]}")
-    if not is_child or settings.get("EnablePFS") in {1}:
+    if not is_child or settings.get("EnablePFS") == 1:
         parts.append(group)
     return "-".join(parts)
 

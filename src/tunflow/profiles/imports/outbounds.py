@@ -397,7 +397,7 @@ def _xray_stream(stream: ClashEntry, kind: str) -> dict[str, Any]:
     if before := stream.table("sockopt").text("dialerProxy"):
         raise LocalError(f"sockopt.dialerProxy {printable(before)}: behind another server this is another one")
     header = stream.table("rawSettings" if stream.value("rawSettings") else "tcpSettings").table("header")
-    if (disguise := header.value("type")) not in {None, "none"}:
+    if (disguise := header.text("type")) not in {None, "none"}:
         raise LocalError(f"streamSettings header {printable(str(disguise))} is not supported; none is")
     if network in {"ws", "httpupgrade"}:
         options = stream.table(f"{network}Settings")

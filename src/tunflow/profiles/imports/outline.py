@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from tunflow.errors import LocalError
 from tunflow.profiles.imports.yaml_lines import YAMLDocument
+from tunflow.protocols.link import printable
 
 _LOOKS = re.compile(rb"^[\s{]*\"?(?:transport|error)\"?[ \t]*:", re.MULTILINE)
 _DEEPEST = 8
@@ -59,7 +60,7 @@ def _dialer(given: Any, depth: int) -> list[str]:
     if not isinstance(given, dict):
         raise LocalError("tcp and udp are tables with $type: shadowsocks")
     if str(given.get("$type")) not in {"shadowsocks", "ss"}:
-        raise LocalError(f"$type {str(given.get('$type'))[:40]} is not supported; shadowsocks is")
+        raise LocalError(f"$type {printable(str(given.get('$type')))} is not supported; shadowsocks is")
     if given.get("prefix"):
         raise LocalError("prefix is not supported: without it this is another server")
     before, where = _endpoint(given.get("endpoint"), depth)
@@ -67,7 +68,7 @@ def _dialer(given: Any, depth: int) -> list[str]:
     if not isinstance(method, str) or not isinstance(password, str):
         raise LocalError("cipher and secret are texts")
     if extra := [key for key in given if key not in {"$type", "endpoint", "cipher", "secret", "prefix"}]:
-        raise LocalError(f"{extra[0]} is not supported")
+        raise LocalError(f"{printable(extra[0])} is not supported")
     return [*before, f"ss://{quote(method, safe='')}:{quote(password, safe='')}@{where}"]
 
 
@@ -79,4 +80,4 @@ def _endpoint(given: Any, depth: int) -> tuple[list[str], str]:
         dialer = given.get("dialer")
         return (_dialer(dialer, depth + 1) if dialer else []), given["address"]
     kind = given.get("$type") if isinstance(given, dict) else given
-    raise LocalError(f"endpoint {str(kind)[:40]} is not supported; HOST:PORT and $type: dial are")
+    raise LocalError(f"endpoint {printable(str(kind))} is not supported; HOST:PORT and $type: dial are")

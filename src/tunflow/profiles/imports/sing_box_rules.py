@@ -68,7 +68,7 @@ class SingBoxConditions:
 
     def _logical(self, rule: Mapping[str, Any], place: str) -> str:
         inner = [self.of(each, f"{place}.rules[{n}]") for n, each in enumerate(listed(rule.get("rules")))]
-        if not inner or rule.get("mode") not in {"and", "or"}:
+        if not inner or str(rule.get("mode")) not in {"and", "or"}:
             raise LocalError("a logical rule has the mode and or or, and rules")
         decides, is_neutral = (ALWAYS, NEVER) if rule["mode"] == "or" else (NEVER, ALWAYS)
         if decides in inner:

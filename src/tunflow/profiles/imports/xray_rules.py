@@ -52,7 +52,7 @@ class XrayConditions:
         self._inbounds = {
             str(each.get("tag"))
             for each in listed(data.get("inbounds"))
-            if isinstance(each, dict) and (each.get("protocol") in _OURS or _is_transparent(each))
+            if isinstance(each, dict) and (str(each.get("protocol")) in _OURS or _is_transparent(each))
         }
 
     def passes(self) -> tuple[bool, ...]:

@@ -8,6 +8,7 @@ Read first: https://yaml.org/spec/1.1/ (what PyYAML reads), https://yaml.org/typ
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -18,6 +19,9 @@ from tunflow.single_values import TwoValues, put
 
 MOST_VALUES = 500_000
 DEEPEST = 32
+
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""No text in UTF-8 has it; libyaml's reader refuses it."""
 
 Value = str | None | list[Any] | dict[str, Any]
 
@@ -105,3 +109,9 @@ class _AnchorsAgain(yaml.SafeLoader):
         if not self.check_event(yaml.AliasEvent):
             self.anchors.pop(self.peek_event().anchor, None)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if _HALF.search(node.value):
+            raise yaml.composer.ComposerError(None, None, "half of a character (a surrogate)", node.start_mark)
+        return node

@@ -17,7 +17,7 @@ from tunflow.protocols.link import printable
 from tunflow.protocols.session import PluginProgram
 from tunflow.protocols.transport.layers import Layers, layers
 from tunflow.protocols.transport.transport import Transport
-from tunflow.single_values import TwoValues, json_value
+from tunflow.single_values import TwoValues, text_json_value
 
 _OBFS = frozenset({"obfs-local", "simple-obfs", "obfs"})
 _V2RAY = frozenset({"v2ray-plugin"})
@@ -125,7 +125,7 @@ def from_rocket(text: str) -> str:
     """The plugin of Shadowrocket's `v2ray-plugin=`, which is JSON in base64, as SIP003 has it. Raises LocalError."""
     digits = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        values = json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+        values = text_json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
     except TwoValues as error:
         raise LocalError(f"v2ray-plugin in an ss:// link: {error}") from None
     except ValueError:

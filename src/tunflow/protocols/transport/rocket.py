@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from tunflow.errors import LocalError
 from tunflow.protocols.link import Parts, parameters, printable, yes_or_no
-from tunflow.single_values import TwoValues, json_value
+from tunflow.single_values import TwoValues, text_json_value
 
 _NETWORKS = {"none": "tcp", "tcp": "tcp", "websocket": "ws", "ws": "ws", "grpc": "grpc", "h2": "http", "xhttp": "xhttp"}
 _FLOWS = {"1": "xtls-rprx-direct", "2": "xtls-rprx-vision"}
@@ -60,7 +60,7 @@ def parts_of_rocket(scheme: str, rest: str) -> Parts | None:
 def _host(text: str) -> str:
     """The Host field: the text, or what JSON with fields has of it."""
     try:
-        fields = json_value(text)
+        fields = text_json_value(text)
     except TwoValues as error:
         raise LocalError(f"obfsParam: {error}") from None
     except ValueError:

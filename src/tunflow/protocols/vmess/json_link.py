@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from tunflow.errors import LocalError
 from tunflow.protocols.link import INSECURE, Parts, printable, yes_or_no
-from tunflow.single_values import TwoValues, json_value
+from tunflow.single_values import TwoValues, text_json_value
 
 _KEYS = frozenset(
     {"v", "ps", "add", "port", "id", "aid", "scy", "net", "type", "host", "path", "tls", "sni", "alpn", "fp"}
@@ -52,7 +52,7 @@ def _texts(rest: str, shape: str) -> dict[str, str]:
     """The keys that say something. Raises LocalError."""
     digits = rest.partition("#")[0].rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        values = json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
+        values = text_json_value(b64decode(digits + "=" * (-len(digits) % 4), validate=True))
     except TwoValues as error:
         raise LocalError(f"in the vmess:// link {error}") from None
     except ValueError:
