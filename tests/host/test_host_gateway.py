@@ -91,9 +91,9 @@ def test_the_lan_and_its_dhcp_are_untouched(client: Client, tmp_path: Path, kill
     network = HostNetwork(tmp_path / "state")
     network.apply(replace(GATEWAY, kill_switch=kill_switch))
     for version in (4, 6):
-        assert run(f"ping -{version} -c1 -W2 {CLIENT[version]}")
+        assert run(f"ping -{version} -c1 -W30 {CLIENT[version]}")
         gateway = {4: "192.168.7.1", 6: "2001:db8:7::1"}[version]
-        assert run(f"{client.enter} ping -{version} -c1 -W2 {gateway}")
+        assert run(f"{client.enter} ping -{version} -c1 -W30 {gateway}")
     listening = client.start(
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 68)); s.settimeout(5)\n"
         "print('ready', flush=True); print(s.recv(99).decode())"

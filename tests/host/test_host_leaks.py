@@ -295,7 +295,7 @@ def test_forwarded_packets_of_containers_go_into_the_tunnel(witness: Witness, tm
             assert outside not in witness.seen()
             # And what comes back out of the tunnel reaches it, like what this host itself sends there.
             reached = run(f"{enter} cat /proc/net/snmp /proc/net/snmp6")
-            assert run(f"ping -{version} -c1 -W2 {address.partition('/')[0]}")
+            assert run(f"ping -{version} -c1 -W30 {address.partition('/')[0]}")
             assert run(f"{enter} cat /proc/net/snmp /proc/net/snmp6") != reached
         host_network.device.close()
         witness.seen()

@@ -17,8 +17,8 @@ from lab_system import System
 from lab_uplinks import FIRST4, FIRST6
 
 pytestmark = pytest.mark.lab
-CURL = "curl -s -m 5 -o /dev/null"
-WGET = "wget -q -t 1 -T 5 -O /dev/null"
+CURL = "curl -s -m 30 -o /dev/null"
+WGET = "wget -q -t 1 -T 30 -O /dev/null"
 
 
 OWN = (f"{CLIENT4} ", "fd66::1 ", f"{FIRST4} ", f"{FIRST6} ")

@@ -65,7 +65,7 @@ def test_signed_names_are_authentic_and_forged_ones_fail(tunnel: Tunnel, profile
         f"+cd forged.{ZONE} A", "site.lab A",
     )  # fmt: skip
     script = "; ".join(
-        f"dig +dnssec +tries=1 +timeout=9 {question} | grep -E 'status|flags:|IN.*A|RRSIG|NSEC'; echo next"
+        f"dig +dnssec +tries=1 +timeout=30 {question} | grep -E 'status|flags:|IN.*A|RRSIG|NSEC'; echo next"
         for question in questions
     )
     done = tunnel.lab.client.run([TUNFLOW, "run", "--profile", profile, "--", "sh", "-c", script])

@@ -78,7 +78,7 @@ def held(tunnel: Tunnel, bind: Bind) -> Iterator[HeldTunnel]:
 
 def ask(tunnel: Tunnel, held: HeldTunnel, *questions: str, options: str = "+dnssec") -> list[str]:
     """What dig shows of each answer."""
-    argv = ["dig", *options.split(), "+tries=1", "+timeout=9"]
+    argv = ["dig", *options.split(), "+tries=1", "+timeout=30"]
     for question in questions:
         argv += question.split()
     found = tunnel.lab.client.run(held.command(argv), check=False).stdout

@@ -90,8 +90,8 @@ def test_a_device_that_nobody_knows_meets_the_stricter_rule(
 def test_the_test_command_knows_devices(uplinks: UplinkLab, system: System, tablet: Namespace) -> None:
     path = profile_of(system)
     path.write_text(path.read_text() + f'        clients = ["{TABLET}"]\n')
-    uplinks.behind.run(["ping", "-q", "-c", "1", "-W", "5", LAN4])
-    tablet.run(["ping", "-q", "-c", "1", "-W", "5", LAN4])
+    uplinks.behind.run(["ping", "-q", "-c", "1", "-W", "30", LAN4])
+    tablet.run(["ping", "-q", "-c", "1", "-W", "30", LAN4])
     for client, verdict in ((TABLET, "blocked"), (OTHER4, "blocked"), (BEHIND4, "passes"),
                             ("02-00-5E-00-53-02", "passes"), ("10.63.0.99", "blocked")):  # fmt: skip
         said = system.ok("filter", "test", f"http://{BLOCKED}/", "--profile", str(path), "--client", client)

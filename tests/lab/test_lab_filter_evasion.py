@@ -75,11 +75,11 @@ def test_pings(uplinks: UplinkLab, system: System) -> None:
     path = straight(profile_of(system))
     (path.parent / "list.txt").write_text(f"{SITE4}\n")
     system.ok("up", str(path))
-    pinged = uplinks.client.run(["ping", "-c", "1", "-W", "5", SITE4], check=False).stdout
+    pinged = uplinks.client.run(["ping", "-c", "1", "-W", "30", SITE4], check=False).stdout
     assert "Packet filtered" in pinged, (pinged, system.log())
     (path.parent / "list.txt").write_text("nothing.example\n")
     system.ok("reload")
-    assert " 0% packet loss" in uplinks.client.run(["ping", "-c", "1", "-W", "5", SITE4], check=False).stdout
+    assert " 0% packet loss" in uplinks.client.run(["ping", "-c", "1", "-W", "30", SITE4], check=False).stdout
 
 
 def test_rtsp_is_no_http(uplinks: UplinkLab, system: System) -> None:

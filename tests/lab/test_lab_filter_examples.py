@@ -30,7 +30,7 @@ def profile(system: System, provider: str, configuration: str = "") -> str:
 
 def fetches(system: System, path: str, *hosts: str) -> tuple[list[str], str]:
     """What curl gets from each host, in bytes; and what was said."""
-    script = "; ".join(f"curl -sS -m 5 -o /dev/null -w '%{{size_download}} ' http://{host}/1k" for host in hosts)
+    script = "; ".join(f"curl -sS -m 30 -o /dev/null -w '%{{size_download}} ' http://{host}/1k" for host in hosts)
     done = system.tunflow("run", "--profile", path, "--", "sh", "-c", script)
     return done.stdout.split(), done.stderr
 
@@ -70,7 +70,7 @@ def test_ask_first(uplinks: UplinkLab, system: System) -> None:
     got, said = fetches(
         system, profile(system, "ask_first.py:AskFirst", configuration), "four.lab", "four.lab", "site.lab"
     )
-    sitting.join(5)
+    sitting.join(60)
     assert got == ["1024", "1024", "0"], said
     assert b"four.lab" in asked[0]
     assert b"site.lab" in asked[1]
@@ -86,7 +86,7 @@ def test_the_school_gateway(uplinks: UplinkLab, system: System) -> None:
     path.chmod(0o600)
     folder.chmod(0o777)
     system.ok("up", str(path), "--gateway", "lan0")
-    curl = ["curl", "-sS", "-m", "5", "--resolve", f"site.lab:80:{SITE4}"]
+    curl = ["curl", "-sS", "-m", "30", "--resolve", f"site.lab:80:{SITE4}"]
     page = uplinks.behind.run([*curl, "http://site.lab/1k"], check=False).stdout
     assert "This page is blocked" in page, system.log()
     assert "Ask Ms Miller in room 12." in page

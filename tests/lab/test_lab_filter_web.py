@@ -109,7 +109,7 @@ def test_names_over_tcp_and_to_any_resolver(uplinks: UplinkLab, system: System) 
     system.ok("up", str(profile_of(system)), "--gateway", "lan0")
     for resolver in (SITE4, "203.0.113.77"):
         for way in ("+tcp", "+notcp"):
-            dig = ["dig", "+tries=1", "+time=3", way, f"@{resolver}"]
+            dig = ["dig", "+tries=1", "+time=30", way, f"@{resolver}"]
             assert "NXDOMAIN" in uplinks.behind.run([*dig, f"www.{BLOCKED}"], check=False).stdout
             assert "NOERROR" in uplinks.behind.run([*dig, ALLOWED], check=False).stdout
 
@@ -120,6 +120,6 @@ def test_a_blocked_address_in_every_spelling(uplinks: UplinkLab, system: System)
     system.ok("up", str(path), "--gateway", "lan0")
     number = int.from_bytes(bytes(map(int, SITE4.split("."))), "big")
     for host in (SITE4, str(number), hex(number), "012.0115.0.1"):
-        done = uplinks.behind.run(["curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", f"http://{host}/1k"],
+        done = uplinks.behind.run(["curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}", f"http://{host}/1k"],
                                   check=False)  # fmt: skip
         assert done.stdout == "403", (host, done.stdout, done.stderr)

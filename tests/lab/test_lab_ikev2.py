@@ -29,7 +29,7 @@ def server(lab: Lab) -> Iterator[Strongswan]:
 
 
 def test_run_and_sign_out(lab: Lab, server: Strongswan, contents: Contents) -> None:
-    script = f"ping -c 2 -i 0.2 -W 3 {SITE4}; ping -c 1 -W 3 {SITE6}; {DIGEST}; cat /etc/resolv.conf"
+    script = f"ping -c 2 -i 0.2 -W 30 {SITE4}; ping -c 1 -W 3 {SITE6}; {DIGEST}; cat /etc/resolv.conf"
     done = run(lab, [TUNFLOW, "run", "--server", server.link(), "--", "sh", "-c", script])
     assert done.stdout.count(" 0% packet loss") == 2, (done.stdout, done.stderr)
     assert done.stdout.split()[-4:] == [contents.medium_sha256, "-", "nameserver", SITE4], done.stderr

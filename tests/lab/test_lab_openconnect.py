@@ -31,7 +31,7 @@ def server(lab: Lab) -> Iterator[Ocserv]:
 
 
 def test_run_and_sign_out(lab: Lab, server: Ocserv, contents: Contents) -> None:
-    script = f"ping -c 2 -i 0.2 -W 3 {INSIDE4}; {DIGEST}; cat /etc/resolv.conf"
+    script = f"ping -c 2 -i 0.2 -W 30 {INSIDE4}; {DIGEST}; cat /etc/resolv.conf"
     done = run(lab, [TUNFLOW, "run", "--server", server.link(), "--", "sh", "-c", script])
     assert " 0% packet loss" in done.stdout, (done.stdout, done.stderr)
     assert done.stdout.split()[-4:] == [contents.medium_sha256, "-", "nameserver", SITE4], done.stderr

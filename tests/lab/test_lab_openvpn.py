@@ -98,7 +98,7 @@ def server(lab: Lab, keys: Keys) -> Iterator[Process]:
 
 def test_ping_udp_names_and_the_edge_of_the_mtu(lab: Lab, keys: Keys, server: Process, tunnel: Tunnel) -> None:
     profile = keys.client("small", "tls-crypt ta.key")
-    ping = ["ping", "-c", "2", "-i", "0.2", "-W", "3"]
+    ping = ["ping", "-c", "2", "-i", "0.2", "-W", "30"]
     pings = [[*ping, INSIDE], [*ping, "-s", "4000", SITE4], [*ping, "-M", "do", "-s", "1392", SITE4]]
     echo = [sys.executable, str(CLIENTS / "udp.py"), str(UDP_ECHO_PORT)]
     echoes = [[*echo, str(size), SITE4] for size in (0, 1, 1400, 2000)]
@@ -121,7 +121,7 @@ def test_ipv6_inside(lab: Lab, keys: Keys, tunnel: Tunnel) -> None:
     """TCP, UDP and pings over IPv6, up to the tunnel's MTU; the outside is IPv4."""
     with start_openvpn(lab, keys, "--server-ipv6", "fd08::/64", "--push", "redirect-gateway def1 ipv6"):
         profile = keys.client("six")
-        ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "3"]
+        ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "30"]
         assert " 0% packet loss" in ok(lab, command(profile, [*ping, "fd08::1"]))
         assert " 0% packet loss" in ok(lab, command(profile, [*ping, "-M", "do", "-s", str(1420 - 48), SITE6]))
         size = ["curl", "-sSg", "-o", "/dev/null", "-w", "%{size_download}", f"http://[{SITE6}]/10m"]

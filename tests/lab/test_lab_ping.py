@@ -13,7 +13,7 @@ PING = ["ping", "-c", "2", "-i", "0.2", "-W", "3"]
 
 @pytest.mark.parametrize("host", [SITE4, SITE6])
 def test_answer_of_a_target_that_is_there(tunnel: Tunnel, host: str) -> None:
-    assert " 0% packet loss" in tunnel.ok([*PING, host], server="direct://")
+    assert " 0% packet loss" in tunnel.ok([*PING, "-W", "30", host], server="direct://")
 
 
 @pytest.mark.parametrize("host", ["10.98.0.1", "fd98::1"])
@@ -23,7 +23,7 @@ def test_no_answer_of_a_target_that_is_not(tunnel: Tunnel, host: str) -> None:
 
 @pytest.mark.parametrize("host", [SITE4, SITE6])
 def test_answer_of_a_server_that_is_there(tunnel: Tunnel, host: str) -> None:
-    assert " 0% packet loss" in tunnel.ok([*PING, host])
+    assert " 0% packet loss" in tunnel.ok([*PING, "-W", "30", host])
 
 
 @pytest.mark.parametrize("host", [SITE4, SITE6])
@@ -33,4 +33,4 @@ def test_no_answer_of_a_server_that_is_not(tunnel: Tunnel, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_loopback_inside(tunnel: Tunnel, host: str) -> None:
-    assert " 0% packet loss" in tunnel.ok([*PING, host])
+    assert " 0% packet loss" in tunnel.ok([*PING, "-W", "30", host])

@@ -119,7 +119,7 @@ def profile(system: System, success: None) -> str:
 
 
 BROWSER = f"""
-curl -sS -m 5 -L {{}} && curl -sS -m 5 -o /dev/null http://portal.example/who && curl -sS -m 5 http://{HOME}/login
+curl -sS -m 30 -L {{}} && curl -sS -m 30 -o /dev/null http://portal.example/who && curl -sS -m 30 http://{HOME}/login
 (curl -s -m 2 -o /dev/null http://{SITE4}:9000/ && echo leaked-port) &
 (dig +tries=1 +timeout=2 @192.0.2.53 elsewhere.lab >/dev/null) &
 (ping -c1 -W1 {SITE4} >/dev/null && echo leaked-ping) &

@@ -112,7 +112,7 @@ def test_bad_names_are_one_line(tunnel: Tunnel, tmp_path: Path) -> None:
 def test_packets_settings_and_the_way_back(tunnel: Tunnel) -> None:
     """A mirror: whatever the program connects to is itself."""
     script = (
-        "ip -4 route; cat /etc/resolv.conf; ping -c1 -W5 192.0.2.9 >/dev/null && ping -c1 -W5 2001:db8::9 >/dev/null"
+        "ip -4 route; cat /etc/resolv.conf; ping -c1 -W30 192.0.2.9 >/dev/null && ping -c1 -W5 2001:db8::9 >/dev/null"
     )
     done = run(tunnel, f"{HERE}:Mirror", ["sh", "-c", script])
     assert done.returncode == 0, done
@@ -197,7 +197,7 @@ def test_toy_vpn(tunnel: Tunnel, contents: Contents, toy_server: Path) -> None:
     assert len((EXAMPLES / "toy_vpn.py").read_text().splitlines()) < 100
     done = run(tunnel, example, fetch(), *toy(toy_server))
     assert done.stdout.decode().strip() == contents.medium_sha256, done.stderr
-    who = run(tunnel, example, ["sh", "-c", "ip -4 -o addr show tunflow0; ping -c1 -W5 10.99.0.1"], *toy(toy_server))
+    who = run(tunnel, example, ["sh", "-c", "ip -4 -o addr show tunflow0; ping -c1 -W30 10.99.0.1"], *toy(toy_server))
     assert who.returncode == 0, who
     assert b"10.99.0.2/24" in who.stdout
     names = run(tunnel, example, ["getent", "ahostsv4", "site.lab"], *toy(toy_server), "--config", f"dns={SITE4}")

@@ -67,7 +67,7 @@ def watched(lab: Lab, held: Held, argv: Sequence[str]) -> tuple[subprocess.Compl
     return done, ports(spy.packets)
 
 
-CURL = ["curl", "-sS", "-o", "/dev/null", "-m", "5", "-w", "%{http_code} %{time_total}"]
+CURL = ["curl", "-sS", "-o", "/dev/null", "-m", "30", "-w", "%{http_code} %{time_total}"]
 
 
 def test_a_name_out_of_the_first_bytes_decides(lab: Lab, ruled: Held) -> None:

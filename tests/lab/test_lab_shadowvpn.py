@@ -72,7 +72,7 @@ def test_tcp(lab: Lab, server: Process, contents: Contents) -> None:
 
 
 def test_ping_fragments_and_the_edge_of_the_mtu(lab: Lab, server: Process) -> None:
-    ping = ["ping", "-c", "2", "-i", "0.2", "-W", "3"]
+    ping = ["ping", "-c", "2", "-i", "0.2", "-W", "30"]
     assert " 0% packet loss" in ok(lab, [*client(), *ping, "10.7.0.1"])
     assert " 0% packet loss" in ok(lab, [*client(), *ping, "-s", "4000", SITE4])
     assert " 0% packet loss" in ok(lab, [*client(), *ping, "-M", "do", "-s", str(MTU - 28), SITE4])

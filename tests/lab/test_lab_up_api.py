@@ -15,7 +15,7 @@ WHERE = f"http://127.0.0.1:{PORT}"
 
 
 def asked(system: System, path: str) -> dict[str, object]:
-    return dict(json.loads(system.run(["curl", "-sS", "--max-time", "10", f"{WHERE}{path}"]).stdout))
+    return dict(json.loads(system.run(["curl", "-sS", "--max-time", "30", f"{WHERE}{path}"]).stdout))
 
 
 def test_it_tells_of_flows_and_ends_with_the_tunnel(system: System) -> None:

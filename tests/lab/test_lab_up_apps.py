@@ -13,7 +13,7 @@ from lab_uplinks import FIRST4, UplinkLab
 
 pytestmark = pytest.mark.lab
 
-FETCH = ["curl", "-sS", "-4", "-m", "3", "-o", "/dev/null", "-w", "%{size_download}"]
+FETCH = ["curl", "-sS", "-4", "-m", "30", "-o", "/dev/null", "-w", "%{size_download}"]
 WITH_GROUPS = ["sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', "sh"]
 """`ip netns exec` hides /sys/fs/cgroup behind a new /sys."""
 

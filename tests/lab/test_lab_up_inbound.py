@@ -28,8 +28,8 @@ def shell(uplinks: UplinkLab) -> Iterator[None]:
 
 def talk(uplinks: UplinkLab, address: str) -> str:
     """What a client outside hears that types a line."""
-    typing = f"(echo typed; sleep 4) | socat -t 5 - TCP:{address}:{PORT},connect-timeout=3"
-    return uplinks.server.run(["timeout", "15", "sh", "-c", typing], check=False).stdout
+    typing = f"(echo typed; sleep 4) | socat -t 5 - TCP:{address}:{PORT},connect-timeout=30"
+    return uplinks.server.run(["timeout", "60", "sh", "-c", typing], check=False).stdout
 
 
 @pytest.mark.parametrize("address", [FIRST4, f"[{FIRST6}]"])
@@ -49,8 +49,9 @@ def test_who_connects_from_outside_is_answered_the_way_he_came(uplinks: UplinkLa
     for address in (FIRST4, f"[{FIRST6}]"):
         assert talk(uplinks, address).split() == ["one", "two", "typed"], address
     for address in (FIRST4, FIRST6, SECOND4):
-        done = uplinks.server.run(["ping", "-c1", "-W2", address], check=False)
-        assert (done.returncode == 0) is (address != SECOND4), address  # eth2 is no uplink
+        is_reached = address != SECOND4  # eth2 is no uplink
+        done = uplinks.server.run(["ping", "-c1", "-W30" if is_reached else "-W2", address], check=False)
+        assert (done.returncode == 0) is is_reached, address
     assert system.fetch(f"http://{SITE4}/1k") == 1024
     system.ok("down")
     assert system.snapshot() == before
@@ -100,7 +101,9 @@ def test_a_published_port_of_a_container_is_reached(uplinks: UplinkLab, system: 
         ) as inner:
             inner.wait_listening(PORT)
             system.up()
-            fetched = uplinks.server.run(["socat", "-t", "3", "-", f"TCP:{FIRST4}:8080,connect-timeout=3"], check=False)
+            fetched = uplinks.server.run(
+                ["socat", "-t", "3", "-", f"TCP:{FIRST4}:8080,connect-timeout=30"], check=False
+            )
             assert fetched.stdout == "hello\n"
             system.ok("down")
     finally:

@@ -34,9 +34,9 @@ def test_up_and_down(uplinks: UplinkLab, system: System, keys: Keys, server: Pro
     system.ok("up", keys.client("whole", "tls-crypt ta.key"), TUNFLOW_SERVER="")
     with uplinks.spied(TO_SERVER) as leaks:
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
-        assert system.run(["ping", "-c1", "-W3", INSIDE]).returncode == 0
+        assert system.run(["ping", "-c1", "-W30", INSIDE]).returncode == 0
         assert system.run(["ping", "-6", "-c1", "-W1", "fd77::1"]).returncode != 0
-        asked = ["dig", "+short", "+tries=1", "+timeout=3", "site.lab"]
+        asked = ["dig", "+short", "+tries=1", "+timeout=30", "site.lab"]
         assert system.run(asked).stdout.split() == [SITE4], system.log()
     assert leaks == []
     assert "PRIVATE" not in system.log() + str(system.status())
@@ -53,7 +53,7 @@ def test_a_server_that_starts_again_and_nothing_goes_around(uplinks: UplinkLab, 
         until(lambda: system.status()["status"] == "reasserting", timeout=15)
         assert system.run(["ping", "-c1", "-W1", SITE4]).returncode != 0
         with start_openvpn(uplinks, keys, "--tls-crypt", "ta.key"):
-            until(lambda: system.status()["status"] == "connected", timeout=20)
+            until(lambda: system.status()["status"] == "connected")
             assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
     assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
@@ -66,14 +66,14 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
     options = ["--tls-crypt", "ta.key", "--duplicate-cn"] if proto == "tcp" else ["--tls-crypt", "ta.key"]
     with start_openvpn(uplinks, keys, *options, "--ifconfig-pool-persist", "pool", proto=proto):
         system.ok("up", keys.client("moves", "tls-crypt ta.key", proto=proto), TUNFLOW_SERVER="")
-        get = f"curl -sS -m 40 --limit-rate 8M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
+        get = f"curl -sS -m 120 --limit-rate 8M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
         with uplinks.start(uplinks.client, ["sh", "-c", get]) as download:
             time.sleep(1.5)
             assert download.popen.poll() is None
             uplinks.use_uplink(2)
             until(lambda: "the network changed" in system.log())
-            download.popen.wait(40)
+            download.popen.wait(120)
             if proto == "udp":  # over TCP the server may give another address, and then a connection ends
                 assert download.output().split()[0] == expected, system.log()
-        until(lambda: system.status()["status"] == "connected", timeout=20)
+        until(lambda: system.status()["status"] == "connected")
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()

@@ -106,11 +106,11 @@ def test_rules_and_a_download_that_goes_on_over_another_uplink(
     assert tunnel["bytes_in"] > 1024
     assert tunnel["tunnel"]["peers"][0]["latest_handshake"] is not None
     assert "tunnel      wireguard://" in system.ok("status")
-    get = f"curl -sS -m 40 --limit-rate 4M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
+    get = f"curl -sS -m 120 --limit-rate 4M -r 0-{size - 1} http://{SITE4}/big | sha256sum"
     with uplinks.start(uplinks.client, ["sh", "-c", get]) as download:
         time.sleep(1.5)
         uplinks.use_uplink(2)
-        download.popen.wait(40)
+        download.popen.wait(120)
         assert download.output().split()[0] == expected, system.log()
     system.ok("down")
     uplinks.use_uplink(1)

@@ -88,6 +88,6 @@ def test_app_rules_need_no_root(
     profile.write_text(f'server = "{shadowsocks_url()}"\n[[apps]]\npath = "/usr/bin/curl"\naction = "block"\n')
     profile.chmod(0o644)
     url = f"http://{SITE4}/1k"
-    script = f"curl -s -m 5 {url} >/dev/null; echo $?; wget -q -t 1 -T 5 -O /dev/null {url}; echo $?"
+    script = f"curl -s -m 30 {url} >/dev/null; echo $?; wget -q -t 1 -T 30 -O /dev/null {url}; echo $?"
     done = run_as_nobody(tunnel.lab, tunflow_command, ["sh", "-c", script], str(profile))
     assert done.stdout.split() == ["7", "0"], done.stderr

@@ -53,9 +53,9 @@ def test_a_download_through_a_wg_quick_file(lab: Lab, keys: Keys, contents: Cont
 
 
 def test_an_upload_and_a_ping(lab: Lab, keys: Keys, tmp_path: Path) -> None:
-    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE4]
+    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "30", INSIDE4]
     assert " 0% packet loss" in ok(lab, [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--", *ping])
-    large = ["ping", "-c", "2", "-i", "0.2", "-W", "3", "-M", "do", "-s", str(1420 - 28), SITE4]
+    large = ["ping", "-c", "2", "-i", "0.2", "-W", "30", "-M", "do", "-s", str(1420 - 28), SITE4]
     assert " 0% packet loss" in ok(lab, [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--", *large])
 
 
@@ -78,7 +78,7 @@ def test_another_preshared_key_is_silence_and_then_a_line(lab: Lab, keys: Keys, 
 def test_ipv6_inside(lab: Lab, keys: Keys, tunnel: Tunnel, tmp_path: Path) -> None:
     """TCP, UDP and pings over IPv6, up to the tunnel's MTU; the outside is IPv4."""
     inside = [TUNFLOW, "run", "--profile", keys.profile(tmp_path), "--"]
-    ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "3"]
+    ping = ["ping", "-6", "-c", "2", "-i", "0.2", "-W", "30"]
     assert " 0% packet loss" in ok(lab, [*inside, *ping, INSIDE6])
     assert " 0% packet loss" in ok(lab, [*inside, *ping, "-M", "do", "-s", str(1420 - 48), SITE6])
     size = ["curl", "-sSg", "-o", "/dev/null", "-w", "%{size_download}", f"http://[{SITE6}]/10m"]

@@ -66,7 +66,7 @@ def test_wireguard_go_and_our_own_client(lab: Lab, server: Process, contents: Co
         lab.client.run(["wg", "setconf", INTERFACE, str(theirs)])
         lab.client.run(["ip", "address", "add", "10.91.0.2/24", "dev", INTERFACE])
         lab.client.run(["ip", "link", "set", INTERFACE, "mtu", "1420", "up"])
-        ping = ["ping", "-c", "3", "-i", "0.2", "-W", "3", INSIDE]
+        ping = ["ping", "-c", "3", "-i", "0.2", "-W", "30", INSIDE]
         assert " 0% packet loss" in lab.client.run(ping).stdout
         digest = ["sh", "-c", f"curl -sS http://{SITE4}/10m | sha256sum"]
         fetched = lab.client.run([TUNFLOW, "run", "--profile", str(ours), "--", *digest]).stdout

@@ -10,8 +10,8 @@ import sys
 
 def main() -> None:
     """Hold the flow until its end or that of stdin."""
-    sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
-    sock.settimeout(10)
+    sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30)
+    sock.settimeout(30)
     echo(sock)
     say("open")
     while True:

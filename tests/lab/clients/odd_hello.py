@@ -20,8 +20,8 @@ def hello(name):
 
 
 address, name = sys.argv[1:]
-with socket.create_connection((address, 443), 5) as stream:
-    stream.settimeout(5)
+with socket.create_connection((address, 443), 30) as stream:
+    stream.settimeout(30)
     try:
         stream.sendall(ALARM + hello(name))
         print("answered" if stream.recv(1) else "ended")

@@ -9,7 +9,7 @@ import sys
 port, size = int(sys.argv[1]), int(sys.argv[2])
 for host in sys.argv[3:]:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(15)
         data = os.urandom(size)
         sock.sendto(data, (host, port))
         answer, source = sock.recvfrom(65536)

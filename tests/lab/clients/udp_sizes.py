@@ -9,7 +9,7 @@ import sys
 host, port = sys.argv[1], int(sys.argv[2])
 total = 0
 with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-    sock.settimeout(5)
+    sock.settimeout(15)
     sock.connect((host, port))
     for size in map(int, sys.argv[3:]):
         data = os.urandom(size)
