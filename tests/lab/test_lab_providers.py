@@ -154,7 +154,8 @@ def test_packets_of_an_ordinary_user(tunnel: Tunnel, tunflow_command: tuple[list
 
 
 def test_super_packets(tunnel: Tunnel) -> None:
-    script = "iperf3 -s -1 -B 10.9.0.2 >/dev/null & sleep 0.5; iperf3 -J -c 192.0.2.9 -n 200M"
+    script = "iperf3 -s -1 -B 10.9.0.2 >/dev/null & until ss -ltn | grep -q :5201; do sleep 0.1; done; "
+    script += "iperf3 -J -c 192.0.2.9 -n 200M"
     done = run(tunnel, f"{HERE}:SuperMirror", ["bash", "-c", script])
     report = json.loads(done.stdout)
     assert report["end"]["sum_received"]["bytes"] >= 200_000_000

@@ -182,6 +182,6 @@ def test_udp_that_its_user_does_not_want_there_is_refused_at_once(tunnel: Tunnel
 
 def test_udp_without_a_server_is_told_of(tunnel: Tunnel, pin: str) -> None:
     server = link(("trojan", "tcp", "none")).replace(str(FIRST_PORT), str(FIRST_PORT - 2))
-    done = tunnel.run(client("udp", UDP_ECHO_PORT, 100, SITE4), server=server)
-    assert done.returncode
+    done = tunnel.run(client("udp_refused", SITE4, UDP_ECHO_PORT), server=server)
+    assert done.stdout == b"timeout\n"
     assert "UDP: Connection refused" in done.stderr.decode()

@@ -50,7 +50,7 @@ def test_killed_in_mid_download_nothing_leaks_and_it_is_up_again(
             system.fetch("http://site.lab/1k", timeout=0.3)
         until(lambda: is_up_again(system, 1))
         until(lambda: system.fetch("http://site.lab/1k", timeout=5) == 1024)
-        assert download.wait(20) != 0  # its connection is gone, and it hears of that
+        assert download.wait(60) != 0  # its connection is gone, and it hears of that
     assert leaks == []
     facts = system.status()
     assert facts["pid"] != pid
@@ -68,7 +68,7 @@ def test_killed_in_mid_download_nothing_leaks_and_it_is_up_again(
 
 def test_one_that_hangs_is_killed_and_started_again(uplinks: UplinkLab, system: System) -> None:
     before = system.snapshot()
-    system.env["TUNFLOW_WATCHDOG_SECONDS"] = "2"
+    system.env["TUNFLOW_WATCHDOG_SECONDS"] = "4"
     system.up()
     with uplinks.spied() as leaks:
         pid = kill(system, signal.SIGSTOP)
@@ -79,8 +79,8 @@ def test_one_that_hangs_is_killed_and_started_again(uplinks: UplinkLab, system: 
         until(lambda: is_up_again(system, 1))
         assert system.fetch("http://site.lab/1k") == 1024
     assert leaks == []
-    assert "did nothing for 2 s and was killed" in system.status()["last_cause"]
-    time.sleep(3)  # one that idles is not taken to hang
+    assert "did nothing for 4 s and was killed" in system.status()["last_cause"]
+    time.sleep(5)  # one that idles is not taken to hang
     assert system.status()["restarts"] == 1
     system.ok("down")
     assert system.snapshot() == before
@@ -163,12 +163,11 @@ def test_who_follows_the_log_hears_of_it(system: System) -> None:
     argv = system.host.command([TUNFLOW, "logs", "--follow"])
     with subprocess.Popen(argv, env=system.env, stdout=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
-        time.sleep(1)
+        said = following.stdout.readline()
         kill(system)
         until(lambda: is_up_again(system, 1))
-        time.sleep(1)
         system.ok("down")
-        said, _ = following.communicate(timeout=20)
+        said += following.stdout.read()
     assert said.splitlines() == system.ok("logs").splitlines()
     assert said.count("traffic is held") == 1
     assert said.count("the tunnel is up again") == 1

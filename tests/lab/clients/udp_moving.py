@@ -17,8 +17,8 @@ def main() -> None:
 
 
 def ask(sock: socket.socket) -> bool:
-    """Whether one of three datagrams comes back."""
-    for _ in range(3):
+    """Whether one of twenty datagrams comes back."""
+    for _ in range(20):
         sock.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
         try:
             return sock.recv(100) == b"hello"
