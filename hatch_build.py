@@ -2,7 +2,7 @@
 
 Without it the wheel is pure Python and needs no compiler. pyproject.toml lists what is compiled, and what of the same
 folders is not, with the reason. The `.py` files stay in the wheel: tracebacks and `inspect` show them.
-TUNFLOW_OPT_LEVEL is the C compiler's (3; the tests compile with 0, which is quicker).
+TUNFLOW_OPT_LEVEL is the C compiler's (3; the tests compile with 0, which is quicker, and leaves out line numbers too).
 """
 
 from __future__ import annotations
@@ -82,8 +82,13 @@ def _compile(source: Path, files: list[str], made: Path) -> list[Path]:
         # compiled are nobody's concern.
         options = ["--ignore-missing-imports", "--follow-imports=silent", "--config-file="]
         options.append(f"--cache-dir={made / 'cache'}")
+        level = os.environ.get("TUNFLOW_OPT_LEVEL", "3")
         extensions = mypycify(
-            [*options, *files], opt_level=os.environ.get("TUNFLOW_OPT_LEVEL", "3"), multi_file=True, group_name=GROUP
+            [*options, *files],
+            opt_level=level,
+            debug_level="0" if level == "0" else "1",
+            multi_file=True,
+            group_name=GROUP,
         )
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib, command.build_temp = str(made / "lib"), str(made / "objects")

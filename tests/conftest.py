@@ -179,7 +179,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lab, long, short = [], [], []
     for tests in files.values():
         is_lab = any(test.get_closest_marker("lab") for test in tests)
-        (lab if is_lab else long if tests[0].path.parent == here else short).append(tests)
+        (long if tests[0].path.parent == here else lab if is_lab else short).append(tests)
     lab.sort(key=len, reverse=True)
     placed = [
         (end * index / len(kind), tests)

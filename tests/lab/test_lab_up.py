@@ -16,6 +16,8 @@ from bench.netlab.tunnel import TUNFLOW
 from lab_system import DNS, System
 from lab_uplinks import until
 
+from tunflow.wire import checksum
+
 pytestmark = pytest.mark.lab
 
 
@@ -29,6 +31,8 @@ def test_up_status_down(system: System) -> None:
     assert status["device"] == "tunflow0"
     assert status["bytes_in"] > 3 * 1024
     assert status["bytes_out"] > 0
+    is_compiled = str(checksum.__file__).endswith(".so")
+    assert ("tunflow__mypyc" in (system.processes / str(status["pid"]) / "maps").read_text()) == is_compiled
     system.ok("down")
     assert system.snapshot() == before
     assert system.tunflow("status", "--json").returncode == 3

@@ -98,6 +98,7 @@ class Always(CoDel):
         return 1
 
 
+@pytest.mark.interpreted
 def test_of_bulk_the_head_is_dropped_and_nothing_else(pair, monkeypatch):
     monkeypatch.setattr(datagram_batches, "CoDel", Always)
     batches, far = pair
@@ -112,6 +113,7 @@ def test_of_bulk_the_head_is_dropped_and_nothing_else(pair, monkeypatch):
     assert read(batches) == [b"a" * 100] * 5 + [b"b" * 100]
 
 
+@pytest.mark.interpreted
 def test_what_comes_one_by_one_is_thinned_out_too(pair, monkeypatch):
     """As from most servers of today, which do not join what they send."""
 
@@ -139,6 +141,7 @@ def test_a_turn_takes_many_of_what_comes_one_by_one(pair):
     assert len([*batches.receive(2)]) == 2
 
 
+@pytest.mark.interpreted
 def test_how_long_a_datagram_waited_is_known(pair, monkeypatch):
     monkeypatch.setattr(datagram_batches, "CoDel", Always)
     batches, far = pair
