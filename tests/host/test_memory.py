@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import select
 
 import pytest
 from tun_lab import udp_pieces
 
+from open_files import open_files, opened_since
 from tunflow.device import Device
 from tunflow.host.memory import QUEUE_LENGTH, memory_pair
 from tunflow.wire import protocols, virtio_net
@@ -92,3 +94,15 @@ def test_a_closed_end() -> None:
         other.read(1)
     assert other.write([[PLAIN, b"to nobody"]]) == 1
     other.close()
+
+
+def test_a_pair_that_nobody_has_is_closed() -> None:
+    before = open_files()
+    one, other = memory_pair()
+    one.write([[PLAIN, b"last"]])
+    del one
+    gc.collect()
+    assert other.read(1) == [PLAIN + b"last"]
+    assert other.read(1) == []
+    del other
+    assert not opened_since(before)

@@ -28,8 +28,10 @@ def test_every_address_is_on_disk_at_the_end_of_its_round(tmp_path):
     assert "a.test" not in path.read_text()
     file.flush()
     assert path.stat().st_mode & 0o777 == 0o600
-    again, _ = opened(path)  # without a close, as after kill -9
+    again, other = opened(path)  # without a close, as after kill -9
     assert again.addresses("a.test") == given
+    other.close()
+    file.close()
 
 
 def test_the_file_stays_small(tmp_path):

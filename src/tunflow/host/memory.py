@@ -28,7 +28,9 @@ def memory_pair(mtu: int = 1500, vnet: bool = True) -> tuple[MemoryDevice, Memor
 
 
 class MemoryDevice:
-    """One end of a pair; made by `memory_pair`."""
+    """One end of a pair; made by `memory_pair`. A pair that nobody has any more is closed."""
+
+    _event = -1
 
     def __init__(self, name: str, mtu: int, vnet: bool) -> None:
         self.name = name
@@ -94,6 +96,9 @@ class MemoryDevice:
         if peer is not None:
             peer._peer = None
             peer._wake()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _wake(self) -> None:
         if self._event >= 0:

@@ -90,6 +90,11 @@ class ProviderRig:
         """A program's UDP socket."""
         return await self._client.create_udp_session_through_tunnel(target)
 
+    def close(self) -> None:
+        """Give back the devices' descriptors; nothing can be carried any more."""
+        self.device.close()
+        self._wire.close()
+
     def reset_programs(self) -> None:
         """Every program's TCP connection is reset by its program."""
         self._client_session.tunnel().reset_all()
@@ -119,7 +124,10 @@ def play(
         async with asyncio.timeout(seconds):
             await scene(rig)
 
-    with asyncio.Runner(loop_factory=lambda: ReactorLoop(reactor)) as runner:
-        runner.run(run())
-    reactor.close()
+    try:
+        with asyncio.Runner(loop_factory=lambda: ReactorLoop(reactor)) as runner:
+            runner.run(run())
+    finally:
+        rig.close()
+        reactor.close()
     return rig
