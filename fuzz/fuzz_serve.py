@@ -1,4 +1,4 @@
-"""Whole servers, as clients see them: the local port, a Shadowsocks server of either edition, a WireGuard server.
+"""Whole servers, as clients see them: the local port, Shadowsocks of either edition, WireGuard, Trojan, VLESS.
 
 The invariant: no bug is met, whatever clients say, in whatever pieces, and however they leave; who holds the key too.
 Afterwards every descriptor is given back. Whatever a client asks for leads to an echo in this process.
@@ -13,20 +13,27 @@ import random
 import socket
 import struct
 from base64 import b64encode
+from dataclasses import replace
 from functools import partial
+from hashlib import sha224
+from uuid import UUID
 
 from tunflow.endpoint import Address, Endpoint, endpoint
 from tunflow.flow import FlowInfo
 from tunflow.host.memory import memory_pair
 from tunflow.inbound.listen import ListenServer
 from tunflow.inbound.server import InboundServer
+from tunflow.inbound.stream_server import StreamServer
 from tunflow.inbound.wireguard_server import WireGuardListener
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.outbound.chain import make_outbound
-from tunflow.protocols.contract import Carries, CodecRoute, DatagramRoute, NameSource
+from tunflow.protocols.contract import Carries, CodecRoute, DatagramRoute, NameSource, Settings
+from tunflow.protocols.registry import parse_server
 from tunflow.protocols.server_addresses import ServerAddresses
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
+from tunflow.protocols.trojan.settings import TrojanServer
+from tunflow.protocols.vless.settings import VLESSServer
 from tunflow.protocols.wireguard.config_file import parse_config
 from tunflow.protocols.wireguard.handshake import Identity
 
@@ -34,8 +41,21 @@ LOOPBACK = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)
 """struct linger (socket(7)): a close is a reset."""
 KEYS = ("aes-128-gcm", "secret"), ("2022-blake3-aes-128-gcm", b64encode(bytes(range(16))).decode())
-SOCKS = b"\x05\x01\x00\x05\x01\x00\x03\x04site\x00\x50"
-GET = b"GET http://site/a HTTP/1.1\r\nHost: site\r\n\r\n"
+STREAMS = "trojan://secret@127.0.0.1:1?security=none", f"vless://{UUID(int=1)}@127.0.0.1:1?type=ws&path=/x"
+TROJAN = sha224(b"secret").hexdigest().encode() + b"\r\n"
+DNS = b"\x01\x7f\x00\x00\x01\x00\x35"
+VLESS = b"\x00" + UUID(int=1).bytes + b"\x00\x01\x00\x50\x02\x04site"
+UPGRADE = (
+    b"GET /x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+SOCKS = b"\x05\x01\x00\x05\x01\x00\x03\x08site.net\x00\x50"
+GET = b"GET http://site.net/a HTTP/1.1\r\nHost: site.net\r\n\r\n"
+
+
+def frame(data: bytes) -> bytes:
+    """A WebSocket client's, under a mask that changes nothing."""
+    return bytes((0x82, 0x80 | len(data))) + bytes(4) + data
 
 
 def client(number: int, *operations: bytes) -> bytes:
@@ -50,7 +70,7 @@ def say(data: bytes) -> bytes:
 
 SEEDS: list[bytes] = [
     b"\x00" + client(0, b"\x00", say(SOCKS), say(b"hello"), b"\x02"),
-    b"\x00" + client(0, b"\x00", say(GET), say(GET.replace(b"site", b"other"))) + client(0, b"\x03"),
+    b"\x00" + client(0, b"\x00", say(GET), say(GET.replace(b"site.net", b"other.net"))) + client(0, b"\x03"),
     b"\x01" + client(0, b"\x00", say(b"\x05\x01\x02\x01\x01u\x01p" + SOCKS[3:]), say(b"x")),
     b"\x00"
     + client(1, b"\x00", say(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6)))
@@ -59,6 +79,11 @@ SEEDS: list[bytes] = [
     b"\x02" + client(0, b"\x00", b"\x05\x05hello", b"\x05\x01x", b"\x02"),
     b"\x03" + client(0, b"\x00", b"\x05\x05hello", b"\x05\x01x", b"\x03") + b"\x06\xff",
     b"\x03" + client(0, b"\x00", say(bytes(60))) + b"\x06\x40\x06\x40",
+    b"\x05" + client(0, b"\x00", b"\x05\x05hello", b"\x05\x01x", b"\x02"),
+    b"\x05" + client(0, b"\x00", say(TROJAN + b"\x01\x03\x04site\x00\x50\r\nhello"), b"\x02"),
+    b"\x05" + client(0, b"\x00", say(TROJAN + b"\x03" + DNS + b"\r\n" + DNS + b"\x00\x01\r\nx")),
+    b"\x06" + client(0, b"\x00", say(UPGRADE), say(frame(VLESS + b"hello")), say(frame(b"x")), b"\x02"),
+    b"\x06" + client(0, b"\x00", say(UPGRADE + frame(VLESS) + b"\x89\x80" + bytes(4)), b"\x03"),
     b"\x04\x04\x94\x01" + bytes(147) + b"\x06\x20\x07\x14" + b"\x45" + bytes(19),
 ]
 
@@ -167,28 +192,39 @@ class Run:
         self.clients: dict[int, socket.socket] = {}
         self.codecs: dict[int, object] = {}
         self.lines: list[str] = []
-        self.spec: ShadowsocksServer | None = None
-        self.server: ListenServer | InboundServer | None = None
+        self.client: Settings | None = None
+        """What somebody with the key goes by."""
+        self.server: ListenServer | InboundServer | StreamServer | None = None
         self.wireguard: WireGuardListener | None = None
-        kind = data[0] % 5
+        kind = data[0] % 7
         if kind < 2:
             known = ("u", "p") if kind else None
             self.server = ListenServer(
                 self.reactor, LOOPBACK, 0, self.echo, log=self.lines.append, credentials=known, descriptors=64
             )
         elif kind < 4:
-            self.spec = ShadowsocksServer(LOOPBACK, 0, *KEYS[kind - 2])
+            spec = ShadowsocksServer(LOOPBACK, 0, *KEYS[kind - 2])
+            self.client = replace(spec, port=1)
             rng = random.Random(0).randbytes
             everywhere = Everywhere(self.echo.where)
             self.server = InboundServer(
-                self.reactor, self.spec, log=self.lines.append, rng=rng, descriptors=64, rewrite=everywhere
+                self.reactor, spec, log=self.lines.append, rng=rng, descriptors=64, rewrite=everywhere
             )
-        else:
+        elif kind == 4:
             self._start_wireguard()
+        else:
+            self._start_streams(STREAMS[kind - 5])
         if self.server is not None:
             self.server.shared.resolver.lookup = lambda _host: ()
             self.port = self.server.addresses[0].port
         self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def _start_streams(self, link: str) -> None:
+        spec = parse_server(link)
+        assert isinstance(spec, TrojanServer | VLESSServer)
+        self.client = spec
+        self.server = StreamServer(self.reactor, replace(spec, port=0), log=self.lines.append, descriptors=64)
+        self.server.shared = replace(self.server.shared, rewrite=Everywhere(self.echo.where))
 
     def _start_wireguard(self) -> None:
         keys = [b64encode(bytes((number,)) * 32).decode() for number in (1, 2)]
@@ -254,10 +290,10 @@ class Run:
 
     def sealed(self, number: int, said: bytes) -> bytes:
         """What somebody with the key makes of it."""
-        if self.spec is None:
+        if self.client is None:
             return said
         if number not in self.codecs:
-            outbound = make_outbound([ShadowsocksServer(LOOPBACK, 1, *KEYS[self.data[0] % 5 - 2])])
+            outbound = make_outbound([self.client])
             route = outbound.stream(Endpoint("site.test", 80))
             assert isinstance(route, CodecRoute)
             self.codecs[number] = route.codec
