@@ -37,7 +37,16 @@ def test_one_that_something_unforeseen_ends_is_lost_and_opens_nothing(rights, su
     assert receive(supervisor[0])[0] == {"ready": True}
     rights.failure = failure
     rights.leave()
-    assert receive(supervisor[0])[0] == {"lost": "something unforeseen ended it" if failure is None else str(failure)}
+    said, _ = receive(supervisor[0])
+    assert said == {"lost": "something unforeseen ended it" if failure is None else str(failure), "unreached": False}
+
+
+def test_one_that_is_lost_before_it_was_connected_says_so(rights, supervisor):
+    rights.is_up()
+    receive(supervisor[0])
+    rights.lost, rights.is_unreached = "the login page is out of the way", True
+    rights.leave()
+    assert receive(supervisor[0])[0] == {"lost": "the login page is out of the way", "unreached": True}
 
 
 def test_one_that_never_came_up_leaves(rights, supervisor):

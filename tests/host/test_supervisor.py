@@ -48,6 +48,10 @@ def serve(link):
     if how == "wrong" and count > 1:
         network.leave(keep=False, stopped=False, failure="it is wrong", unreached=False)
         return 2
+    if how == "logins" and count < 9:
+        network.tell({"ready": True})
+        network.lose("the login page is out of the way", unreached=True)
+        return 1
     if how.startswith("closed"):
         network.apply(HostSettings(addresses=(ip_interface("198.18.0.1/30"),), kill_switch=True))
         network.tell({"ready": True})
@@ -55,7 +59,7 @@ def serve(link):
         return 1
     network.tell({"remember": {"number": count}})
     network.tell({"ready": True})
-    if count == 3 or how == "unreached" and count == 9:
+    if count == 3 or how in ("unreached", "logins") and count == 9:
         network.leave(keep=False, stopped=True, failure=None, unreached=False)
         return 0
     if how == "bug":
@@ -148,6 +152,13 @@ def test_a_server_that_is_not_reached_is_tried_as_often_as_it_takes(
     assert status == 0
     assert len(served) == 9
     assert "cannot reach the server: traffic is held, and it is started again in" in said[2]
+
+
+def test_one_that_waits_for_logins_is_started_again_as_often_as_it_takes(tmp_path: Path) -> None:
+    """It is up, as `tunflow status` says of it, but never was connected."""
+    status, said, served = run(tmp_path, "logins")
+    assert (status, len(served)) == (0, 9)
+    assert said[1] == "the login page is out of the way: traffic is held, and it is started again in 0.01 s"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -141,6 +141,7 @@ class Daemon:
         reason, keep = (ProviderStopReason.PROVIDER_FAILED, stays_closed) if failed else ending.asked.result()
         if is_lost:
             keep, self._rights.lost = True, tunnel.ended.result()
+            self._rights.is_unreached = tunnel.status()["since"] is None
         elif stays_closed:
             self._say("the kill switch stays: tunflow up connects again, tunflow down opens the host")
         self._rights.keep_settings, self._rights.stopped, self._rights.is_decided = keep, not failed, True

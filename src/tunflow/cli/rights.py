@@ -43,6 +43,8 @@ class Rights:
         """True if somebody wanted the tunnel down."""
         self.lost: str | None = None
         """What was done to the tunnel that is no fault of its own, if it shall be made anew."""
+        self.is_unreached = False
+        """True if the tunnel that is lost never was connected."""
         self.was_up = False
         self.is_decided = False
         """True if it is known how the tunnel ended and what becomes of the host: nothing unforeseen ended it."""
@@ -112,7 +114,7 @@ class Rights:
         if self.lost is None and self.was_up and not self.is_decided:
             self.lost = "something unforeseen ended it" if self.failure is None else str(self.failure)
         if self.lost is not None:
-            self._helper.lose(self.lost)
+            self._helper.lose(self.lost, unreached=self.is_unreached)
             return
         why, unreached = self.failure, isinstance(self.failure, RemoteError)
         line = None if why is None else str(why)

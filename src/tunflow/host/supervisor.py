@@ -185,6 +185,7 @@ class Supervisor:
                 self._instructions = request["remember"]
             elif "lost" in request:
                 child.failure, child.is_ending = str(request["lost"]), True
+                child.is_unreached = request.get("unreached") is True
             elif "leave" in request:
                 self._take_leave(child, request)
             else:

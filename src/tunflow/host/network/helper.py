@@ -83,9 +83,12 @@ class HelperNetwork:
         with suppress(OSError):
             _send(self._socket, message)
 
-    def lose(self, why: str) -> None:
-        """The tunnel is over, and another process is to make it anew; the host stays as it is till then."""
-        self.tell({"lost": why})
+    def lose(self, why: str, *, unreached: bool) -> None:
+        """The tunnel is over, and another process is to make it anew; the host stays as it is till then.
+
+        `unreached`: it never was connected, so that this is no failure of its own.
+        """
+        self.tell({"lost": why, "unreached": unreached})
         self._socket.close()
 
     def leave(self, *, keep: bool, stopped: bool, failure: str | None, unreached: bool) -> None:
