@@ -54,7 +54,7 @@ def compiled() -> Iterator[Path]:
         _install(folder)
         yield folder
     finally:
-        shutil.rmtree(above)
+        shutil.rmtree(above, ignore_errors=True)
 
 
 def _install(folder: Path) -> None:
