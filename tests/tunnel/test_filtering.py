@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from open_files import open_files, opened_since
 from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
@@ -115,6 +116,18 @@ def test_a_list_that_was_never_fetched_lets_nothing_through(driver, profile, tmp
     filtering = change(one, profile('on_failure = "open"\n' + lines), None, print)
     assert "left out" in capsys.readouterr().out
     assert [use.list.name for use in filtering.content.judge.lists] == ["l"]
+
+
+def test_a_filter_that_cannot_be_made_leaves_no_log_open(driver, profile, tmp_path, monkeypatch):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    one, before = driver(), open_files()
+    for lines in (
+        '[[filter.lists]]\nname = "ads"\nurl = "https://lists.example/ads.txt"',
+        'provider = "nothing.py:None"',
+    ):
+        with pytest.raises(LocalError) as failed:
+            change(one, profile(lines), None, print)
+        assert not opened_since(before), failed
 
 
 def test_counts_are_written_each_minute_also_when_nothing_happens_any_more(driver, profile, tmp_path, monkeypatch):

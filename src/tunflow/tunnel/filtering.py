@@ -67,18 +67,25 @@ class Filtering:
         """Clients and names of which it was logged that they are refused, why, and when."""
         self._provider: FilterDataProvider
         self._control: FilterControlProvider | None = None
-        if self.section.provider is None:
-            judge = make_judge(self.section, self._base, tell, opens)
+        try:
+            self._find_judge(profile)
+        except BaseException:
+            self.log.close()
+            raise
+        self._pages = BlockPages(self.section, self._template, tell, self.content, self._control)
+
+    def _find_judge(self, profile: Profile) -> None:
+        """Read the lists, or load the user's filter. Raises LocalError."""
+        section = self.section
+        if section.provider is None:
+            judge = make_judge(section, self._base, self._tell, self._opens)
             self._provider = self.content = ContentFilter(judge, self._now, self.log.record)
             self._write_down()
-        else:
-            self._provider = object_of(profile, ("filter", "provider"), self.section.provider, FilterDataProvider)
-            if self.section.control_provider is not None:
-                self._control = object_of(
-                    profile, ("filter", "control_provider"), self.section.control_provider, FilterControlProvider
-                )
-
-        self._pages = BlockPages(self.section, self._template, tell, self.content, self._control)
+            return
+        self._provider = object_of(profile, ("filter", "provider"), section.provider, FilterDataProvider)
+        if section.control_provider is not None:
+            path = ("filter", "control_provider")
+            self._control = object_of(profile, path, section.control_provider, FilterControlProvider)
 
     def _write_down(self) -> None:
         assert self.content is not None
