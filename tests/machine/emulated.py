@@ -67,12 +67,19 @@ class Machine:
                     self._process.kill()
                     raise MachineError(f"qemu: {self._process.stderr.read().decode()}") from None
                 time.sleep(0.05)
-        self.boot_id = self._hello()
+        try:
+            self.boot_id = self._hello()
+        except BaseException:
+            self._switch_off()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._switch_off()
+
+    def _switch_off(self) -> None:
         assert self._process is not None
         self._port.close()
         self._process.kill()
