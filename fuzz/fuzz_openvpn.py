@@ -20,7 +20,7 @@ from tunflow.protocols.openvpn.data_channel import make_key
 from tunflow.protocols.openvpn.framing import StreamFraming
 from tunflow.protocols.openvpn.key_method import abilities_of, ciphers_of, key_message_untrusted
 from tunflow.protocols.openvpn.packet import control_untrusted, head_untrusted
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.static_key import StaticKey
 from tunflow.protocols.openvpn.tls import Demands
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions, apply_untrusted, split_option
@@ -28,7 +28,7 @@ from tunflow.protocols.openvpn.wrapping import unwrap_client_key_untrusted
 
 _KEY = StaticKey(bytes(256))
 _REMOTE = Remote("192.0.2.1")
-_SETTINGS = Settings(
+_SETTINGS = OpenVPNSettings(
     name="fuzz", remotes=(_REMOTE,), demands=Demands(fingerprints=frozenset([bytes(32)])), hand_window=5.0
 )
 _RESET_SERVER = bytes.fromhex("40") + b"\7" * 8 + bytes.fromhex("0100000000") + b"\0" * 8 + bytes(4)

@@ -35,7 +35,7 @@ from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.protocols.trojan.settings import TrojanServer
 from tunflow.protocols.vless.settings import VLESSServer
 from tunflow.protocols.wireguard.config_file import parse_config
-from tunflow.protocols.wireguard.handshake import Identity
+from tunflow.protocols.wireguard.handshake import KeyPair
 
 LOOPBACK = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)
@@ -228,7 +228,7 @@ class Run:
 
     def _start_wireguard(self) -> None:
         keys = [b64encode(bytes((number,)) * 32).decode() for number in (1, 2)]
-        public = b64encode(Identity.of(bytes((2,)) * 32).public).decode()
+        public = b64encode(KeyPair.of(bytes((2,)) * 32).public).decode()
         text = f"[Interface]\nPrivateKey = {keys[0]}\nAddress = 10.7.0.1/24\n"
         text += f"[Peer]\nPublicKey = {public}\nAllowedIPs = 10.7.0.2/32\n"
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

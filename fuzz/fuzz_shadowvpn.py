@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface
 from tunflow.errors import BadPacket
 from tunflow.protocols.shadowvpn.salsa208 import PureBox
 from tunflow.protocols.shadowvpn.seal import Sealer
-from tunflow.protocols.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn.users import TunnelUsers
 
 _KEY = bytes(32)
 SEEDS = [
@@ -21,7 +21,7 @@ def one_input(data: bytes) -> None:
     """Both machines."""
     with contextlib.suppress(BadPacket):
         Sealer(PureBox(_KEY), bytes).open_untrusted(data, 8)
-    users: Users[int] = Users(IPv4Interface("10.7.0.1/24"), (bytes(8),))
+    users: TunnelUsers[int] = TunnelUsers(IPv4Interface("10.7.0.1/24"), (bytes(8),))
     with contextlib.suppress(BadPacket):
         users.from_user_untrusted(bytes(8), memoryview(data), 1)
     with contextlib.suppress(BadPacket):

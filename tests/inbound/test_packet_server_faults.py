@@ -20,7 +20,7 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Containment
 from tunflow.loop.reactor import Reactor
 from tunflow.protocols.wireguard.config_file import parse_config
-from tunflow.protocols.wireguard.handshake import Identity
+from tunflow.protocols.wireguard.handshake import KeyPair
 from tunflow.protocols.wireguard.interface import Interface
 
 pytestmark = pytest.mark.interpreted  # faults are put into methods, which compiled code calls directly
@@ -69,7 +69,7 @@ class Peer:
         self.heard = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         asked = f"[Interface]\nPrivateKey = {text(key(number))}\nAddress = {address}/24\n"
-        asked += f"[Peer]\nPublicKey = {text(Identity.of(key(1)).public)}\nAllowedIPs = 10.7.0.1/32\n"
+        asked += f"[Peer]\nPublicKey = {text(KeyPair.of(key(1)).public)}\nAllowedIPs = 10.7.0.1/32\n"
         (peer,) = parse_config(asked, "a peer").peers
         self._ids = 0
         self._interface = Interface(key(number), 1420, self._random, time.time_ns)
@@ -114,7 +114,7 @@ class World:
         self._device, self._card = memory_pair()
         mine = f"[Interface]\nPrivateKey = {text(key(1))}\nAddress = 10.7.0.1/24\n"
         for number in NUMBERS:
-            mine += f"[Peer]\nPublicKey = {text(Identity.of(key(number)).public)}\nAllowedIPs = 10.7.0.{number}/32\n"
+            mine += f"[Peer]\nPublicKey = {text(KeyPair.of(key(number)).public)}\nAllowedIPs = 10.7.0.{number}/32\n"
         settings = parse_config(mine, "the server")
         self._listener = WireGuardListener(self.reactor, self._device, self._socket, settings, log)
         where = endpoint(*self._socket.getsockname())

@@ -17,7 +17,7 @@ from tunflow.protocols.shadowvpn.boxes import make_box
 from tunflow.protocols.shadowvpn.salsa208 import PureBox, keystream
 from tunflow.protocols.shadowvpn.seal import OVERHEAD, Sealer, master_key
 from tunflow.protocols.shadowvpn.sodium import SodiumBox
-from tunflow.protocols.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn.users import TunnelUsers
 
 VECTORS = tomllib.loads((Path(__file__).parent.parent / "vectors" / "shadowvpn.toml").read_text())
 KEY = bytes.fromhex(VECTORS["key"])
@@ -100,7 +100,7 @@ def test_four_hours_without_drift():
         return NONCE
 
     client, server = Sealer(SodiumBox(KEY), random), Sealer(SodiumBox(KEY), random)
-    users: Users[int] = Users(IPv4Interface("10.7.0.1/24"), (bytes(8), bytes(range(8))))
+    users: TunnelUsers[int] = TunnelUsers(IPv4Interface("10.7.0.1/24"), (bytes(8), bytes(range(8))))
     packet = bytes.fromhex("4500001c00000000401100000a0700090a070001") + bytes(8)
     first: tuple[bytes, bytes] | None = None
     seconds = 4 * 3600

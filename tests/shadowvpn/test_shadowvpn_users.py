@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.protocols.shadowvpn.users import Users
+from tunflow.protocols.shadowvpn.users import TunnelUsers
 from tunflow.wire import ipv4, protocols, tcp, udp
 from tunflow.wire.checksum import checksum, transport_checksum
 
@@ -50,7 +50,7 @@ def right(packet):
 
 
 def test_the_lone_client_is_wherever_it_was_heard_last():
-    users = Users(NET, ())
+    users = TunnelUsers(NET, ())
     packet = build("10.7.0.2", "192.0.2.1")
     with pytest.raises(BadPacket):
         users.to_user_untrusted(packet)
@@ -62,7 +62,7 @@ def test_the_lone_client_is_wherever_it_was_heard_last():
 
 @pytest.mark.parametrize("protocol", [protocols.UDP, protocols.TCP, protocols.ICMP])
 def test_users_get_their_allotted_address_and_see_their_own(protocol):
-    users = Users(NET, TOKENS)
+    users = TunnelUsers(NET, TOKENS)
     sent = users.from_user_untrusted(TOKENS[1], build("192.168.77.5", "192.0.2.1", protocol), "there")
     assert bytes(sent[12:16]) == packed("10.7.0.3")
     assert right(sent)
@@ -73,7 +73,7 @@ def test_users_get_their_allotted_address_and_see_their_own(protocol):
 
 
 def test_two_users_with_one_inner_address_do_not_meet():
-    users = Users(NET, TOKENS)
+    users = TunnelUsers(NET, TOKENS)
     for token, where in zip(TOKENS, ("here", "there"), strict=True):
         users.from_user_untrusted(token, build("10.9.9.9", "192.0.2.1"), where)
     assert users.to_user_untrusted(build("192.0.2.1", "10.7.0.2"))[0].where == "here"
@@ -81,7 +81,9 @@ def test_two_users_with_one_inner_address_do_not_meet():
 
 
 def test_a_udp_datagram_without_checksum_stays_without():
-    sent = Users(NET, TOKENS).from_user_untrusted(TOKENS[0], build("192.168.77.5", "192.0.2.1", udp_checksum=False), 0)
+    sent = TunnelUsers(NET, TOKENS).from_user_untrusted(
+        TOKENS[0], build("192.168.77.5", "192.0.2.1", udp_checksum=False), 0
+    )
     assert bytes(sent[26:28]) == b"\0\0"
 
 
@@ -90,14 +92,14 @@ def test_later_fragments_have_no_transport_header_to_mend():
     packet[6:8] = (185).to_bytes(2, "big")
     packet[10:12] = b"\0\0"
     packet[10:12] = checksum(bytes(packet[:20])).to_bytes(2, "big")
-    sent = Users(NET, TOKENS).from_user_untrusted(TOKENS[0], memoryview(packet), 0)
+    sent = TunnelUsers(NET, TOKENS).from_user_untrusted(TOKENS[0], memoryview(packet), 0)
     assert sent[20:] == packet[20:]
     assert checksum(bytes(sent[:20])) == 0
 
 
 @pytest.mark.parametrize("packet", [b"", b"\x45" * 19, b"\x60" + bytes(60), b"\x4f" + bytes(30), b"\x41" + bytes(30)])
 def test_what_no_user_can_have_sent(packet):
-    users = Users(NET, TOKENS)
+    users = TunnelUsers(NET, TOKENS)
     with pytest.raises(BadPacket):
         users.from_user_untrusted(TOKENS[0], memoryview(packet), 0)
     with pytest.raises(BadPacket):
@@ -112,7 +114,7 @@ ADDRESSES = st.binary(min_size=4, max_size=4)
 @given(ADDRESSES, ADDRESSES, st.sampled_from([protocols.TCP, protocols.UDP]), st.binary(max_size=60))
 def test_mended_checksums_are_right_for_any_address(source, target, protocol, payload):
     packet = build(str(ip_address(source)), str(ip_address(target)), protocol, payload)
-    users = Users(NET, TOKENS)
+    users = TunnelUsers(NET, TOKENS)
     assert right(users.from_user_untrusted(TOKENS[0], packet, 0))
     back = build(str(ip_address(target)), "10.7.0.2", protocol, payload)
     assert right(users.to_user_untrusted(back)[1])

@@ -17,7 +17,7 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.paths import parse_path
 from tunflow.profiles.imports.own_file import read_file
 from tunflow.protocols.openvpn.data_key import LARGEST_OVERHEAD
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.settings_reader import settings_from_file
 
 ETHERNET = 1500
@@ -53,7 +53,7 @@ def serve_openvpn(file: str, masquerade: bool) -> int:
     return 0
 
 
-def _say(settings: Settings, device: str, network: IPv4Network) -> None:
+def _say(settings: OpenVPNSettings, device: str, network: IPv4Network) -> None:
     for line in settings.told:
         log_line(line)
     log_line(f"serving openvpn on {settings.remotes[0]}, {device} has {network[1]}/{network.prefixlen}")

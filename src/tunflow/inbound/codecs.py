@@ -18,7 +18,7 @@ from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.protocols.shadowsocks.stream import ServerStream
 
 if TYPE_CHECKING:
-    from tunflow.protocols.shadowsocks.datagram2022 import ServerSession
+    from tunflow.protocols.shadowsocks.datagram2022 import DatagramSession
 
 RNG = Callable[[int], bytes]
 
@@ -26,13 +26,13 @@ RNG = Callable[[int], bytes]
 class ServerDatagramCodec(Protocol):
     """A server's datagrams. A session is what the protocol knows a client by; None where it is the client's address."""
 
-    def open_untrusted(self, datagram: Buffer) -> tuple[ServerSession | None, Endpoint, memoryview]:
+    def open_untrusted(self, datagram: Buffer) -> tuple[DatagramSession | None, Endpoint, memoryview]:
         """The session, the target and the payload. Raises BadPacket."""
 
-    def seal(self, session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
+    def seal(self, session: DatagramSession | None, peer: Endpoint, payload: Buffer) -> bytes:
         """A datagram from `peer` to the client."""
 
-    def forget(self, session: ServerSession) -> None:
+    def forget(self, session: DatagramSession) -> None:
         """The session is over."""
 
 
@@ -47,11 +47,11 @@ class _Sessionless:
         target, payload = self._codec.open_untrusted(datagram)
         return None, target, payload
 
-    def seal(self, _session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
+    def seal(self, _session: DatagramSession | None, peer: Endpoint, payload: Buffer) -> bytes:
         """As `ServerDatagramCodec.seal`."""
         return self._codec.seal(peer, payload)
 
-    def forget(self, session: ServerSession) -> None:
+    def forget(self, session: DatagramSession) -> None:
         """There are none."""
 
 

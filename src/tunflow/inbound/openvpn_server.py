@@ -17,7 +17,7 @@ from tunflow.loop.datagram_batches import DatagramBatches
 from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.openvpn.server import OpenVPNServerMachine
-from tunflow.protocols.openvpn.settings import Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment
@@ -33,7 +33,7 @@ class OpenVPNService(Contained):
     about = "packets of an OpenVPN client"
 
     def __init__(
-        self, reactor: Reactor, device: Device, sock: socket.socket, settings: Settings, log: CauseLog
+        self, reactor: Reactor, device: Device, sock: socket.socket, settings: OpenVPNSettings, log: CauseLog
     ) -> None:
         """Raises LocalError for certificates and keys that cannot be used."""
         self._reactor = reactor

@@ -17,7 +17,7 @@ from tunflow.loop.device_queue import DeviceQueue
 from tunflow.loop.reactor import READ, Reactor
 from tunflow.protocols.shadowvpn.seal import Sealer, SecretBox
 from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig
-from tunflow.protocols.shadowvpn.users import User, Users
+from tunflow.protocols.shadowvpn.users import TunnelUsers, User
 from tunflow.wire import virtio_net
 from tunflow.wire.coalesce import coalesce
 from tunflow.wire.offload import segment
@@ -47,7 +47,7 @@ class ShadowVPNServer(Contained):
         self._batches = DatagramBatches(sock, sheds=True)
         self._queue = DeviceQueue(PACKETS)
         self._sealer = Sealer(box, os.urandom)
-        self._users: Users[SocketAddress] = Users(config.net, config.user_tokens)
+        self._users: TunnelUsers[SocketAddress] = TunnelUsers(config.net, config.user_tokens)
         self._log = log
         self.packets_in = self.packets_out = 0
         """From clients, and to them."""

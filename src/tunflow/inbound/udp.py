@@ -27,7 +27,7 @@ from tunflow.loop.socket_address import address_of
 
 if TYPE_CHECKING:
     from tunflow.inbound.codecs import ServerDatagramCodec
-    from tunflow.protocols.shadowsocks.datagram2022 import ServerSession
+    from tunflow.protocols.shadowsocks.datagram2022 import DatagramSession
 
 IDLE_SECONDS = 300.0
 
@@ -51,7 +51,7 @@ class UDPAssociation(Contained):
         self,
         shared: ServerContext,
         client: SocketAddress,
-        session: ServerSession | None,
+        session: DatagramSession | None,
         reply: Callable[[UDPAssociation, Endpoint, memoryview], None],
     ) -> None:
         self._shared = shared
@@ -141,7 +141,7 @@ class UDPListener(Contained):
         self._shared = shared
         self._socket = listening
         self._codec = codec
-        self._associations: OrderedDict[SocketAddress | ServerSession, UDPAssociation] = OrderedDict()
+        self._associations: OrderedDict[SocketAddress | DatagramSession, UDPAssociation] = OrderedDict()
         self._timer: Timer | None = None
         with contextlib.suppress(OSError):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -183,7 +183,7 @@ class UDPListener(Contained):
             elif session is not None:
                 self._codec.forget(session)
 
-    def _association(self, client: SocketAddress, session: ServerSession | None) -> UDPAssociation | None:
+    def _association(self, client: SocketAddress, session: DatagramSession | None) -> UDPAssociation | None:
         """The association of a client, made if it has none; None when no descriptor is left."""
         associations = self._associations
         association = associations.get(session or client)
@@ -199,7 +199,7 @@ class UDPListener(Contained):
             self._touch(association)
         return association
 
-    def _open(self, client: SocketAddress, session: ServerSession | None) -> UDPAssociation | None:
+    def _open(self, client: SocketAddress, session: DatagramSession | None) -> UDPAssociation | None:
         shared = self._shared
         if len(self._associations) >= ASSOCIATIONS_AT_MOST:
             self._drop_oldest()

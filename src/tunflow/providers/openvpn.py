@@ -21,7 +21,7 @@ from tunflow.paths import parse_path
 from tunflow.protocols.openvpn.client import OpenVPNClient
 from tunflow.protocols.openvpn.data_key import LARGEST_OVERHEAD
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Event, Said, Updated
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.settings_reader import settings_from_file
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 from tunflow.providers.dns_settings import DNSSettings
@@ -47,7 +47,7 @@ MOST_TOLD = 8
 class OpenVPNProvider(PacketTunnelProvider):
     """An OpenVPN client."""
 
-    _settings: Settings
+    _settings: OpenVPNSettings
     _credentials: OpenVPNCredentials
     _link: OpenVPNLink | None = None
     _running: asyncio.Task[Ended] | None = None
@@ -269,7 +269,7 @@ def network_settings(options: TunnelOptions, remote: Remote) -> PacketTunnelNetw
     )
 
 
-def _load(values: Mapping[str, Any]) -> Settings:
+def _load(values: Mapping[str, Any]) -> OpenVPNSettings:
     """The settings that a provider's configuration names. Raises LocalError."""
     if "config" in values:
         return _client(settings_from_file(str(values["config"]).encode(), str(values.get("name", "config")), _no_file))
@@ -279,7 +279,7 @@ def _load(values: Mapping[str, Any]) -> Settings:
     return _client(settings_from_file(_read(path), str(path), lambda name: _read(path.parent / parse_path(name))))
 
 
-def _client(settings: Settings) -> Settings:
+def _client(settings: OpenVPNSettings) -> OpenVPNSettings:
     if settings.server is not None:
         raise LocalError(f"{settings.name}: this is a server's configuration: tunflow serve takes it")
     return settings
@@ -298,7 +298,7 @@ def _no_file(name: str) -> bytes:
     )
 
 
-def _ordered(settings: Settings) -> list[Remote]:
+def _ordered(settings: OpenVPNSettings) -> list[Remote]:
     """The remotes in the order of the attempts."""
     remotes = list(settings.remotes)
     if settings.remote_random:

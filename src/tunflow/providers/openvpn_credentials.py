@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunflow.protocols.openvpn.control_message import Challenge, dynamic_answer, static_answer
-from tunflow.protocols.openvpn.settings import Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings
 from tunflow.protocols.openvpn.tls import needs_password
 from tunflow.providers import terminal
 
@@ -14,12 +14,12 @@ from tunflow.providers import terminal
 class OpenVPNCredentials:
     """Asked for once. `values` are the provider's configuration: `username`, `password`, `key_password`, `answer`."""
 
-    def __init__(self, settings: Settings, values: Mapping[str, Any]) -> None:
+    def __init__(self, settings: OpenVPNSettings, values: Mapping[str, Any]) -> None:
         self._settings = settings
         self._values = {key: str(values[key]) for key in _KEYS if key in values}
         self._password = ""
 
-    async def complete(self) -> Settings:
+    async def complete(self) -> OpenVPNSettings:
         """The settings with everything that was missing. Raises LocalError when nobody can be asked."""
         settings, values = self._settings, self._values
         if needs_password(settings.identity):
@@ -42,7 +42,7 @@ class OpenVPNCredentials:
             password = static_answer(password, answer)
         return settings.with_user(username, password)
 
-    async def answered(self, settings: Settings, challenge: Challenge) -> Settings:
+    async def answered(self, settings: OpenVPNSettings, challenge: Challenge) -> OpenVPNSettings:
         """The settings with the answer to a question that the server ended the last attempt with. Raises LocalError."""
         answer = await self.answer(challenge)
         return settings.with_user(challenge.username, dynamic_answer(challenge, answer))

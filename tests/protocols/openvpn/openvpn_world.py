@@ -16,7 +16,7 @@ from tunflow.protocols.openvpn.client import OpenVPNClient
 from tunflow.protocols.openvpn.events import Connected, Ended, Event
 from tunflow.protocols.openvpn.server import OpenVPNServerMachine
 from tunflow.protocols.openvpn.server_session import Caller
-from tunflow.protocols.openvpn.settings import Remote, ServerPart, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote, ServerPart
 from tunflow.protocols.openvpn.tls import Demands
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 
@@ -26,8 +26,8 @@ INSIDE = bytes([10, 8, 0, 1])
 Source = str
 
 
-def client_settings(**changes: Any) -> Settings:
-    settings = Settings(
+def client_settings(**changes: Any) -> OpenVPNSettings:
+    settings = OpenVPNSettings(
         name="client.ovpn",
         remotes=(Remote("192.0.2.1"),),
         identity=authority().identity("client", "client"),
@@ -36,9 +36,9 @@ def client_settings(**changes: Any) -> Settings:
     return replace(settings, **changes)
 
 
-def server_settings(**changes: Any) -> Settings:
+def server_settings(**changes: Any) -> OpenVPNSettings:
     part = ServerPart(network="10.8.0.0/24", pushed=("redirect-gateway def1", "dhcp-option DNS 10.8.0.1"))
-    settings = Settings(
+    settings = OpenVPNSettings(
         name="server.conf",
         identity=authority().identity("server", "server"),
         demands=Demands(usage="client"),
@@ -58,8 +58,8 @@ class World:
 
     def __init__(
         self,
-        client: Settings | None = None,
-        server: Settings | None = None,
+        client: OpenVPNSettings | None = None,
+        server: OpenVPNSettings | None = None,
         *,
         seed: int = 1,
         loss: float = 0.0,
@@ -91,7 +91,7 @@ class World:
         self._order = count()
         self.client = self.connect(client or client_settings())
 
-    def connect(self, settings: Settings) -> OpenVPNClient:
+    def connect(self, settings: OpenVPNSettings) -> OpenVPNClient:
         """Another attempt of the client's."""
         self.client = OpenVPNClient(
             settings, settings.remotes[0], self.now, unix_offset=self.unix_offset, random_bytes=self.rng.randbytes

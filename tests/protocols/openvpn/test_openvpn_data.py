@@ -13,7 +13,6 @@ from tunflow.protocols.openvpn import data_epochs, data_key
 from tunflow.protocols.openvpn.data_channel import make_key
 from tunflow.protocols.openvpn.data_epochs import EpochKey
 from tunflow.protocols.openvpn.data_key import CIPHERS, NO_PEER, AEADKey, DataKey
-from tunflow.protocols.openvpn.replay import WINDOW, ReplayWindow
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 
 KEYS = bytes(range(256))
@@ -137,15 +136,3 @@ def test_batches_open_what_one_by_one_does(
         with suppress(BadPacket):
             expected.append(single.open_untrusted(packet))
     assert opened == expected
-
-
-@given(st.lists(st.integers(1, 3 * WINDOW), max_size=200))
-def test_the_replay_window_is_a_set_with_an_edge(ids: list[int]) -> None:
-    window, seen, highest = ReplayWindow(), {0}, 0
-    for number in ids:
-        expected = number not in seen and number > highest - WINDOW
-        assert window.is_new(number) == expected
-        if expected:
-            window.add(number)
-            seen.add(number)
-            highest = max(highest, number)

@@ -6,7 +6,7 @@ import pytest
 
 from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.inline import with_files_inline
-from tunflow.protocols.openvpn.settings import Proxy, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Proxy
 from tunflow.protocols.openvpn.settings_reader import settings_from_file
 
 HEAD = "client\ndev tun\nauth-user-pass\n<ca>\nx\n</ca>\n"
@@ -18,7 +18,7 @@ def read(name: str) -> bytes:
     raise LocalError(f"cannot read {name}")
 
 
-def settings(text: str) -> Settings:
+def settings(text: str) -> OpenVPNSettings:
     return settings_from_file((HEAD + text).encode(), "c.ovpn", read)
 
 

@@ -18,7 +18,7 @@ from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.containment import Containment
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Said, Updated
 from tunflow.protocols.openvpn.server_session import Caller, ServerSession
-from tunflow.protocols.openvpn.settings import ServerPart, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, ServerPart
 from tunflow.protocols.openvpn.static_key import ClientKey, StaticKey
 from tunflow.protocols.openvpn.tls import Demands, Identity
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
@@ -476,7 +476,9 @@ def test_an_encrypted_key_needs_its_password() -> None:
 
 def test_both_need_each_other() -> None:
     world = World(
-        Settings(name="x", remotes=client_settings().remotes, identity=Identity(ca=authority().pem), hand_window=9)
+        OpenVPNSettings(
+            name="x", remotes=client_settings().remotes, identity=Identity(ca=authority().pem), hand_window=9
+        )
     )
     world.run(60.0, lambda: bool(world.events))
     assert not isinstance(world.events[0], Connected), "a server that demands certificates lets nobody in without"

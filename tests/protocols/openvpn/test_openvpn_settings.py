@@ -9,7 +9,7 @@ from tunflow.errors import LocalError
 from tunflow.protocols.openvpn.config_file import looks_like_openvpn
 from tunflow.protocols.openvpn.directives import DIRECTIVES
 from tunflow.protocols.openvpn.proxy_lines import NAMES as PROXY_LINES
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.settings_reader import TAKERS, settings_from_file
 from tunflow.protocols.openvpn.static_key import StaticKey, format_static_key
 from tunflow.protocols.openvpn.tunnel_options import PUSHED, Fate
@@ -26,7 +26,7 @@ def read(name: str) -> bytes:
     return FILES[name].encode()
 
 
-def parse(text: str) -> Settings:
+def parse(text: str) -> OpenVPNSettings:
     return settings_from_file(text.encode(), "c.ovpn", read)
 
 

@@ -12,7 +12,6 @@ from tunflow.errors import BadPacket
 from tunflow.protocols.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.packet2022 import Ids, packets, request_body
-from tunflow.protocols.shadowsocks.window import SIZE, ReplayWindow
 
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "shadowsocks_2022.toml").read_text())
 PEER = endpoint("8.8.8.8", 53)
@@ -187,18 +186,3 @@ def test_any_body_that_authenticates_opens_or_is_refused(body):
     server = ServerDatagrams2022(method, bytes(16), rng_from(0), lambda: NOW)
     with pytest.raises(BadPacket):
         server.open_untrusted(sealed)
-
-
-# The window, against a set.
-
-
-@given(st.lists(st.integers(0, 3 * SIZE) | st.integers(0, 40), max_size=60))
-def test_window_against_a_set(ids):
-    window, seen, highest = ReplayWindow(), set(), -1
-    for packet in ids:
-        new = packet not in seen and packet > highest - SIZE
-        assert window.is_new(packet) is new
-        if new:
-            window.add(packet)
-            seen.add(packet)
-            highest = max(highest, packet)

@@ -9,39 +9,6 @@ from hypothesis import strategies as st
 
 from tunflow.protocols.wireguard.allowed_ips import AllowedIPs
 from tunflow.protocols.wireguard.load import BURST, HANDSHAKES_A_SECOND, Load
-from tunflow.protocols.wireguard.replay import WINDOW, ReplayWindow
-
-COUNTERS = st.one_of(
-    st.integers(0, 200),
-    st.integers(8000, 8400),
-    st.integers(2**20, 2**20 + 20_000),
-    st.sampled_from([0, 63, 64, 65, WINDOW - 1, WINDOW, WINDOW + 1, 8191, 8192, 2**60, 2**64 - 2**13 - 2]),
-)
-
-
-@given(st.lists(COUNTERS, max_size=80))
-def test_the_replay_window_beside_a_set(counters: list[int]):
-    window = ReplayWindow()
-    seen: set[int] = set()
-    for counter in counters:
-        highest = max(seen, default=0)
-        expected = counter not in seen and highest - counter <= WINDOW
-        assert window.is_new(counter) == expected, counter
-        if expected:
-            window.add(counter)
-            seen.add(counter)
-
-
-@given(st.integers(0, 2**40), st.integers(0, 3 * WINDOW), st.data())
-def test_a_counter_is_taken_once_after_any_jump(start: int, ahead: int, data: st.DataObject):
-    window = ReplayWindow()
-    window.add(start)
-    window.add(start + ahead)
-    behind = data.draw(st.integers(0, min(start + ahead, WINDOW)))
-    counter = start + ahead - behind
-    expected = counter not in {start, start + ahead}
-    assert window.is_new(counter) == expected
-    assert not window.is_new(start)
 
 
 def networks() -> st.SearchStrategy[IPv4Network | IPv6Network]:

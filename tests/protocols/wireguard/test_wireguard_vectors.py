@@ -11,14 +11,14 @@ from tunflow.endpoint import endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.wireguard import handshake, noise
 from tunflow.protocols.wireguard.cookies import CookieGuard, CookieJar
-from tunflow.protocols.wireguard.handshake import Identity
+from tunflow.protocols.wireguard.handshake import KeyPair
 from tunflow.protocols.wireguard.messages import CookieReply, Initiation
 from tunflow.protocols.wireguard.transport import Keypair, padding_of
 
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "wireguard.toml").read_text())
 HANDSHAKE = {key: bytes.fromhex(value) for key, value in VECTORS["handshake"].items() if isinstance(value, str)}
-INITIATOR = Identity.of(HANDSHAKE["initiator_private"])
-RESPONDER = Identity.of(HANDSHAKE["responder_private"])
+INITIATOR = KeyPair.of(HANDSHAKE["initiator_private"])
+RESPONDER = KeyPair.of(HANDSHAKE["responder_private"])
 INITIATOR_INDEX = VECTORS["handshake"]["initiator_index"]
 RESPONDER_INDEX = VECTORS["handshake"]["responder_index"]
 

@@ -29,7 +29,7 @@ from tunflow.protocols.openvpn.events import Connected, Ended, Event, Updated
 from tunflow.protocols.openvpn.key_method import KeyMessage
 from tunflow.protocols.openvpn.negotiation import Negotiation
 from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, IP_BEGINS, OCC_MAGIC, PING, Head, Opcode
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.tls import make_context
 
 PUSH_REQUEST_AFTER = 1.0
@@ -49,7 +49,7 @@ class OpenVPNClient:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: OpenVPNSettings,
         remote: Remote,
         now: float,
         *,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tunflow.protocols.openvpn.control_packets import auth, crypt
 from tunflow.protocols.openvpn.data_key import is_aead
 from tunflow.protocols.openvpn.key_method import Abilities
-from tunflow.protocols.openvpn.settings import Remote, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, Remote
 from tunflow.protocols.openvpn.static_key import StaticKey
 from tunflow.protocols.openvpn.wrapping import Plain, Wrapping
 
@@ -26,7 +26,7 @@ ABILITIES = (
 VERSION = "tunflow_0.1"
 
 
-def wrapping_of(settings: Settings) -> tuple[Wrapping, StaticKey | None]:
+def wrapping_of(settings: OpenVPNSettings) -> tuple[Wrapping, StaticKey | None]:
     """A client's protection of control packets, and the key of it."""
     if settings.tls_auth is not None:
         return auth(settings.tls_auth, settings.digest, settings.key_direction), settings.tls_auth
@@ -38,7 +38,7 @@ def wrapping_of(settings: Settings) -> tuple[Wrapping, StaticKey | None]:
     return Plain(), None
 
 
-def occ_options(settings: Settings, remote: Remote) -> str:
+def occ_options(settings: OpenVPNSettings, remote: Remote) -> str:
     """The options string, which the other end compares with its own and only warns about."""
     cipher = settings.fallback or settings.ciphers[0]
     digest = "[null-digest]" if is_aead(cipher) else settings.digest.upper()
@@ -50,7 +50,7 @@ def occ_options(settings: Settings, remote: Remote) -> str:
     )
 
 
-def client_peer_info(settings: Settings) -> Mapping[str, str]:
+def client_peer_info(settings: OpenVPNSettings) -> Mapping[str, str]:
     """What the server is told in words of its own (IV_…)."""
     return {
         "IV_VER": VERSION,

@@ -14,7 +14,7 @@ from tunflow.protocols.openvpn.control_message import (
     push_update_untrusted,
 )
 from tunflow.protocols.openvpn.events import Asked, Connected, Ended, Event, Said, Updated
-from tunflow.protocols.openvpn.settings import Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 
 LONGEST_PENDING = 1800.0
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 3600.0
 class ServerMessages:
     """The messages of one connection."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: OpenVPNSettings) -> None:
         self.options = settings.tunnel
         self._settings = settings
         self._push = PushReply(settings.tunnel, self._filters())

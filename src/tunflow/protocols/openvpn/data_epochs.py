@@ -18,7 +18,7 @@ from tunflow.errors import BadPacket
 from tunflow.protocols.openvpn.data_key import TAG, DirectionKeys, aead_of, open_each_untrusted
 from tunflow.protocols.openvpn.key_derivation import expand_label
 from tunflow.protocols.openvpn.packet import Opcode
-from tunflow.protocols.openvpn.replay import ReplayWindow
+from tunflow.protocols.replay_window import ReplayWindow
 
 FUTURE = 16
 """Epochs ahead of the current one that are taken."""
@@ -41,7 +41,7 @@ class _Epoch:
         make, size = aead_of(cipher)
         self.aead = make(expand_label(secret, b"data_key", size))
         self.iv, self.iv_end = _NONCE.unpack(expand_label(secret, b"data_iv", _NONCE.size))
-        self.seen = ReplayWindow()
+        self.seen = ReplayWindow(first=1)
 
     def nonce(self, packet_id: int) -> bytes:
         """The IV XOR the packet id in its first bytes."""

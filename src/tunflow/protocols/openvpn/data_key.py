@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from tunflow.endpoint import Buffer
 from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.openvpn.packet import Opcode
-from tunflow.protocols.openvpn.replay import ReplayWindow
+from tunflow.protocols.replay_window import ReplayWindow
 
 TAG = 16
 WORN = 1 << 29
@@ -137,7 +137,7 @@ class AEADKey:
         self._v2 = peer_id != NO_PEER
         self._head = (Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id if self._v2 else Opcode.DATA_V1 << 3 | key_id
         self._sent = 0
-        self._seen = ReplayWindow()
+        self._seen = ReplayWindow(first=1)
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
         """As the method of `DataKey`."""
@@ -238,7 +238,7 @@ class CBCKey:
         else:
             self._head = _ID.pack((Opcode.DATA_V2 << 3 | key_id) << 24 | peer_id)
         self._sent = 0
-        self._seen = ReplayWindow()
+        self._seen = ReplayWindow(first=1)
 
     def seal(self, packets: Sequence[Buffer]) -> list[bytes]:
         """As the method of `DataKey`."""

@@ -25,7 +25,7 @@ OVERTAKEN = 3
 
 
 @dataclass(slots=True)
-class Outgoing:
+class Unacknowledged:
     """A packet of ours that is not acknowledged yet."""
 
     packet_id: int
@@ -43,7 +43,7 @@ class ReliableSender:
         self._retransmit = retransmit
         self._next = 0
         self._waiting: deque[tuple[Opcode, bytes]] = deque()
-        self._under_way: dict[int, Outgoing] = {}
+        self._under_way: dict[int, Unacknowledged] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -68,11 +68,11 @@ class ReliableSender:
                 if other.packet_id < packet_id:
                     other.overtaken += 1
 
-    def take_due(self, now: float) -> list[Outgoing]:
+    def take_due(self, now: float) -> list[Unacknowledged]:
         """What has to leave now, for the first time or again."""
         while self._waiting and self._fits():
             opcode, payload = self._waiting.popleft()
-            self._under_way[self._next] = Outgoing(self._next, opcode, payload, now, self._retransmit)
+            self._under_way[self._next] = Unacknowledged(self._next, opcode, payload, now, self._retransmit)
             self._next += 1
         due = []
         for each in self._under_way.values():

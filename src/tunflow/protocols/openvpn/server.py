@@ -23,7 +23,7 @@ from tunflow.protocols.openvpn.control_packets import ControlPackets, auth, cryp
 from tunflow.protocols.openvpn.data_key import NO_PEER
 from tunflow.protocols.openvpn.packet import Opcode, head_untrusted
 from tunflow.protocols.openvpn.server_session import Caller, Lease, ServerSession, accept_untrusted
-from tunflow.protocols.openvpn.settings import ServerPart, Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings, ServerPart
 from tunflow.protocols.openvpn.static_key import StaticKey
 from tunflow.protocols.openvpn.tls import make_context
 from tunflow.protocols.openvpn.wrapping import Plain, Wrapping, unwrap_client_key_untrusted
@@ -60,7 +60,7 @@ class OpenVPNServerMachine(Generic[Source]):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: OpenVPNSettings,
         now: float,
         *,
         unix_offset: float,

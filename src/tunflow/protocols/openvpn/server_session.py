@@ -18,7 +18,7 @@ from tunflow.protocols.openvpn.data_key import is_aead
 from tunflow.protocols.openvpn.key_method import Abilities, KeyMessage, abilities_of, ciphers_of
 from tunflow.protocols.openvpn.negotiation import Negotiation
 from tunflow.protocols.openvpn.packet import EXIT_NOTIFY, IP_BEGINS, PING, Control, Head, Opcode
-from tunflow.protocols.openvpn.settings import Settings
+from tunflow.protocols.openvpn.settings import OpenVPNSettings
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ServerSession(Contained):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: OpenVPNSettings,
         context: SSL.Context,
         packets: ControlPackets,
         admit: Admit,

@@ -58,7 +58,7 @@ class ServerPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class OpenVPNSettings:
     """See the module. Seconds are float."""
 
     name: str
@@ -113,14 +113,14 @@ class Settings:
         """Where it leads, without secrets."""
         return str(self.remotes[0]) if self.remotes else self.name
 
-    def with_user(self, username: str, password: str) -> Settings:
+    def with_user(self, username: str, password: str) -> OpenVPNSettings:
         """The same for this user."""
         return replace(self, username=username, password=password)
 
-    def with_token(self, token: str, user: str) -> Settings:
+    def with_token(self, token: str, user: str) -> OpenVPNSettings:
         """The same with what a server gave instead of the password; "" for none."""
         return replace(self, token=token, token_user=user)
 
-    def with_key_password(self, password: str) -> Settings:
+    def with_key_password(self, password: str) -> OpenVPNSettings:
         """The same with the password of its private key."""
         return replace(self, identity=replace(self.identity, password=password))

@@ -1,4 +1,4 @@
-"""Makes `Settings` of the lines of a configuration, one method for a directive or a few of a kind."""
+"""Makes `OpenVPNSettings` of the lines of a configuration, one method for a directive or a few of a kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunflow.protocols.openvpn.config_file import ConfigFile, Line
 from tunflow.protocols.openvpn.data_key import CIPHERS, DIGESTS
 from tunflow.protocols.openvpn.proxy_lines import NAMES as PROXY_LINES
 from tunflow.protocols.openvpn.proxy_lines import proxy_of
-from tunflow.protocols.openvpn.settings import PORT, Remote, ServerPart, Settings
+from tunflow.protocols.openvpn.settings import PORT, OpenVPNSettings, Remote, ServerPart
 from tunflow.protocols.openvpn.static_key import parse_client_key, parse_server_key, parse_static_key
 from tunflow.protocols.openvpn.tls import Demands, Identity
 from tunflow.protocols.openvpn.tunnel_options import PUSHED, TunnelOptions, apply_untrusted
@@ -37,7 +37,7 @@ _MEANINGLESS = frozenset({"push-peer-info", "ignore-unknown-option", "tls-exit",
 """Directives that are met by how things are done here anyway."""
 
 
-def settings_from_file(content: bytes, name: str, read: Callable[[str], bytes]) -> Settings:
+def settings_from_file(content: bytes, name: str, read: Callable[[str], bytes]) -> OpenVPNSettings:
     """The settings in a configuration. `read` gives the files that it names, and raises LocalError.
 
     Raises LocalError that begins with the file's name and the line.
@@ -51,7 +51,7 @@ class SettingsReader:
     def __init__(self, file: ConfigFile, read: Callable[[str], bytes]) -> None:
         self._file = file
         self._read_file = read
-        self._settings = Settings(name=file.name, told=tuple(file.told), pull=False)
+        self._settings = OpenVPNSettings(name=file.name, told=tuple(file.told), pull=False)
         self._identity = Identity()
         self._demands = Demands()
         self._tunnel = TunnelOptions()
@@ -62,7 +62,7 @@ class SettingsReader:
         self._protects: Line | None = None
         self._certificates = ["", ""]
 
-    def settings(self) -> Settings:
+    def settings(self) -> OpenVPNSettings:
         """What the lines say. Raises LocalError."""
         for line in self._file.lines:
             self._take(line)
@@ -323,7 +323,7 @@ class SettingsReader:
         self._remotes = [(host, 0)]
         return replace(self._server, listen=listen)
 
-    def _check(self, found: Settings) -> None:
+    def _check(self, found: OpenVPNSettings) -> None:
         name, identity = self._file.name, found.identity
         if not found.remotes and found.server is None:
             raise LocalError(f"{name}: there is no `remote HOST PORT`, and no `server` either")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
+from tunflow.protocols.replay_window import ReplayWindow
 from tunflow.protocols.shadowsocks.keys2022 import Users
 from tunflow.protocols.shadowsocks.methods import Method
 from tunflow.protocols.shadowsocks.packet2022 import (
@@ -23,7 +24,6 @@ from tunflow.protocols.shadowsocks.packet2022 import (
     request_body,
 )
 from tunflow.protocols.shadowsocks.stream2022 import ANSWER, MAX_PADDING, REQUEST, Clock
-from tunflow.protocols.shadowsocks.window import ReplayWindow
 
 OLD_SESSION_SECONDS = 60.0
 """SIP022 §3.2.3: a client keeps a server's older session for a minute after the newer one appeared."""
@@ -86,7 +86,7 @@ class ClientDatagrams2022:
         return window
 
 
-class ServerSession:
+class DatagramSession:
     """One client's session, as a server keeps it."""
 
     __slots__ = ("client", "next_packet", "server", "window")
@@ -109,9 +109,9 @@ class ServerDatagrams2022:
         self._packets = packets(method, (key,), rng) if users is None else UserPackets(method, users)
         self._rng = rng
         self._clock = clock
-        self._sessions: dict[bytes, ServerSession] = {}
+        self._sessions: dict[bytes, DatagramSession] = {}
 
-    def open_untrusted(self, datagram: Buffer) -> tuple[ServerSession, Endpoint, memoryview]:
+    def open_untrusted(self, datagram: Buffer) -> tuple[DatagramSession, Endpoint, memoryview]:
         """The session, the target and the payload of a client's datagram. Raises BadPacket."""
         view = memoryview(datagram)
         ids = self._packets.ids_untrusted(view)
@@ -125,13 +125,13 @@ class ServerDatagrams2022:
                 self._packets.forget(ids.session)  # somebody sends recorded datagrams of long ago
             raise
         if session is None:
-            session = self._sessions[ids.session] = ServerSession(ids.session, self._rng(SESSION_SIZE))
+            session = self._sessions[ids.session] = DatagramSession(ids.session, self._rng(SESSION_SIZE))
             if isinstance(self._packets, UserPackets):
                 self._packets.joins(session.server, session.client)
         session.window.add(ids.packet)
         return session, body.peer, body.payload
 
-    def seal(self, session: ServerSession | None, peer: Endpoint, payload: Buffer) -> bytes:
+    def seal(self, session: DatagramSession | None, peer: Endpoint, payload: Buffer) -> bytes:
         """A datagram from `peer` to the session's client."""
         assert session is not None
         ids = Ids(session.server, session.next_packet)
@@ -139,7 +139,7 @@ class ServerDatagrams2022:
         body = answer_body(session.client, peer, payload, self._clock(), padding(peer, self._rng))
         return self._packets.seal(ids, body)
 
-    def forget(self, session: ServerSession) -> None:
+    def forget(self, session: DatagramSession) -> None:
         """The session is over."""
         self._sessions.pop(session.client, None)
         self._packets.forget(session.client)

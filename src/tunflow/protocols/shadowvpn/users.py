@@ -42,7 +42,7 @@ class User(Generic[Where]):
     """The inner address that it uses itself."""
 
 
-class Users(Generic[Where]):
+class TunnelUsers(Generic[Where]):
     """The users of one server; `net` is the server's own inner address."""
 
     def __init__(self, net: IPv4Interface, tokens: tuple[bytes, ...]) -> None:

@@ -27,14 +27,14 @@ def tai64n(unix_nanoseconds: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class KeyPair:
     """A static key pair."""
 
     private: bytes
     public: bytes
 
     @classmethod
-    def of(cls, private: bytes) -> Identity:
+    def of(cls, private: bytes) -> KeyPair:
         """The pair of a private key."""
         return cls(private, public_key(private))
 
@@ -68,7 +68,7 @@ class PendingInitiation(NamedTuple):
 
 
 def create_initiation(
-    identity: Identity, peer_public: bytes, ephemeral_private: bytes, timestamp: bytes, sender: int
+    identity: KeyPair, peer_public: bytes, ephemeral_private: bytes, timestamp: bytes, sender: int
 ) -> tuple[bytes, PendingInitiation]:
     """The message without its macs, and what the response will be opened with. Raises BadPacket for a peer's key of
     low order."""
@@ -86,7 +86,7 @@ def create_initiation(
     return message, PendingInitiation(transcript, ephemeral_private, sender)
 
 
-def read_initiation_untrusted(identity: Identity, data: bytes) -> Opened:
+def read_initiation_untrusted(identity: KeyPair, data: bytes) -> Opened:
     """Who sends an initiation, and when it says that it did. Raises BadPacket.
 
     Whether the sender is a peer and the time later than its last one is the caller's to see.
@@ -123,7 +123,7 @@ def create_response(
 
 
 def read_response_untrusted(
-    identity: Identity, preshared: bytes, pending: PendingInitiation, data: bytes
+    identity: KeyPair, preshared: bytes, pending: PendingInitiation, data: bytes
 ) -> TransportKeys:
     """The keys. Raises BadPacket, and then `pending` is as it was: a forged response changes nothing."""
     message = Response.unpack_untrusted(data)

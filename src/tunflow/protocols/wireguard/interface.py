@@ -17,7 +17,7 @@ from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols.wireguard.allowed_ips import AllowedIPs
 from tunflow.protocols.wireguard.cookies import CookieGuard
-from tunflow.protocols.wireguard.handshake import Identity, read_initiation_untrusted
+from tunflow.protocols.wireguard.handshake import KeyPair, read_initiation_untrusted
 from tunflow.protocols.wireguard.load import Load
 from tunflow.protocols.wireguard.messages import COOKIE_REPLY, INITIATION, RESPONSE, SIZES, TRANSPORT, CookieReply
 from tunflow.protocols.wireguard.peer import Common, Event, Outgoing, Peer
@@ -36,7 +36,7 @@ class Interface:
         self, private: bytes, mtu: int, random: Callable[[int], bytes], unix_nanoseconds: Callable[[], int]
     ) -> None:
         """`random` gives that many random bytes; `unix_nanoseconds` the time, for the handshake's timestamp."""
-        self.identity = Identity.of(private)
+        self.identity = KeyPair.of(private)
         self.peers: dict[bytes, Peer] = {}
         """By public key."""
         self.allowed_ips: AllowedIPs[Peer] = AllowedIPs()

@@ -17,7 +17,7 @@ from tunflow.errors import BadPacket
 from tunflow.protocols.wireguard import timers as times
 from tunflow.protocols.wireguard.cookies import CookieJar
 from tunflow.protocols.wireguard.handshake import (
-    Identity,
+    KeyPair,
     Opened,
     PendingInitiation,
     TransportKeys,
@@ -67,7 +67,7 @@ class Outgoing(NamedTuple):
 class Common:
     """What the peers of one interface share."""
 
-    identity: Identity
+    identity: KeyPair
     mtu: int
     random: Callable[[int], bytes]
     unix_nanoseconds: Callable[[], int]

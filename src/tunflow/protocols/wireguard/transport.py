@@ -13,10 +13,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from tunflow.endpoint import Buffer
+from tunflow.protocols.replay_window import ReplayWindow
 from tunflow.protocols.wireguard.handshake import TransportKeys
 from tunflow.protocols.wireguard.messages import KEEPALIVE_SIZE, TRANSPORT, TRANSPORT_HEADER
 from tunflow.protocols.wireguard.noise import TAG_SIZE
-from tunflow.protocols.wireguard.replay import ReplayWindow
 
 REKEY_AFTER_MESSAGES = 1 << 60
 REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13) - 1
