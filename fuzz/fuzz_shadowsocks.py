@@ -9,7 +9,7 @@ from __future__ import annotations
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
-from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, ChunkSealer
+from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, SaltedSealer
 from tunflow.protocols.shadowsocks.datagram import Datagrams
 from tunflow.protocols.shadowsocks.keys import master_key, subkey
 from tunflow.protocols.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE
@@ -56,7 +56,7 @@ def _sealed_datagram(data: bytes) -> None:
 
 
 def _sealed_stream(data: bytes) -> None:
-    wire = b"".join(ChunkSealer(METHOD, KEY, SALT).seal([data]))
+    wire = b"".join(SaltedSealer(METHOD, KEY, SALT).seal([data]))
     whole, pieces = _server(), _server()
     assert _feed(whole, wire, max(1, len(wire))) == _feed(pieces, wire, 1 + len(data) % 97)
     assert whole.target == pieces.target

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
-from tunflow.protocols.shadowsocks.chunks import ChunkSealer
+from tunflow.protocols.shadowsocks.chunks import SaltedSealer
 from tunflow.protocols.shadowsocks.datagram2022 import ClientDatagrams2022, ServerDatagrams2022
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.packet2022 import Ids, packets, request_body
@@ -49,7 +49,7 @@ def _raw_stream(data: bytes) -> None:
 def _variable_header(data: bytes) -> None:
     if len(data) < 2:
         return
-    sealer = ChunkSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
+    sealer = SaltedSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
     size = len(data) - 1
     fixed = sealer.record(b"\x00" + TIME + (size & 0xFFFF).to_bytes(2, "big"))
     wire = bytes(16) + fixed + sealer.record(data[1:][:0xFFFF]) + b"".join(sealer.seal([b"more"]))
@@ -59,10 +59,10 @@ def _variable_header(data: bytes) -> None:
 
 
 def _fixed_header(data: bytes) -> None:
-    sealer = ChunkSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
+    sealer = SaltedSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
     _feed(_server(), bytes(16) + sealer.record(data[:11].ljust(11, b"\0")) + data[11:], 9)
     client = ClientStream2022(METHOD, (KEY[:16],), TARGET, bytes, lambda: NOW)
-    answer = ChunkSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
+    answer = SaltedSealer(METHOD, KEY[:16], bytes(16), behind_header=True)
     _feed(client, bytes(16) + answer.record(data[:27].ljust(27, b"\0")) + data[27:], 9)
 
 

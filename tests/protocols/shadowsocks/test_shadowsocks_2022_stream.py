@@ -11,7 +11,7 @@ from talk import hear
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket, LocalError
 from tunflow.protocols.shadowsocks import keys2022
-from tunflow.protocols.shadowsocks.chunks import ChunkSealer
+from tunflow.protocols.shadowsocks.chunks import SaltedSealer
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
 from tunflow.protocols.shadowsocks.stream2022 import ClientStream2022, ServerStream2022
@@ -234,7 +234,7 @@ def test_a_request_sent_back_is_no_answer(method, key):
 def test_variable_headers_that_are_none(variable, words):
     method, key = METHODS["2022-blake3-aes-128-gcm"], bytes(16)
     salt = bytes(16)
-    sealer = ChunkSealer(method, key, salt, behind_header=True)
+    sealer = SaltedSealer(method, key, salt, behind_header=True)
     fixed = bytes((0,)) + int(NOW).to_bytes(8, "big") + len(variable).to_bytes(2, "big")
     _, server = pair(method, key)
     with pytest.raises(BadPacket, match=words):

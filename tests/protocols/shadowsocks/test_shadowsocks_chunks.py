@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunflow.errors import BadPacket
-from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, ChunkSealer, Opener
+from tunflow.protocols.shadowsocks.chunks import LENGTH_RECORD, Opener, SaltedSealer
 from tunflow.protocols.shadowsocks.keys import master_key, subkey
 from tunflow.protocols.shadowsocks.methods import MAX_PAYLOAD, METHODS, TAG_SIZE, Method
 
@@ -27,7 +27,7 @@ def opener() -> Opener:
 
 
 def wire(*pieces: bytes) -> bytes:
-    return b"".join(ChunkSealer(AES, KEY, SALT).seal(pieces))
+    return b"".join(SaltedSealer(AES, KEY, SALT).seal(pieces))
 
 
 def by_hand(*records: bytes, method: Method = AES, key: bytes = KEY, salt: bytes = SALT) -> bytes:
@@ -77,7 +77,7 @@ def test_pieces_may_be_any_buffer(kind):
 
 def chunk_sizes(*sizes: int) -> list[int]:
     return [
-        len(record) - TAG_SIZE for record in ChunkSealer(AES, KEY, SALT).seal([bytes(size) for size in sizes])[2::2]
+        len(record) - TAG_SIZE for record in SaltedSealer(AES, KEY, SALT).seal([bytes(size) for size in sizes])[2::2]
     ]
 
 
@@ -112,19 +112,19 @@ def test_a_big_piece_is_not_copied_before_it_is_sealed(monkeypatch):
             return aead.encrypt(nonce, data, associated_data)
 
     monkeypatch.setattr(Method, "aead", lambda self, key: Spy())
-    ChunkSealer(AES, KEY, SALT).seal([piece])
+    SaltedSealer(AES, KEY, SALT).seal([piece])
     assert all(chunk.obj is piece for chunk in seen[1::2])
 
 
 def test_salt_comes_once():
-    sealer = ChunkSealer(AES, KEY, SALT)
+    sealer = SaltedSealer(AES, KEY, SALT)
     assert sealer.seal([]) == []
     assert b"".join(sealer.seal([b"a"])).startswith(SALT)
     assert len(b"".join(sealer.seal([b"a"]))) == OVERHEAD + 1
 
 
 def test_nonces_go_on_over_the_calls():
-    sealer = ChunkSealer(AES, KEY, SALT)
+    sealer = SaltedSealer(AES, KEY, SALT)
     assert b"".join(sealer.seal([b"a"]) + sealer.seal([b"b"])) == by_hand(b"\0\1", b"a", b"\0\1", b"b")
 
 
@@ -161,7 +161,7 @@ def test_every_flipped_bit_is_refused():
 
 
 def test_swapped_and_repeated_chunks_are_refused():
-    records = ChunkSealer(AES, KEY, SALT).seal([b"a" * 5000, b"b" * 5000])
+    records = SaltedSealer(AES, KEY, SALT).seal([b"a" * 5000, b"b" * 5000])
     first, second = b"".join(records[1:3]), b"".join(records[3:])
     for body in (second + first, first + first):
         with pytest.raises(BadPacket, match="authenticate"):

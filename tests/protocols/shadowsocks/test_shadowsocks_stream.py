@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import BadPacket, LocalError
-from tunflow.protocols.shadowsocks.chunks import ChunkSealer
+from tunflow.protocols.shadowsocks.chunks import SaltedSealer
 from tunflow.protocols.shadowsocks.keys import master_key
 from tunflow.protocols.shadowsocks.methods import METHODS
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
@@ -91,7 +91,7 @@ def test_target_is_known_before_there_is_payload():
 @pytest.mark.parametrize("cut", range(1, 20))
 def test_address_cut_into_chunks(cut):
     plain = b"\x03\x0bexample.com\x01\xbbhello"
-    sealer = ChunkSealer(AES, KEY, SALT)
+    sealer = SaltedSealer(AES, KEY, SALT)
     wire = b"".join(sealer.seal([plain[:cut]]) + sealer.seal([plain[cut:]]))
     for cuts in ([], list(range(len(wire)))):
         codec = server()
@@ -154,7 +154,7 @@ def test_clients_own_request_is_no_answer():
 
 
 def test_bad_address_is_refused():
-    wire = b"".join(ChunkSealer(AES, KEY, SALT).seal([b"\x09hello"]))
+    wire = b"".join(SaltedSealer(AES, KEY, SALT).seal([b"\x09hello"]))
     codec = server()
     with pytest.raises(BadPacket, match="address type 9"):
         feed(codec, wire, [])

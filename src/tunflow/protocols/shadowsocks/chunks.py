@@ -34,7 +34,7 @@ _JOINED = 4096
 Decrypt = Callable[[Buffer, Buffer, Buffer | None], bytes]
 
 
-class ChunkSealer:
+class SaltedSealer:
     """Flow bytes to wire bytes, under the subkey of one salt.
 
     With `behind_header` the salt is the caller's to send, with what stands between it and the chunks.

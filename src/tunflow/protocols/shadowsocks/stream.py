@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.protocols import address
-from tunflow.protocols.shadowsocks.chunks import ChunkSealer, Opener
+from tunflow.protocols.shadowsocks.chunks import Opener, SaltedSealer
 from tunflow.protocols.shadowsocks.methods import Method
 from tunflow.protocols.shadowsocks.replay import ReplayFilter
 
@@ -29,7 +29,7 @@ class ClientStream:
 
     def __init__(self, method: Method, key: bytes, target: Endpoint, salt: bytes) -> None:
         self._address: bytes = address.encode(target)
-        self._sealer = ChunkSealer(method, key, salt)
+        self._sealer = SaltedSealer(method, key, salt)
         self._opener = Opener(method, key, lambda theirs: theirs != salt)
 
     established = True
@@ -64,7 +64,7 @@ class ServerStream:
     __slots__ = ("_head", "_opener", "_replay", "_salt", "_sealer", "target")
 
     def __init__(self, method: Method, key: bytes, salt: bytes, replay: ReplayFilter) -> None:
-        self._sealer = ChunkSealer(method, key, salt)
+        self._sealer = SaltedSealer(method, key, salt)
         self._opener = Opener(method, key, replay.admit)
         self._replay = replay
         self._salt = salt

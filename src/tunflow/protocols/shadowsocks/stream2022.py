@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from tunflow.endpoint import Buffer, Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import address
-from tunflow.protocols.shadowsocks.chunks import ChunkSealer, Opener, cut
+from tunflow.protocols.shadowsocks.chunks import Opener, SaltedSealer, cut
 from tunflow.protocols.shadowsocks.keys2022 import BLOCK, Users, stream_identities
 from tunflow.protocols.shadowsocks.methods import TAG_SIZE, Method
 from tunflow.protocols.shadowsocks.replay import TimedReplayFilter
@@ -60,7 +60,7 @@ class ClientStream2022:
         self._clock = clock
         self._rng = rng
         self._prefix = salt + stream_identities(keys, salt)
-        self._sealer = ChunkSealer(method, keys[-1], salt, behind_header=True)
+        self._sealer = SaltedSealer(method, keys[-1], salt, behind_header=True)
         self._opener = _AnswerOpener(method, keys[-1], salt, clock)
 
     def seal(self, pieces: Sequence[Buffer]) -> list[Buffer]:
@@ -112,7 +112,7 @@ class ServerStream2022:
         self._rng = rng
         self._clock = clock
         self._opener = _RequestOpener(method, key, replay, clock, users)
-        self._sealer: ChunkSealer | None = None
+        self._sealer: SaltedSealer | None = None
         self.target: Endpoint | None = None
         """Where the client wants to go; None until it has said so."""
 
@@ -124,7 +124,7 @@ class ServerStream2022:
         if not chunks:
             return []
         salt = self._rng(self._method.salt_size)
-        sealer = self._sealer = ChunkSealer(self._method, self._opener.key, salt, behind_header=True)
+        sealer = self._sealer = SaltedSealer(self._method, self._opener.key, salt, behind_header=True)
         header = struct.pack("!BQ", ANSWER, int(self._clock())) + self._opener.salt
         fixed = sealer.record(header + len(chunks[0]).to_bytes(2, "big"))
         return [salt + fixed, sealer.record(chunks[0]), *sealer.seal(chunks[1:])]
