@@ -109,6 +109,23 @@ def test_a_log_that_is_begun_anew_is_followed(tmp_path: Path, monkeypatch: pytes
     assert next(lines) in {"three\n", "3\n"}
 
 
+def test_a_line_that_was_half_there_when_the_log_was_begun_anew_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("on")
+
+    def begin_anew(_: float) -> None:
+        if log.read_text() == "on":
+            log.write_text("one\n")
+            log.rename(tmp_path / "log.1")
+            log.write_text("two\n")
+
+    monkeypatch.setattr(filter_command.time, "sleep", begin_anew)
+    lines = filter_command.log_lines(log, follow=True)
+    assert [next(lines), next(lines)] == ["one\n", "two\n"]
+
+
 def test_a_filter_that_keeps_no_log_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, f'privacy = "none"\nlog = "{tmp_path}/log"')
     assert main(["filter", "log", str(path)]) == 2

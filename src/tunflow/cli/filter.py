@@ -368,9 +368,10 @@ def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
         with suppress(FileNotFoundError):
             there, ours = path.stat(), os.fstat(file.fileno())
             if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-                yield from file
+                following = path.open(encoding="utf-8")
+                yield from (begun + file.read()).splitlines(keepends=True)
                 file.close()
-                file, begun = path.open(encoding="utf-8"), ""
+                file, begun = following, ""
             elif there.st_size < file.tell():
                 file.seek(0)
                 begun = ""
