@@ -125,10 +125,10 @@ def nicer(step: int) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the test that leaves this process changed, and not one of those that come after it."""
     before = process_state()
-    with put_back():
+    with put_back(tmp_path_factory.getbasetemp()):
         yield
     assert not changes(before, process_state())
 

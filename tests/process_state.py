@@ -9,7 +9,6 @@ import resource
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -81,9 +80,9 @@ def _differing(old: Mapping[Any, object], new: Mapping[Any, object]) -> set[Any]
 
 
 @contextmanager
-def put_back() -> Iterator[None]:
-    """Undo what our code does to its process by design: folders on the import path and modules of temporary files, as
-    a user's provider leaves them, and how the garbage collector works in a process that serves."""
+def put_back(temporary: Path) -> Iterator[None]:
+    """Undo what our code does to its process by design: folders on the import path and modules of files in `temporary`,
+    as a user's provider leaves them, and how the garbage collector works in a process that serves."""
     path, modules, thresholds = list(sys.path), set(sys.modules), gc.get_threshold()
     try:
         yield
@@ -92,7 +91,6 @@ def put_back() -> Iterator[None]:
             gc.set_threshold(*thresholds)
             gc.unfreeze()
         sys.path[:] = path
-        temporary = Path(tempfile.gettempdir())
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None)
             if file is not None and Path(file).is_relative_to(temporary):

@@ -43,7 +43,7 @@ def test_a_users_provider_and_the_collector_are_put_back(tmp_path: Path) -> None
     file = tmp_path / "left_provider.py"
     file.write_text("from tunflow.providers.app_proxy import AppProxyProvider\nclass Left(AppProxyProvider): ...\n")
     before = process_state(), list(sys.path)
-    with put_back():
+    with put_back(tmp_path):
         load_provider(f"{file}:Left", where="here")
         prepare_process()
         assert str(tmp_path) in sys.path
