@@ -13,8 +13,8 @@ from tests.machine.emulated import Machine
 def main() -> None:
     """Serve the standard input until its end; then the machine is switched off."""
     with tempfile.TemporaryDirectory(prefix="machine-") as work:
-        disk = payload.made(Path(work))
-        with Machine(image.made(), disk, Path(work)) as machine:
+        carried = payload.made(Path(work))
+        with Machine(image.made(), carried.disk, Path(work)) as machine:
             print("ready: each line is run by a shell inside; `reboot` restarts it", flush=True)
             for line in sys.stdin:
                 if line.strip() == "reboot":

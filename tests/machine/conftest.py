@@ -8,19 +8,31 @@ from pathlib import Path
 
 import pytest
 from tests.machine import image, payload
-from tests.machine.emulated import Machine, MachineError
+from tests.machine.emulated import SPENT, Machine, MachineError
+from tests.machine.payload import Payload
 
 RESULTS = Path(tempfile.gettempdir()) / "tunflow-machine"
 """The console's log, and a journal for each scenario that failed."""
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def work() -> Iterator[Path]:
+    """A folder on a disk, for disks."""
     RESULTS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="payload-") as work:
-        disk = payload.made(Path(work))
-        with Machine(image.made(), disk, RESULTS) as started:
-            yield started
+    with tempfile.TemporaryDirectory(prefix="machine-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def carried(work: Path) -> Payload:
+    """tunflow as it is now."""
+    return payload.made(work)
+
+
+@pytest.fixture(scope="session")
+def machine(carried: Payload) -> Iterator[Machine]:
+    with Machine(image.made(), carried.disk, RESULTS) as started:
+        yield started
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -35,3 +47,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.sections.append(("machine", f"journal: {path}\n{started.journal('-n', '60')}"))
         except (MachineError, AssertionError) as error:
             report.sections.append(("machine", str(error)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the emulation cost."""
+    for seconds in SPENT:
+        terminalreporter.write_line(f"an emulated machine: {seconds:.0f} s of CPU")

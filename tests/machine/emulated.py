@@ -20,11 +20,16 @@ from tests.machine.image import Image
 CONSOLE_LINES = 60
 ICOUNT = "shift=3,sleep=on"
 """Its clock counts instructions (8 ns each) while it computes: on a busy machine its time passes slower."""
+CPU = "max,la57=off,smap=off,smep=off,erms=off"
+"""Without what costs the emulator more than what the kernel does instead, such as strings byte by byte."""
 BOOT_PATIENCE = 900.0
 """Seconds until the agent answers: some 25 on an idle machine."""
 
 SLACK = 600.0
 """Seconds of this machine's that an answer may take beside its time-out, which the emulated one's clock counts."""
+
+SPENT: list[float] = []
+"""Seconds of this machine's processors that each emulated one took, once it is switched off."""
 
 
 class MachineError(Exception):
@@ -74,21 +79,24 @@ class Machine:
             raise
         return self
 
+    def _switch_off(self) -> None:
+        assert self._process is not None
+        self._port.close()
+        with contextlib.suppress(OSError):
+            spent = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            SPENT.append((int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK"))
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._switch_off()
 
-    def _switch_off(self) -> None:
-        assert self._process is not None
-        self._port.close()
-        self._process.kill()
-        self._process.wait()
-        shutil.rmtree(self._sockets, ignore_errors=True)
-
     def _argv(self, agent: Path) -> list[str]:
         disks = [(self._image.disk, "on"), (self._payload, "on")]
-        argv = ["qemu-system-x86_64", "-accel", "tcg", "-icount", ICOUNT, "-cpu", "max", "-smp", "1", "-m", "1024"]
+        argv = ["qemu-system-x86_64", "-accel", "tcg", "-icount", ICOUNT, "-cpu", CPU, "-smp", "1", "-m", "1024"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-rtc", "base=utc,clock=host"]
         argv += ["-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd)]
         argv += [

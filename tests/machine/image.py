@@ -79,6 +79,8 @@ class Image:
     """What qemu boots."""
 
     disk: Path
+    tree: Path
+    """What the disk was made of."""
     kernel: Path
     initrd: Path
 
@@ -113,7 +115,7 @@ def made() -> Image:
         _forget("disk-*")
         _lay(overlay, tree)
         make_disk(disk, tree, "root", DISK_BYTES)
-    return Image(disk, _newest(tree, "vmlinuz-*"), _newest(tree, "initrd.img-*"))
+    return Image(disk, tree, _newest(tree, "vmlinuz-*"), _newest(tree, "initrd.img-*"))
 
 
 def make_disk(disk: Path, tree: Path, label: str, size: int) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.machine.image import cache_directory, make_disk
@@ -24,36 +25,31 @@ sys.exit(main())
 DISK_BYTES = 220 << 20
 
 
-def made(directory: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The disk, and the folder that it was made of."""
+
+    disk: Path
+    tree: Path
+
+
+def made(directory: Path) -> Payload:
     """Make the disk in `directory`."""
-    with tempfile.TemporaryDirectory(dir=directory) as work:
-        tree = Path(work)
-        packages = tree / "lib" / _python_name() / "dist-packages"
-        shutil.copytree(_dependencies(), packages)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--no-build-isolation", "--no-compile", "--target", str(packages), str(ROOT)], check=True)
-        shutil.copytree(HERE / "inside", tree / "lib" / "lab", ignore=shutil.ignore_patterns("__pycache__"))
-        script = tree / "bin" / "tunflow"
-        script.parent.mkdir()
-        script.write_text(SCRIPT)
-        script.chmod(0o755)
-        compiled = [
-            str(PYTHON),
-            "-m",
-            "compileall",
-            "-q",
-            "--invalidation-mode",
-            "unchecked-hash",
-            "-s",
-            str(tree),
-            "-p",
-            "/usr/local",
-        ]
-        subprocess.run([*compiled, str(packages / "tunflow")], check=True)
-        tree.chmod(0o755)
-        disk = directory / "payload.ext4"
-        make_disk(disk, tree, "payload", DISK_BYTES)
-    return disk
+    made = Payload(directory / "payload.ext4", directory / "payload")
+    tree = made.tree
+    packages = tree / "lib" / _python_name() / "dist-packages"
+    shutil.copytree(_dependencies(), packages)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--no-compile", "--target", str(packages), str(ROOT)], check=True)
+    shutil.copytree(HERE / "inside", tree / "lib" / "lab", ignore=shutil.ignore_patterns("__pycache__"))
+    script = tree / "bin" / "tunflow"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    compiled = [str(PYTHON), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([*compiled, "-s", str(tree), "-p", "/usr/local", str(packages / "tunflow")], check=True)
+    make_disk(made.disk, tree, "payload", DISK_BYTES)
+    return made
 
 
 def _dependencies() -> Path:
