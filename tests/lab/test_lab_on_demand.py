@@ -13,6 +13,7 @@ from bench.netlab.tunnel import shadowsocks_url
 from lab_support import CLIENTS, DNS
 from lab_system import System
 from lab_uplinks import UplinkLab, until
+from test_lab_up_leaks import PROBED
 
 pytestmark = pytest.mark.lab
 OFFICE = "10.99.0.1"
@@ -88,6 +89,62 @@ def test_a_server_that_is_not_there_yet(system: System, uplinks: UplinkLab, prof
     finally:
         ip("-n", router, "route", "del", "unreachable", SERVER4)
     until(lambda: system.status()["status"] == "connected", 20, "connected once the server is there")
+
+
+CLOSED = PROFILE.replace("[dns]", "[tunnel]\nkill_switch = true\n[dns]")
+
+
+def test_the_kill_switch_is_on_while_a_tunnel_cannot_connect(
+    system: System, uplinks: UplinkLab, office: None, profile: Path
+) -> None:
+    before = system.snapshot()
+    profile.write_text(CLOSED)
+    router = uplinks.routers[1].name
+    system.ok("up", "--on-demand", str(profile))
+    assert system.snapshot() == before  # no tunnel is wanted in the office
+    ip("-n", router, "route", "add", "unreachable", SERVER4)
+    try:
+        uplinks.use_uplink(2)
+        until(lambda: "nothing goes out until it is (kill switch)" in system.log(), what="it cannot connect")
+        assert system.status()["status"] == "connecting"
+        assert system.status()["kill_switch"] is True
+        with uplinks.spied() as leaks:
+            tries = system.log().count("not connected")
+            until(lambda: (system.run(["curl", "-m", "0.3", f"http://{SITE4}/1k"]).returncode == 0)
+                  or system.log().count("not connected") > tries)  # fmt: skip
+            assert system.run(["curl", "-m", "0.3", f"http://{SITE4}/1k"]).returncode != 0
+        assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
+        uplinks.use_uplink(1)
+        until(lambda: system.status()["status"] == "disconnected", what="disconnected in the office")
+        assert system.snapshot() == before
+        uplinks.use_uplink(2)
+    finally:
+        ip("-n", router, "route", "del", "unreachable", SERVER4)
+    until(lambda: system.status()["status"] == "connected", 90, "connected once the server is there")
+    assert system.fetch(f"http://{SITE4}/1k") == 1024
+    system.ok("down")
+    uplinks.use_uplink(1)
+    assert system.snapshot() == before
+
+
+def test_the_kill_switch_is_on_when_a_tunnel_ends_by_itself(
+    system: System, uplinks: UplinkLab, office: None, profile: Path
+) -> None:
+    profile.write_text(CLOSED)
+    uplinks.use_uplink(2)
+    before = system.snapshot()
+    system.ok("up", "--on-demand", str(profile))
+    with uplinks.spied() as leaks:
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+        ip("-n", system.host.name, "link", "del", "tunflow0")
+        system.run(
+            ["curl", "-m", "2", "--retry", "5", "--retry-all-errors", "--retry-delay", "0", f"http://{SITE4}/1k"]
+        )
+        until(lambda: "is gone" in system.log() and system.status()["status"] == "connected", what=system.log())
+        assert system.fetch(f"http://{SITE4}/1k") == 1024
+    assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
+    system.ok("down")
+    assert system.snapshot() == before
 
 
 def test_without_rules_there_is_nothing_to_follow(system: System) -> None:

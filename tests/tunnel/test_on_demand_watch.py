@@ -39,7 +39,7 @@ class World:
 
     def __init__(self) -> None:
         self.path = NOWHERE
-        self.is_up = False
+        self.is_up = self.is_held = False
         self.events: list[str] = []
         self.asked: list[Question] = []
         self.said: list[str] = []
@@ -63,7 +63,7 @@ class World:
 
     async def disconnect(self) -> None:
         self.events.append("disconnect")
-        self.is_up = False
+        self.is_up = self.is_held = False
 
     async def go(self, path: NetworkPath) -> list[str]:
         """Be on another network; what that led to."""
@@ -101,6 +101,17 @@ def test_the_tunnel_follows_the_network() -> None:
         assert await world.go(wifi("Home")) == []
         assert await world.go(CABLE) == ["connect"]
         assert world.asked == [Probe("http://p/")] * 2
+
+    run(test)
+
+
+def test_a_host_that_is_closed_is_opened_once_no_tunnel_is_wanted() -> None:
+    async def test(world: World) -> None:
+        world.failures, world.is_held = 1, True
+        assert await world.go(wifi("Cafe")) == ["connect"]
+        assert world.said[-1] == "not connected: no answer; nothing goes out until it is (kill switch)"
+        assert await world.go(wifi("Home")) == ["disconnect"]
+        assert not world.is_held
 
     run(test)
 

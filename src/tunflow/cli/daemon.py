@@ -176,7 +176,7 @@ class Daemon:
             return self._make_engine(self._plan)
         from tunflow.tunnel.on_demand import DemandedTunnel  # noqa: PLC0415
 
-        return DemandedTunnel(self._plan, self._make_engine, self._outer.find, self._say)
+        return DemandedTunnel(self._plan, self._make_engine, self._rights.network(), self._outer.find, self._say)
 
     def _make_engine(self, plan: Plan) -> Tunnel:
         context = TunnelContext(self._rights.network(), self._outer.find, self._serving, self._status_changed)
@@ -190,4 +190,5 @@ class Daemon:
             return ProviderBackend(plan, plan.profile, interface, self._instructions.options)
         from tunflow.tunnel.server_backend import ServerBackend  # noqa: PLC0415
 
-        return ServerBackend(plan, interface, self._rights.groups, takes_over=self._rights.takes_over())
+        takes_over = self._rights.takes_over() or self._rights.network().settings is not None
+        return ServerBackend(plan, interface, self._rights.groups, takes_over=takes_over)

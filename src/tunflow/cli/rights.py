@@ -17,7 +17,6 @@ from tunflow.errors import LocalError, RemoteError, TunflowError
 from tunflow.flow import ProcessInfo
 from tunflow.host.netlink.socket_diag import SocketDiag
 from tunflow.host.network.helper import HelperNetwork
-from tunflow.host.network.system import SystemNetwork
 from tunflow.host.owner.process import ProcessTable
 from tunflow.host.owner.socket_owners import open_owners
 from tunflow.host.rights import privileges
@@ -64,7 +63,7 @@ class Rights:
         self._why_kept = privileges.why_kept() if self.owner == 0 else "it was not root that started it"
         self._helper = HelperNetwork(link.helper)
 
-    def network(self) -> SystemNetwork:
+    def network(self) -> HelperNetwork:
         """What changes this host."""
         return self._helper
 

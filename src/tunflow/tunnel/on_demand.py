@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.netlink.monitor import NetworkMonitor
 from tunflow.host.netlink.route_query import RouteQuery
 from tunflow.host.network.network_facts import network_path
+from tunflow.host.network.settings import HostSettings
 from tunflow.host.network.uplinks import PathFinder
 from tunflow.loop.sockets import SocketOptions
 from tunflow.outbound.delay_round import DelayListener
 from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.on_demand import OnDemandRule, Probe, Question
+from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel import web_probe
 from tunflow.tunnel.on_demand_rules import OnDemand
@@ -24,13 +27,34 @@ from tunflow.tunnel.server_names import ServerNames
 from tunflow.tunnel.tunnel import Tunnel, facts
 
 
+class ClosedHost(Protocol):
+    """What can hold everything on this host while no tunnel is there."""
+
+    settings: HostSettings | None
+    """What is in force."""
+
+    def apply(self, settings: HostSettings) -> None:
+        """As `SystemNetwork.apply`. Raises LocalError."""
+
+    def undo(self) -> None:
+        """As `SystemNetwork.undo`. Raises LocalError."""
+
+    def stay(self, *, closed: bool) -> None:
+        """As `HelperNetwork.stay`. Raises LocalError."""
+
+
 class DemandedTunnel(Tunnel):
-    """Follows the plan's on-demand rules with tunnels from `make_tunnel`."""
+    """Follows the plan's on-demand rules with tunnels from `make_tunnel`.
+
+    With the kill switch nothing goes out from the moment that the rules want a tunnel until they want none: not while
+    it connects, not when its server does not answer, not when it ends by itself.
+    """
 
     def __init__(
         self,
         plan: Plan,
         make_tunnel: Callable[[Plan], Tunnel],
+        host: ClosedHost,
         outer_nameservers: Callable[[], Sequence[str]],
         say: Callable[[str], None],
     ) -> None:
@@ -40,6 +64,9 @@ class DemandedTunnel(Tunnel):
         self._tunnel: Tunnel | None = None
         """The one that is up, or comes or goes."""
         self._make_tunnel = make_tunnel
+        self._host = host
+        self.is_held = False
+        """True if the host stays closed until the rules want no tunnel."""
         self._outer = outer_nameservers
         self._say = say
         self._sockets = SocketOptions(mark=plan.host.mark)
@@ -96,6 +123,7 @@ class DemandedTunnel(Tunnel):
         """Bring the tunnel up. Raises LocalError or RemoteError."""
         if self._tunnel is not None:
             return
+        self._hold()
         tunnel = self._tunnel = self._make_tunnel(self.plan)
         try:
             await tunnel.start()
@@ -107,12 +135,37 @@ class DemandedTunnel(Tunnel):
 
     async def disconnect(self, reason: ProviderStopReason = ProviderStopReason.NONE, *, keep: bool = False) -> None:
         """Take the tunnel down, if it is up. Raises LocalError."""
+        was_held = self.is_held
+        if not keep:
+            self._stay_closed(False)
+        if self._tunnel is not None:
+            await self._end_tunnel(reason, keep=keep)
+        elif was_held and not keep:
+            self._host.undo()
+
+    async def _end_tunnel(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
+        """Raises LocalError."""
         tunnel, self._tunnel = self._tunnel, None
-        if tunnel is not None:
-            try:
-                await tunnel.stop(reason, keep=keep)
-            finally:
-                tunnel.ended.cancel()
+        assert tunnel is not None
+        try:
+            await tunnel.stop(reason, keep=keep)
+        finally:
+            tunnel.ended.cancel()
+
+    def _hold(self) -> None:
+        """Close the host where there is a kill switch, until `disconnect`. Raises LocalError."""
+        was_held = self.is_held
+        if self.plan.host.kill_switch:
+            self._host.apply(replace(self.plan.host, dns=None, carry_dns=True))
+        self._stay_closed(self.plan.host.kill_switch)
+        if was_held and not self.is_held:
+            self._host.undo()
+
+    def _stay_closed(self, closed: bool) -> None:
+        """Raises LocalError."""
+        if closed != self.is_held:
+            self._host.stay(closed=closed)
+            self.is_held = closed
 
     # What it is asked.
 
@@ -121,6 +174,7 @@ class DemandedTunnel(Tunnel):
         rules = _rules(plan)
         if self._tunnel is not None:
             await self._tunnel.reload(plan)
+            self._stay_closed(plan.host.kill_switch)
         self.plan = plan
         self._demand.use(rules)
 
@@ -136,7 +190,11 @@ class DemandedTunnel(Tunnel):
             "action": outcome.action.name.lower() if outcome else None,
             "rule": outcome.rule + 1 if outcome is not None and outcome.rule is not None else None,
         }
-        stands = self._tunnel.status() if self._tunnel is not None else facts(self.plan, path=self._demand.where)
+        if self._tunnel is not None:
+            stands = self._tunnel.status()
+        else:
+            state = ConnectionStatus.CONNECTING if self.is_held else ConnectionStatus.DISCONNECTED
+            stands = facts(self.plan, state, path=self._demand.where)
         return {**stands, "on_demand": demand}
 
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
@@ -164,16 +222,29 @@ class DemandedTunnel(Tunnel):
     # What it does for that.
 
     async def _restart(self, tunnel: Tunnel) -> None:
-        """The tunnel could not go on: take down what is left and let the rules decide anew."""
+        """The tunnel could not go on: take down what is left, but not what is held, and let the rules decide anew."""
         if self._tunnel is tunnel:
             with suppress(LocalError, RemoteError):
-                await self.disconnect(ProviderStopReason.PROVIDER_FAILED)
+                await self._end_tunnel(ProviderStopReason.PROVIDER_FAILED)
             self._demand.changed()
 
     async def _look(self) -> NetworkPath:
         return await network_path(self._finder, self._outer())
 
     async def _ask(self, question: Question) -> bool:
+        narrow = self._host.settings
+        if narrow is None or not narrow.kill_switch or narrow.servers is None:
+            return await self._answer(question)
+        wide = replace(narrow, servers=None)  # for our own packets alone: others are not marked
+        with suppress(LocalError):  # then the answer is no
+            self._host.apply(wide)
+        try:
+            return await self._answer(question)
+        finally:
+            if self._host.settings == wide:
+                self._host.apply(narrow)
+
+    async def _answer(self, question: Question) -> bool:
         if isinstance(question, Probe):
             return await web_probe.answers(question.url, ServerNames(self._sockets, self._outer), self._sockets)
         names = ServerNames(self._sockets, lambda: question.servers or self._outer())

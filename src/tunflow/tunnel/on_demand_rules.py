@@ -37,11 +37,15 @@ class OnDemandTunnel(Protocol):
     def is_up(self) -> bool:
         """True if it is there."""
 
+    @property
+    def is_held(self) -> bool:
+        """True if the host is closed for its sake, whether it is there or not."""
+
     async def connect(self) -> None:
         """Bring it up. Raises LocalError or RemoteError."""
 
     async def disconnect(self) -> None:
-        """Take it down. Raises LocalError."""
+        """Take it down, and open the host. Raises LocalError."""
 
 
 class OnDemand:
@@ -117,10 +121,11 @@ class OnDemand:
         try:
             if action is OnDemandAction.CONNECT and not self._connection.is_up:
                 await self._connection.connect()
-            elif action is OnDemandAction.DISCONNECT and self._connection.is_up:
+            elif action is OnDemandAction.DISCONNECT and (self._connection.is_up or self._connection.is_held):
                 await self._connection.disconnect()
         except (LocalError, RemoteError) as error:
-            self._say(f"not connected: {error}")
+            held = "; nothing goes out until it is (kill switch)" if self._connection.is_held else ""
+            self._say(f"not connected: {error}{held}")
             return min(RETRY_AT_MOST, max(RETRY_AT_FIRST, delay * 2))
         return 0.0
 

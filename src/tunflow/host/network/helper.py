@@ -50,6 +50,7 @@ class HelperNetwork:
         self.device: TunDevice | None = None
         self.settings: HostSettings | None = None
         """What is in force."""
+        self._stays_closed = False
         self._socket = helper
 
     def apply(self, settings: HostSettings) -> None:
@@ -65,8 +66,14 @@ class HelperNetwork:
         if self.device is not None:
             self.device.close()
             self.device = None
-        self.settings = None
+        if not self._stays_closed:
+            self.settings = None
         self._ask({"undo": keep_kill_switch})
+
+    def stay(self, *, closed: bool) -> None:
+        """While `closed`, `undo` changes nothing: what was applied last stays in force. Raises LocalError."""
+        self._ask({"stay": closed})
+        self._stays_closed = closed
 
     def open_file(self, path: Path, append: bool) -> int:
         """See `open_file`; with root's rights where ours are not enough. Raises OSError, LocalError."""
@@ -126,6 +133,8 @@ class HelperService:
         self._state = state
         self._owes_device = False
         self._has_applied = False
+        self._stays_closed = False
+        """True if the process wants nothing undone, and says when that ends."""
 
     @property
     def settings(self) -> HostSettings | None:
@@ -133,14 +142,18 @@ class HelperService:
         return self._network.settings
 
     def hold(self) -> None:
-        """The process that asked is gone: keep what it had, for the next. A device that is gone is made anew."""
+        """The process that asked is gone: keep what it had, for the next."""
         self.is_holding = True
+        self._keep_device()
+        self._has_applied = self._stays_closed = False
+
+    def _keep_device(self) -> None:
+        """Who had it has closed it, and is to get it again. One that is gone is made anew."""
         device = self._network.device
         if device is not None and not _is_there(device.name):
             device.close()
             self._network.device = None
         self._owes_device = self._network.device is not None
-        self._has_applied = False
 
     def is_up(self) -> None:
         """The next process is up. Raises LocalError."""
@@ -186,12 +199,14 @@ class HelperService:
                 self._owes_device = False
                 return device.fileno()
         elif "undo" in request:
-            if self.is_holding:
-                self._owes_device = self._network.device is not None
+            if self.is_holding or self._stays_closed:
+                self._keep_device()
             else:
                 self.undo(keep_kill_switch=request["undo"] is True)
+        elif "stay" in request:
+            self._stays_closed = request["stay"] is True
         else:
-            raise BadPacket("neither apply, nor undo, nor open")
+            raise BadPacket("neither apply, nor undo, nor stay, nor open")
         return None
 
     def _open(self, request: dict[str, Any]) -> int:
