@@ -3,12 +3,12 @@ from __future__ import annotations
 import random
 import tracemalloc
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
-from timeit import timeit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cost import times_slower
 from tunflow.rules.cidr import CIDRSet, IPNetwork
 
 
@@ -80,13 +80,12 @@ def crowd(count: int) -> tuple[CIDRSet, list[bytes]]:
     ]
 
 
-def test_ten_thousand_prefixes_are_asked_in_two_microseconds_and_take_little() -> None:
+def test_ten_thousand_prefixes_are_asked_as_fast_as_a_few_and_take_little() -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     made, probes = crowd(10_000)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 2_000_000
-    # The best of several rounds: other work on the machine must not decide.
-    best = min(timeit(lambda: [probe in made for probe in probes], number=5) for _ in range(10)) / (5 * len(probes))
-    assert best < 2e-6
+    few, _ = crowd(10)
+    assert times_slower(lambda: [probe in made for probe in probes], lambda: [probe in few for probe in probes]) < 4
