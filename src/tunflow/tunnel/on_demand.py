@@ -136,12 +136,14 @@ class DemandedTunnel(Tunnel):
     async def disconnect(self, reason: ProviderStopReason = ProviderStopReason.NONE, *, keep: bool = False) -> None:
         """Take the tunnel down, if it is up. Raises LocalError."""
         was_held = self.is_held
-        if not keep:
-            self._stay_closed(False)
-        if self._tunnel is not None:
-            await self._end_tunnel(reason, keep=keep)
-        elif was_held and not keep:
-            self._host.undo()
+        try:
+            if not keep:
+                self._stay_closed(False)
+        finally:  # what is up ends although nobody can open the host
+            if self._tunnel is not None:
+                await self._end_tunnel(reason, keep=keep)
+            elif was_held and not keep:
+                self._host.undo()
 
     async def _end_tunnel(self, reason: ProviderStopReason, *, keep: bool = False) -> None:
         """Raises LocalError."""
