@@ -10,6 +10,7 @@ import struct
 import pytest
 from driver_rig import DriverRig, LoopbackDialer
 
+from nobody import nobody_at
 from tunflow.outbound.chain import make_outbound
 from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 from tunflow.wire import tcp
@@ -225,11 +226,10 @@ def test_no_descriptor_means_wait_not_refused(bench, monkeypatch):
 
 
 def test_a_proxy_that_is_down_is_named_once_and_refuses_the_client():
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
-    bench.send(SYN, seq=0)
-    (answer,) = bench.receive()
+    with nobody_at() as (_, port):
+        bench = Bench(make_outbound([ShadowsocksServer("127.0.0.1", port, "aes-128-gcm", "secret")]))
+        bench.send(SYN, seq=0)
+        (answer,) = bench.receive()
     assert answer.flags == "RA"
     (line,) = bench.lines
     assert f"127.0.0.1:{port}" in line

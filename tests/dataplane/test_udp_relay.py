@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nobody import nobody_at
 from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.decision import Carry
@@ -304,16 +305,14 @@ def test_an_error_about_one_datagram_does_not_cost_another(make_bench):
     bench = make_bench()
     bench.send(b"first")
     bench.far.recv(100)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
-        gone.bind(("127.0.0.1", 0))
-        closed = endpoint(*gone.getsockname())
-    bench.relay.translate(OUTSIDE, closed)
     mapping = UDPMapping(bench.client, INSIDE[4], 0.0)
-    for target, payload in ((closed, b"lost"), (bench.far_end, b"not lost")):
-        run = UDPRun(DatagramFlow(b"", mapping, INSIDE[4]), 0, may_fragment=False)
-        run.payloads.append(payload)
-        bench.relay.send(run, CarriedFlow(bench.relay, target))
-    assert bench.far.recv(100) == b"not lost"
+    with nobody_at(socket.SOCK_DGRAM) as gone:
+        bench.relay.translate(OUTSIDE, closed := endpoint(*gone))
+        for target, payload in ((closed, b"lost"), (bench.far_end, b"not lost")):
+            run = UDPRun(DatagramFlow(b"", mapping, INSIDE[4]), 0, may_fragment=False)
+            run.payloads.append(payload)
+            bench.relay.send(run, CarriedFlow(bench.relay, target))
+        assert bench.far.recv(100) == b"not lost"
     ((source, message),) = bench.errors()
     assert source == OUTSIDE.host
     assert message == icmp.Unreachable(icmp.UnreachableV4.PORT, message.quote)
@@ -359,7 +358,11 @@ class Server:
         key = master_key("secret", METHOD.key_size)
         self.codec = Datagrams(METHOD, key, os.urandom, ReplayFilter())
         port = self.sock.getsockname()[1]
-        self.dialer = make_outbound([ShadowsocksServer("127.0.0.1", port, METHOD.name, "secret")])
+        self.dialer = dialer_at(port)
+
+
+def dialer_at(port):
+    return make_outbound([ShadowsocksServer("127.0.0.1", port, METHOD.name, "secret")])
 
 
 def test_sealed_runs_there_and_back(make_bench):
@@ -377,12 +380,11 @@ def test_sealed_runs_there_and_back(make_bench):
 
 
 def test_a_server_that_is_gone_is_host_unreachable(make_bench):
-    server = Server()
-    server.sock.close()
-    bench = make_bench(dialer=server.dialer)
-    bench.send(b"first", target=OUTSIDE)
-    bench.send(b"second", target=OUTSIDE)
-    ((source, message),) = bench.errors()
+    with nobody_at(socket.SOCK_DGRAM) as (_, port):
+        bench = make_bench(dialer=dialer_at(port))
+        bench.send(b"first", target=OUTSIDE)
+        bench.send(b"second", target=OUTSIDE)
+        ((source, message),) = bench.errors()
     assert source == OUTSIDE.host
     assert message == icmp.Unreachable(icmp.UnreachableV4.HOST, message.quote)
     assert any("refused" in line for line in bench.lines)

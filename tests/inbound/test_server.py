@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 from server_rig import LOOPBACK, at_end, is_reset, running, take, target_socket
 
+from nobody import nobody_at
 from open_files import open_files, opened_since
 from tunflow.endpoint import Endpoint
 from tunflow.errors import LocalError
@@ -93,9 +94,8 @@ def test_rewrite_leads_elsewhere() -> None:
 
 
 def test_a_refused_target_resets_the_client_and_is_told_once() -> None:
-    with target_socket() as (_, target):
-        pass  # closed again: nobody listens there
-    with running() as rig:
+    with nobody_at() as (_, port), running() as rig:
+        target = Endpoint(LOOPBACK, port)
         for _ in range(3):
             client = rig.client(target)
             client.send(b"hello")
@@ -193,7 +193,7 @@ def test_a_wrong_key_meets_silence(amount: int) -> None:
 
 
 def test_strangers_are_told_in_one_line_and_let_go_after_about_a_minute() -> None:
-    with running() as rig:
+    with running(rng=lambda size: b"\x80" * size) as rig:  # the middle of what is drawn: a minute
         clients = [rig.client(Endpoint(LOOPBACK, 9), password="wrong") for _ in range(5)]
         clients.append(rig.client(Endpoint(LOOPBACK, 9)))  # says nothing at all
         for client in clients[:-1]:

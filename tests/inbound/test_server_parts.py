@@ -21,6 +21,7 @@ from tunflow.inbound.budget import KEPT_FREE, DescriptorBudget
 from tunflow.inbound.connect import Connecting, why
 from tunflow.inbound.pipe import unsent
 from tunflow.inbound.resolver import Addresses, InboundResolver, system_lookup
+from tunflow.inbound.silent_peers import silent_seconds
 from tunflow.loop import cause_log
 from tunflow.loop.cause_log import CauseLog
 from tunflow.loop.reactor import Reactor
@@ -68,6 +69,10 @@ def test_a_budget_refuses_whole_and_calls_who_waits_once() -> None:
     budget.give(2)
     assert called == [1]
     assert budget.take(2)
+
+
+def test_strangers_are_let_go_at_a_time_between_two() -> None:
+    assert [silent_seconds(lambda size, drawn=drawn: drawn * size) for drawn in (b"\0", b"\xff")] == [45, 75]
 
 
 def turn(reactor: Reactor, answers: list[object]) -> None:

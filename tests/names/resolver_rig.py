@@ -14,8 +14,6 @@ from tunflow.dns.questions import query_of, question
 from tunflow.endpoint import endpoint
 from tunflow.loop.reactor import READ, Reactor
 
-draw = Random(1).getrandbits
-
 
 def query(name: str = "www.example.org", kind: int = 1) -> bytes:
     """A query as our resolver sends it."""
@@ -46,6 +44,7 @@ class Rig:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.reactor = Reactor(clock.monotonic)
+        self.draw = Random(1).getrandbits
         self.heard: list[tuple[bytes, str]] = []
         self.ended: list[str] = []
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from random import Random
 
 import dns.message
 import pytest
-from resolver_rig import Clock, Rig, TCPServer, UDPServer, answer, draw, query
+from resolver_rig import Clock, Rig, TCPServer, UDPServer, answer, query
 
+from nobody import nobody_at
 from tunflow.dns.upstream import Upstream
-from tunflow.endpoint import Endpoint
+from tunflow.endpoint import Endpoint, endpoint
 from tunflow.loop.socket_address import address_of
 from tunflow.loop.sockets import UNMARKED
 from tunflow.names.exchange import PATIENCE
@@ -35,7 +38,7 @@ def rig() -> Iterator[Rig]:
 def make(rig: Rig, transport: str, target: Endpoint, dialer=None, **options):
     upstream = Upstream(transport, target, target.host_text)
     way = dialer or DirectOutbound()
-    return make_upstream(rig.reactor, upstream, lambda: way, UNMARKED, draw, **options)
+    return make_upstream(rig.reactor, upstream, lambda: way, UNMARKED, rig.draw, **options)
 
 
 @pytest.fixture
@@ -219,11 +222,9 @@ def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_no
 
 
 def test_a_port_that_nobody_listens_on_ends_at_once(rig):
-    server = UDPServer(rig)
-    resolver = make(rig, "udp", server.target)
-    server.close()
-    rig.ask(resolver)
-    rig.settle()
+    with nobody_at(socket.SOCK_DGRAM) as gone:
+        rig.ask(make(rig, "udp", endpoint(*gone)))
+        rig.settle()
     assert rig.ended == ["Connection refused"]
 
 
@@ -429,7 +430,7 @@ def test_a_race_asks_all_at_once(rig):
 
 
 def test_letters_are_mixed_in_letters_only():
-    name = b"\3w-w\7ex4mple\3org\0"
+    name, draw = b"\3w-w\7ex4mple\3org\0", Random(1).getrandbits
     seen = {mixed(name, draw) for _ in range(50)}
     assert len(seen) > 20
     assert {each.lower() for each in seen} == {name}

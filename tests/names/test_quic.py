@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from random import Random
 
 import pytest
 from aioquic.asyncio import QuicConnectionProtocol
@@ -19,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from resolver_rig import answer, draw, query
+from resolver_rig import answer, query
 
 from tunflow.dns.messages import HEADER
 from tunflow.dns.upstream import parse_upstream
@@ -130,7 +131,7 @@ class Client:
 
     def __init__(self, link: str, dialer=DirectOutbound) -> None:
         self.reactor = Reactor()
-        self.upstream = make_upstream(self.reactor, parse_upstream(link), dialer, UNMARKED, draw)
+        self.upstream = make_upstream(self.reactor, parse_upstream(link), dialer, UNMARKED, Random(1).getrandbits)
         self.heard: list[bytes] = []
         self.ended: list[str] = []
 

@@ -191,7 +191,7 @@ def test_asyncio_takes_the_first_that_answers(world: World) -> None:
 
 def test_asyncio_tells_why(world: World) -> None:
     with pytest.raises(NotConnected, match=os.strerror(errno.ECONNREFUSED)) as failed:
-        asyncio.run(dial((world.silent[0].address, world.refusing), UNMARKED, 0.4))
+        asyncio.run(dial((world.refusing, world.silent[0].address), UNMARKED, 0.4))
     assert failed.value.errno == errno.ECONNREFUSED
     assert failed.value.errors == {world.silent[0].address: errno.ETIMEDOUT, world.refusing: errno.ECONNREFUSED}
 
