@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -36,7 +35,7 @@ def test_where_the_unified_hierarchy_is() -> None:
 def group() -> Iterator[ControlGroup]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    made = ControlGroup(f"/tunflow-test-{uuid.uuid4().hex}/apps")
+    made = ControlGroup(f"/tunflow-test-{os.getpid()}/apps")
     try:
         made.create()
     except LocalError as error:

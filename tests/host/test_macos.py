@@ -69,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def _install(monkeypatch: pytest.MonkeyPatch, control: Control, calls: list[Any]) -> None:
     def ioctl(_: Control, number: int, data: bytes) -> bytes:
-        calls.append(("ioctl", number, data.rstrip(b"\0")))
+        calls.append(("ioctl", number, data[:4] + data[4:].partition(b"\0")[0]))
         return struct.pack("I96s", 5, b"com.apple.net.utun_control")
 
     monkeypatch.setattr(utun, "ioctl", ioctl)

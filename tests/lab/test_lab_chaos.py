@@ -236,7 +236,7 @@ def drawn() -> Iterator[str]:
     """Each trouble once, those that end flows last; then at random, as long as there is time."""
     end = time.monotonic() + SECONDS
     yield from (*Troubles.LASTING, *Troubles.ENDING)
-    seed = random.randrange(1 << 32)
+    seed = time.time_ns()
     print(f"seed {seed}", file=sys.stderr)
     dice = random.Random(seed)
     while time.monotonic() < end:

@@ -27,6 +27,7 @@ asked: dict[int, tuple[bytes, tuple[str, int]]] = {}
 numbers = itertools.cycle(range(65536))
 late: list[tuple[float, int, bytes, tuple[str, int]]] = []
 order = itertools.count()
+dice = random.Random(1)
 
 
 def question_end(query: bytes) -> int | None:
@@ -44,7 +45,7 @@ def inject(query: bytes, client: tuple[str, int]) -> None:
     end = question_end(query)
     if client[0] != victim or end is None or word.encode() not in query[12:end].lower():
         return
-    for wrong in random.sample(poison, 2):
+    for wrong in dice.sample(poison, 2):
         head = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end]
         front.sendto(head + b"\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4" + socket.inet_aton(wrong), client)
 

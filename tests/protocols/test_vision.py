@@ -237,7 +237,7 @@ def test_the_end_of_the_handshake_is_padded_and_what_comes_with_it_leaves():
 
 def test_outer_tls_has_to_be_of_version_13():
     outer = Outer(is_tls13=False)
-    codec = VisionClient(outer, VLESSClient(Endpoint("h", 1), USER, addons=VISION), USER, random.randbytes)
+    codec = VisionClient(outer, VLESSClient(Endpoint("h", 1), USER, addons=VISION), USER, random.Random(6).randbytes)
     with pytest.raises(ProxyRefused, match="needs TLS"):
         hear(codec, STANDS)
 
@@ -261,7 +261,7 @@ def test_what_is_no_tls_reaches_the_outer_one_at_once():
             fed.append(bytes(data))
             raise BadPacket("TLS: wrong version")
 
-    codec = VisionClient(Strict(), VLESSClient(Endpoint("h", 1), USER), USER, random.randbytes)
+    codec = VisionClient(Strict(), VLESSClient(Endpoint("h", 1), USER), USER, random.Random(6).randbytes)
     with pytest.raises(BadPacket, match="wrong version"):
         codec.open_untrusted(memoryview(b"HTTP/1.1 400 Bad Request\r\n"))
     assert fed == [b"HTTP/1.1 400 Bad Request\r\n"]
