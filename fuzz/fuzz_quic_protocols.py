@@ -6,7 +6,6 @@ The first byte chooses what is fed, the second how a stream is cut or which stre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import StreamDataReceived
@@ -104,7 +103,7 @@ def _hysteria2_datagram(cut: int, data: bytes) -> None:
 
 
 def _tuic_datagram(cut: int, data: bytes) -> None:
-    dialect = TUICDialect(UUID(int=0), "p", by_streams=False)
+    dialect = TUICDialect(bytes(16), "p", by_streams=False)
     dialect.open_flow(_received)
     middle = len(data) * cut // 256
     for piece in (data[:middle], data[middle:], data):
@@ -127,7 +126,7 @@ def _hysteria2_stream(stream: int, data: bytes) -> None:
 
 
 def _tuic_stream(stream: int, data: bytes) -> None:
-    dialect = TUICDialect(UUID(int=0), "p", by_streams=True)
+    dialect = TUICDialect(bytes(16), "p", by_streams=True)
     dialect.open_flow(_received)
     middle = len(data) // 2
     for piece, is_last in ((data[:middle], False), (data[middle:], True)):

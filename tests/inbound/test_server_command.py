@@ -71,7 +71,7 @@ def test_what_is_wrong_is_one_line_and_status_2(link: str, says: str) -> None:
         ),
         (["ss://aes-256-gcm:secret@127.0.0.1:1", "--users", "missing"], "--users missing: No such file"),
         (["ss://aes-256-gcm:secret@127.0.0.1:1", "--users", "users"], "are for the 2022 methods with AES"),
-        (["vless://01234567-89ab-cdef-0123-456789abcdef@127.0.0.1:1", "--users", "users"], "a user id is no UUID"),
+        (["vless://01234567-89ab-cdef-0123-456789abcdef@127.0.0.1:1", "--users", "users"], "the user id is no UUID"),
         (["trojan://secret@127.0.0.1:1?security=none", "--users", "long"], "long:2: a user is SECRET or NAME SECRET"),
         (["trojan://secret@127.0.0.1:1?security=none", "--users", "empty"], "--users empty: names nobody"),
         (

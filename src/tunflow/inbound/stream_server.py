@@ -8,7 +8,6 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from uuid import UUID
 
 from tunflow.errors import LocalError
 from tunflow.inbound.listening_sockets import Listener, listening_sockets
@@ -23,12 +22,12 @@ from tunflow.protocols.transport.served import ServedStream, TLSServer, WebSocke
 from tunflow.protocols.trojan.server import trojan_served
 from tunflow.protocols.trojan.settings import TrojanServer
 from tunflow.protocols.trojan.stream import key_of
+from tunflow.protocols.user_id import user_id
 from tunflow.protocols.vless.server import vless_served
 from tunflow.protocols.vless.settings import VLESSServer
 from tunflow.protocols.vmess.settings import VMessServer
 
 StreamServerSettings = TrojanServer | VLESSServer | VMessServer
-_NO_USER_ID = "a user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef"
 SERVED = ("tcp", "ws")
 """The networks of `type` that are served."""
 
@@ -101,10 +100,7 @@ def _maker(spec: StreamServerSettings, users: Sequence[str]) -> Callable[[], Ser
         return lambda: trojan_served(keys)
     if isinstance(spec, VMessServer):
         return _vmess_maker(spec, users)
-    try:
-        ids = frozenset(UUID(user).bytes for user in (spec.user, *users))
-    except ValueError:
-        raise LocalError(_NO_USER_ID) from None
+    ids = frozenset(user_id(user).bytes for user in (spec.user, *users))
     return lambda: vless_served(ids)
 
 
@@ -112,8 +108,5 @@ def _vmess_maker(spec: VMessServer, users: Sequence[str]) -> Callable[[], Served
     """Raises LocalError for a user that is none."""
     from tunflow.protocols.vmess.server import VMessServerStream, VMessUsers  # noqa: PLC0415 (which few need)
 
-    try:
-        known = VMessUsers((spec.user, *users), time.time)
-    except ValueError:
-        raise LocalError(_NO_USER_ID) from None
+    known = VMessUsers((spec.user, *users), time.time)
     return lambda: VMessServerStream(known, os.urandom)

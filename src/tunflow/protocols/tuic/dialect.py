@@ -8,7 +8,6 @@ Read first: the TUIC protocol, version 0x05 (github.com/tuic-protocol/tuic, SPEC
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from uuid import UUID
 
 from aioquic.quic import events
 
@@ -36,9 +35,9 @@ class TUICDialect:
     refused: str | None = None
     advice = "if this goes on, check the UUID and password"
 
-    def __init__(self, user: UUID, password: str, *, by_streams: bool) -> None:
+    def __init__(self, user: bytes, password: str, *, by_streams: bool) -> None:
         self.signed_in = False
-        self._user = user.bytes
+        self._user = user
         self._password = password.encode()
         self._by_streams = by_streams
         self._connection: QUICConnection | None = None

@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
-from uuid import UUID
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
@@ -31,6 +30,7 @@ from tunflow.protocols.link import (
 )
 from tunflow.protocols.quic import settings as quic
 from tunflow.protocols.session import MachineSession, SessionMachine
+from tunflow.protocols.user_id import user_id
 
 _SHAPE = "tuic://UUID:PASSWORD@HOST:PORT"
 _KEYS = frozenset({"congestion_control", "udp_relay_mode", "disable_sni", "version", "heartbeat", "reduce_rtt"})
@@ -89,7 +89,7 @@ class TUICServer:
         return cls(
             host,
             port,
-            _uuid("the user of a tuic:// link", user),
+            str(user_id(user)),
             password,
             _one_of("congestion_control", values.get("congestion_control", "cubic"), CONTROLS),
             _one_of("udp_relay_mode", values.get("udp_relay_mode", "native"), MODES),
@@ -119,7 +119,7 @@ class TUICServer:
         return cls(
             host,
             port,
-            _uuid("uuid", user),
+            str(user_id(user)),
             password,
             _one_of("congestion-controller", entry.text("congestion-controller") or "cubic", CONTROLS),
             _one_of("udp-relay-mode", entry.text("udp-relay-mode") or "native", MODES),
@@ -157,7 +157,7 @@ class TUICServer:
 
             congestion = "reno" if self.congestion_control == "new_reno" else "cubic"
             peer = QUICPeer(self.sni or self.host, self.alpn, self.insecure, self.pinned, congestion)
-            dialect = TUICDialect(UUID(self.user), self.password, by_streams=self.udp_relay_mode == "quic")
+            dialect = TUICDialect(user_id(self.user).bytes, self.password, by_streams=self.udp_relay_mode == "quic")
             return QUICMachine(peer, dialect, largest)
 
         def stream_to(target: Endpoint) -> StreamCodec:
@@ -171,14 +171,6 @@ class TUICServer:
 
 
 SETTINGS = TUICServer
-
-
-def _uuid(key: str, text: str) -> str:
-    """A UUID in its usual form. Raises LocalError, without it."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise LocalError(f"{key} is a UUID: 8-4-4-4-12 hexadecimal digits") from None
 
 
 def _one_of(key: str, text: str, accepted: tuple[str, ...]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
-from uuid import UUID
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
@@ -32,6 +31,7 @@ from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid, tls_layer
 from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.user_id import user_id
 from tunflow.protocols.vless.stream import CONNECT, DATAGRAMS, VISION, VLESSClient, VLESSFrames
 from tunflow.protocols.vless.vision import VisionClient
 from tunflow.protocols.xudp import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
@@ -90,7 +90,7 @@ class VLESSServer:
         xudp = is_xudp(own.get("packetEncoding"))
         udp = yes_or_no("vless", "udp", own.get("udp"), default=True)
         mux = mux_settings.from_query("vless", own, listening=link.listening)
-        user = _user_id(unquoted("vless", parts.user))
+        user = str(user_id(unquoted("vless", parts.user)))
         return _checked(cls(host, port, user, transport, parts.tag, udp, xudp, flow, mux))
 
     @classmethod
@@ -102,7 +102,7 @@ class VLESSServer:
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
         flow, udp = _checked_flow(entry.text("flow"), transport), entry.flag("udp", default=True)
         xudp, mux = is_xudp_of_clash(entry), mux_settings.from_clash(entry)
-        return _checked(cls(host, port, _user_id(user), transport, entry.name, udp, xudp, flow, mux))
+        return _checked(cls(host, port, str(user_id(user)), transport, entry.name, udp, xudp, flow, mux))
 
     def to_link(self) -> str:
         """As `Settings.to_link`."""
@@ -122,7 +122,7 @@ class VLESSServer:
         if self.flow:
             return self._outbound_of_vision(context)
         context, layers = laid(self.transport, self.first_hop, context)
-        user = UUID(self.user).bytes
+        user = user_id(self.user).bytes
 
         def stream(target: Endpoint, _flow: FlowInfo | None) -> StreamCodec:
             return layers.under(VLESSClient(target, user))
@@ -143,7 +143,7 @@ class VLESSServer:
 
     def _outbound_of_vision(self, context: OutboundContext) -> Outbound:
         """Datagrams of all targets go in one stream, since servers take none by `DATAGRAMS` with a flow control."""
-        layer, user = tls_layer(self.transport, self.first_hop, context), UUID(self.user).bytes
+        layer, user = tls_layer(self.transport, self.first_hop, context), user_id(self.user).bytes
 
         def codec(target: Endpoint, command: int) -> VisionClient:
             return VisionClient(layer(), VLESSClient(target, user, command, VISION), user, context.random_bytes)
@@ -167,13 +167,6 @@ def _checked(server: VLESSServer) -> VLESSServer:
     if server.flow and server.mux is not None:
         raise LocalError(f"VLESS flow={server.flow} and a mux do not go together: leave one of them out")
     return server
-
-
-def _user_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise LocalError("the user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef") from None
 
 
 def _refuses_quic(target: Endpoint) -> str | None:

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import md5, sha256
-from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tunflow.endpoint import Endpoint
 from tunflow.errors import BadPacket
 from tunflow.protocols import xudp
+from tunflow.protocols.user_id import user_id
 from tunflow.protocols.xudp import port_and_address
 
 VERSION = 1
@@ -42,8 +42,8 @@ class Session:
 
 
 def command_key(user: str) -> bytes:
-    """The key that a user's id stands for."""
-    return md5(UUID(user).bytes + _ID_SALT).digest()
+    """The key that a user's id stands for. Raises LocalError for what is none."""
+    return md5(user_id(user).bytes + _ID_SALT).digest()
 
 
 def derive(key: bytes, *path: bytes) -> bytes:

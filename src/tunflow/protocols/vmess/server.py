@@ -49,7 +49,7 @@ class VMessUsers:
     """Who may come, and which ids were shown already."""
 
     def __init__(self, users: Collection[str], unix_time: Callable[[], float]) -> None:
-        """`users` are UUIDs. Raises ValueError."""
+        """`users` are their ids. Raises LocalError for what is none."""
         self._keys = tuple(command_key(user) for user in users)
         self._unix_time = unix_time
         self._seen: dict[bytes, int] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
-from uuid import UUID
 
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
@@ -32,6 +31,7 @@ from tunflow.protocols.transport import settings as transports
 from tunflow.protocols.transport.layers import laid
 from tunflow.protocols.transport.rocket import parts_of_rocket
 from tunflow.protocols.transport.transport import Transport
+from tunflow.protocols.user_id import user_id
 from tunflow.protocols.vmess.json_link import check_alter_id, parts_of_json
 from tunflow.protocols.xudp import COMMAND, XUDPFrames, is_xudp, is_xudp_of_clash
 
@@ -80,7 +80,7 @@ class VMessServer:
             raise LocalError(f"the vmess:// link has no user id; it reads {_SHAPE}")
         host, port = parse_where("vmess", parts.where, _SHAPE, listening=link.listening)
         transport, own = transports.from_query("vmess", parts.query, _OWN, _SECURITY)
-        user = _user_id(unquoted("vmess", parts.user))
+        user = str(user_id(unquoted("vmess", parts.user)))
         xudp = is_xudp(own.get("packetEncoding"))
         udp = yes_or_no("vmess", "udp", own.get("udp"), default=True)
         mux = mux_settings.from_query("vmess", own, listening=link.listening)
@@ -95,7 +95,7 @@ class VMessServer:
         cipher = _cipher(entry.text("cipher"))
         transport = transports.from_clash(entry, tls=entry.flag("tls"), name_key="servername")
         udp, mux = entry.flag("udp", default=True), mux_settings.from_clash(entry)
-        return cls(host, port, _user_id(user), cipher, transport, entry.name, udp, is_xudp_of_clash(entry), mux)
+        return cls(host, port, str(user_id(user)), cipher, transport, entry.name, udp, is_xudp_of_clash(entry), mux)
 
     def to_link(self) -> str:
         """As `Settings.to_link`; in the newer form."""
@@ -140,13 +140,6 @@ class VMessServer:
 
 
 SETTINGS = VMessServer
-
-
-def _user_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise LocalError("the user id is no UUID, as in 01234567-89ab-cdef-0123-456789abcdef") from None
 
 
 def _cipher(text: str | None) -> str:
