@@ -347,9 +347,12 @@ def _facts(line: str) -> dict[str, Any]:
 
 
 def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
-    """A log's lines; with `follow` without end, also of a log that is begun anew in its place. Raises LocalError."""
+    """A log's lines; with `follow` without end, also of a log that is begun anew in its place. Raises LocalError.
+
+    Empty ones are left out: one stands where the file could be written again.
+    """
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open(encoding="utf-8", errors="replace")
     except OSError as error:
         raise LocalError(f"there is no log: {path}: {error.strerror}") from None
     begun = ""
@@ -357,7 +360,8 @@ def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
         for piece in file:
             begun += piece
             if begun.endswith("\n"):
-                yield begun
+                if begun != "\n":
+                    yield begun
                 begun = ""
         if not follow:
             file.close()
@@ -368,8 +372,8 @@ def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
         with suppress(FileNotFoundError):
             there, ours = path.stat(), os.fstat(file.fileno())
             if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-                following = path.open(encoding="utf-8")
-                yield from (begun + file.read()).splitlines(keepends=True)
+                following = path.open(encoding="utf-8", errors="replace")
+                yield from (line for line in (begun + file.read()).splitlines(keepends=True) if line != "\n")
                 file.close()
                 file, begun = following, ""
             elif there.st_size < file.tell():
@@ -379,7 +383,7 @@ def log_lines(path: Path, *, follow: bool) -> Iterator[str]:
 
 def _events(path: Path, section: FilterSection) -> Iterator[Mapping[str, Any]]:
     names = DeviceNames(section)
-    with suppress(OSError), path.open(encoding="utf-8") as file:
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             with suppress(ValueError):
                 facts = json_value(line)

@@ -52,6 +52,8 @@ def event_line(facts: Facts) -> str:
     when, kind = _when(facts.get("time")), str(facts.get("event", "?"))
     if kind == "counts":
         return f"{when}  {counts_text(facts)}"
+    if kind == "gap":
+        return f"{when}  lines missing here: {facts.get('missing', '?')} (the log could not be written)"
     what = printable(facts.get("url") or facts.get("host") or "?")
     parts = [when, f"{kind:<7}", what, _who(facts)]
     if kind == "ended":

@@ -15,6 +15,7 @@ import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +33,10 @@ RECENT = 200
 
 
 class FilterLog:
-    """Writes rulings; `clock` gives the time with its zone. A file that cannot be written any more is told of once."""
+    """Writes rulings; `clock` gives the time with its zone.
+
+    A file that cannot be written is told of once, and tried again at each `flush`. A line in it says what is missing.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,10 @@ class FilterLog:
         """Those that passed, of which no line is written: they are most."""
         self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
         """The latest lines about what was blocked or forged, as they are in the file; the last is the newest."""
+        self._is_broken = False
+        """True if the file could not be written, and cannot yet."""
+        self._missing = 0
+        """Lines that were to be written meanwhile."""
         self._file = self._open()
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
@@ -95,20 +103,23 @@ class FilterLog:
         self._write(line | {"event": "ended"} | counts)
 
     def flush(self) -> None:
-        """Write the counts so far, if there are any."""
+        """Write the counts so far, if there are any, and go on with a file that can be written again."""
         if self._passed:
             self._counts["passed"] += self._passed
             self._passed = 0
-        if self._counts:
+        if self._is_broken:
+            self._go_on()
+        if self._counts and not self._is_broken:
             self._write({"event": "counts", **dict(self._counts)})
-            self._counts.clear()
+            if self._is_broken:
+                self._missing = 0
+            else:
+                self._counts.clear()
 
     def close(self) -> None:
         """Write what is left."""
         self.flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._drop()
 
     def _line(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> dict[str, Any]:
         host = flow.remote_hostname
@@ -138,23 +149,47 @@ class FilterLog:
     def _write(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
         """The line, with its time."""
         facts = {"time": self._clock().isoformat(timespec="milliseconds"), **facts}
-        if self._file is not None:
-            self._put(self._file, facts)
+        if self._is_broken:
+            self._missing += 1
+        elif self._file is not None:
+            try:
+                self._put(self._file, facts)
+            except (OSError, LocalError) as error:
+                self._is_broken, self._missing = True, 1
+                self._drop()
+                self._tell(f"filter: the log {self.path} cannot be written: {error}; tried again every minute")
         return facts
 
+    def _go_on(self) -> None:
+        """With an empty line first: what was written last may be half a line."""
+        try:
+            self._file = self._open()
+            assert self._file is not None
+            self._file.write("\n")
+            facts = {"time": self._clock().isoformat(timespec="milliseconds"), "event": "gap", "missing": self._missing}
+            self._put(self._file, facts)
+        except (OSError, LocalError):
+            self._drop()
+            return
+        self._tell(f"filter: the log {self.path} goes on; lines missing: {self._missing:,}")
+        self._is_broken, self._missing = False, 0
+
+    def _drop(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what it could not write, it tries again
+                file.close()
+
     def _put(self, file: IO[str], facts: Mapping[str, Any]) -> None:
+        """Raises OSError, LocalError."""
         line = json.dumps(facts, ensure_ascii=False)
         if not line.isascii():
             line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)  # people read it on terminals
-        try:
-            file.write(line + "\n")
-            file.flush()
-            if file.tell() > LARGEST_LOG:
-                file.close()
-                self._file = self._open()
-        except (OSError, LocalError) as error:
-            self._file = None
-            self._tell(f"filter: the log {self.path} ends here: {error}")
+        file.write(line + "\n")
+        file.flush()
+        if file.tell() > LARGEST_LOG:
+            file.close()
+            self._file = self._open()
 
     def _open(self) -> IO[str] | None:
         if self._level == 0:
