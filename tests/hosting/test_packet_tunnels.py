@@ -26,9 +26,13 @@ class Moody(PacketTunnelProvider):
     running: Moody | None = None
     refuses = False
     attempts = 0
+    may_start: asyncio.Event | None = None
+    """Its start lasts until then."""
 
     async def start_tunnel(self, options):
         Moody.attempts += 1
+        if Moody.may_start is not None:
+            await Moody.may_start.wait()
         if Moody.refuses:
             raise RemoteError("not today")
         four = IPv4Settings(["10.0.0.2/24"])
@@ -102,6 +106,27 @@ def test_each_change_of_a_trouble_is_told():
         for line in ("nothing heard", "nothing heard", None, None):
             Moody.running.trouble = line
         assert len(told) == 2
+
+    watched(scene, lambda: told.append(1))
+
+
+def test_none_stands_before_it_has_started_and_that_is_told_too(monkeypatch):
+    """Nobody knows yet why it is silent; a login page may be."""
+    told = []
+
+    async def scene(tunnels, outbound):
+        monkeypatch.setattr(Moody, "may_start", asyncio.Event())
+        attempts = Moody.attempts
+        assert (len(told), tunnels.all_stand) == (1, False)
+        await until(lambda: Moody.attempts > attempts)
+        assert (len(told), tunnels.all_stand, tunnels.troubles()) == (1, False, [])
+        Moody.may_start.set()
+        await until(lambda: tunnels.all_stand)
+        assert (len(told), outbound.inner is None) == (2, False)
+        Moody.running.trouble = "nothing heard from 192.0.2.1"
+        assert not tunnels.all_stand
+        Moody.running.trouble = None
+        assert tunnels.all_stand
 
     watched(scene, lambda: told.append(1))
 

@@ -16,9 +16,12 @@ from lab_spy import TO_SHADOWSOCKS
 from lab_support import FAR
 from lab_system import System
 from lab_uplinks import UplinkLab, until
+from ocserv_peer import PORT as OPENCONNECT
+from ocserv_peer import ocserv
 from openvpn_peer import PORT as OPENVPN
 from openvpn_peer import Keys as OpenVPNKeys
 from openvpn_peer import start_openvpn
+from strongswan_peer import strongswan
 from test_lab_up_leaks import BOUND, MIX, mix_running
 from wireguard_peer import PORT, Keys, wireguard_go
 
@@ -196,6 +199,35 @@ def test_a_tunnel_over_udp_looks_for_the_page_too(uplinks: UplinkLab, system: Sy
             until(lambda: not system.status()["troubles"], 30, "without a trouble")
             assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     names = ("server.lab", "far.lab", "gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
+    leaks = [line for line in seen if not ("53: " in line and any(f"{name}. " in line.lower() for name in names))]
+    assert leaks == [], "\n".join(leaks)
+
+
+@pytest.mark.parametrize("program", ["openconnect", "charon"])
+def test_a_vpn_that_has_yet_to_sign_in_shows_the_page_at_once(uplinks: UplinkLab, system: System, program: str) -> None:
+    """charon asks for half a minute before it knows that nobody answers; nobody waits for that to log in."""
+    ports = f"tcp port {OPENCONNECT}" if program == "openconnect" else "(udp port 500 or udp port 4500)"
+    web = f"(tcp dst port 80 and (dst host {HOME} or dst host {SERVER4} or dst host {FAR}))"
+    profile = system.directory / "office.toml"
+    with (ocserv if program == "openconnect" else strongswan)(uplinks) as server:
+        profile.write_text(f"server = '{server.link()}'\n")
+        profile.chmod(0o600)
+        uplinks.use_uplink(2)
+        with (
+            LoginNetwork(uplinks, ENDS) as network,
+            uplinks.spied(f"((host {SERVER4} and {ports}) or {web})") as seen,
+        ):
+            system.ok("up", str(profile), "--kill-switch", TUNFLOW_SERVER="")
+            shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
+            assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), (shown, system.log())
+            until(lambda: system.status()["status"] == "captive", 60, "captive")
+            assert system.status()["portal"] == {"url": f"http://{HOME}/terms", "sign": "answer"}
+            assert system.fetch(f"http://{SITE4}/1k", timeout=1) == 0
+            network.open()
+            until(lambda: system.status()["status"] == "connected", 60, "connected")
+            until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 60, "through the tunnel")
+            assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
+    names = ("gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
     leaks = [line for line in seen if not ("53: " in line and any(f"{name}. " in line.lower() for name in names))]
     assert leaks == [], "\n".join(leaks)
 

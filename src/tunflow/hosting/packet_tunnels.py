@@ -73,7 +73,7 @@ class PacketTunnels:
         sockets: SocketOptions,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run them; called within the loop. `on_trouble` hears that `troubles` changed."""
+        """Run them; called within the loop. `on_trouble` hears that `troubles` or `all_stand` changed."""
         log = CauseLog(say, lambda: reactor.now)
         self._start = lambda tunnel: tunnel.start(reactor, log, sockets, on_trouble)
         for tunnel in self._running.values():
@@ -97,6 +97,11 @@ class PacketTunnels:
         """What does not work in them now: the label, a line, and since when, in seconds since 1970."""
         found = ((tunnel.outbound.label, tunnel.trouble) for tunnel in self._running.values())
         return [(label, *trouble) for label, trouble in found if trouble is not None]
+
+    @property
+    def all_stand(self) -> bool:
+        """Return True if none of them has a trouble, or is still to start."""
+        return all(tunnel.stands for tunnel in self._running.values())
 
 
 class _Tunnel:
@@ -128,12 +133,18 @@ class _Tunnel:
             return self._failure
         return session.trouble, session.troubled_since
 
+    @property
+    def stands(self) -> bool:
+        """Return True once flows can go through it, while nothing troubles it."""
+        return self.outbound.inner is not None and self.trouble is None
+
     def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions, on_trouble: Callable[[], None]) -> None:
         """Run it from now on."""
         if self._task is None:
             self.outbound.reactor = reactor
             self._on_trouble = on_trouble
             self._task = asyncio.get_running_loop().create_task(self._live(reactor, log, sockets))
+            on_trouble()
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """End it."""

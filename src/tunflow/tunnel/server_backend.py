@@ -318,9 +318,9 @@ class ServerBackend(Backend):
             return await self._look_behind_silence(driver)
         if path != self._path or self._interface.state is ConnectionStatus.CONNECTED:
             self._say(f"the network changed: {path}")
-        self._path = path
-        if self._tunnels is not None:
+        if path != self._path and self._tunnels is not None:  # not at each look: what fails tries at once on another
             self._tunnels.path_changed(await self._interface.network_path())
+        self._path = path
         self._interface.enter(ConnectionStatus.REASSERTING)
         if not path.is_satisfied:
             return self._sit_out(driver)
@@ -335,21 +335,27 @@ class ServerBackend(Backend):
 
         Raises RemoteError while one is in the way.
         """
-        is_silent = self._is_silent(driver)
-        if early := self._door.patience(is_silent):
+        is_silent, portals = self._is_silent(driver), self._interface.portals
+        was = portals.portal  # of who was shown it before anybody else looked
+        if was is None and (early := self._door.patience(is_silent)):
             return early
-        if not is_silent:
-            return 0
-        if await self._door.look():
+        if is_silent and await self._door.look():
             self._interface.enter(ConnectionStatus.REASSERTING)
             raise RemoteError("a login page is in the way")
-        return PAUSE
+        if is_silent and was is None:
+            return PAUSE
+        if portals.way is not None:
+            portals.clear()
+            self._apply(self._plan, _all(self._found))
+        if is_silent:
+            await self._tell_tunnels_anew()
+        return PAUSE if is_silent else 0
 
     def _is_silent(self, driver: Driver) -> bool:
         """Return True if nothing is heard of the servers, and there is none that could be asked over TCP."""
         if _asked(self._plan, self._found) or self._plan.goes_direct:
             return False
-        if self._tunnels is not None and self._tunnels.troubles():
+        if self._tunnels is not None and not self._tunnels.all_stand:
             return True
         return any(trouble.server is not None for trouble in driver.troubles)
 
