@@ -144,6 +144,23 @@ def test_one_that_does_not_start_is_tried_at_once_on_another_path(monkeypatch):
     watched(scene)
 
 
+def test_one_that_is_still_failing_is_tried_at_once_on_another_path(monkeypatch):
+    monkeypatch.setattr(Moody, "refuses", True)
+    monkeypatch.setattr(packet_tunnels, "SOONEST", 60.0)
+
+    async def scene(tunnels, outbound):
+        monkeypatch.setattr(Moody, "may_start", asyncio.Event())
+        attempts = Moody.attempts
+        await until(lambda: Moody.attempts > attempts)
+        tunnels.path_changed(NetworkPath(PathStatus.SATISFIED))
+        Moody.may_start.set()
+        await until(tunnels.troubles)
+        monkeypatch.setattr(Moody, "refuses", False)
+        await until(lambda: outbound.inner is not None)
+
+    watched(scene)
+
+
 def test_one_that_does_not_start_is_a_trouble_until_it_does(monkeypatch):
     monkeypatch.setattr(Moody, "refuses", True)
 

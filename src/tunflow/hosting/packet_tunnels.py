@@ -185,6 +185,7 @@ class _Tunnel:
         pause, label = SOONEST, self._server.label
         while True:
             began = reactor.now
+            self._moved.clear()
             try:
                 why = await self._run(reactor, log, sockets)
             except (TunflowError, OSError) as error:
@@ -194,10 +195,9 @@ class _Tunnel:
             self._on_trouble()
             self.outbound.fell()
             pause = SOONEST if reactor.now - began > LATEST else min(LATEST, pause * 2)
-            self._moved.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._moved.wait()  # there it may be reached at once
+                    await self._moved.wait()  # there it may be reached at once, though an attempt from before failed
 
     async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> str:
         """From its start to its end; why it ended. Raises TunflowError, OSError."""
