@@ -147,6 +147,23 @@ def test_a_request_with_any_method_is_found_behind_an_upgrade_however_it_is_cut(
         b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
         b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        # What some servers take for the end of a line, of a name or of a chunk, and others do not.
+        b"GET / HTTP/1.1\r\nX: y\rHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: y\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX\0: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: y\r\n Host: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\x85X: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding\t: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x:80@y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x@y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x:80:y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxyz",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;\nx\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\r\nx\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\r\n",
     ],
 )
 def test_smuggling_is_refused(head):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from hellos import client_hello
 from tunflow.errors import BadPacket
-from tunflow.sniff.quic import InitialSniffer, expand_label
+from tunflow.sniff.quic import FlowSniffer, InitialSniffer, expand_label
 
 # RFC 9001 appendix A.2 and RFC 9369 appendix A.2: the same CRYPTO frame, 917 bytes of padding behind it.
 PAYLOAD = bytes.fromhex(
@@ -154,6 +154,26 @@ def test_memory_is_bounded() -> None:
     assert [sniffer.receive_untrusted(datagram) for datagram in datagrams[:2]] == [None, None]
     with pytest.raises(BadPacket, match="more than a ClientHello"):
         sniffer.receive_untrusted(datagrams[2])
+
+
+@pytest.mark.parametrize("is_other_first", [False, True])
+def test_a_hello_that_says_two_things_is_refused(is_other_first: bool) -> None:
+    """Which of them counts is up to the server: to aioquic the one that came last."""
+    one, other = client_hello(b"one.example"), client_hello(b"two.example")
+    first, second = (crypto(50, other[50:]), crypto(40, one[40:]))[:: 1 if is_other_first else -1]
+    sniffer = InitialSniffer()
+    assert sniffer.receive_untrusted(packet(1, first + bytes(40), 0)) is None
+    with pytest.raises(BadPacket, match="two things"):
+        sniffer.receive_untrusted(packet(1, second + bytes(40), 1))
+
+
+def test_another_version_under_the_same_connection_id_is_another_connection() -> None:
+    """A server that speaks the second only knows nothing of what came before; its keys are others (RFC 9369 §3.3)."""
+    sniffer = FlowSniffer()
+    assert sniffer.receive_untrusted(packet(1, crypto(0, client_hello(b"one.example")[:40]) + bytes(40))) is None
+    hello = sniffer.receive_untrusted(packet(2, crypto(0, client_hello(b"two.example")) + bytes(40)))
+    assert hello is not None
+    assert hello.server_name == "two.example"
 
 
 def test_a_browser_that_cuts_and_shuffles_on_purpose() -> None:

@@ -146,7 +146,15 @@ def get(host, path="/", more=""):
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "blocked"),
         (b"SSH-2.0-client\r\n", "passes"),
         (b"EHLO mail.example\r\n", "passes"),
+        (b"G\0T / HTTP/1.1\r\n\r\n", "passes"),
         (b"NICK somebody\r\nUSER s 0 * :S\r\n", "passes"),
+        # What a server answers that ends a Host, a line or a chunk where another does not.
+        (get("blocked.example:80@fine.example"), "blocked"),  # nginx
+        (get("fine.example", more="X: y\rHost: blocked.example\r\n"), "blocked"),  # http.server
+        (
+            get("fine.example", more="Transfer-Encoding: chunked\r\n") + b"1\r\nx\na0\r\n\r\nGET / HTTP/1.1\r\n",
+            "blocked",
+        ),  # nginx
         # What is no request line by the letter, but some server or other takes for one.
         (b"get  / HTTP/1.1\r\nHost: blocked.example\r\n\r\n", "blocked"),
         (b"GET\t/ HTTP/1.1\r\nHost: blocked.example\r\n\r\n", "blocked"),

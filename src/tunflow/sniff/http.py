@@ -45,15 +45,20 @@ _BEGINS = frozenset(bytes((code,)) for code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _END = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-_FIELD = re.compile(rb"^([^:\n]*):([^\n]*)\n", re.MULTILINE)
+_FIELD = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*):([^\n]*)\n", re.MULTILINE)
+_CONTROL = re.compile(rb"\r(?!\n)|[\0\v\f]")
+"""With what some servers end a line or a name, and others do not (RFC 9112 §2.2, RFC 9110 §5.5)."""
+_FOLDED_FIELD = re.compile(rb"\n[ \t]+(?:host|content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
 _HOST_FIELD = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 _LANGUAGES = re.compile(rb"\naccept-language:[ \t]*([^\r\n]{1,300})", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)([^#]*)")
 _PORT = re.compile(rb":([0-9]{1,5})$")
+_HOST = re.compile(rb"(?:\[[^\]]*\]|[^\[\]:@]*)(?::[0-9]*)?")
+"""A name or address with its port, and nothing in front of or behind them."""
 _WANTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
 _BLANK = rb"[ \t\v\f\r]"
 _LIKE_A_REQUEST = re.compile(
-    rb"%b*+(?:[^\s]++%b++(?:[^\n]*%b(?i:HTTP)/|[^\n]{8192})"
+    rb"%b*+(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]{0,32}%b++(?:[^\n]*%b(?i:HTTP)/|[^\n]{8192})"
     rb"|(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)[ \t\v\f])" % ((_BLANK,) * 3)
 )
 """What some server or other takes for a request line: words with a version of HTTP or very much behind them, or a
@@ -144,15 +149,16 @@ class HTTPRequests:
     """The client's half of one connection; see the module's rules."""
 
     __slots__ = (
-        "_chunked", "_fields", "_hosts", "_is_new", "_may_be_other", "_rest", "_step", "_trailers", "_waiting",
-        "again", "target_ends",
+        "_chunk_ends", "_chunked", "_fields", "_hosts", "_is_new", "_may_be_other", "_rest", "_step", "_trailers",
+        "_waiting", "again", "target_ends",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._is_new = True
         """True until the first look."""
         self._chunked = False
-        """True if the next bytes are a chunk's size line."""
+        """True if the next bytes are a chunk's size line, or what a chunk ends with."""
+        self._chunk_ends = False
         self._trailers = False
         self._may_be_other = False
         """True if another protocol was asked for. A server that declines goes on reading requests (RFC 9110 §7.8)."""
@@ -274,13 +280,23 @@ class HTTPRequests:
         return int(length)
 
     def _chunk_untrusted(self, data: bytes, at: int) -> int | None:
-        """Bytes of a chunk with its size line, or of the trailers; None while the line is not whole."""
+        """Bytes of a chunk with its size line, of what it ends with, or of a trailer; None while that is not whole."""
+        if self._chunk_ends:
+            behind = data[at : at + 2]
+            if behind != b"\r\n":
+                if behind == b"\r":
+                    return None
+                raise Ambiguous("a chunk that is longer than it says")
+            self._chunk_ends = False
+            return 2
         end = data.find(b"\n", at)
         if end < 0:
             if len(data) - at > LARGEST_CHUNK_LINE:
                 raise BadPacket("a chunk's size line without end")
             return None
-        line = data[at:end].rstrip(b"\r")
+        line = data[at : end - 1]
+        if b"\r" in line or end == at or data[end - 1 : end] != b"\r":
+            raise Ambiguous("a line among chunks that does not end as it must")
         if self._trailers:
             self._trailers = bool(line)
             return end + 1 - at
@@ -291,7 +307,8 @@ class HTTPRequests:
         if not size:
             self._chunked, self._trailers = False, True
             return end + 1 - at
-        return end + 1 - at + size + 2
+        self._chunk_ends = True
+        return end + 1 - at + size
 
 
 def may_be_request(data: bytes) -> bool:
@@ -352,7 +369,10 @@ def _said_by_fields_untrusted(block: bytes) -> tuple[Mapping[bytes, Sequence[byt
 
 def _any_fields_untrusted(block: bytes) -> tuple[Mapping[bytes, Sequence[bytes]], tuple[str, ...]]:
     fields = _fields_untrusted(block)
-    return fields, tuple(dict.fromkeys(map(_host_untrusted, filter(None, fields.get(b"host", ())))))
+    hosts = fields.get(b"host", ())
+    if not all(map(_HOST.fullmatch, hosts)):
+        raise Ambiguous("a Host with more than a name and a port")  # RFC 9110 §7.2
+    return fields, tuple(dict.fromkeys(map(_host_untrusted, filter(None, hosts))))
 
 
 _usual_fields_untrusted = lru_cache(maxsize=256)(_any_fields_untrusted)
@@ -363,16 +383,22 @@ def _fields_untrusted(text: bytes) -> dict[bytes, list[bytes]]:
     """The values of the `_WANTED` fields among whole lines."""
     if text[:1] in (b" ", b"\t"):
         raise Ambiguous("a head that begins with a folded line")
+    if _CONTROL.search(text):
+        raise Ambiguous("a head with control characters")
     if b"\n " in text or b"\n\t" in text:
+        if _FOLDED_FIELD.search(text):
+            raise Ambiguous("a header in a folded line")
         text = _FOLD.sub(b" ", text)  # RFC 9112 §5.2: obs-fold, continuations
     lines = _FIELD.findall(text)
     if len(lines) != text.count(b"\n"):
-        raise Ambiguous("a header without a colon")
+        raise Ambiguous("a header that is none")
     fields: dict[bytes, list[bytes]] = {}
     for name, value in lines:
-        name = name.strip().lower()  # noqa: PLW2901
-        if name in _WANTED:
-            fields.setdefault(name, []).append(value.strip())
+        known = name.rstrip().lower()
+        if known in _WANTED:
+            if len(known) < len(name) and known != b"host":
+                raise Ambiguous("blanks between a header's name and its colon")  # RFC 9112 §5.1: they are refused
+            fields.setdefault(known, []).append(value.strip())
     return fields
 
 

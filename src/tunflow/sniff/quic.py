@@ -142,7 +142,7 @@ class FlowSniffer:
 
     def __init__(self) -> None:
         self._begun: dict[bytes, InitialSniffer] = {}
-        """Connections that have not said their name, by the connection id of their first packet."""
+        """Connections that have not said their name, by the version and the connection id of their first packet."""
 
     def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
         """The ClientHello that this datagram completes; None while a connection's is not whole.
@@ -150,7 +150,8 @@ class FlowSniffer:
         Raises BadPacket when it tells nothing: no Initial, or a later one of a connection that has said its name.
         Raises Unreadable for what hides a name.
         """
-        first_id, _ = _bytes_untrusted(datagram, 5)
+        _, end = _bytes_untrusted(datagram, 5)
+        first_id = datagram[1:end]
         known = self._begun.get(first_id)
         for sniffer in (known or InitialSniffer(), *self._begun.values()):
             # The others: once the server has answered a client uses the server's connection id, with its first keys.
@@ -264,6 +265,11 @@ class InitialSniffer:
     def _keep_untrusted(self, offset: int, piece: bytes) -> None:
         if offset + len(piece) > LARGEST or len(self._pieces) >= PIECES:
             raise Unreadable("more than a ClientHello")
+        end = offset + len(piece)
+        for at, other in self._pieces.items():
+            start, behind = max(at, offset), min(at + len(other), end)
+            if start < behind and piece[start - offset : behind - offset] != other[start - at : behind - at]:
+                raise Unreadable("a ClientHello that says two things")  # RFC 9000 §2.2: it may be an error, or not
         if len(piece) > len(self._pieces.get(offset, b"")):
             self._pieces[offset] = piece
 
