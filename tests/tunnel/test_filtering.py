@@ -12,6 +12,8 @@ from open_files import open_files, opened_since
 from tunflow.dataplane.admission import Admission
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.driver import Driver
+from tunflow.dns.answers import A
+from tunflow.dns.names import text_of
 from tunflow.endpoint import endpoint
 from tunflow.errors import LocalError
 from tunflow.filter.judge import Forged, Ruling
@@ -257,6 +259,20 @@ def test_names_by_which_browsers_ask_for_their_own_resolvers(rules, name, answer
     assert made.refuses("blocked.example", QUERY) is (answer == "nxdomain")
     made, _ = rules()
     assert not made.refuses(name, QUERY)
+
+
+@pytest.mark.parametrize("label", [b"a b", b"x\0", b"a.b", b"\\", b"\xff" * 63, b"\xff" * 63 + b"\x3f" + b"\xff" * 63])
+def test_a_name_that_no_host_has_is_judged_by_the_domain_that_it_is_below(rules, label):
+    """A domain may answer all names below it; and where names must be allowed, queries tell by such names, too."""
+    wire = bytes((min(len(label), 63),)) + label + b"\7blocked\7example\0"
+    made, _ = rules()
+    assert made.refuses(text_of(wire), QUERY)
+    assert made.refuses_answer("shop.example", [text_of(wire)], QUERY)
+    assert not made.refuses(text_of(wire.replace(b"\7blocked", b"\5other")), QUERY)
+    assert rules("only_allowed = true")[0].refuses(text_of(wire.replace(b"\7blocked", b"\5other")), QUERY)
+    made, _ = rules("", "192.0.2.9 four.example\n||blocked.example^$dnstype=A\n")
+    assert made.answers(text_of(wire), A, QUERY).records == ()
+    assert not made.refuses("", QUERY)
 
 
 def test_rules_about_answers_without_a_name_server_are_told(driver, profile):

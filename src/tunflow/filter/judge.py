@@ -346,6 +346,19 @@ def host_text(host: str) -> str:
     return str(address)
 
 
+def asked_host_text(name: str) -> str | None:
+    """As `host_text`, of a name that is asked for, as `dns.names.text_of` writes it; None for the root.
+
+    A label with bytes that no host has is written `-`: such a name may exist below every domain, and is judged so.
+    """
+    if "\\" in name:
+        name = ".".join("-" if "\\" in label else label for label in name.split("."))
+    try:
+        return host_text(name)
+    except ValueError:
+        return None
+
+
 def is_address(host: str) -> bool:
     """Return True if a host is an address, in whichever spelling `host_text` knows."""
     try:

@@ -13,7 +13,7 @@ from tunflow.dataplane.driver import Driver
 from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import Verdict
 from tunflow.errors import LocalError
-from tunflow.filter.judge import PASSES, Door, Forged, Judge, Ruling, Subject, host_text
+from tunflow.filter.judge import PASSES, Door, Forged, Judge, Ruling, Subject, asked_host_text, host_text
 from tunflow.filter.page import DEFAULT
 from tunflow.filter.query_answers import query_ruling
 from tunflow.flow import FlowInfo, HardwareFinder
@@ -203,9 +203,8 @@ class Filtering:
         """What a client's query for records of a type is answered with by the lists, in place of what there is."""
         if not self._judge.looks_at_queries:
             return None
-        try:
-            host = host_text(name)
-        except ValueError:
+        host = asked_host_text(name)
+        if host is None:
             return None
         query, subject = self._asked(host, flow)
         found = query_ruling(self._judge, subject, kind, self._now())
@@ -224,7 +223,7 @@ class Filtering:
         """
         asked = self._ruling_of(name, flow)
         if asked is None:
-            return False  # `_dmarc.example.com` and the like: no host
+            return False
         ruling, query, host = asked
         is_resolver = self._judge.resolvers.has(host)
         closed = self._judge.closes(Door.ENCRYPTED_DNS, "a resolver's name") if is_resolver else None
@@ -281,10 +280,9 @@ class Filtering:
         return self.content.judge
 
     def _ruling_of(self, name: str, flow: FlowInfo) -> tuple[Ruling, FilterFlow, str] | None:
-        """What the lists say of a name that a client asks for, by which flow, and its normal form; None for no host."""
-        try:
-            host = host_text(name)
-        except ValueError:
+        """What the lists say of a name that a client asks for, by which flow, and its normal form; None: the root."""
+        host = asked_host_text(name)
+        if host is None:
             return None
         query, subject = self._asked(host, flow)
         return self._judge.judge(subject, self._now(), strict=False), query, host
