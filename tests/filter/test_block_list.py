@@ -387,7 +387,7 @@ def test_ten_thousand_regular_expressions(pattern):
 
 
 def naive(pattern: str, match_case: bool) -> re.Pattern[str]:
-    """The regular expression that a pattern means, for an engine that tries all ways."""
+    """The regular expression that a pattern means, for an engine that tries all ways, from every place by itself."""
     start = end = ""
     if pattern.endswith("|") and len(pattern) > 1:
         end, pattern = "$", pattern[:-1]
@@ -395,6 +395,8 @@ def naive(pattern: str, match_case: bool) -> re.Pattern[str]:
         start, pattern = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*[.@])?", pattern[2:]
     elif pattern.startswith("|"):
         start, pattern = "^", pattern[1:]
+    else:
+        pattern = pattern.lstrip("*")
     body = re.escape(pattern).replace(r"\*", ".*").replace(r"\^", r"(?:[^\w.%-]|$)")
     return re.compile(start + body + end, 0 if match_case else re.IGNORECASE)
 
