@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -167,6 +168,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             stack.enter_context(item.config.stash[OWN_NETWORK].inside())
             stack.enter_context(nicer(BESIDE_THE_LAB))
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """What is imported and collected stays to the end: the garbage collector need not look at it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -90,6 +90,8 @@ def put_back(temporary: Path) -> Iterator[None]:
         if gc.get_threshold() != thresholds:
             gc.set_threshold(*thresholds)
             gc.unfreeze()
+            gc.collect()
+            gc.freeze()  # as after collection (conftest.py), without what the test left
         sys.path[:] = path
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None)
