@@ -26,8 +26,15 @@ def facts(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def mapped(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
 def test_root_is_let_go_of(system: System) -> None:
     system.up()
+    for pid in (system.status()["pid"], system.status()["helper"]):
+        assert "pydantic_core" not in mapped(pid)  # what reads profiles ended with reading
+        assert "_sodium" not in mapped(pid)
     process = facts(system.status()["pid"])
     asked = system.run([sys.executable, "-c", WHY_KEPT]).stdout.strip()
     if asked != "None":  # this installation lies where only root can read it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import socket
 from base64 import b64encode
 from urllib.parse import quote, urlencode
@@ -194,6 +195,12 @@ def test_a_program_that_is_not_here_is_told_with_its_package(monkeypatch: pytest
 def test_a_link_alone_comes_through_its_own_link_again(kind: str) -> None:
     server = parse_server(LINKS[kind])
     assert parse_server(server.to_link()) == server
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LINKS if kind not in NOT_HERE])
+def test_a_server_can_be_handed_to_another_process(kind: str) -> None:
+    server = parse_server(LINKS[kind])
+    assert pickle.loads(pickle.dumps(server)) == server
 
 
 @pytest.mark.parametrize(

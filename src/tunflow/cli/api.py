@@ -21,7 +21,7 @@ def api_for(address: str | None, plan: Plan | None, reactor: Reactor, secret: st
 
     `secret` comes before the environment's and the profile's.
     """
-    section = None if plan is None or plan.profile is None else plan.profile.api
+    section = None if plan is None else plan.api
     if address is None and (section is None or section.listen is None):
         return None
     try:
@@ -53,7 +53,7 @@ def profiles_for_page(address: str | None, plan: Plan, secret: str | None = None
 
     None without an API that has a secret: who can read them all is then everybody on this machine. Raises LocalError.
     """
-    section = None if plan.profile is None else plan.profile.api
+    section = plan.api
     has_api = address is not None or (section is not None and section.listen is not None)
     if not has_api or not (secret or _secret_of(plan)):
         return {}
@@ -67,5 +67,5 @@ def profiles_for_page(address: str | None, plan: Plan, secret: str | None = None
 
 
 def _secret_of(plan: Plan | None) -> str | None:
-    section = None if plan is None or plan.profile is None else plan.profile.api
+    section = None if plan is None else plan.api
     return os.environ.get(API_SECRET_VARIABLE) or (section.secret if section is not None else None)

@@ -184,7 +184,7 @@ class Daemon:
         return Engine(plan, interface, self._make_backend(plan, interface))
 
     def _make_backend(self, plan: Plan, interface: TunnelInterface) -> Backend:
-        if plan.profile is not None and plan.provider is not None:
+        if plan.provider is not None and plan.profile is not None:
             from tunflow.tunnel.provider_backend import ProviderBackend  # noqa: PLC0415
 
             return ProviderBackend(plan, plan.profile, interface, self._instructions.options)

@@ -15,8 +15,6 @@ from tunflow.control.messages import ControlEvent, ControlRequest
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import AppScope, HostSettings
 from tunflow.providers.stop_reason import ProviderStopReason
-from tunflow.tunnel.compile import compile_profile
-from tunflow.tunnel.rule_lists import RuleLists
 from tunflow.tunnel.tunnel import Tunnel
 
 
@@ -136,6 +134,9 @@ class Requests:
         return {"data": None if answer is None else base64.b64encode(answer).decode()}
 
     async def _reload(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from tunflow.tunnel.compile import compile_profile  # noqa: PLC0415 - what reads profiles, for a reload alone
+        from tunflow.tunnel.rule_lists import RuleLists  # noqa: PLC0415
+
         instructions = Instructions.from_data(arguments)
         profile = instructions.as_started(self._started).make_profile()
         notes: list[str] = []

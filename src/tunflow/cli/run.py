@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> NoReturn:
     if options.config:
         raise LocalError("--config configures a provider: name one with --provider")
     plan = plan_given(options)
-    if plan.profile is not None and plan.provider is not None:
+    if plan.provider is not None and plan.profile is not None:
         from tunflow.cli.run_provider import run_profile  # noqa: PLC0415 (asyncio, for those who need it)
 
         run_profile(options, plan, plan.profile)

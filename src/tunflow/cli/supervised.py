@@ -15,6 +15,7 @@ from typing import BinaryIO
 from tunflow.cli.api import profiles_for_page
 from tunflow.cli.daemon import Daemon
 from tunflow.cli.instructions import Instructions
+from tunflow.cli.made_plan import made_plan
 from tunflow.cli.rights import Rights
 from tunflow.cli.serving_context import check_pcap, open_pcap
 from tunflow.cli.stderr import say
@@ -33,10 +34,8 @@ from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.single_values import json_value
 from tunflow.tunnel.app_groups import AppGroups
-from tunflow.tunnel.compile import compile_profile
 from tunflow.tunnel.last_disconnect import LastDisconnect, LastDisconnectFile, code_of
 from tunflow.tunnel.plan import Plan
-from tunflow.tunnel.rule_lists import RuleLists
 from tunflow.tunnel.vpn_error import VPNConnectionErrorCode
 
 REPLACE_PATIENCE = 6.0
@@ -98,9 +97,7 @@ def _supervise(instructions: Instructions, report: DaemonReport | None) -> int:
     require_net_admin()
     runtime = RuntimeDirectory.own()
     runtime.make()
-    profile = instructions.make_profile()
-    notes: list[str] = []
-    plan = compile_profile(profile, RuleLists(profile, notes.append), lasting=True)
+    plan, instructions, notes = made_plan(instructions)
     check_pcap(instructions.pcap)  # now: behind the lock a tunnel may be down that is to be replaced
     lock = InstanceLock(runtime.lock)
     _take_lock(lock, runtime, instructions.replace)
@@ -118,7 +115,7 @@ def _supervise(instructions: Instructions, report: DaemonReport | None) -> int:
     LastDisconnectFile.note(runtime.path, LastDisconnect(plan.file, None, ""))
     profiles = profiles_for_page(instructions.api, plan, instructions.api_secret)
     pcap = open_pcap(instructions.pcap)
-    station = Station(runtime, instructions.with_path(), plan, log, report, AppGroups(), pcap, profiles)
+    station = Station(runtime, instructions, plan, log, report, AppGroups(), pcap, profiles)
 
     def gave_up(line: str) -> None:
         LastDisconnectFile.note(runtime.path, LastDisconnect(plan.file, VPNConnectionErrorCode.PLUGIN_FAILED, line))
@@ -175,7 +172,7 @@ def _serve_tunnel(station: Station, link: SupervisorLink) -> int:
     log.catch_up()
     if link.instructions is not None:  # it was reloaded before it had to be started again
         instructions = Instructions.from_data(link.instructions).as_started(station.instructions)
-        plan = compile_profile(instructions.make_profile(), lasting=True)
+        plan = made_plan(instructions).plan
     ending = LastDisconnectFile(station.runtime.path)
     rights = Rights(station.runtime, plan, log.say, link, station.groups)
     reactor = Reactor.containing(log.say)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from tunflow.addresses import ip_address, ip_interface, ip_network
@@ -25,12 +27,14 @@ from tunflow.rules.cidr import CIDRSet, IPNetwork
 from tunflow.rules.groups import Group, Groups, Health
 from tunflow.rules.health_question import HealthQuestion, parse_statuses
 from tunflow.rules.table import Verdict
-from tunflow.rules.targets import BUILT_IN, PROXY
+from tunflow.rules.targets import BUILT_IN, DIRECT, PROXY
 from tunflow.tunnel import rule_data
 from tunflow.tunnel.app_groups import APPS
 from tunflow.tunnel.app_rules import asks_for_processes
 from tunflow.tunnel.dns_modes import names_of_mode
 from tunflow.tunnel.dns_plan import dns_config
+from tunflow.tunnel.kept_profile import KeptProfile
+from tunflow.tunnel.name_tests import AnyOf
 from tunflow.tunnel.plan import Plan, Rules, host_addresses, own_addresses
 from tunflow.tunnel.rule_lists import RuleLists
 from tunflow.tunnel.rule_table import make_table
@@ -65,7 +69,18 @@ def compile_profile(profile: Profile, lists: RuleLists | None = None, *, lasting
         _host_settings(profile, network, names),
         rules,
         asks_for_processes(profile),
-        profile,
+        profile.file,
+        profile.provider is None and bool(profile.rules or profile.servers or profile.groups or profile.apps),
+        _may_leave_directly(profile),
+        profile.provider,
+        profile.on_demand.enabled,
+        tuple(profile.tunnel.portal_probes),
+        profile.filter is not None and profile.filter.enabled,
+        _files(profile),
+        rule_data.directories()[0] / "groups" / f"{profile.name}.json" if profile.groups else None,
+        _fetched_lists(profile),
+        profile.api,
+        KeptProfile(profile),
     )
 
 
@@ -155,9 +170,9 @@ def _names(profile: Profile, lists: RuleLists, lasting: bool) -> DNSConfig | Non
 
     A content filter judges names where they are answered, so there every query is.
     """
-    own, lan = own_addresses(PrivateNetwork()), CIDRSet(PRIVATE)
+    own_or_lan = AnyOf((own_addresses(PrivateNetwork()).__contains__, CIDRSet(PRIVATE).__contains__))
     names = dns_config(profile, lists=lists) or _at(
-        profile, ("dns", "mode"), lambda mode: names_of_mode(mode, lambda to: to in own or to in lan), profile.dns.mode
+        profile, ("dns", "mode"), partial(names_of_mode, own=own_or_lan), profile.dns.mode
     )
     if names is not None and profile.filter is not None and profile.filter.enabled:
         names = replace(names, scope=None)
@@ -205,6 +220,34 @@ def _included(profile: Profile, names: DNSConfig | None) -> tuple[IPNetwork, ...
     if included and names is not None and names.fake_ip is not None:
         included += (ip_network(names.fake_ip.pool4), ip_network(names.fake_ip.pool6))
     return included or EVERYTHING
+
+
+# What else is asked of a plan.
+
+
+def _may_leave_directly(profile: Profile) -> bool:
+    """Return True if a rule or a group may have flows leave for their targets themselves."""
+    targets = [word for rule in profile.rules for word in rule.split(",")]
+    targets += [name for group in profile.groups.values() for name in group.servers]
+    return DIRECT in map(str.strip, targets) or bool(profile.apps)
+
+
+def _files(profile: Profile) -> frozenset[tuple[Path, bool]]:
+    if profile.filter is None:
+        return frozenset()
+    from tunflow.tunnel.filtering import files  # noqa: PLC0415 - much that few need
+
+    return files(profile)
+
+
+def _fetched_lists(profile: Profile) -> tuple[Path, ...]:
+    folders = []
+    asked = profile.api is not None
+    if any(each.url and (each.interval or asked) for each in profile.rule_sets.values()):
+        folders.append(rule_data.rule_set_path("").parent)
+    if any(each.interval or asked for each in profile.server_lists.values()):
+        folders.append(rule_data.server_list_path("").parent)
+    return tuple(rule_data.directories()[0] / folder for folder in folders)
 
 
 S = TypeVar("S")

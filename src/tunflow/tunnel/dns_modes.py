@@ -68,12 +68,25 @@ def _by(resolver: str, fake_ip: FakeIP | None = None) -> DNSConfig:
 def _by_tor() -> DNSConfig:
     plan = ResolverPlan(
         OneGroup(SERVERS),
-        must_be_real=lambda name: not name.endswith(".onion"),
-        hides=lambda _, kind: kind in {HTTPS, SVCB},  # browsers ask for them beside every address
-        # Tor itself refuses internal addresses (ClientRejectInternalAddresses), in either direction.
-        stays=lambda name, kind: kind != PTR and not name.endswith(".onion") and stays_here(name, kind),
+        must_be_real=_is_no_onion,
+        hides=_is_beside_addresses,
+        stays=_stays_out_of_tor,
     )
     return DNSConfig({SERVERS: GroupConfig((TOR,))}, plan, FakeIP())
+
+
+def _is_no_onion(name: str) -> bool:
+    return not name.endswith(".onion")
+
+
+def _is_beside_addresses(_: str, kind: int) -> bool:
+    """Return True for what browsers ask for beside every address."""
+    return kind in {HTTPS, SVCB}
+
+
+def _stays_out_of_tor(name: str, kind: int) -> bool:
+    """Return True unless Tor answers. It refuses internal addresses (ClientRejectInternalAddresses) either way."""
+    return kind != PTR and not name.endswith(".onion") and stays_here(name, kind)
 
 
 def _small(mode: str) -> str:

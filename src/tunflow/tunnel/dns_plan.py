@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tunflow.addresses import ip_address
-from tunflow.dns.answers import AAAA
 from tunflow.dns.chinadns import DOMESTIC, FOREIGN, ChinaDNS
 from tunflow.dns.chinadns_ng import ChinaDNSNG
 from tunflow.dns.config import BOOTSTRAP, SERVERS, DNSConfig, FakeIP, GroupConfig
@@ -19,7 +18,6 @@ from tunflow.dns.questions import DNSSEC
 from tunflow.dns.real_names import is_real_by_nature
 from tunflow.dns.resolver_plan import ResolverPlan
 from tunflow.dns.selection import AddressTest, NameTest, OneGroup, Routes, Selector
-from tunflow.dns.special_names import stays_here
 from tunflow.dns.upstream import DIRECT, TUNNEL, Upstream, parse_upstream
 from tunflow.errors import LocalError
 from tunflow.paths import parse_path
@@ -31,6 +29,7 @@ from tunflow.rules.name_patterns import NamePatterns
 from tunflow.rules.syntax import Context
 from tunflow.tunnel import rule_data
 from tunflow.tunnel.known_names import public_resolvers
+from tunflow.tunnel.name_tests import AnyOf, ByName, Hides, InBut, Real, Stays
 from tunflow.tunnel.rule_data import Countries
 from tunflow.tunnel.rule_lists import RuleLists
 
@@ -88,8 +87,8 @@ MOST_ALIASES = 8
 
 def _hosts(profile: Profile) -> tuple[Mapping[str, tuple[bytes, ...]], Mapping[str, str]]:
     """Names with their addresses, and names that are looked up as others. Raises LocalError."""
-    addresses: _ByName[tuple[bytes, ...]] = _ByName()
-    aliases: _ByName[str] = _ByName()
+    addresses: ByName[tuple[bytes, ...]] = ByName()
+    aliases: ByName[str] = ByName()
     for name, found in profile.dns.hosts.items():
         packed = [_packed(each) for each in found]
         place = f"{profile.at('dns', 'hosts', name)}: dns.hosts: {name!r}"
@@ -129,27 +128,6 @@ def _packed(text: str) -> bytes | None:
         return None
 
 
-class _ByName(dict[str, T]):
-    """Values by name, and by patterns of names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._others: list[tuple[NamePatterns, T]] = []
-
-    def put(self, name: str, value: T) -> None:
-        """Raises ValueError for what is no name and no pattern."""
-        if "*" in name or name[:1] in {"+", "."}:
-            self._others.append((NamePatterns([name]), value))
-        else:
-            self[normalise(name)] = value
-
-    def get(self, name: str, default: Any = None) -> Any:
-        found = super().get(name)
-        if found is not None:
-            return found
-        return next((value for patterns, value in self._others if name in patterns), default)
-
-
 def _fake(profile: Profile, file: str | None) -> FakeIP | None:
     section = profile.dns.fake_ip
     if section is None:
@@ -179,16 +157,16 @@ def _parse(resolvers: tuple[str, ...]) -> tuple[Upstream, ...]:
     return tuple(map(parse_upstream, resolvers))
 
 
-def _selector(profile: Profile, context: Context) -> tuple[Selector, _Hides]:
+def _selector(profile: Profile, context: Context) -> tuple[Selector, Hides]:
     section = profile.dns
     if not section.domestic:
-        return OneGroup(SERVERS), _Hides(section.hide_aaaa)
+        return OneGroup(SERVERS), Hides(section.hide_aaaa)
     options = section.chinadns
     inside = _but(_country(profile, options), CIDRSet(options.distrusted))
     blacklist = _networks(profile, options.blacklist).__contains__ if options.blacklist else None
     if options.table == "original":
         original = ChinaDNS(inside, blacklist, options.bidirectional, options.mutation, options.delay)
-        return original, _Hides(section.hide_aaaa)
+        return original, Hides(section.hide_aaaa)
     refined = ChinaDNSNG(
         inside,
         _names(profile, options.domestic_names).__contains__ if options.domestic_names else None,
@@ -197,12 +175,12 @@ def _selector(profile: Profile, context: Context) -> tuple[Selector, _Hides]:
         options.accept_empty,
         frozenset(options.no_aaaa),
     )
-    return refined, _Hides(section.hide_aaaa, refined)
+    return refined, Hides(section.hide_aaaa, refined)
 
 
 def _but(inside: AddressTest, distrusted: CIDRSet) -> AddressTest:
     """The addresses of a country that may be believed to be in it."""
-    return (lambda address: inside(address) and address not in distrusted) if distrusted else inside
+    return InBut(inside, distrusted) if distrusted else inside
 
 
 def _foreign(profile: Profile, options: ChinaDNSSection, context: Context) -> NameTest | None:
@@ -211,30 +189,13 @@ def _foreign(profile: Profile, options: ChinaDNSSection, context: Context) -> Na
     if not options.foreign_domains:
         return listed.__contains__ if listed else None
     own = _test(profile, options.foreign_domains, context)
-    return lambda name: name in listed or own(name)
-
-
-class _Hides:
-    """Which records no name has."""
-
-    def __init__(self, all_aaaa: bool, refined: ChinaDNSNG | None = None) -> None:
-        self._all_aaaa = all_aaaa
-        self._refined = refined
-
-    def __call__(self, name: str, kind: int) -> bool:
-        if kind != AAAA:
-            return False
-        return self._all_aaaa or (self._refined is not None and self._refined.hides(name, kind))
+    return AnyOf((listed.__contains__, own))
 
 
 def _stays(section: DNSSection, routed: tuple[NameTest, ...]) -> Callable[[str, int], bool]:
     """Names that no resolver is asked for, but for those with resolvers of their own and those that the user names."""
     asked = DomainSet(suffixes=map(normalise, section.ask_anyway))
-
-    def stays(name: str, kind: int) -> bool:
-        return stays_here(name, kind) and name not in asked and not any(test(name) for test in routed)
-
-    return stays
+    return Stays(AnyOf((asked.__contains__, *routed)))
 
 
 def _must_be_real(profile: Profile, context: Context, routed: tuple[NameTest, ...]) -> NameTest:
@@ -242,9 +203,9 @@ def _must_be_real(profile: Profile, context: Context, routed: tuple[NameTest, ..
     own = _test(profile, fake_ip.real if fake_ip is not None else (), context)
     if fake_ip is not None and fake_ip.only:
         only = _test(profile, fake_ip.only, context)
-        return lambda name: not only(name) or own(name)
+        return Real(only, own)
     # Names with resolvers of their own are names of another network: the server does not know them.
-    return lambda name: is_real_by_nature(name) or own(name) or any(test(name) for test in routed)
+    return AnyOf((is_real_by_nature, own, *routed))
 
 
 def _test(profile: Profile, patterns: tuple[str, ...], context: Context) -> NameTest:
@@ -264,7 +225,7 @@ def _test(profile: Profile, patterns: tuple[str, ...], context: Context) -> Name
                 raise type(error)(f"{profile.at('dns')}: dns: {kind}:{name}: {error}") from None
     if not tests:
         return names.__contains__
-    return lambda name: name in names or any(test(name) for test in tests)
+    return AnyOf((names.__contains__, *tests))
 
 
 def _country(profile: Profile, options: ChinaDNSSection) -> AddressTest:

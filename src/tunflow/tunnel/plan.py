@@ -21,12 +21,14 @@ from tunflow.host.program.private_network import PrivateNetwork
 from tunflow.outbound.chain import check_chain
 from tunflow.protocols.contract import ListensByUDP, PacketTunnel, Settings
 from tunflow.protocols.direct.settings import DirectServer
-from tunflow.rules.targets import DIRECT, PROXY
+from tunflow.rules.targets import PROXY
 
 if TYPE_CHECKING:
     from tunflow.profiles.profile import Profile
+    from tunflow.profiles.sections.api import APISection
     from tunflow.rules.groups import Group
     from tunflow.rules.table import RuleTable, Verdict
+    from tunflow.tunnel.kept_profile import KeptProfile
 
 Hop = tuple[str, int]
 """Host and port of a server that the tunnel's own sockets connect to."""
@@ -59,16 +61,36 @@ class Plan:
     """None where nothing is to be chosen: `chains` has one entry, or a provider carries everything."""
     asks_for_processes: bool = False
     """True if somebody asks whose a flow is."""
-    profile: Profile | None = field(default=None, repr=False)
+    file: str = ""
+    """The profile's file; "" for none."""
+    has_rules: bool = False
+    """True if rules decide where flows go, and not the one server alone."""
+    may_leave_directly: bool = False
+    """True if a rule or a group may have flows leave for their targets themselves."""
+    provider: str | None = None
+    """The name of the provider that carries everything; None where servers do."""
+    is_on_demand: bool = False
+    """True if the tunnel comes and goes by rules."""
+    portal_probes: tuple[str, ...] = ()
+    """The pages that tell whether a network's login page is in the way."""
+    filters: bool = False
+    """True if there is a content filter."""
+    files: frozenset[tuple[Path, bool]] = frozenset()
+    """What the tunnel reads while it is up, and (True) appends to: root's, perhaps."""
+    group_memory: Path | None = None
+    """The file in which is kept what was chosen in groups, and how servers did; None without groups."""
+    fetched_lists: tuple[Path, ...] = ()
+    """The folders of lists that are fetched again while the tunnel is up, by themselves or by whoever uses the API;
+    none without such."""
+    api: APISection | None = None
+    """Where dashboards are served, as the profile says; None where it says nothing."""
+    kept: KeptProfile | None = field(default=None, repr=False)
     """What it was made of; None for servers alone."""
 
     @property
-    def has_rules(self) -> bool:
-        """True if rules decide where flows go, and not the one server alone."""
-        profile = self.profile
-        if profile is None or profile.provider is not None:
-            return False
-        return bool(profile.rules or profile.servers or profile.groups or profile.apps)
+    def profile(self) -> Profile | None:
+        """What it was made of; None for servers alone. It may have to be opened first (`KeptProfile`)."""
+        return None if self.kept is None else self.kept.profile
 
     @property
     def packet_hops(self) -> frozenset[Hop | None]:
@@ -83,11 +105,6 @@ class Plan:
         by_udp = (each for each in servers if isinstance(each, ListensByUDP) and each.takes_datagrams_only)
         return self.packet_hops | {each.first_hop for each in by_udp}
 
-    @property
-    def file(self) -> str:
-        """The profile's file; "" for none."""
-        return "" if self.profile is None else self.profile.file
-
     def at(self, *key: str | int) -> str:
         """The place of a key of the profile, to begin an error with."""
         return "" if self.profile is None else self.profile.at(*key)
@@ -98,74 +115,15 @@ class Plan:
         return self if self.names is not None else replace(self, inside=frozenset())
 
     @property
-    def provider(self) -> str | None:
-        """The name of the provider that carries everything; None where servers do."""
-        return None if self.profile is None else self.profile.provider
-
-    @property
-    def is_on_demand(self) -> bool:
-        """True if the tunnel comes and goes by rules."""
-        return self.profile is not None and self.profile.on_demand.enabled
-
-    @property
-    def portal_probes(self) -> tuple[str, ...]:
-        """The pages that tell whether a network's login page is in the way."""
-        return () if self.profile is None else tuple(self.profile.tunnel.portal_probes)
-
-    @property
-    def filters(self) -> bool:
-        """True if there is a content filter."""
-        return self.profile is not None and self.profile.filter is not None and self.profile.filter.enabled
-
-    @property
     def outer_resolvers(self) -> tuple[str, ...]:
         """The addresses of resolvers that are asked past the tunnel."""
         return tuple(str(ip_address(each.target.host)) for each in self._direct_resolvers if _is_known(each))
-
-    @property
-    def files(self) -> frozenset[tuple[Path, bool]]:
-        """What the tunnel reads while it is up, and (True) appends to: root's, perhaps."""
-        if self.profile is None or self.profile.filter is None:
-            return frozenset()
-        from tunflow.tunnel.filtering import files  # noqa: PLC0415 - much that few need
-
-        return files(self.profile)
 
     @property
     def fake_addresses(self) -> Path | None:
         """The folder in which fake addresses are kept."""
         fake = self.names.fake_ip if self.names is not None else None
         return Path(fake.file).parent if fake is not None and fake.file is not None else None
-
-    @property
-    def group_memory(self) -> Path | None:
-        """The file in which is kept what was chosen in groups, and how servers did; None without groups."""
-        if self.profile is None or not self.profile.groups:
-            return None
-        from tunflow.tunnel.rule_data import directories  # noqa: PLC0415 - much that few need
-
-        return directories()[0] / "groups" / f"{self.profile.name}.json"
-
-    @property
-    def fetched_lists(self) -> tuple[Path, ...]:
-        """The folders of lists that are fetched again while the tunnel is up, by themselves or by whoever uses the
-        API; none without such."""
-        profile = self.profile
-        if profile is None:
-            return ()
-        from tunflow.tunnel.rule_data import (  # noqa: PLC0415 - much that few need
-            directories,
-            rule_set_path,
-            server_list_path,
-        )
-
-        found = []
-        asked = profile.api is not None
-        if any(each.url and (each.interval or asked) for each in profile.rule_sets.values()):
-            found.append(directories()[0] / rule_set_path("").parent)
-        if any(each.interval or asked for each in profile.server_lists.values()):
-            found.append(directories()[0] / server_list_path("").parent)
-        return tuple(found)
 
     @property
     def resolver_groups(self) -> tuple[ResolverList, ...]:
@@ -198,12 +156,7 @@ class Plan:
             return True
         if any(all(isinstance(server, DirectServer) for server in chain) for chain in self.chains.values()):
             return True
-        profile = self.profile
-        if profile is None:
-            return False
-        targets = [word for rule in profile.rules for word in rule.split(",")]
-        targets += [name for group in profile.groups.values() for name in group.servers]
-        return DIRECT in map(str.strip, targets) or bool(profile.apps)
+        return self.may_leave_directly
 
 
 def plan_of_servers(servers: Sequence[Settings]) -> Plan:
