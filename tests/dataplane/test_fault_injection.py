@@ -55,7 +55,8 @@ MECHANISM = {
 """What contains, and what the next flow begins anew: of these only what they call fails."""
 
 BULK = 100_000
-SECONDS = 3.0
+SECONDS = 30.0
+"""What only a busy machine takes."""
 
 
 @pytest.fixture

@@ -245,16 +245,13 @@ def test_a_client_that_resets_its_association_while_it_is_made(ports, monkeypatc
 
     monkeypatch.setattr(Inbound, "open_untrusted", reset_behind_the_wish)
     client.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
-    for _ in range(5):
-        port.rig.reactor.run_once(0.01)
+    port.rig.until(lambda: client.fileno() < 0)
     monkeypatch.undo()
     another = port.client()
     another.sendall(b"\x05\x01\x00")
     assert port.read(another, 2) == b"\x05\x00"
     another.close()
-    for _ in range(5):
-        port.rig.reactor.run_once(0.01)
-    assert port.listen.shared.budget.used == 0
+    port.rig.until(lambda: port.listen.shared.budget.used == 0)
 
 
 def test_the_password_is_asked_for_each_request(ports):

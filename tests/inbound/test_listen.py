@@ -221,8 +221,7 @@ def test_datagrams_as_long_as_the_association_stands(ports, kind):
     source, payload = parse_datagram_untrusted(port.step(lambda: mine.recv(100)))
     assert (source, payload) == (peer, b"answer")
     control.close()
-    for _ in range(3):
-        port.rig.reactor.run_once(0.01)
+    port.rig.until(lambda: port.listen.shared.budget.used == 0)
     mine.sendto(seal_datagram(peer, b"too late"), port.where)
     for _ in range(3):
         port.rig.reactor.run_once(0.01)

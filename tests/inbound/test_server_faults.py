@@ -71,7 +71,7 @@ def test_each_call_site_fails_once_and_one_flow_with_it(world):
     with counted(calls, ROOMS, MECHANISM):
         for _ in range(2):
             begun = world.load()
-            assert not world.run(begun, SECONDS), [(each.kind, each.outcome) for each in begun]
+            assert not world.run(begun, 60), [(each.kind, each.outcome) for each in begun]
             world.settle(begun)
     sites = [(site, number) for site, number in sites_of(calls) if number == 1 or number > 6]
     assert len(sites) > 120, "the load does not reach what it is to reach"
@@ -108,6 +108,6 @@ def test_each_call_site_fails_once_and_one_flow_with_it(world):
     assert not wrong, "\n" + "\n".join(wrong)
     assert failed > 100
     begun = world.load()
-    assert not world.run(begun, SECONDS)
+    assert not world.run(begun, 60)
     world.settle(begun)
     assert not kept(*kinds) - objects
