@@ -1,4 +1,4 @@
-"""What all tests share: the repository's root on the import path, signals by default, turns, and repeatable examples.
+"""What all tests share: the root on the import path, signals by default, turns, repeatable examples and random numbers.
 
 Who runs the tests in the background of a script has them ignore SIGINT and SIGQUIT, and what they start inherits that.
 
@@ -23,7 +23,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from chance import Chance
+from own_home import own_home
 from process_state import changes, process_state, put_back
+
+CHANCE = Chance(os.environ.get("TUNFLOW_TEST_SEED", ""))
+CHANCE.install()
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -107,6 +112,8 @@ class OwnNetwork:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+MACHINE = Path(__file__).parent / "machine"
+"""Its tests use again what they made in the user's folders."""
 BESIDE_THE_LAB = 5
 """How nice tests are to those of the lab, which watch the clock: a third of their share where both want a CPU."""
 
@@ -136,12 +143,16 @@ def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 OWN_NETWORK = pytest.StashKey[OwnNetwork]()
 TURNS_KEY = pytest.StashKey[Turns]()
+HOMES = pytest.StashKey[Path]()
 DIRECTORY_KEY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process has a network of its own. The first one makes the directory; its workers are told of it."""
+    """Each process has a network and homes of its own. The first makes the directory; its workers are told of it."""
     config.stash[OWN_NETWORK] = OwnNetwork()
+    homes = tempfile.TemporaryDirectory(prefix="tunflow-homes-")
+    config.add_cleanup(homes.cleanup)
+    config.stash[HOMES] = Path(homes.name)
     worker: dict[str, str] | None = vars(config).get("workerinput")
     if worker is not None:
         config.stash[TURNS_KEY] = Turns(worker[TURNS])
@@ -167,6 +178,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         if item.get_closest_marker("lab") is None:
             stack.enter_context(item.config.stash[OWN_NETWORK].inside())
             stack.enter_context(nicer(BESIDE_THE_LAB))
+            stack.enter_context(CHANCE.seeded(item.nodeid))
+            if MACHINE not in item.path.parents:
+                stack.enter_context(own_home(item.config.stash[HOMES]))
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """What a file draws while it is imported, for parameters say, is drawn from its name."""
+    with CHANCE.seeded(collector.nodeid):
         return (yield)
 
 
