@@ -123,7 +123,7 @@ def test_in_a_chain(tunnel: Tunnel, contents: Contents, peer: Peer, is_first: bo
 
 def test_a_certificate_is_judged(tunnel: Tunnel, peer: Peer) -> None:
     server = f"hy2://{PASSWORD.replace(' ', '%20')}@{SERVER4}:{PORT}"
-    ask = ["curl", "-sS", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE4}/1k"]
+    ask = ["curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE4}/1k"]
     assert tunnel.ok(ask, server=server, env={"SSL_CERT_FILE": peer.certificate}) == "200"
     for more in ("", "?insecure=1&pinSHA256=" + "0" * 64):
         done = tunnel.run(ask, server=server + more)
@@ -143,13 +143,13 @@ def test_a_certificate_is_judged(tunnel: Tunnel, peer: Peer) -> None:
     ],
 )
 def test_what_is_wrong_is_told(tunnel: Tunnel, peer: Peer, made: Any, words: str) -> None:
-    done = tunnel.run(["curl", "-sS", "-m", "8", f"http://{SITE4}/1k"], server=made(peer))
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=made(peer))
     assert done.returncode
     assert words in done.stderr.decode()
 
 
 def test_refusals_are_the_clients(tunnel: Tunnel, peer: Peer) -> None:
-    done = tunnel.run(["curl", "-sS", "-m", "8", f"http://{SITE4}:9/"], server=link(peer))
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}:9/"], server=link(peer))
     assert done.returncode == 7  # could not connect: at once, and not after a time-out
     assert "Connection refused" in done.stderr.decode() or "Couldn't connect" in done.stderr.decode()
 

@@ -131,7 +131,7 @@ def test_other_protocols_are_refused_at_once(tunnel: Tunnel, host: str, outcome:
         "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
         "raw = socket.socket(family, socket.SOCK_RAW, int(sys.argv[2]))\n"
         "raw.connect((sys.argv[1], 0))\n"
-        "raw.settimeout(5)\n"
+        "raw.settimeout(30)\n"
         "raw.send(bytes(32))\n"
         "try: print(raw.recv(100))\n"
         "except OSError as error: print(errno.errorcode.get(error.errno, error))\n"

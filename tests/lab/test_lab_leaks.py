@@ -21,11 +21,11 @@ ATTEMPTS = {
     "dns to the outside resolver": ["dig", "+tries=1", "+timeout=2", f"@{SERVER4}", "site.lab"],
     "dns to nobody": ["dig", "+tries=1", "+timeout=1", "@192.0.2.53", "site.lab"],
     "udp": client("udp", 7007, 100, SITE4, SITE6),
-    "udp to nobody": client("udp_refused", "192.0.2.1", 443),
+    "udp to nobody": client("udp_refused", "192.0.2.1", 443, "briefly"),
     "ping": ["ping", "-c1", "-W1", SITE4],
     "ping6": ["ping", "-c1", "-W1", SITE6],
     "ping to nobody": ["ping", "-c1", "-W1", "192.0.2.1"],
-    "multicast": client("udp_refused", "224.0.0.251", 5353),
+    "multicast": client("udp_refused", "224.0.0.251", 5353, "briefly"),
     "broadcast": ["ping", "-b", "-c1", "-W1", "255.255.255.255"],
     "link-local": ["ping", "-c1", "-W1", "fe80::1%lo"],
 }

@@ -100,7 +100,7 @@ def test_bad_arguments_are_one_line(tunnel: Tunnel) -> None:
 
 
 def test_pythons_urllib_goes_through_it(tunnel: Tunnel) -> None:
-    urllib = f"import urllib.request as u; print(len(u.urlopen('http://{SITE4}/1k', timeout=10).read()))"
+    urllib = f"import urllib.request as u; print(len(u.urlopen('http://{SITE4}/1k', timeout=30).read()))"
     with listening(tunnel, "direct://"):
         proxy = f"http_proxy=http://127.0.0.1:{PORT}"
         told = tunnel.lab.client.run(["env", proxy, sys.executable, "-c", urllib])

@@ -74,7 +74,7 @@ def plugins_of(pid: int) -> list[int]:
 def test_a_program_is_started_again_and_ends_with_the_tunnel(tunnel: Tunnel) -> None:
     for way in [way for way in WAYS if way == "v2ray mux"]:
         with tunnel.held(server=link(way)) as held:
-            ask = ["curl", "-sS", "-m", "9", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE4}/1k"]
+            ask = ["curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE4}/1k"]
             assert held.run(ask).stdout == "200"
             (first,) = plugins_of(held.process.pid)
             os.kill(first, signal.SIGKILL)

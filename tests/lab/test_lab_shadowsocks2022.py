@@ -60,7 +60,7 @@ def test_udp(tunnel: Tunnel, xray: None, name: str) -> None:
 
 def test_a_wrong_key_is_told_of(tunnel: Tunnel, xray: None) -> None:
     server = link(METHODS[0], key(METHODS[0], 99), XRAY_PORT)
-    done = tunnel.run(["curl", "-sS", "-m", "5", f"http://{SITE4}/1k"], server=server)
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=server)
     assert done.returncode
     assert "check the password" in done.stderr.decode()
 

@@ -41,7 +41,7 @@ def test_in_a_chain(tunnel: Tunnel, contents: Contents, server: str, is_first: b
 
 
 def test_what_is_wrong_is_told(tunnel: Tunnel, server: str) -> None:
-    ask = ["curl", "-sS", "-m", "8", f"http://{SITE4}/1k"]
+    ask = ["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"]
     unknown = server.partition("&host-key")[0] + "&known-hosts=/dev/null"
     for link, words in (
         (unknown, "if it is the right one, add ?host-key=SHA256:"),
@@ -53,5 +53,5 @@ def test_what_is_wrong_is_told(tunnel: Tunnel, server: str) -> None:
 
 
 def test_a_closed_port_is_refused_and_udp_too(tunnel: Tunnel, server: str) -> None:
-    assert tunnel.run(["curl", "-sS", "-m", "8", f"http://{SITE4}:9/"], server=server).returncode == 7
+    assert tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}:9/"], server=server).returncode == 7
     assert tunnel.run(client("udp_sizes", SITE4, 5353, "100"), server=server).returncode

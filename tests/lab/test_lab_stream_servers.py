@@ -97,7 +97,7 @@ def test_vmess_by_its_other_cipher(tunnel: Tunnel, contents: Contents, pin: str)
 def test_a_certificate_that_is_not_valid_is_told_of(tunnel: Tunnel, pin: str, protocol: str) -> None:
     for more in ("", "&pcs=" + "0" * 64):
         done = tunnel.run(
-            ["curl", "-sS", "-m", "5", f"http://{SITE4}/1k"], server=link((protocol, "tcp", "tls"), None, more)
+            ["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=link((protocol, "tcp", "tls"), None, more)
         )
         assert done.returncode
         assert "certificate is not valid" in done.stderr.decode()
@@ -105,7 +105,7 @@ def test_a_certificate_that_is_not_valid_is_told_of(tunnel: Tunnel, pin: str, pr
 
 def test_a_wrong_path_is_told_of(tunnel: Tunnel, pin: str) -> None:
     server = link(("vless", "ws", "none")).replace("/way", "/other")
-    done = tunnel.run(["curl", "-sS", "-m", "5", f"http://{SITE4}/1k"], server=server)
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=server)
     assert done.returncode
     assert "404 to the upgrade: check the path" in done.stderr.decode()
 
@@ -132,7 +132,7 @@ def test_a_server_that_is_another_is_told_of(
     else:
         server = link(way, more=pin if "tls" in way else "").replace(word, other)
     server = server.replace("&path=/way", "").replace("&serviceName=way", "") if "type" in word else server
-    done = tunnel.run(["curl", "-sS", "-m", "3", f"http://{SITE4}/1k"], server=server)
+    done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=server)
     assert done.returncode
     assert says in done.stderr.decode()
 
@@ -142,7 +142,7 @@ def test_a_wrong_user_is_told_of(tunnel: Tunnel, pin: str) -> None:
         link(("vless", "tcp", "tls"), "11111111-89ab-cdef-0123-456789abcdef", pin),
         link(("trojan", "tcp", "tls"), "other", pin),
     ):
-        done = tunnel.run(["curl", "-sS", "-m", "5", f"http://{SITE4}/1k"], server=server)
+        done = tunnel.run(["curl", "-sS", "-m", "30", f"http://{SITE4}/1k"], server=server)
         assert done.returncode
         assert "check the password" in done.stderr.decode()
 
@@ -182,6 +182,6 @@ def test_udp_that_its_user_does_not_want_there_is_refused_at_once(tunnel: Tunnel
 
 def test_udp_without_a_server_is_told_of(tunnel: Tunnel, pin: str) -> None:
     server = link(("trojan", "tcp", "none")).replace(str(FIRST_PORT), str(FIRST_PORT - 2))
-    done = tunnel.run(client("udp_refused", SITE4, UDP_ECHO_PORT), server=server)
+    done = tunnel.run(client("udp_refused", SITE4, UDP_ECHO_PORT, "briefly"), server=server)
     assert done.stdout == b"timeout\n"
     assert "UDP: Connection refused" in done.stderr.decode()

@@ -24,10 +24,10 @@ MIX = {
     "dns over TCP to the outside": ["dig", "+tcp", "+tries=1", "+timeout=1", f"@{SERVER4}", "site.lab"],
     "dns over IPv6 to the outside": ["dig", "+tries=1", "+timeout=1", f"@{SERVER6}", "site.lab"],
     "dns to nobody": ["dig", "+tries=1", "+timeout=1", "@192.0.2.53", "site.lab"],
-    "udp": client("udp_refused", "192.0.2.1", 443),
+    "udp": client("udp_refused", "192.0.2.1", 443, "briefly"),
     "ping": ["ping", "-c1", "-W1", SITE4],
     "ping6": ["ping", "-c1", "-W1", SITE6],
-    "multicast": client("udp_refused", "224.0.0.251", 5353),
+    "multicast": client("udp_refused", "224.0.0.251", 5353, "briefly"),
     "the other port of the server": ["curl", "-s", "-m", "1", "-o", "/dev/null", f"http://{SERVER4}/1k"],
 }
 PROBED = ("connectivitycheck.gstatic.com", "detectportal.firefox.com")

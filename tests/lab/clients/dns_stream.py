@@ -10,11 +10,11 @@ import sys
 import dns.message
 
 resolver, suffix, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-with socket.create_connection((resolver, 53), timeout=10) as stranger:
+with socket.create_connection((resolver, 53), timeout=30) as stranger:
     stranger.sendall(b"\0\7garbage" + os.urandom(200_000))
 queries = [dns.message.make_query(f"t{number}.{suffix}", "A").to_wire() for number in range(count)]
 answered = set()
-with socket.create_connection((resolver, 53), timeout=20) as sock:
+with socket.create_connection((resolver, 53), timeout=30) as sock:
     sock.sendall(b"".join(len(query).to_bytes(2, "big") + query for query in queries))
     sock.shutdown(socket.SHUT_WR)
     data = b""

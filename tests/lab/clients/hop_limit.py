@@ -9,7 +9,7 @@ import sys
 host, port, hops = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 is_ipv6 = ":" in host
 with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM) as sock:
-    sock.settimeout(3)
+    sock.settimeout(30)
     level, option = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if is_ipv6 else (socket.IPPROTO_IP, socket.IP_TTL)
     sock.setsockopt(level, option, hops)
     try:

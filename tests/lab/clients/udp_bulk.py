@@ -14,7 +14,7 @@ host, port, size, count = sys.argv[1], *map(int, sys.argv[2:])
 seen: set[bytes] = set()
 with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-    sock.settimeout(2)
+    sock.settimeout(30)
     sock.connect((host, port))
     for first in range(0, count, 16):
         burst = [number.to_bytes(4, "big") + bytes(size - 4) for number in range(first, min(first + 16, count))]
