@@ -155,11 +155,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[HOMES] = Path(homes.name)
     worker: dict[str, str] | None = vars(config).get("workerinput")
     if worker is not None:
+        config.stash[DIRECTORY_KEY] = worker[TURNS]
         config.stash[TURNS_KEY] = Turns(worker[TURNS])
         return
     directory = tempfile.TemporaryDirectory(prefix="tunflow-tests-")
     config.add_cleanup(directory.cleanup)
     config.stash[DIRECTORY_KEY] = directory.name
+
+
+@pytest.fixture(scope="session")
+def shared_directory(pytestconfig: pytest.Config) -> Path:
+    """Where one of the processes of a run leaves what it has made for the others too."""
+    return Path(pytestconfig.stash[DIRECTORY_KEY])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -169,6 +169,14 @@ def ip(*arguments: str) -> None:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
+def ip_lines(name: str, lines: Sequence[str]) -> None:
+    """Run `ip` once in a namespace for all of `lines`. Raises RuntimeError at the first that fails."""
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(["ip", "-n", name, "-batch", "-"], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"ip -n {name} {' / '.join(lines)}: {done.stderr.strip()}")
+
+
 def _add_namespace(namespace: Namespace, congestion: str) -> None:
     ip("netns", "add", namespace.name)
     etc = NETNS_ETC / namespace.name

@@ -7,6 +7,7 @@ zeros would hide them).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import random
 import subprocess
@@ -17,22 +18,29 @@ BLOCK = 1 << 20
 
 
 class Site:
-    """A document root."""
+    """A document root. Sites that are given the same `made`, a folder on the same file system, share the files that
+    `add_file` makes there, also sites of several processes.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, made: Path | None = None) -> None:
         self.root = root
+        self.made = made
         root.mkdir(parents=True, exist_ok=True)
 
     def add_file(self, name: str, size: int, seed: int = 1) -> str:
         """A file of `size` pseudo-random bytes; its SHA-256 in hex."""
-        rng = random.Random(seed)
-        digest = hashlib.sha256()
-        with (self.root / name).open("wb") as file:
-            for start in range(0, size, BLOCK):
-                block = rng.randbytes(min(BLOCK, size - start))
-                digest.update(block)
-                file.write(block)
-        return digest.hexdigest()
+        if self.made is None:
+            return _write_file(self.root / name, size, seed)
+        kept = self.made / f"{size}-{seed}"
+        with kept.with_suffix(".sha256").open("a+") as digest:
+            fcntl.flock(digest, fcntl.LOCK_EX)
+            digest.seek(0)
+            found = digest.read()
+            if not found:
+                found = _write_file(kept, size, seed)
+                digest.write(found)
+        (self.root / name).hardlink_to(kept)
+        return found
 
     def add_repository(self, name: str) -> str:
         """A bare git repository that plain ("dumb") HTTP can clone; the id of its one commit."""
@@ -61,6 +69,17 @@ class Site:
             archive.writestr(f"{info}/RECORD", "")
         (index / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
         return wheel
+
+
+def _write_file(path: Path, size: int, seed: int) -> str:
+    rng = random.Random(seed)
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for start in range(0, size, BLOCK):
+            block = rng.randbytes(min(BLOCK, size - start))
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
 
 
 def _git(where: Path, *arguments: str) -> str:

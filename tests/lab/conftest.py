@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, SITE6, Lab
@@ -80,8 +81,8 @@ def lab(_available: None) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def contents(lab: Lab) -> Contents:
-    site = Site(lab.directory / "site")
+def contents(lab: Lab, shared_directory: Path) -> Contents:
+    site = Site(lab.directory / "site", shared_directory)
     site.add_file("1k", 1024)
     million = site.add_file("1m", 1_000_000)
     medium = site.add_file("10m", 10_000_000, seed=3)
@@ -128,12 +129,12 @@ def spy(lab: Lab) -> Callable[..., Spy]:
 
 
 @pytest.fixture(scope="session")
-def uplinks(_available: None) -> Iterator[UplinkLab]:
+def uplinks(_available: None, shared_directory: Path) -> Iterator[UplinkLab]:
     """A lab of two uplinks, with everything on S that is visited in it."""
     with UplinkLab() as running:
-        site = Site(running.directory / "site")
+        site = Site(running.directory / "site", shared_directory)
         site.add_file("1k", 1024)
-        site.add_file("big", BIG_BYTES, seed=5)
+        site.add_file("big", BIG_BYTES, seed=4)
         start_nginx(running, site.root)
         start_shadowsocks_server(running)
         start_services(running)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, SITE6, Lab, Namespace, ip, nodad
+from bench.netlab.namespaces import SERVER4, SERVER6, SITE4, SITE6, Lab, Namespace, ip, ip_lines, nodad
 from lab_spy import TO_SHADOWSOCKS, Spy
 
 FIRST4, FIRST6 = "10.61.0.1", "fd61::1"
@@ -58,18 +58,16 @@ class UplinkLab(Lab):
 
     def use_uplink(self, number: int) -> None:
         """Lead C's default routes through a router, as a network manager does."""
-        name = self.client.name
-        ip("-n", name, "route", "replace", "default", "via", f"10.6{number}.0.254", "dev", f"eth{number}")
-        ip("-n", name, "-6", "route", "replace", "default", "via", f"fd6{number}::fe", "dev", f"eth{number}")
+        ip_lines(self.client.name, default_routes(number))
 
     def reset_uplinks(self) -> None:
         """Both uplinks up with their addresses, the first one in use."""
-        name = self.client.name
+        lines = []
         for number in (1, 2):
-            ip("-n", name, "link", "set", f"eth{number}", "up")
+            lines.append(f"link set eth{number} up")
             for address in (f"10.6{number}.0.1/24", f"fd6{number}::1/64"):
-                ip("-n", name, "addr", "replace", address, "dev", f"eth{number}", *nodad(address))
-        self.use_uplink(1)
+                lines.append(" ".join(["addr replace", address, f"dev eth{number}", *nodad(address)]))
+        ip_lines(self.client.name, lines + default_routes(1))
 
     def wait_reachable(self) -> None:
         """Return once C reaches S in both families. Raises RuntimeError."""
@@ -92,6 +90,11 @@ class UplinkLab(Lab):
             for address in addresses:
                 ip("-n", host.name, "addr", "add", address, "dev", device, *nodad(address))
             ip("-n", host.name, "link", "set", device, "up")
+
+
+def default_routes(number: int) -> list[str]:
+    """What leads through a router, as lines for `ip`."""
+    return [f"route replace default via {via} dev eth{number}" for via in (f"10.6{number}.0.254", f"fd6{number}::fe")]
 
 
 def until(condition: object, timeout: float = 60.0, what: str = "") -> None:
