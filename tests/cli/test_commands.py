@@ -1,5 +1,6 @@
 """The table of commands: each has its file, its help, and says its mistakes in one line."""
 
+import os
 import subprocess
 import sys
 
@@ -58,3 +59,14 @@ def test_a_command_waits_for_no_other_commands_imports():
     assert not {"tunflow.cli.commands.run", "pydantic", "cryptography", "asyncio", "tunflow.profiles.profile"} & {
         *loaded
     }
+
+
+def test_a_start_looks_for_no_cycles(tmp_path):
+    """There are some 80,000 objects of imports, which all stay."""
+    code = (
+        "import gc, sys; from tunflow.cli import main; sys.argv = ['tunflow', 'status']; count = gc.get_stats\n"
+        "before = count()[0]['collections']; assert main() == 3; print(count()[0]['collections'] - before)"
+    )
+    environment = {**os.environ, "TUNFLOW_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "0"
