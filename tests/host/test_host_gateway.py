@@ -61,7 +61,7 @@ def test_a_datagram_there_and_back(client: Client, tmp_path: Path, version: int,
     device = network.device
     assert device is not None
     asking = client.start(
-        f"s = socket.socket({ANY[version]}, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        f"s = socket.socket({ANY[version]}, socket.SOCK_DGRAM); s.settimeout(60)\n"
         f"s.sendto(b'question', ('{OUTSIDE[version]}', 53)); print(s.recv(99).decode())"
     )
     parse = ipv4.parse_untrusted if version == 4 else ipv6.parse_untrusted
@@ -95,7 +95,7 @@ def test_the_lan_and_its_dhcp_are_untouched(client: Client, tmp_path: Path, kill
         gateway = {4: "192.168.7.1", 6: "2001:db8:7::1"}[version]
         assert run(f"{client.enter} ping -{version} -c1 -W30 {gateway}")
     listening = client.start(
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 68)); s.settimeout(5)\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 68)); s.settimeout(60)\n"
         "print('ready', flush=True); print(s.recv(99).decode())"
     )
     assert listening.stdout is not None

@@ -123,7 +123,7 @@ def test_certificates(
 
 @pytest.mark.parametrize("kind", QUIC)
 def test_what_answers_by_something_else_than_quic(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_session, "PATIENCE", 1.0)
+    monkeypatch.setattr(machine_session, "PATIENCE", 2.0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
@@ -185,7 +185,7 @@ def test_what_answers_is_no_ssh_server(
     serve: Callable[[Callable[[socket.socket], None]], int],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ssh_session, "PATIENCE", 1.0)
+    monkeypatch.setattr(ssh_session, "PATIENCE", 2.0)
     told = reason(f"ssh://me:p@127.0.0.1:{serve(says(greeting))}?host-key={PRINT}")
     assert "what answers is no SSH server: it begins with" in told
     assert told.isprintable()
