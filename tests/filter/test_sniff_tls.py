@@ -21,7 +21,7 @@ def test_a_real_client_is_understood_byte_by_byte() -> None:
     stream = outgoing.read()
     for size in range(len(stream)):
         assert parse_records_untrusted(stream[:size]) is None
-    assert parse_records_untrusted(stream) == ClientHello("site.example", (b"h2", b"http/1.1"), False)
+    assert parse_records_untrusted(stream) == ClientHello("site.example", (b"h2", b"http/1.1"), False, True)
     assert sniff_untrusted(stream + b"more") == FirstBytes("tls", "site.example")
 
 

@@ -81,6 +81,11 @@ def client_hello(name):
     return out.read()
 
 
+CHANGE = b"\x14\3\3\0\1\1"
+"""A record that is only for the eyes of those on the way (RFC 8446 appendix D.4)."""
+DATA = b"\x17\3\3\0\x20" + bytes(32)
+
+
 def in_records(hello, size):
     """The same handshake message in TLS records of `size` bytes."""
     message = hello[5:]
@@ -94,8 +99,48 @@ def in_records(hello, size):
 def test_a_client_hello_however_it_is_cut(name, outcome, size, step):
     hello = client_hello(name)
     rig = Rig()
-    assert rig.sends(in_records(hello, size) if size else hello, step) == outcome
+    assert rig.sends((in_records(hello, size) if size else hello) + CHANGE + DATA, step) == outcome
     assert rig.passed == b"" or outcome == "passes"
+
+
+def retried(name, *, early=False, size=1 << 14):
+    """A hello after which a server of TLS 1.3 may ask for another."""
+    return records(hello_message(name, more=extension(43, b"\2\3\4") + (extension(42, b"") if early else b"")), size)
+
+
+@pytest.mark.parametrize("step", [None, 1, 7])
+@pytest.mark.parametrize("between", [b"", CHANGE, b"\x15\3\1\0\2\1\x5a" + CHANGE])
+@pytest.mark.parametrize(
+    ("second", "outcome"),
+    [
+        (retried(b"blocked.example"), "blocked"),
+        (retried(b"blocked.example", size=30), "blocked"),
+        (retried(b"fine.example"), "passes"),
+        (retried(b"also.example") + DATA, "passes"),
+        (records(b"\1" + bytes(80)), "blocked"),
+        (b"\x16\3\3\0\x21\x10" + bytes(32), "passes"),  # ClientKeyExchange: TLS 1.2
+        (DATA, "passes"),
+    ],
+)
+def test_a_second_hello_is_judged_as_the_first(second, outcome, between, step):
+    """A server asks for it where none of the shown keys suits it, and OpenSSL goes by the name that it has then."""
+    first = retried(b"fine.example")
+    rig = Rig()
+    assert rig.sends(first + between, step) is None
+    assert rig.passed == first + between
+    assert rig.sends(second, step) == outcome
+    assert outcome == "passes" or rig.passed == first + between
+
+
+def test_a_second_hello_behind_early_data():
+    """A server that takes none of it skips it, up to a limit, and reads the hello behind it (RFC 8446 §4.2.10)."""
+    rig = Rig()
+    assert rig.sends(retried(b"fine.example", early=True) + DATA * 30, 50) is None
+    assert rig.sends(retried(b"blocked.example"), 50) == "blocked"
+    assert Rig().sends(retried(b"fine.example", early=True) + DATA * 2000, 1000) == "passes"
+    rig = Rig()
+    rig.sends(retried(b"fine.example") + CHANGE[:3])
+    assert rig.end().action is Action.ALLOW
 
 
 @pytest.mark.parametrize("name", ["WWW.Blocked.EXAMPLE", "blocked.example"])
@@ -264,7 +309,7 @@ def test_only_allowed_hosts_need_a_name():
 
 
 def test_tls_without_a_name():
-    assert Rig().sends(client_hello(None)) == "passes"
+    assert Rig().sends(client_hello(None) + DATA) == "passes"
     assert Rig(doors=frozenset({Door.RAW_IP})).sends(client_hello(None)) == "blocked"
 
 
@@ -440,7 +485,7 @@ def test_a_quic_hello_that_never_ends_is_refused():
 def test_a_flow_opened_before_the_rule_came_is_known_by_what_it_said(protocol, hello):
     rig = Rig(protocol=protocol)
     if hello is None:
-        assert rig.sends(client_hello("late.example")) == "passes"
+        assert rig.sends(client_hello("late.example") + DATA) == "passes"
     else:
         assert fate(rig, hello) == "passes"
     expected = Action.ALLOW if protocol == "tcp" else Action.FILTER_DATA  # another connection may begin on it

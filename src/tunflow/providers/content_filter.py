@@ -2,7 +2,8 @@
 
 - A name that is known before the first byte (from a DNS answer, a fake address) is judged then, and so is the address.
   Where an address was told for several names, a flow is refused by them only if each of them is.
-- TLS is judged by its ClientHello, HTTP/1 by every request on the connection, QUIC by its first packets, on any port.
+- TLS is judged by its ClientHello, and by the second if a server asks for one; HTTP/1 by every request on the
+  connection, QUIC by its first packets; on any port.
 - HTTP/2 without TLS is refused: no browser speaks it, and its names are compressed.
 - A flow whose server spoke first is no HTTP.
 - What goes to port 53 past the tunnel's name server is a flow like any; where names must be allowed, a query's must be.
@@ -71,6 +72,8 @@ class _Watched:
 
     http: HTTPRequests | None = None
     quic: FlowSniffer | None = None
+    behind: tls.BehindHello | None = None
+    """Set while a second TLS hello may come."""
     name: str | None = None
     """The host that its first bytes named."""
     earlier: tuple[str, ...] = ()
@@ -160,6 +163,8 @@ class ContentFilter(FilterDataProvider):
             return watched.verdict
         if flow.socket_protocol == 17:
             return self._look_at_quic(flow, watched, data)
+        if watched.behind is not None:
+            return self._look_behind_hello(flow, watched.behind, data)
         if data[0] in tls.RECORD_TYPES and offset == 0:
             return self._look_at_tls(flow, data)
         if data[0] >= tls.V2_LENGTH and offset == 0 and Door.RAW_IP in self.judge.doors:
@@ -173,7 +178,10 @@ class ContentFilter(FilterDataProvider):
 
     def handle_outbound_data_complete(self, flow: FilterFlow) -> DataVerdict:
         """What waits will never be whole."""
-        http: HTTPRequests | None = flow.state.http
+        watched: _Watched = flow.state
+        http = watched.http
+        if watched.behind is not None:
+            return _ALLOW
         if http is not None and http.is_cut and not (flow.url is None and flow.server_spoke_first):
             return self._refuse(flow, unreadable("an HTTP request that is not whole"), flow.url)
         return self._unknown(flow) if flow.url is None else _ALLOW
@@ -182,13 +190,36 @@ class ContentFilter(FilterDataProvider):
 
     def _look_at_tls(self, flow: FilterFlow, data: bytes) -> DataVerdict:
         try:
-            hello = tls.parse_records_untrusted(data)
+            found = tls.first_hello_untrusted(data)
         except tls.NotTLS:
             return self._unknown(flow)
         except BadPacket as error:
             return self._refuse(flow, unreadable(f"a TLS hello that cannot be judged: {error}"), None)
-        if hello is None:
+        if found is None:
             return DataVerdict.data(pass_bytes=0, peek_bytes=len(data) + 1)
+        hello, end = found
+        verdict = self._name_heard(flow, hello)
+        if verdict is not _ALLOW or not hello.may_be_repeated:
+            return verdict
+        watched: _Watched = flow.state
+        watched.behind = tls.BehindHello(hello)
+        return self._look_behind_hello(flow, watched.behind, data, end)
+
+    def _look_behind_hello(
+        self, flow: FilterFlow, machine: tls.BehindHello, data: bytes, start: int = 0
+    ) -> DataVerdict:
+        """The bytes behind a hello that passed, which begin at `start`."""
+        try:
+            step = machine.look_untrusted(data, start)
+        except BadPacket as error:
+            return self._refuse(flow, unreadable(f"a TLS hello that cannot be judged: {error}"), None)
+        if not step.is_over:
+            return _go_on(step.passed, max(len(data) - step.passed, 0) + 1)
+        watched: _Watched = flow.state
+        watched.behind = None
+        first, hello = machine.first, step.hello
+        if hello is None or (hello.server_name == first.server_name and hello.is_encrypted == first.is_encrypted):
+            return _ALLOW
         return self._name_heard(flow, hello)
 
     def _look_at_nameless(self, flow: FilterFlow, data: bytes) -> DataVerdict:

@@ -5,6 +5,8 @@ Rules:
   post-quantum keys do and as others do to hide the name. So it is put together first.
 - Before it there may be alerts, which servers skip (RFC 5246 §7.2.2: a warning changes nothing), and the version that a
   record says counts for nothing to some of them (RFC 8446 §5.1: "MUST be ignored"); so neither hides a hello.
+- A server of TLS 1.3 may ask for a second hello (HelloRetryRequest, RFC 8446 §4.1.4). It should say the same, and
+  OpenSSL goes by the name in it, whatever the first one said.
 - With Encrypted ClientHello the name that stands here is the provider's public one: that is the name to route by,
   since nobody on the way can know another.
 
@@ -22,7 +24,7 @@ from tunflow.errors import BadPacket
 LARGEST = 16 * 1024
 """Bytes of a ClientHello; real ones have 200 to 2,500."""
 
-_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = 20, 21, 22, 23
 RECORD_TYPES = frozenset({_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE})
 """The first bytes of streams that `parse_records_untrusted` may find to be TLS."""
 _USUAL_MAJOR = 3
@@ -34,6 +36,8 @@ _RECORD_HEADER = 5
 _LARGEST_RECORD = 1 << 14
 _SERVER_NAME = 0
 _ALPN = 16
+_EARLY_DATA = 42
+_SUPPORTED_VERSIONS = 43
 _ENCRYPTED_CLIENT_HELLO = 0xFE0D
 _HOST_NAME = 0
 _EXTENSION = struct.Struct("!HH")
@@ -41,6 +45,9 @@ _EXTENSION = struct.Struct("!HH")
 
 _CUT = "a ClientHello that ends within a field"
 
+
+MOST_EARLY_DATA = 64 * 1024
+"""Bytes in front of a second hello, in records; servers take 16 KB and less (`SSL_CTX_set_recv_max_early_data`)."""
 
 V2_LENGTH = 0x80
 """The least first byte of a hello in the form of SSL 2."""
@@ -62,6 +69,21 @@ class ClientHello(NamedTuple):
     """What it would speak inside, as `h2`."""
     is_encrypted: bool
     """True if the real one is inside, encrypted (ECH)."""
+    may_be_repeated: bool = False
+    """True if a server may ask for another (RFC 8446 §4.2.1: TLS 1.3 is offered in an extension)."""
+    has_early_data: bool = False
+    """True if data may come before that other (RFC 8446 §4.2.10)."""
+
+
+class StepBehindHello(NamedTuple):
+    """What was found behind a hello."""
+
+    passed: int
+    """Bytes, also ones that have not come yet, that need not be looked at again."""
+    is_over: bool = False
+    """True if there can be no other hello any more."""
+    hello: ClientHello | None = None
+    """The other one."""
 
 
 def parse_records_untrusted(stream: bytes) -> ClientHello | None:
@@ -69,8 +91,14 @@ def parse_records_untrusted(stream: bytes) -> ClientHello | None:
 
     Raises NotTLS, and BadPacket for what a server may take for TLS and has no hello that can be read.
     """
+    found = first_hello_untrusted(stream)
+    return None if found is None else found[0]
+
+
+def first_hello_untrusted(stream: bytes, at: int = 0) -> tuple[ClientHello, int] | None:
+    """As `parse_records_untrusted`, of what begins at a place in the stream; and where its last record ends."""
     message = bytearray()
-    at = beside = 0
+    beside = 0
     while True:
         header = stream[at : at + _RECORD_HEADER]
         length = _length_untrusted(header, bool(message))
@@ -83,7 +111,7 @@ def parse_records_untrusted(stream: bytes) -> ClientHello | None:
                 raise NotTLS("not a TLS handshake")
             hello = parse_message_untrusted(bytes(message))
             if hello is not None:
-                return hello
+                return hello, at + length
         else:
             beside += _RECORD_HEADER + length
             if beside > LARGEST:
@@ -91,6 +119,35 @@ def parse_records_untrusted(stream: bytes) -> ClientHello | None:
         at += length
         if at > len(stream):
             return None
+
+
+class BehindHello:
+    """What a client's stream has behind its first hello, up to where there can be no second."""
+
+    __slots__ = ("_early", "first")
+
+    def __init__(self, first: ClientHello) -> None:
+        self.first = first
+        self._early = MOST_EARLY_DATA if first.has_early_data else 0
+
+    def look_untrusted(self, data: bytes, at: int = 0) -> StepBehindHello:
+        """What the records at `at` of what waits are. Raises BadPacket for a hello that cannot be read."""
+        while at < len(data):
+            kind = data[at]
+            if kind not in RECORD_TYPES and (kind != _APPLICATION_DATA or self._early <= 0):
+                return StepBehindHello(at, True)
+            if at + _RECORD_HEADER >= len(data):
+                break
+            if kind == _HANDSHAKE:
+                if data[at + _RECORD_HEADER] != _CLIENT_HELLO:
+                    return StepBehindHello(at, True)
+                found = first_hello_untrusted(data, at)
+                return StepBehindHello(at) if found is None else StepBehindHello(at, True, found[0])
+            size = _RECORD_HEADER + int.from_bytes(data[at + 3 : at + 5], "big")
+            if kind == _APPLICATION_DATA:
+                self._early -= size
+            at += size
+        return StepBehindHello(at)
 
 
 def is_v2_hello_untrusted(stream: bytes) -> bool | None:
@@ -156,10 +213,10 @@ def _end_of_vector_untrusted(message: bytes, at: int, end: int, width: int) -> i
 
 
 def _extensions_untrusted(message: bytes, at: int, end: int) -> ClientHello:
-    """What the extensions say. There are a dozen of them in each hello, and two that matter."""
+    """What the extensions say. There are a dozen of them in each hello, and a few matter."""
     name: str | None = None
     protocols: tuple[bytes, ...] = ()
-    encrypted = named = False
+    encrypted = named = repeated = early = False
     while at < end:
         start = at + _EXTENSION.size
         if start > end:
@@ -177,7 +234,11 @@ def _extensions_untrusted(message: bytes, at: int, end: int) -> ClientHello:
             protocols = _protocols_untrusted(_Reader(message[start:at]))
         elif kind == _ENCRYPTED_CLIENT_HELLO:
             encrypted = True
-    return ClientHello(name, protocols, encrypted)
+        elif kind == _SUPPORTED_VERSIONS:
+            repeated = True
+        elif kind == _EARLY_DATA:
+            early = True
+    return ClientHello(name, protocols, encrypted, repeated, early)
 
 
 def _server_name_untrusted(reader: _Reader) -> str | None:
