@@ -116,6 +116,13 @@ def test_a_filter_and_a_proxy() -> None:
     assert any("all programs are filtered" in each.reason for each in made.told)
 
 
+WEB = {"PayloadType": "com.apple.webcontent-filter", "FilterType": "BuiltIn"}
+
+
+def resolver(**settings: Any) -> dict[str, Any]:
+    return {"PayloadType": "com.apple.dnsSettings.managed", "DNSSettings": settings}
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
@@ -129,6 +136,20 @@ def test_a_filter_and_a_proxy() -> None:
         ({"PayloadType": "com.apple.webcontent-filter", "FilterType": "Plugin"}, "FilterType Plugin"),
         ({"PayloadType": "com.apple.proxy.http.global", "ProxyType": "Auto", "ProxyPACURL": "http://x/"}, "PAC"),
         ({"PayloadType": "com.apple.dnsSettings.managed", "DNSSettings": {"DNSProtocol": "HTTPS"}}, "ServerURL"),
+        # What would count as if it were not there: the kill switch, a filter's list, a resolver.
+        (vpn(VPN={"IncludeAllNetworks": "1"}), "VPN.IncludeAllNetworks is not a switch"),
+        (vpn(VPN={"IncludeAllNetworks": 2}), "VPN.IncludeAllNetworks is not a switch"),
+        (vpn(VPN={"OnDemandEnabled": 1, "OnDemandRules": {"Action": "Connect"}}), "OnDemandRules is not a list"),
+        (vpn(VPN=[{"IncludeAllNetworks": 1}]), "VPN is not a dictionary"),
+        ({**WEB, "DenyListURLs": "http://bad.example"}, "DenyListURLs is not a list of texts"),
+        ({**WEB, "DenyListURLs": ["http://bad.example", 1]}, "DenyListURLs is not a list of texts"),
+        ({**WEB, "DenyListURLs": ["http://bad.example:x"]}, "the URL 'http://bad.example:x' of a filter"),
+        ({**WEB, "DenyListURLs": ["bad.example"] * 5001}, "a list of 5001 URLs"),
+        ({**WEB, "AllowListBookmarks": ["http://good.example"]}, "AllowListBookmarks is not a list of dictionaries"),
+        (resolver(ServerAddresses=["192.0.2.1", "192.0.2.x"]), "'192.0.2.x' is no address"),
+        (resolver(ServerAddresses="192.0.2.1"), "DNSSettings.ServerAddresses is not a list of texts"),
+        (resolver(ServerAddresses=["192.0.2.1"], SupplementalMatchDomains="a.example"), "SupplementalMatchDomains"),
+        ("no payload", "it is no dictionary"),
     ],
 )
 def test_what_is_lost_is_said(payload: dict[str, Any], reason: str) -> None:

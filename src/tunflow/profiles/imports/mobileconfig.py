@@ -11,7 +11,6 @@ direct; what only describes, or is no tunnel's business, is told.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +18,16 @@ from tunflow.addresses import ip_address
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports.import_notice import ImportNotice
 from tunflow.profiles.imports.mobileconfig_ikev2 import CERTIFICATES, PKCS12, ikev2_server
-from tunflow.profiles.imports.mobileconfig_keys import DESCRIBING, DONE, KEYS, OPENVPN, REFUSED, TOLD, WIREGUARD
+from tunflow.profiles.imports.mobileconfig_keys import (
+    DESCRIBING,
+    DONE,
+    KEYS,
+    OPENVPN,
+    REFUSED,
+    TOLD,
+    WIREGUARD,
+    wanted_kind,
+)
 from tunflow.profiles.imports.mobileconfig_rules import on_demand_keys
 from tunflow.profiles.imports.own_file import keys_of_file
 from tunflow.profiles.imports.plist_file import plist_file_untrusted
@@ -63,8 +71,10 @@ class MobileConfig:
             raise BadPacket(f"has more than {MOST_PAYLOADS} payloads")
         self._payloads = {str(each.get("PayloadUUID")): each for each in payloads if isinstance(each, dict)}
         for number, payload in enumerate(payloads, 1):
-            if isinstance(payload, dict):
-                self._place = f"{self._label}: payload {number}"
+            self._place = f"{self._label}: payload {number}"
+            if not isinstance(payload, dict):
+                self._lose("it is no dictionary")
+            else:
                 self._payload(str(payload.get("PayloadType", "")), payload)
         if self.keys and not self._has_tunnel:
             self.keys["server"] = ("direct://",)  # names and filters alone
@@ -104,6 +114,8 @@ class MobileConfig:
                 self._lose(f"{name} is not understood" if state is None else f"{name}: {state[1]}")
             elif state[0] == TOLD:
                 self._tell(f"{name}: {state[1]}")
+            elif (kind := wanted_kind(key, value)) is not None:
+                self._lose(f"{name} is not {kind}")
             elif isinstance(value, dict) and any(each.startswith(f"{name}.") for each in known):
                 self._judge(value, known, f"{name}.")
 
@@ -169,9 +181,12 @@ class MobileConfig:
         protocol = settings.get("DNSProtocol", "Cleartext")
         addresses = []
         for each in _texts(settings.get("ServerAddresses")):
-            with suppress(ValueError):
+            try:
                 address = ip_address(each)
-                addresses.append(f"[{address}]" if address.version == 6 else str(address))
+            except ValueError:
+                self._lose(f"DNSSettings: ServerAddresses: {each[:80]!r} is no address")
+                continue
+            addresses.append(f"[{address}]" if address.version == 6 else str(address))
         try:
             if protocol == "HTTPS":
                 url = parse_web_address(str(settings.get("ServerURL", "")))
@@ -197,10 +212,10 @@ class MobileConfig:
         if payload.get("FilterType", "BuiltIn") != "BuiltIn":
             self._lose(f"FilterType {payload.get('FilterType')}: the filter of another program is not here")
             return
-        denied = _lines(_texts(payload.get("DenyListURLs", payload.get("BlacklistedURLs"))))
-        allowed = _lines(_texts(payload.get("PermittedURLs")))
+        denied = self._lines(_texts(payload.get("DenyListURLs", payload.get("BlacklistedURLs"))))
+        allowed = self._lines(_texts(payload.get("PermittedURLs")))
         marks = payload.get("AllowListBookmarks", payload.get("WhitelistedBookmarks"))
-        only = _lines([str(each.get("URL", "")) for each in _tables(marks)])
+        only = self._lines([str(each.get("URL", "")) for each in _tables(marks)])
         lists = [
             {"name": name, "action": action, "lines": lines}
             for name, action, lines in (("denied", "block", denied), ("allowed", "allow", [*allowed, *only]))
@@ -220,6 +235,20 @@ class MobileConfig:
             self._lose("a proxy beside a VPN: a profile is one tunnel")
         else:
             self.keys["server"] = (f"http://{who}{host}:{port}",)
+
+    def _lines(self, urls: list[str]) -> list[str]:
+        """Filter lines for URLs: a host, and the beginning of a path where there is one."""
+        if len(urls) > MOST_URLS:
+            self._lose(f"a list of {len(urls)} URLs: {MOST_URLS} are the most")
+        lines = []
+        for url in urls[:MOST_URLS]:
+            try:
+                parts = parse_web_address(url if "://" in url else f"http://{url}")
+            except NotAURL as error:
+                self._lose(f"the URL {url[:80]!r} of a filter: {error}")
+                continue
+            lines.append(f"||{parts.host}^" if parts.target == "/" else f"||{parts.host}{parts.target}")
+        return lines
 
     def _lose(self, reason: str) -> None:
         self._note(reason, is_lost=True)
@@ -243,17 +272,7 @@ def _tables(value: object) -> list[Payload]:
 
 
 def _texts(value: object) -> list[str]:
-    return [each for each in value if isinstance(each, str)][:MOST_URLS] if isinstance(value, list) else []
-
-
-def _lines(urls: list[str]) -> list[str]:
-    """Filter lines for URLs: a host, and the beginning of a path where there is one."""
-    lines = []
-    for url in urls:
-        with suppress(NotAURL):
-            parts = parse_web_address(url if "://" in url else f"http://{url}")
-            lines.append(f"||{parts.host}^" if parts.target == "/" else f"||{parts.host}{parts.target}")
-    return lines
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _ovpn(vendor: Payload) -> str:

@@ -12,6 +12,22 @@ DESCRIBING = frozenset({
 })  # fmt: skip
 """Of every payload: for people and for the device's bookkeeping."""
 
+SWITCHES = frozenset({
+    "OnDemandEnabled", "IncludeAllNetworks", "ExcludeLocalNetworks", "ExtendedAuthEnabled", "EnablePFS",
+    "ProxyCaptiveLoginAllowed",
+})  # fmt: skip
+LISTS = frozenset({
+    "OnDemandRules", "ServerAddresses", "SupplementalMatchDomains", "DenyListURLs", "BlacklistedURLs", "PermittedURLs",
+    "AllowListBookmarks", "WhitelistedBookmarks",
+})  # fmt: skip
+TABLES = frozenset({
+    "VPN", "IKEv2", "VendorConfig", "DNSSettings", "IKESecurityAssociationParameters",
+    "ChildSecurityAssociationParameters",
+})  # fmt: skip
+DICTIONARIES = frozenset({"OnDemandRules", "AllowListBookmarks", "WhitelistedBookmarks"})
+"""Lists of those; the others are lists of texts."""
+NUMBERS = frozenset({"ProxyServerPort"})
+
 _DEVICE = "a device's own restriction"
 _IPSEC = "IKEv1 is not spoken"
 _OFF = "tunflow does not"
@@ -185,3 +201,22 @@ KEYS: dict[str, dict[str, tuple[str, str]]] = {
         "ProxyPACFallbackAllowed": (REFUSED, "a proxy of one network only"),
     },
 }
+
+
+def wanted_kind(key: str, value: object) -> str | None:
+    """What the value of a key that is carried has to be; None where it is that. Else it would count as not there."""
+    if key in SWITCHES:
+        return None if isinstance(value, int) and value in (0, 1) else "a switch"
+    if key in TABLES:
+        return None if isinstance(value, dict) else "a dictionary"
+    if key in NUMBERS:
+        return None if isinstance(value, int) else "a number"
+    if key not in LISTS:
+        return None if isinstance(value, str | bytes) else "a text"
+    if key in DICTIONARIES:
+        return (
+            None
+            if isinstance(value, list) and all(isinstance(each, dict) for each in value)
+            else "a list of dictionaries"
+        )
+    return None if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
