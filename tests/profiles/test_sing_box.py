@@ -272,3 +272,34 @@ def test_the_tun_and_the_dashboard() -> None:
         "odd is not known",
     ):
         assert any(each.startswith(start) for each in told), (start, told)
+
+
+@pytest.mark.parametrize(
+    ("more", "rules", "place"),
+    [
+        (
+            {},
+            [{"domain": "x.com", "invert": "true", "outbound": "out"}],
+            "route.rules[0].invert it is not true or false",
+        ),
+        (
+            {},
+            [{"type": ["logical"], "mode": "or", "rules": [], "outbound": "out"}],
+            "route.rules[0].type it is not a text",
+        ),
+        ({}, {"domain": "x.com", "outbound": "out"}, "route.rules it is not a list"),
+        ({"outbounds": [{**SERVER, "detour": ["b"]}]}, [], "outbounds[0].detour it is not a text"),
+        ({"outbounds": [{**SERVER, "multiplex": True}]}, [], "outbounds[0].multiplex it is not a table"),
+        ({"dns": [{"servers": []}]}, [], "dns it is not a table"),
+        ({"dns": {"servers": [{"type": "udp", "server": "192.0.2.53", "detour": {}}]}}, [], "dns.servers[0].detour"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_not_as_good_as_none(more: dict[str, Any], rules: Any, place: str) -> None:
+    assert any(each.startswith(place) for each in taken(more, rules)[1])
+
+
+def test_kinds_of_what_is_the_users_own_or_nothing_are_free() -> None:
+    transport = {"type": "ws", "path": "/", "headers": {"type": ["x"], "tag": "y"}}
+    server = {"type": "vless", "tag": "v", "server": "192.0.2.1", "server_port": 1, "uuid": "0" * 32, "tls": None}
+    _, lost, _ = taken({"outbounds": [{**server, "transport": transport}], "inbounds": [{"type": "tun", "tag": "t"}]})
+    assert not any("it is not a" in each for each in lost)

@@ -193,3 +193,24 @@ def test_what_changes_nothing_is_told_and_what_changes_servers_refused() -> None
     assert any(each.startswith("outbounds[5].settings.fragment") for each in lost)
     for start in ("inbounds ", "log ", "policy "):
         assert any(each.startswith(start) for each in told), told
+
+
+@pytest.mark.parametrize(
+    ("routing", "more", "place"),
+    [
+        (
+            {"rules": [{"domain": ["full:x.com"], "outboundTag": ["x"]}]},
+            {},
+            "routing.rules[0].outboundTag it is not a text",
+        ),
+        ({"rules": {"domain": ["full:x.com"]}}, {}, "routing.rules it is not a list"),
+        ({"domainStrategy": 1}, {}, "routing.domainStrategy it is not a text"),
+        ({}, {"dns": {"servers": ["192.0.2.53"], "queryStrategy": ["UseIPv4"]}}, "dns.queryStrategy it is not a text"),
+        ({}, {"outbounds": [{**OUTBOUNDS[0], "mux": True}]}, "outbounds[0].mux it is not a table"),
+        ({}, {"outbounds": [{**OUTBOUNDS[0], "streamSettings": []}]}, "outbounds[0].streamSettings it is not a table"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_not_as_good_as_none(
+    routing: dict[str, Any], more: dict[str, Any], place: str
+) -> None:
+    assert any(each.startswith(place) for each in taken(routing, **more)[1])

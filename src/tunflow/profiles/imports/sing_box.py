@@ -22,6 +22,7 @@ from tunflow.profiles.imports.clash_rules import GEOSITE
 from tunflow.profiles.imports.dashboard import api_section
 from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.profiles.imports.draft_rules import DraftRules
+from tunflow.profiles.imports.foreign_kinds import SING_BOX
 from tunflow.profiles.imports.outbounds import of_sing_box, of_sing_box_endpoint
 from tunflow.profiles.imports.seconds import seconds_of
 from tunflow.profiles.imports.sing_box_dns import SingBoxDNS
@@ -69,6 +70,8 @@ class _SingBox:
 
     def read(self) -> None:
         """All of it."""
+        for place, kind in SING_BOX.wrong(self._data):
+            self.draft.tell(place, f"it is not {kind}")
         self._outbounds()
         read_rule_sets(self._route.get("rule_set"), self.draft, Path(self.draft.file).parent.absolute())
         rules = listed(self._route.get("rules"))

@@ -17,6 +17,7 @@ from tunflow.profiles.imports.clash_proxies import ClashProxies
 from tunflow.profiles.imports.clash_rules import GEOSITE
 from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.profiles.imports.draft_rules import DraftRules
+from tunflow.profiles.imports.foreign_kinds import XRAY
 from tunflow.profiles.imports.outbounds import of_xray
 from tunflow.profiles.imports.seconds import seconds_of
 from tunflow.profiles.imports.sing_box_rules import rule_text
@@ -59,6 +60,8 @@ class _Xray:
 
     def read(self) -> None:
         """All of it."""
+        for place, kind in XRAY.wrong(self._data):
+            self.draft.tell(place, f"it is not {kind}")
         tags = self._outbounds()
         for number, balancer in enumerate(listed(self._routing.get("balancers"))):
             self._balancer(balancer, f"routing.balancers[{number}]")
