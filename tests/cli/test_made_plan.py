@@ -13,8 +13,8 @@ from tunflow.cli.made_plan import made_plan
 from tunflow.errors import LocalError
 
 NOT_LOADED = {
-    "http.client", "nacl", "pydantic", "pydantic_core", "tomlkit", "tomllib", "tunflow.profiles.profile",
-    "tunflow.tunnel.compile", "yaml",
+    "http.client", "importlib.metadata", "nacl", "pydantic", "pydantic_core", "tomlkit", "tomllib",
+    "tunflow.profiles.profile", "tunflow.tunnel.compile", "yaml",
 }  # fmt: skip
 
 SERVES = """

@@ -6,6 +6,7 @@ The supervisor checks all that can be checked, holds the lock, and keeps root's 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -123,6 +124,7 @@ def _supervise(instructions: Instructions, report: DaemonReport | None) -> int:
     try:
         service = HelperService(runtime.state, plan.files | {(path, False) for path in profiles.values()})
         memory = RestartMemory(runtime.restarts)
+        gc.freeze()  # the collector writes to what it looks at, and a shared page is copied then
         supervisor = Supervisor(service, runtime.supervision, memory, station.say, station.leave_report, gave_up)
         return supervisor.run(lambda link: _serve(station, link))
     finally:

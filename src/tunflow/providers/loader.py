@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +45,8 @@ def _checked(found: object, spec: str, where: str, kind: type[Provider]) -> type
 
 
 def _from_entry_point(name: str, where: str) -> object:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it brings email, csv and zipfile
+
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         installed = f"; installed: {', '.join(sorted(found))}" if found else ""
