@@ -23,10 +23,13 @@ ICOUNT = "shift=3,sleep=on"
 CPU = "max,la57=off,smap=off,smep=off,erms=off"
 """Without what costs the emulator more than what the kernel does instead, such as strings byte by byte."""
 BOOT_PATIENCE = 900.0
-"""Seconds until the agent answers: some 25 on an idle machine."""
+"""Seconds until the agent answers, by `Machine.clock`: some 25 on an idle machine."""
 
 SLACK = 600.0
-"""Seconds of this machine's that an answer may take beside its time-out, which the emulated one's clock counts."""
+"""Seconds by `Machine.clock` that an answer may take beside its time-out, which the emulated one's own clock counts."""
+
+LOOK = 5.0
+"""Seconds between two looks at that clock while nothing comes."""
 
 SPENT: list[float] = []
 """Seconds of this machine's processors that each emulated one took, once it is switched off."""
@@ -61,13 +64,13 @@ class Machine:
         path = self._sockets / "agent"
         self._process = subprocess.Popen(self._argv(path), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        end = time.monotonic() + 30
+        end = self.clock() + 30
         while True:
             try:
                 self._port.connect(str(path))
                 break
             except (FileNotFoundError, ConnectionRefusedError):
-                if self._process.poll() is not None or time.monotonic() > end:
+                if self._process.poll() is not None or self.clock() > end:
                     assert self._process.stderr is not None
                     self._process.kill()
                     raise MachineError(f"qemu: {self._process.stderr.read().decode()}") from None
@@ -110,6 +113,15 @@ class Machine:
             argv += ["-drive", f"file={disk},format=raw,if=virtio,snapshot={snapshot},cache=unsafe"]
         return argv if os.getpriority(os.PRIO_PROCESS, 0) >= 10 else ["nice", "-n", "10", *argv]
 
+    def clock(self) -> float:
+        """Seconds that pass as this machine's do, less those in which it kept the emulator waiting for a processor."""
+        assert self._process is not None
+        waited = 0
+        for path in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # that thread ended
+                waited = max(waited, int(path.read_text().split()[1]))
+        return time.monotonic() - waited / 1e9
+
     def run(self, *argv: str, timeout: float = 120.0, stdin: str | None = None) -> Done:
         """Run a command inside, as root. Raises MachineError if the machine does not answer."""
         order = {"argv": argv, "timeout": timeout, "input": stdin}
@@ -128,13 +140,13 @@ class Machine:
         return self.ok("sh", "-ec", script, timeout=timeout)
 
     def until(self, script: str, wanted: str = "", timeout: float = 90.0) -> str:
-        """Run a shell script inside until it succeeds and prints `wanted`; what it printed."""
-        end = time.monotonic() + timeout
+        """Run a shell script inside until it succeeds and prints `wanted`; what it printed. `timeout` is by `clock`."""
+        end = self.clock() + timeout
         while True:
             done = self.run("sh", "-ec", script)
             if done.status == 0 and wanted in done.out:
                 return done.out
-            if time.monotonic() > end:
+            if self.clock() > end:
                 raise AssertionError(f"after {timeout:.0f} s: {script}: {done.status}\n{done.out}\n{done.err}")
             time.sleep(0.3)
 
@@ -159,11 +171,12 @@ class Machine:
         return str(answer["boot"])
 
     def _answer(self, timeout: float) -> dict[str, str | int]:
-        end = time.monotonic() + timeout
+        end = self.clock() + timeout
         while b"\n" not in self._held:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self._port], [], [], left)[0]:
-                raise MachineError(f"no answer for {timeout:.0f} s; its console:\n{self._console_end()}")
+            if not select.select([self._port], [], [], LOOK)[0]:
+                if self.clock() > end:
+                    raise MachineError(f"no answer for {timeout:.0f} s; its console:\n{self._console_end()}")
+                continue
             data = self._port.recv(1 << 20)
             if not data:
                 raise MachineError(f"it is gone; its console:\n{self._console_end()}")

@@ -20,7 +20,7 @@ CHATTER = ("198.51.100.99", "2001:db8:100::99")
 """Where the program sends to that nobody asked to (`inside/chatter.py`)."""
 IS_ACTIVE = "systemctl is-active tunflow.service"
 PATIENCE = 900.0
-"""Seconds of this machine's; the emulated one's pass slower."""
+"""Seconds by the emulator's clock (`Machine.clock`); the emulated machine's pass slower."""
 
 
 @contextmanager
