@@ -37,7 +37,7 @@ def test_the_usual_keys_are_found_where_none_is_given(home):
 def test_a_given_key_is_the_only_one(home, tmp_path):
     (home / "id_ed25519").write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     given = tmp_path / "key"
-    given.write_bytes(KEY.export_private_key(passphrase="secret"))
+    given.write_bytes(KEY.export_private_key(passphrase="secret", rounds=1))
     found = credentials_of(login(keys=(str(given),), passphrase="secret", host_keys=("SHA256:x",)))
     assert [key.get_fingerprint() for key in found.keys] == [KEY.get_fingerprint()]
     assert not found.uses_agent
@@ -52,7 +52,7 @@ def test_what_cannot_be_used_is_named(tmp_path, monkeypatch):
     given.write_bytes(b"what")
     with pytest.raises(LocalError, match=r"key .*/key: "):
         credentials_of(login(keys=(str(given),)))
-    given.write_bytes(KEY.export_private_key(passphrase="right"))
+    given.write_bytes(KEY.export_private_key(passphrase="right", rounds=1))
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(LocalError, match="there is no terminal to ask"):
         credentials_of(login(keys=(str(given),)))

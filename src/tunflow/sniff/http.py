@@ -37,7 +37,7 @@ FIRST_LOOKS = 256
 """Heads that are."""
 
 ALL = (1 << 64) - 1
-_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}) HTTP/1\.[0-9]\r?\n")
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (\S{1,16384}+) HTTP/1\.[0-9]\r?\n")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?:[ \t\v\f\r].*)?", re.DOTALL)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
 _BEGINS = frozenset(bytes((code,)) for code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \t\v\f")
