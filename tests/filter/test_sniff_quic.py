@@ -176,6 +176,21 @@ def test_another_version_under_the_same_connection_id_is_another_connection() ->
     assert hello.server_name == "two.example"
 
 
+def test_a_second_hello_for_which_the_server_asked() -> None:
+    """It comes behind the first, in packets with the server's connection id and the client's first keys."""
+    sniffer = FlowSniffer()
+    one, two = client_hello(b"one.example"), client_hello(b"two.example")
+    heard = sniffer.receive_untrusted(packet(1, crypto(0, one) + bytes(40), 0))
+    assert heard is not None
+    assert heard.server_name == "one.example"
+    for number, frames in enumerate((crypto(0, one), crypto(len(one) + 60, two[60:]), b"\1" * 20), 1):
+        with pytest.raises(BadPacket, match="later packet"):
+            sniffer.receive_untrusted(packet(1, frames + bytes(40), number))
+    hello = sniffer.receive_untrusted(packet(1, crypto(len(one), two[:60]) + bytes(40), 9))
+    assert hello is not None
+    assert hello.server_name == "two.example"
+
+
 def test_a_browser_that_cuts_and_shuffles_on_purpose() -> None:
     vector = Path(__file__).parent.parent / "vectors" / "chromium_quic_initial.txt"
     datagrams = [bytes.fromhex(line) for line in vector.read_text().splitlines() if not line.startswith("#")]

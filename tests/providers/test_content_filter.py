@@ -167,6 +167,9 @@ def get(host, path="/", more=""):
         (get("site.example", "/good/../bad/1"), "blocked"),
         (get("site.example", "/good/..%2fbad/1"), "blocked"),
         (get("site.example", "/%5cbad%5C1"), "blocked"),
+        (get("site.example", "bad/1"), "blocked"),  # http.server takes it for /bad/1
+        (get("site.example", "*"), None),
+        (b"CONNECT http://blocked.example/ HTTP/1.1\r\n\r\n", "blocked"),
         (get("site.example", "/good?/../bad/1"), None),
         (get("site.example", "/%2"), None),
         (get("site.example", "http://site.example:9/b%61d/1"), "blocked"),

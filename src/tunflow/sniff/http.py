@@ -91,8 +91,7 @@ class HTTPRequest(NamedTuple):
 
     def url_of(self, host: str, port: int) -> str:
         """The URL, should `host` be who is meant; `port` is the connection's."""
-        target = self.target
-        return url_of(host, port if self.port is None else self.port, target if target[:1] == "/" else "/")
+        return url_of(host, port if self.port is None else self.port, self._path)
 
     def urls_of(self, host: str, port: int) -> tuple[str, ...]:
         """The URL, and all others that a server may take it for."""
@@ -103,7 +102,10 @@ class HTTPRequest(NamedTuple):
 
     @property
     def _path(self) -> str:
-        return self.target if self.target.startswith("/") else "/"
+        target = self.target
+        if target[:1] == "/":
+            return target
+        return "/" if self.method == "CONNECT" or target == "*" else f"/{target}"  # some servers take `GET path`
 
 
 class RequestHead(NamedTuple):
@@ -414,7 +416,11 @@ def _said(method: bytes, target: bytes, fields: Mapping[bytes, Sequence[bytes]])
 
 def _request_untrusted(method: str, target: bytes, fields: Mapping[bytes, Sequence[bytes]]) -> HTTPRequest:
     path, port = target, None
+    if method == "CONNECT" and not _HOST.fullmatch(target):
+        raise Ambiguous("a CONNECT to more than a name and a port")
     if not target.startswith(b"/") and method != "CONNECT" and (absolute := _ABSOLUTE.match(target)):
+        if not _HOST.fullmatch(absolute[1].rpartition(b"@")[2]):
+            raise Ambiguous("a URL with more than a name and a port")
         path = absolute[2] or b"/"
         if not path.startswith(b"/"):
             path = b"/" + path

@@ -9,6 +9,8 @@ Rules:
   salt, labels and type numbers (RFC 9369 §3.2 and §3.3).
 - A ClientHello may take several packets, in any order, its CRYPTO frames may be cut and shuffled (browsers do so on
   purpose), and a datagram may hold several packets (RFC 9000 §12.2).
+- A server may ask for a second ClientHello (HelloRetryRequest, RFC 9001 §4.7), which comes behind the first in the same
+  stream, and may go by the name in that.
 - What does not decrypt is not a client's Initial: padding behind it, another packet type, or garbage.
 - A client may open one connection after the other between the same two addresses and ports, also before the first has
   said its name, so each is put together by itself (`FlowSniffer`).
@@ -42,7 +44,8 @@ DATAGRAMS = 12
 """That a ClientHello may take; browsers need one or two."""
 
 CONNECTIONS = 8
-"""Of one flow that have begun and not said their name yet; browsers have one or two."""
+"""Of one flow that have begun and not said their name yet; browsers have one or two. So many that have said it may say
+another one."""
 
 LONG_HEADER = 0x80
 """The first bit of a packet that may open a connection (RFC 9000 §17.2). The second may be anything (RFC 9287)."""
@@ -143,6 +146,8 @@ class FlowSniffer:
     def __init__(self) -> None:
         self._begun: dict[bytes, InitialSniffer] = {}
         """Connections that have not said their name, by the version and the connection id of their first packet."""
+        self._said: dict[bytes, InitialSniffer] = {}
+        """Those that have, the latest last."""
 
     def receive_untrusted(self, datagram: bytes) -> ClientHello | None:
         """The ClientHello that this datagram completes; None while a connection's is not whole.
@@ -152,8 +157,8 @@ class FlowSniffer:
         """
         _, end = _bytes_untrusted(datagram, 5)
         first_id = datagram[1:end]
-        known = self._begun.get(first_id)
-        for sniffer in (known or InitialSniffer(), *self._begun.values()):
+        known = self._begun.get(first_id) or self._said.get(first_id)
+        for sniffer in (known or InitialSniffer(), *self._begun.values(), *self._said.values()):
             # The others: once the server has answered a client uses the server's connection id, with its first keys.
             try:
                 hello = sniffer.receive_untrusted(datagram)
@@ -164,8 +169,16 @@ class FlowSniffer:
                 continue
         else:
             raise BadPacket("not a client's first QUIC packet")
+        if sniffer in self._said.values():
+            if hello is None or not sniffer.is_second:
+                raise BadPacket("a later packet of a connection")
+            return hello
         if hello is not None:
-            self._begun = {key: each for key, each in self._begun.items() if each is not sniffer}
+            first_id = next((key for key, each in self._begun.items() if each is sniffer), first_id)
+            self._begun.pop(first_id, None)
+            self._said[first_id] = sniffer
+            if len(self._said) > CONNECTIONS:
+                del self._said[next(iter(self._said))]
             return hello
         if sniffer not in self._begun.values():
             if len(self._begun) >= CONNECTIONS:
@@ -182,6 +195,8 @@ class InitialSniffer:
     def __init__(self) -> None:
         self._keys: _Keys | None = None
         self._pieces: dict[int, bytes] = {}
+        self.is_second = False
+        """True if a second ClientHello came, for which the server asked."""
         self.datagrams = 0
         """Those that belong to it."""
 
@@ -208,10 +223,16 @@ class InitialSniffer:
         if not opened:
             raise BadPacket("not a client's first QUIC packet")
         self.datagrams += 1
+        message = self._contiguous()
         try:
-            return parse_message_untrusted(self._contiguous())
+            hello = parse_message_untrusted(message)
+            if hello is not None and len(message) > (size := 4 + int.from_bytes(message[1:4], "big")):
+                second = parse_message_untrusted(message[size:])
+                self.is_second = second is not None
+                hello = second or hello
         except BadPacket as error:
             raise Unreadable(str(error)) from error
+        return hello
 
     def _packet_untrusted(self, datagram: bytes, start: int) -> tuple[bytes | None, int]:
         """The payload of the packet at `start`, None if it is no Initial; and where the next begins."""
