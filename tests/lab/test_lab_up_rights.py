@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +15,15 @@ from bench.netlab.tunnel import shadowsocks_url
 from lab_system import DNS, System
 from lab_uplinks import until
 
+import tunflow
+
 pytestmark = pytest.mark.lab
 
 WHY_KEPT = "from tunflow.host.rights.privileges import why_kept; print(why_kept())"
 """Asked by a process of its own: what can be read depends on where it imports from."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+OF_OTHERS = ("tunflow.screens", "tunflow.demo", "tunflow.host.macos")
+"""Of commands that show something, and of another system."""
 CAP_NET_ADMIN = 1 << 12
 CAP_SYS_PTRACE = 1 << 19
 
@@ -45,6 +52,41 @@ def test_root_is_let_go_of(system: System) -> None:
     assert process["Groups"] == ""
     assert int(process["CapEff"], 16) == int(process["CapPrm"], 16) == CAP_NET_ADMIN
     assert process["NoNewPrivs"] == "1"
+
+
+SERVES = ("api", "cli", "control", "dataplane", "dns", "hosting", "loop", "names", "outbound", "protocols", "tunnel")
+"""Folders of which the process that serves a tunnel may load more while it serves."""
+
+LOADS = """
+import importlib, sys
+import tunflow.cli.supervised, tunflow.tunnel.server_backend
+from tunflow.host.rights import privileges
+if privileges.why_kept() is None:
+    privileges.drop([privileges.CAP_NET_ADMIN])
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def loaded_later() -> set[str]:
+    """The modules of tunflow that functions import when they are called, but for those of other commands, and the ways
+    out, which are loaded when a server is first used."""
+    outbounds = Path(tunflow.__file__).with_name("protocols").glob("*/outbound.py")
+    found = {f"tunflow.protocols.{path.parent.name}.outbound" for path in outbounds}
+    for folder in SERVES:
+        files = Path(tunflow.__file__).with_name(folder).rglob("*.py")
+        trees = [ast.parse(path.read_text()) for path in files if path.parent.name != "commands"]
+        functions = [each for tree in trees for each in ast.walk(tree) if isinstance(each, FUNCTIONS)]
+        inner = [each for function in functions for each in ast.walk(function) if isinstance(each, ast.ImportFrom)]
+        found |= {each.module for each in inner if each.module is not None}
+    return {name for name in found if name.startswith("tunflow.") and not name.startswith(OF_OTHERS)}
+
+
+def test_what_is_loaded_later_can_be_loaded_without_root() -> None:
+    modules = loaded_later()
+    assert {"tunflow.tunnel.filtering", "tunflow.tunnel.compile", "tunflow.names.quic"} <= modules
+    done = subprocess.run([sys.executable, "-c", LOADS, *sorted(modules)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_rules_about_programs_keep_what_they_take(system: System) -> None:
