@@ -61,6 +61,13 @@ def test_a_command_waits_for_no_other_commands_imports():
     }
 
 
+def test_who_reads_profiles_waits_for_nothing_that_imports_or_compiles_them():
+    code = "import sys, tunflow.cli.profile; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "tunflow.profiles.store" in loaded
+    assert not {"tunflow.tunnel.compile", "tunflow.profiles.imports.importer", "cryptography.x509", "yaml"} & {*loaded}
+
+
 def test_a_start_looks_for_no_cycles(tmp_path):
     """There are some 80,000 objects of imports, which all stay."""
     code = (
