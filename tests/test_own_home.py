@@ -13,10 +13,12 @@ from own_home import own_home
 def test_what_leads_to_the_users_own_is_gone_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNFLOW_SERVER", "ss://theirs")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/theirs")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("LEFT_ALONE", "yes")
     before = dict(os.environ)
     with own_home(tmp_path):
-        assert not {"TUNFLOW_SERVER", "XDG_CONFIG_HOME"} & os.environ.keys()
+        assert not {"TUNFLOW_SERVER", "XDG_CONFIG_HOME", "https_proxy", "NO_PROXY"} & os.environ.keys()
         assert os.environ["LEFT_ALONE"] == "yes"
         assert Path.home().parent == tmp_path
         assert not list(Path.home().iterdir())

@@ -47,7 +47,9 @@ def issued(name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    builder = (
+        builder.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    )
     return key, builder.sign(key, hashes.SHA256())
 
 
