@@ -154,6 +154,8 @@ def test_a_request_with_any_method_is_found_behind_an_upgrade_however_it_is_cut(
         b"GET / HTTP/1.1\r\nX: y\r\n Host: x\r\n\r\n",
         b"GET / HTTP/1.1\r\n\x85X: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\nContent-Length: 5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX : y\r\n\r\n",
         b"GET / HTTP/1.1\r\nTransfer-Encoding\t: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x:80@y\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x@y\r\n\r\n",
