@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import socket
 import sys
 import threading
@@ -163,6 +164,22 @@ def test_asyncio_streams_servers_and_subprocesses_work(loop):
         assert loop.run_until_complete(asyncio.wait_for(main(), 20)) == (b"hi\n", 0)
     finally:
         asyncio.set_event_loop(None)
+
+
+def test_what_is_registered_is_found_by_its_socket_and_by_its_descriptor(reactor):
+    """asyncio looks for it by what somebody gave it, from Python 3.13 on in `get_map`."""
+    near, far = socket.socketpair()
+    selector = ReactorSelector(reactor)
+    key = selector.register(near, selectors.EVENT_READ)
+    found = selector.get_map()
+    assert (found.get(near), found[near.fileno()], found.get(far)) == (key, key, None)
+    assert (list(found), len(found), near in found, far in found) == ([near.fileno()], 1, True, False)
+    far.close()
+    assert found.get(far) is None
+    selector.unregister(near)
+    assert found.get(near) is None
+    near.close()
+    selector.close()
 
 
 def test_a_stopped_reader_is_not_called_again(loop):

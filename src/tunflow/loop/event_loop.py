@@ -13,7 +13,7 @@ import asyncio
 import selectors
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +78,9 @@ class ReactorSelector(selectors.BaseSelector):
         ready, self._ready = self._ready, []
         return ready
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
         """As `selectors.BaseSelector.get_map`."""
-        return self._keys
+        return _Registered(self, self._keys)
 
     def get_key(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         """As `selectors.BaseSelector.get_key`."""
@@ -111,6 +111,23 @@ class ReactorSelector(selectors.BaseSelector):
             events |= selectors.EVENT_WRITE
         if events & key.events:
             self._ready.append((key, events & key.events))
+
+
+class _Registered(Mapping["FileDescriptorLike", selectors.SelectorKey]):
+    """What is registered, by its file object or its descriptor: asyncio of Python 3.13 looks for it here."""
+
+    def __init__(self, selector: ReactorSelector, keys: Mapping[int, selectors.SelectorKey]) -> None:
+        self._selector = selector
+        self._keys = keys
+
+    def __getitem__(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[FileDescriptorLike]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class ReactorLoop(asyncio.SelectorEventLoop):
