@@ -65,14 +65,14 @@ def test_the_tunnel_follows_the_network(system: System, uplinks: UplinkLab, offi
 
     for _ in range(2):
         uplinks.use_uplink(2)
-        until(lambda: system.status()["status"] == "connected", 60, "connected away from the office")
+        until(lambda: system.facts()["status"] == "connected", 60, "connected away from the office")
         assert system.status()["device"] == "tunflow0"
         with uplinks.spied() as leaks:
             assert system.fetch("http://site.lab/1k") == 1024
         assert leaks == []
 
         uplinks.use_uplink(1)
-        until(lambda: system.status()["status"] == "disconnected", 60, "disconnected in the office")
+        until(lambda: system.facts()["status"] == "disconnected", 60, "disconnected in the office")
         assert system.snapshot() == before
     system.ok("down")
     assert system.snapshot() == before
@@ -88,7 +88,7 @@ def test_a_server_that_is_not_there_yet(system: System, uplinks: UplinkLab, prof
         assert system.status()["on_demand"] == {"action": "connect", "rule": 2}
     finally:
         ip("-n", router, "route", "del", "unreachable", SERVER4)
-    until(lambda: system.status()["status"] == "connected", 20, "connected once the server is there")
+    until(lambda: system.facts()["status"] == "connected", 20, "connected once the server is there")
 
 
 CLOSED = PROFILE.replace("[dns]", "[tunnel]\nkill_switch = true\n[dns]")
@@ -115,12 +115,12 @@ def test_the_kill_switch_is_on_while_a_tunnel_cannot_connect(
             assert system.run(["curl", "-m", "0.3", f"http://{SITE4}/1k"]).returncode != 0
         assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
         uplinks.use_uplink(1)
-        until(lambda: system.status()["status"] == "disconnected", what="disconnected in the office")
+        until(lambda: system.facts()["status"] == "disconnected", what="disconnected in the office")
         assert system.snapshot() == before
         uplinks.use_uplink(2)
     finally:
         ip("-n", router, "route", "del", "unreachable", SERVER4)
-    until(lambda: system.status()["status"] == "connected", 90, "connected once the server is there")
+    until(lambda: system.facts()["status"] == "connected", 90, "connected once the server is there")
     assert system.fetch(f"http://{SITE4}/1k") == 1024
     system.ok("down")
     uplinks.use_uplink(1)
@@ -140,7 +140,7 @@ def test_the_kill_switch_is_on_when_a_tunnel_ends_by_itself(
         system.run(
             ["curl", "-m", "2", "--retry", "5", "--retry-all-errors", "--retry-delay", "0", f"http://{SITE4}/1k"]
         )
-        until(lambda: "is gone" in system.log() and system.status()["status"] == "connected", what=system.log())
+        until(lambda: "is gone" in system.log() and system.facts()["status"] == "connected", what=system.log())
         assert system.fetch(f"http://{SITE4}/1k") == 1024
     assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
     system.ok("down")
@@ -164,18 +164,18 @@ def test_a_provider_on_demand_and_a_killed_process(system: System, uplinks: Upli
     system.ok("up", "--on-demand", str(path))
     for _ in range(2):
         uplinks.use_uplink(2)
-        until(lambda: system.status()["status"] == "connected", 60, system.log())
+        until(lambda: system.facts()["status"] == "connected", 60, system.log())
         assert system.fetch("http://site.lab/1k") == 1024
         uplinks.use_uplink(1)
-        until(lambda: system.status()["status"] == "disconnected", 60, system.log())
+        until(lambda: system.facts()["status"] == "disconnected", 60, system.log())
     uplinks.use_uplink(2)
-    until(lambda: system.status()["status"] == "connected", 60, system.log())
+    until(lambda: system.facts()["status"] == "connected", 60, system.log())
     os.kill(system.status()["pid"], signal.SIGKILL)
-    until(lambda: system.status()["status"] == "connected" and system.status()["restarts"] == 1, 20, system.log())
+    until(lambda: system.facts()["status"] == "connected" and system.facts()["restarts"] == 1, 20, system.log())
     assert system.fetch("http://site.lab/1k") == 1024
     os.kill(system.status()["pid"], signal.SIGKILL)
     uplinks.use_uplink(1)
-    until(lambda: system.status()["restarts"] == 2 and system.status()["status"] == "disconnected", 20, system.log())
+    until(lambda: system.facts()["restarts"] == 2 and system.facts()["status"] == "disconnected", 20, system.log())
     until(lambda: "tunflow0" not in system.snapshot(), 60, system.log())
     system.ok("down")
     assert system.snapshot() == before

@@ -41,8 +41,8 @@ def test_reloads_and_moves_do_not_grow(uplinks: UplinkLab, system: System) -> No
         for number in (2, 1):
             uplinks.use_uplink(number)
             until(lambda: system.fetch("http://site.lab/1k", timeout=5) == 1024)
-            until(lambda number=number: f"eth{number}" in system.status()["path"])  # type: ignore[misc]
-        until(lambda: system.status()["status"] == "connected")
+            until(lambda number=number: f"eth{number}" in system.facts()["path"])  # type: ignore[misc]
+        until(lambda: system.facts()["status"] == "connected")
 
     once()
     time.sleep(0.5)

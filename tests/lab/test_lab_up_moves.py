@@ -83,7 +83,7 @@ def test_move_to_another_uplink(
         change(uplinks)
         assert flow.says() == "reset"
         until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
-        until(lambda: system.status()["status"] == "connected")
+        until(lambda: system.facts()["status"] == "connected")
     assert leaks == []
     after = system.status()
     assert (after["pid"], after["device"]) == (before["pid"], before["device"])
@@ -97,10 +97,10 @@ def test_without_any_network_and_back(uplinks: UplinkLab, system: System, hold: 
     system.up()
     flow = hold()
     ip("-n", uplinks.client.name, "route", "del", "default")
-    until(lambda: system.status()["status"] == "reasserting")
+    until(lambda: system.facts()["status"] == "reasserting")
     assert system.tunflow("status").returncode == 1
     uplinks.use_uplink(1)
-    until(lambda: system.status()["status"] == "connected")
+    until(lambda: system.facts()["status"] == "connected")
     assert flow.is_alive()
 
 
@@ -136,4 +136,4 @@ def test_two_changes_in_a_row(uplinks: UplinkLab, system: System) -> None:
     for number in (2, 1, 2, 1):
         uplinks.use_uplink(number)
     until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024)
-    until(lambda: system.status()["status"] == "connected")
+    until(lambda: system.facts()["status"] == "connected")

@@ -50,10 +50,10 @@ def test_a_server_that_starts_again_and_nothing_goes_around(uplinks: UplinkLab, 
     assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
     with uplinks.spied(TO_SERVER) as leaks:
         first.kill()
-        until(lambda: system.status()["status"] == "reasserting")
+        until(lambda: system.facts()["status"] == "reasserting")
         assert system.run(["ping", "-c1", "-W1", SITE4]).returncode != 0
         with start_openvpn(uplinks, keys, "--tls-crypt", "ta.key"):
-            until(lambda: system.status()["status"] == "connected")
+            until(lambda: system.facts()["status"] == "connected")
             assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()
     assert [line for line in leaks if not any(f"? {name}" in line for name in PROBED)] == []
 
@@ -75,5 +75,5 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
             download.popen.wait(120)
             if proto == "udp":  # over TCP the server may give another address, and then a connection ends
                 assert download.output().split()[0] == expected, system.log()
-        until(lambda: system.status()["status"] == "connected")
+        until(lambda: system.facts()["status"] == "connected")
         assert system.fetch(f"http://{SITE4}/1k") == 1024, system.log()

@@ -57,7 +57,7 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
         assert download.popen.poll() is None
         uplinks.use_uplink(2)
         until(lambda: "the network changed" in system.log())
-        until(lambda: system.status()["status"] == "connected")
+        until(lambda: system.facts()["status"] == "connected")
         download.popen.wait(120)
         assert download.output().split()[0] == expected, system.log()
 

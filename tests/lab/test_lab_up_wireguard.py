@@ -61,7 +61,7 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
         until(lambda: f"{SECOND4}:" in uplinks.server.run(where).stdout, 10, "the server hears it from there")
         assert download.popen.wait(120) == 0
         assert download.output().split()[0] == expected, system.log()
-    until(lambda: system.status()["status"] == "connected")
+    until(lambda: system.facts()["status"] == "connected")
 
 
 def test_a_server_that_starts_again_and_nothing_goes_around(
