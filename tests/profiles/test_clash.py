@@ -123,6 +123,25 @@ def test_a_proxy_that_we_do_not_have_is_told_with_its_line(entry, why):
     assert place == "c.yaml:3"
 
 
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("filter: [a]", "filter must be a text"),
+        ("exclude-filter: {a: b}", "exclude-filter must be a text"),
+        ("interval: [30]", "interval must be a text"),
+        ("use: {a: b}", "use must be a list of names"),
+        ("use: [[a]]", "use must be a list of names"),
+    ],
+)
+def test_a_groups_value_of_the_wrong_kind_is_not_as_good_as_none(keys, why):
+    text = (
+        f"proxies:\n- {OK}\nproxy-groups:\n- {{name: a, type: select, proxies: [ok], {keys}}}\n"
+        "- {name: b, type: select, proxies: ok, use: , filter: 1}\nrules:\n- MATCH,ok\n"
+    )
+    _, skipped = parse_clash(text, "c.yaml", "c")
+    assert [each.reason for each in skipped if each.is_lost] == [f"group 'a': {why}"]
+
+
 def test_what_depends_on_what_is_left_out_is_told_too():
     text = (
         f"proxies:\n- {{name: v, type: snell}}\n- {OK}\n"

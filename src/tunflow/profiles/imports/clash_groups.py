@@ -38,6 +38,7 @@ class ClashGroups:
     def _group(self, number: int, group: dict[str, Any]) -> None:
         """One group. Raises LocalError for what we do not have."""
         source, key = self._source, ("proxy-groups", number)
+        _check_kinds(group)
         name, kind, members = group["name"], group.get("type"), self._members(group)
         source.tell_keys("proxy-groups", group, f"group {name!r}: ", *key)
         if kind == "relay":
@@ -125,3 +126,14 @@ class ClashGroups:
         if not links:
             raise LocalError("a chain has hops")
         return links
+
+
+def _check_kinds(group: dict[str, Any]) -> None:
+    """Raise LocalError for values that would count as if they were not there."""
+    for key in ("type", "filter", "exclude-filter", "exclude-type", "url", "interval", "strategy"):
+        if isinstance(group.get(key), dict | list):
+            raise LocalError(f"{key} must be a text")
+    for key in ("proxies", "use"):
+        value = group.get(key) or []
+        if not isinstance(value, str | list) or not all(isinstance(each, str) for each in value):
+            raise LocalError(f"{key} must be a list of names")
