@@ -141,7 +141,7 @@ def test_the_login_page_is_reached_and_nothing_else(uplinks: UplinkLab, system: 
         mix_running(system, OTHERS),
     ):
         uplinks.use_uplink(2)
-        until(lambda: system.status()["status"] == "captive", 30, "captive")
+        until(lambda: system.facts()["status"] == "captive", 30, "captive")
         facts = system.status()
         assert (facts["portal"], facts["kill_switch"]) == ({"url": f"http://{HOME}/terms", "sign": "answer"}, True)
         told = system.tunflow("status")
@@ -152,7 +152,7 @@ def test_the_login_page_is_reached_and_nothing_else(uplinks: UplinkLab, system: 
         assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
         assert "/login" in network.requests()
         network.open()
-        until(lambda: system.status()["status"] == "connected", 30, "connected")
+        until(lambda: system.facts()["status"] == "connected", 30, "connected")
         assert system.fetch(f"http://{SITE4}/1k") == 1024
         late = system.tunflow("portal", "--", "true")
         assert (late.returncode, late.stderr.count("\n")) == (1, 1), late
@@ -189,14 +189,14 @@ def test_a_tunnel_over_udp_looks_for_the_page_too(uplinks: UplinkLab, system: Sy
             mix_running(system, OTHERS),
         ):
             uplinks.use_uplink(2)
-            until(lambda: system.status()["status"] == "captive", 60, "captive")
+            until(lambda: system.facts()["status"] == "captive", 60, "captive")
             assert system.status()["portal"] == {"url": f"http://{HOME}/terms", "sign": "answer"}
             shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
             assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
             network.open()
-            until(lambda: system.status()["status"] == "connected", 30, "connected")
+            until(lambda: system.facts()["status"] == "connected", 30, "connected")
             until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024, 60, "through the tunnel again")
-            until(lambda: not system.status()["troubles"], 30, "without a trouble")
+            until(lambda: not system.facts()["troubles"], 30, "without a trouble")
             assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     names = ("server.lab", "far.lab", "gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
     leaks = [line for line in seen if not ("53: " in line and any(f"{name}. " in line.lower() for name in names))]
@@ -220,11 +220,11 @@ def test_a_vpn_that_has_yet_to_sign_in_shows_the_page_at_once(uplinks: UplinkLab
             system.ok("up", str(profile), "--kill-switch", TUNFLOW_SERVER="")
             shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
             assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), (shown, system.log())
-            until(lambda: system.status()["status"] == "captive", 60, "captive")
+            until(lambda: system.facts()["status"] == "captive", 60, "captive")
             assert system.status()["portal"] == {"url": f"http://{HOME}/terms", "sign": "answer"}
             assert system.fetch(f"http://{SITE4}/1k", timeout=1) == 0
             network.open()
-            until(lambda: system.status()["status"] == "connected", 60, "connected")
+            until(lambda: system.facts()["status"] == "connected", 60, "connected")
             until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 60, "through the tunnel")
             assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     names = ("gstatic.com", "firefox.com", "portal.example", "elsewhere.lab")
@@ -245,7 +245,7 @@ def test_up_begins_where_a_page_leads_to_no_end(uplinks: UplinkLab, system: Syst
         assert (shown.returncode, shown.stderr.count("\n")) == (1, 1), shown
         assert "to no end" in shown.stderr
         network.open()
-        until(lambda: system.status()["status"] == "connected", 40, "connected")
+        until(lambda: system.facts()["status"] == "connected", 40, "connected")
         assert system.fetch(f"http://{SITE4}/1k") == 1024
 
 
@@ -267,7 +267,7 @@ def test_a_vpn_that_begins_where_a_login_is_wanted_waits_for_it(uplinks: UplinkL
             shown = system.tunflow("portal", "--", "sh", "-c", BROWSER)
             assert (shown.returncode, shown.stdout) == (0, "log in: /loginwelcome"), shown
             network.open()
-            until(lambda: system.status()["status"] == "connected", 60, "connected")
+            until(lambda: system.facts()["status"] == "connected", 60, "connected")
             until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=2) == 1024, 30, "through the tunnel")
             assert "portal" not in system.run(["nft", "list", "table", "inet", "tunflow"]).stdout
     assert "the login page is out of the way: traffic is held, and it is started again" in system.log()

@@ -88,14 +88,14 @@ def test_a_flow_that_is_dropped_is_left(uplinks: UplinkLab, system: System, tmp_
         try:
             middlebox.drop("")  # nothing gets through at first, so that the status can be seen
             with uplinks.start(uplinks.client, ["ping", "-i", "0.5", SITE4]):
-                until(lambda: system.status()["troubles"], timeout=120)
+                until(lambda: system.facts()["troubles"], timeout=120)
                 (trouble,) = system.status()["troubles"]
                 assert datetime.fromisoformat(trouble["since"]).timestamp() - began < 35
                 assert SERVER4 in trouble["what"]
                 assert system.tunflow("status").returncode == 1
                 middlebox.drop(before)
                 until(lambda: system.fetch(f"http://{SITE4}/1k", timeout=5) == 1024, timeout=120)
-                until(lambda: system.status()["troubles"] == [])
+                until(lambda: system.facts()["troubles"] == [])
                 assert "another port" in system.log()
         finally:
             middlebox.close()
@@ -149,7 +149,7 @@ def test_a_group_leaves_a_flow_that_is_dropped_for_its_next_member_and_comes_bac
             told = system.tunflow("status")
             assert (told.returncode, "its groups use others meanwhile" in told.stdout) == (0, True), told
             middlebox.drop(before)
-            until(lambda: uses() == "vpn" and not system.status()["troubles"], timeout=60)
+            until(lambda: uses() == "vpn" and not system.facts()["troubles"], timeout=60)
             assert fetched()
         finally:
             middlebox.close()
