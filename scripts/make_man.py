@@ -76,6 +76,7 @@ def _title(name: str, line: str) -> str:
     return "\n".join((
         f'.TH "{_text(name.upper())}" 1 "" "tunflow" "User Commands"',
         ".ad l",  # links are long, and groff complains of lines that it cannot stretch
+        ".ds AD l",  # the same for groff 1.23, which begins every paragraph with what this says
         ".SH NAME",
         rf"{_text(name)} \- {_text(line)}",
     ))  # fmt: skip
