@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 from types import TracebackType
 
 _OURS = str(Path(__file__).parent.parent)
-_STANDARD = str(Path(sys.modules["pathlib"].__file__ or "").parent)
+_STANDARD = str(Path(os.__file__).parent)
 
 
 class ProviderHung(BaseException):
