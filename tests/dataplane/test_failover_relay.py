@@ -12,6 +12,7 @@ import pytest
 from test_udp_relay import METHOD, OUTSIDE, Bench
 
 from cost import least
+from one_port import sockets_at_one_port
 from tunflow.dataplane.udp import failover_relay
 from tunflow.endpoint import Address
 from tunflow.outbound.chain import make_outbound
@@ -25,11 +26,9 @@ from tunflow.protocols.shadowsocks.settings import ShadowsocksServer
 class Place:
     """One address of the server, with TCP and UDP on one port."""
 
-    def __init__(self, host: str, port: int = 0) -> None:
-        self.stream = socket.create_server((host, port), backlog=8)
+    def __init__(self, stream: socket.socket, datagrams: socket.socket) -> None:
+        self.stream, self.datagrams = stream, datagrams
         self.address = Address(socket.AF_INET, self.stream.getsockname())
-        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind(self.address.sockaddr)
         self.datagrams.setblocking(False)
         self.filling: list[socket.socket] = []
 
@@ -57,9 +56,8 @@ class Place:
 
 class World:
     def __init__(self) -> None:
-        self.first = Place("127.0.0.2")
+        self.first, self.second = (Place(*each) for each in sockets_at_one_port("127.0.0.2", "127.0.0.3"))
         port = self.first.address.sockaddr[1]
-        self.second = Place("127.0.0.3", port)
         self.server = ServerAddresses((self.first.address, self.second.address))
         settings = ShadowsocksServer("server.test", port, METHOD.name, "secret")
         self.bench = Bench(dialer=make_outbound([settings], lambda _host, _port: self.server))

@@ -68,13 +68,19 @@ class Rig:
         self.settle()
 
 
+def bound() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
 class UDPServer:
     """Keeps what it is asked; `say` answers from the same socket."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, sock: socket.socket | None = None) -> None:
         self.rig = rig
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock = sock or bound()
+        self.sock.setblocking(False)
         self.target = endpoint(*self.sock.getsockname())
         self.asked: list[tuple[bytes, tuple[str, int]]] = []
         rig.reactor.add(self.sock.fileno(), READ, lambda _: self.asked.append(self.sock.recvfrom(4096)))
@@ -88,11 +94,11 @@ class UDPServer:
 
 
 class TCPServer:
-    """The same for DNS over TCP, on the port of a UDP server if one is given."""
+    """The same for DNS over TCP."""
 
-    def __init__(self, rig: Rig, port: int = 0) -> None:
+    def __init__(self, rig: Rig, listener: socket.socket | None = None) -> None:
         self.rig = rig
-        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener = listener or socket.create_server(("127.0.0.1", 0))
         self.target = endpoint(*self.listener.getsockname())
         self.connections: list[socket.socket] = []
         self.accepted = 0

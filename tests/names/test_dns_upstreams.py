@@ -11,6 +11,7 @@ import pytest
 from resolver_rig import Clock, Rig, TCPServer, UDPServer, answer, query
 
 from nobody import nobody_at
+from one_port import sockets_at_one_port
 from tunflow.dns.upstream import Upstream
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.loop.socket_address import address_of
@@ -53,6 +54,16 @@ def tcp(rig: Rig) -> Iterator[TCPServer]:
     made = TCPServer(rig)
     yield made
     made.close()
+
+
+@pytest.fixture
+def both(rig: Rig) -> Iterator[tuple[UDPServer, TCPServer]]:
+    """At one port."""
+    ((listener, sock),) = sockets_at_one_port("127.0.0.1")
+    udp, tcp = UDPServer(rig, sock), TCPServer(rig, listener)
+    yield udp, tcp
+    udp.close()
+    tcp.close()
 
 
 def test_each_query_has_its_own_port_number_and_letters(rig, udp):
@@ -181,8 +192,8 @@ def test_silence_ends(rig, udp):
     assert rig.heard == []
 
 
-def test_a_truncated_reply_is_asked_for_over_tcp(rig, udp):
-    server = TCPServer(rig, udp.target.port)
+def test_a_truncated_reply_is_asked_for_over_tcp(rig, both):
+    udp, server = both
     resolver = make(rig, "udp", udp.target)
     cancel = rig.ask(resolver)
     rig.settle()
@@ -196,7 +207,6 @@ def test_a_truncated_reply_is_asked_for_over_tcp(rig, udp):
     cancel()
     resolver.close()
     rig.settle()
-    server.close()
 
 
 class Associating(DirectOutbound):
@@ -206,8 +216,8 @@ class Associating(DirectOutbound):
         return Association((), lambda _: None, "socks5://")
 
 
-def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_nothing_goes_around_it(rig, udp):
-    server = TCPServer(rig, udp.target.port)
+def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_nothing_goes_around_it(rig, both):
+    udp, server = both
     resolver = make(rig, "udp", udp.target, Associating())
     cancel = rig.ask(resolver)
     rig.settle()
@@ -218,7 +228,6 @@ def test_through_a_proxy_whose_datagrams_need_an_association_tcp_is_asked_and_no
     cancel()
     resolver.close()
     rig.settle()
-    server.close()
 
 
 def test_a_port_that_nobody_listens_on_ends_at_once(rig):
