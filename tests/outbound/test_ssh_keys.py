@@ -10,6 +10,9 @@ from tunflow.errors import LocalError
 from tunflow.outbound.ssh_keys import credentials_of
 from tunflow.protocols.session import SSHLogin
 
+FEW_ROUNDS = pytest.mark.filterwarnings("ignore:.*1 round")
+"""Of bcrypt, which warns of so few: these keys protect nothing, and the usual number takes seconds."""
+
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 
 
@@ -34,6 +37,7 @@ def test_the_usual_keys_are_found_where_none_is_given(home):
     assert found.known_hosts == b"h ssh-ed25519 AAAA\n"
 
 
+@FEW_ROUNDS
 def test_a_given_key_is_the_only_one(home, tmp_path):
     (home / "id_ed25519").write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     given = tmp_path / "key"
@@ -45,6 +49,7 @@ def test_a_given_key_is_the_only_one(home, tmp_path):
     assert credentials_of(login(keys=(KEY.export_private_key().decode(),))).keys
 
 
+@FEW_ROUNDS
 def test_what_cannot_be_used_is_named(tmp_path, monkeypatch):
     given = tmp_path / "key"
     with pytest.raises(LocalError, match=r"key .*/key: No such file"):
