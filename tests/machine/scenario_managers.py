@@ -59,6 +59,7 @@ def cable_out_and_in(machine: Machine) -> None:
 @pytest.mark.parametrize("profile", [PROFILE, SPLIT], ids=["all", "split"])
 def test_resolved_asks_the_tunnel(machine: Machine, profile: str) -> None:
     """For all names, or for those below `lab`; others then go to the network's resolver as before."""
+    machine.until("resolvectl dns lan0", "fe80:", PATIENCE)  # a machine that has just booted learns it a little later
     with unchanged(machine), installed(machine, profile):
         machine.sh("resolvectl flush-caches")
         forget_sights(machine)
