@@ -335,21 +335,26 @@ class ServerBackend(Backend):
 
         Raises RemoteError while one is in the way.
         """
-        is_silent, portals = self._is_silent(driver), self._interface.portals
-        was = portals.portal  # of who was shown it before anybody else looked
-        if was is None and (early := self._door.patience(is_silent)):
+        is_silent, was_found = self._is_silent(driver), self._interface.portals.portal is not None
+        if not was_found and (early := self._door.patience(is_silent)):
             return early
         if is_silent and await self._door.look():
             self._interface.enter(ConnectionStatus.REASSERTING)
             raise RemoteError("a login page is in the way")
-        if is_silent and was is None:
-            return PAUSE
-        if portals.way is not None:
-            portals.clear()
-            self._apply(self._plan, _all(self._found))
-        if is_silent:
+        if was_found or not is_silent:
+            self._close_way()
+        if was_found and is_silent:
             await self._tell_tunnels_anew()
         return PAUSE if is_silent else 0
+
+    def _close_way(self) -> bool:
+        """Have nobody reach a login page any more; True if somebody could. Raises LocalError."""
+        portals = self._interface.portals
+        if portals.way is None:
+            return False
+        portals.clear()
+        self._apply(self._plan, _all(self._found))
+        return True
 
     def _is_silent(self, driver: Driver) -> bool:
         """Return True if nothing is heard of the servers, and there is none that could be asked over TCP."""
@@ -388,9 +393,7 @@ class ServerBackend(Backend):
             raise
         if await portals.suspects(self._path) and await self._door.look():
             raise RemoteError("a login page is in the way")  # that takes every connection, the server's too
-        if portals.way is not None:
-            portals.clear()
-            self._apply(plan, _all(found))
+        if self._close_way():
             await self._tell_tunnels_anew()
 
     async def _tell_tunnels_anew(self) -> None:
