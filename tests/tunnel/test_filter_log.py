@@ -105,6 +105,21 @@ def test_a_log_that_cannot_be_opened_again_is_tried_again(tmp_path, disk, said, 
     ]
 
 
+def test_a_full_log_is_begun_anew_and_what_could_not_be_is_missing_once(tmp_path, disk, said, make, monkeypatch):
+    monkeypatch.setattr("tunflow.tunnel.filter_log.LARGEST_LOG", 1)
+    log = make()
+    log.record(FLOW, BLOCKED, "first.example")
+    (tmp_path / "log").unlink()
+    log.record(FLOW, BLOCKED, "second.example")
+    assert [line["host"] for line in events(tmp_path)] == ["second.example"]
+    disk.full = True
+    log.record(FLOW, BLOCKED, "lost.example")
+    disk.full = False
+    log.close()
+    assert said[1:] == [f"filter: the log {tmp_path / 'log'} goes on; lines missing: 1"]
+    assert [line["event"] for line in events(tmp_path)] == ["blocked", "gap", "counts"]
+
+
 def test_what_is_not_to_be_written_down_is_not_counted_as_missing(tmp_path, said, make):
     log = make("none")
     log.record(FLOW, BLOCKED, "host.example")

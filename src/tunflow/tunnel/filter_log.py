@@ -61,7 +61,7 @@ class FilterLog:
         """True if the file could not be written, and cannot yet."""
         self._missing = 0
         """Lines that were to be written meanwhile."""
-        self._file = self._open()
+        self._file = self._open() if self._level else None
 
     def record(self, flow: FilterFlow, ruling: Ruling, what: str | None) -> None:
         """One ruling."""
@@ -112,7 +112,7 @@ class FilterLog:
         if self._counts and not self._is_broken:
             self._write({"event": "counts", **dict(self._counts)})
             if self._is_broken:
-                self._missing = 0
+                self._missing = 0  # counts wait: they are not missing
             else:
                 self._counts.clear()
 
@@ -153,7 +153,7 @@ class FilterLog:
             self._missing += 1
         elif self._file is not None:
             try:
-                self._put(self._file, facts)
+                self._put(facts)
             except (OSError, LocalError) as error:
                 self._is_broken, self._missing = True, 1
                 self._drop()
@@ -164,10 +164,9 @@ class FilterLog:
         """With an empty line first: what was written last may be half a line."""
         try:
             self._file = self._open()
-            assert self._file is not None
             self._file.write("\n")
             facts = {"time": self._clock().isoformat(timespec="milliseconds"), "event": "gap", "missing": self._missing}
-            self._put(self._file, facts)
+            self._put(facts)
         except (OSError, LocalError):
             self._drop()
             return
@@ -180,20 +179,19 @@ class FilterLog:
             with suppress(OSError):  # what it could not write, it tries again
                 file.close()
 
-    def _put(self, file: IO[str], facts: Mapping[str, Any]) -> None:
-        """Raises OSError, LocalError."""
+    def _put(self, facts: Mapping[str, Any]) -> None:
+        """Write a line, in a new file where the old one is full. Raises OSError, LocalError."""
+        assert self._file is not None
+        if self._file.tell() > LARGEST_LOG:
+            self._file.close()
+            self._file = self._open()
         line = json.dumps(facts, ensure_ascii=False)
         if not line.isascii():
             line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)  # people read it on terminals
-        file.write(line + "\n")
-        file.flush()
-        if file.tell() > LARGEST_LOG:
-            file.close()
-            self._file = self._open()
+        self._file.write(line + "\n")
+        self._file.flush()
 
-    def _open(self) -> IO[str] | None:
-        if self._level == 0:
-            return None
+    def _open(self) -> IO[str]:
         try:
             return os.fdopen(self._opens(self.path, True), "a", encoding="utf-8")
         except OSError as error:
