@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from tunflow.cli.profile_output import print_json, print_line
 from tunflow.cli.progress import bar
 from tunflow.cli.stderr import say
 from tunflow.cli.subscription_text import quota_of
@@ -31,10 +31,10 @@ def update_profiles(options: argparse.Namespace, store: ProfileStore) -> int:
             show(each.name, number / len(found))
             rows.append(_updated(each, store, force=options.force))
     if options.json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))  # noqa: T201
+        print_json(rows)
     else:
         for row in rows:
-            print(f"{row['name']}: {row.get('error') or _told(row)}")  # noqa: T201
+            print_line(f"{row['name']}: {row.get('error') or _told(row)}")
     return 1 if any("error" in row for row in rows) else 0
 
 

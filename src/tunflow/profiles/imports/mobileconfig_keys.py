@@ -213,10 +213,5 @@ def wanted_kind(key: str, value: object) -> str | None:
         return None if isinstance(value, int) else "a number"
     if key not in LISTS:
         return None if isinstance(value, str | bytes) else "a text"
-    if key in DICTIONARIES:
-        return (
-            None
-            if isinstance(value, list) and all(isinstance(each, dict) for each in value)
-            else "a list of dictionaries"
-        )
-    return None if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
+    kind, words = (dict, "a list of dictionaries") if key in DICTIONARIES else (str, "a list of texts")
+    return None if isinstance(value, list) and all(isinstance(each, kind) for each in value) else words
