@@ -19,7 +19,7 @@ from tunflow.profiles.profile import Profile
 from tunflow.profiles.server_link import ServerLink
 from tunflow.protocols.ikev2.settings import SCHEME, IKEv2Server
 
-_NAMESPACE = uuid.UUID("6f3f2f0c-7b1d-5c42-9d1b-5d0f6a3c1e11")
+_NAMESPACE = uuid.UUID("6f3f2f0c-7b1d-5c42-9d1b-5d0f6a3c1e11")  # noqa: TID251 - our own
 _HOST_LINE = re.compile(r"\|\|([a-z0-9.-]+)\^")
 MOST_URLS = 50
 """Of a filter: Apple's limit is not told, but a device takes fifty bookmarks."""

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4  # noqa: TID251 - a type: nothing is read here
 
 from tunflow.flow import ICMP, TCP, UDP, FlowInfo, HardwareFinder, ProcessInfo
 from tunflow.providers.network_rule import TrafficDirection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID  # noqa: TID251 - a type: nothing is read here
 
 from tunflow.flow import FlowInfo, ProcessInfo
 
