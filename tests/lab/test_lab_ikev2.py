@@ -74,6 +74,19 @@ def test_wrong_words(lab: Lab, server: Strongswan, wrong: str, said: str) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_up_fails_where_signing_in_does(lab: Lab, server: Strongswan) -> None:
+    """With a line, and the host as it was."""
+    with System(lab) as system:
+        before = system.snapshot()
+        office = system.directory / "office.toml"
+        office.write_text(f"server = '{server.link(password='another')}'\n")
+        office.chmod(0o600)
+        refused = system.tunflow("up", str(office))
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused
+        assert "user or password is wrong" in refused.stderr
+        assert system.snapshot() == before
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: NOT RUN")
 def test_up_and_down_as_the_unit_allows(lab: Lab, server: Strongswan, contents: Contents) -> None:
     """`service install` allows what charon takes; in another profile's unit it is said what is denied."""

@@ -49,7 +49,7 @@ HIDDEN = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "$(command -v ope
 
 
 def test_up_by_a_profile_with_rules(lab: Lab, server: Ocserv, contents: Contents) -> None:
-    """The whole machine; a wrong password told by `status`, a missing program refused; and nothing left behind."""
+    """The whole machine: it is up once it has signed in, or says why not; and nothing is left behind."""
     with System(lab) as system:
         before = system.snapshot()
         office = system.directory / "office.toml"
@@ -65,7 +65,17 @@ def test_up_by_a_profile_with_rules(lab: Lab, server: Ocserv, contents: Contents
         assert "apt install openconnect" in missing.stderr
         system.prefix = ()
         assert system.snapshot() == before
-        system.ok("up", str(office))
+        for link, said in (
+            (server.link(password="another"), "user or password is wrong"),
+            (server.link(pin=f"sha256:{'0' * 64}"), "certificate"),
+        ):
+            refused = system.tunflow("up", "--kill-switch", profile(link))
+            assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused
+            assert said in refused.stderr
+            assert system.snapshot() == before
+        system.ok("up", profile(server.link()))
+        (tunnel,) = system.status()["tunnels"]
+        assert tunnel["status"] == "connected"
         done = run(lab, ["sh", "-c", DIGEST])
         assert done.stdout.split()[:1] == [contents.medium_sha256], (done.stderr, system.log())
         system.ok("reload", profile(server.link(password="another")))

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from tunflow.endpoint import Endpoint, endpoint
-from tunflow.errors import LocalError, TunflowError
+from tunflow.errors import LocalError, RemoteError, TunflowError
 from tunflow.host.memory import MemoryDevice, memory_pair
 from tunflow.hosting.below import BelowConnection, BelowSession
 from tunflow.hosting.session import PHYSICAL_MTU, HostServices, ProviderSession, own_addresses
@@ -41,6 +41,7 @@ from tunflow.single_values import json_value
 
 SOONEST = 1.0
 LATEST = 30.0
+Failure = LocalError | RemoteError
 MTU_IN_A_CHAIN = 1280
 """Of a tunnel below which are other servers, whose headers come on top: what IPv6 demands (RFC 8200 §5)."""
 
@@ -65,6 +66,13 @@ class PacketTunnels:
             if self._start is not None:
                 self._start(tunnel)
         return tunnel.outbound
+
+    def first_start(self) -> asyncio.Future[list[Failure | None]]:
+        """Return what is done once each of those that were opened has started, or not, which is told nowhere else then.
+
+        Called within the loop, before `start`.
+        """
+        return asyncio.gather(*(tunnel.first_start() for tunnel in self._running.values()))
 
     def start(
         self,
@@ -124,6 +132,8 @@ class _Tunnel:
         """Set when there is another path."""
         self._failure: tuple[str, float] | None = None
         """Why it does not stand, and since when."""
+        self._first: asyncio.Future[Failure | None] | None = None
+        """Where somebody waits for its first start."""
 
     @property
     def trouble(self) -> tuple[str, float] | None:
@@ -137,6 +147,11 @@ class _Tunnel:
     def stands(self) -> bool:
         """Return True once flows can go through it, while nothing troubles it."""
         return self.outbound.inner is not None and self.trouble is None
+
+    def first_start(self) -> asyncio.Future[Failure | None]:
+        """As `PacketTunnels.first_start`."""
+        self._first = asyncio.get_running_loop().create_future()
+        return self._first
 
     def start(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions, on_trouble: Callable[[], None]) -> None:
         """Run it from now on."""
@@ -190,7 +205,9 @@ class _Tunnel:
                 why = await self._run(reactor, log, sockets)
             except (TunflowError, OSError) as error:
                 why = str(error) if str(error).startswith(label) else f"{label}: {error}"
-                log.tell(str(error), why)
+                kind = LocalError if isinstance(error, LocalError) else RemoteError
+                if not self._tell_waiter(kind(why)):
+                    log.tell(str(error), why)
             self._failure = why, time.time() if self._failure is None else self._failure[1]
             self._on_trouble()
             self.outbound.fell()
@@ -198,6 +215,14 @@ class _Tunnel:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._moved.wait()  # there it may be reached at once, though an attempt from before failed
+
+    def _tell_waiter(self, failure: Failure | None) -> bool:
+        """Return True if somebody waited for this start, who is told now how it went."""
+        first, self._first = self._first, None
+        if first is None or first.done():
+            return False
+        first.set_result(failure)
+        return True
 
     async def _run(self, reactor: Reactor, log: CauseLog, sockets: SocketOptions) -> str:
         """From its start to its end; why it ended. Raises TunflowError, OSError."""
@@ -210,6 +235,7 @@ class _Tunnel:
             await session.start(None)
             session.serve()
             self._failure = None
+            self._tell_waiter(None)
             self._on_trouble()
             return await ended or f"{self._server.label}: the tunnel ended"
         finally:

@@ -99,6 +99,13 @@ class Plan:
         return frozenset(server.first_hop for server in servers if isinstance(server, PacketTunnel))
 
     @property
+    def is_one_packet_tunnel(self) -> bool:
+        """True if nothing leaves but through one server that carries packets: until that stands, nothing works."""
+        servers = [server for chain in self.chains.values() for server in chain]
+        tunnels = [server for server in servers if isinstance(server, PacketTunnel)]
+        return len(self.chains) == len(tunnels) == 1 and not self.goes_direct
+
+    @property
     def silent_hops(self) -> frozenset[Hop | None]:
         """The servers that take no TCP to see that they live: packet tunnels, and what listens by UDP."""
         servers = [server for chain in self.chains.values() for server in chain]

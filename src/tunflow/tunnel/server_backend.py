@@ -1,7 +1,7 @@
 """A tunnel through servers, and the rules that choose between them.
 
 - Start: everything that can fail without touching the host comes first (links, names, the server); then the host's
-  settings.
+  settings; and where all goes through one packet tunnel, its start, which may fail too.
 - A change of the network: `reasserting`; flows whose path is gone are reset; the server's name is resolved again past
   the tunnel; the host's settings are applied again (the kernel takes routes away with an interface); once the server
   takes a connection the tunnel is `connected`. The device stays, and so do flows that can.
@@ -40,7 +40,7 @@ from tunflow.tunnel.backend import Backend
 from tunflow.tunnel.group_memory import GroupMemory
 from tunflow.tunnel.outbounds import Find, Found, KnownServers, Outbounds, find_hops, make_outbounds, tunnels_for
 from tunflow.tunnel.plan import Plan, with_addresses
-from tunflow.tunnel.portal_door import PortalDoor, no_page
+from tunflow.tunnel.portal_door import DOUBT, PortalDoor, no_page
 from tunflow.tunnel.portal_watch import PAUSE
 from tunflow.tunnel.probe import probe
 from tunflow.tunnel.server_names import ServerNames
@@ -195,7 +195,11 @@ class ServerBackend(Backend):
         if self._takes_over:  # until now a kill switch may have let nothing but the old out
             await self._reach(plan, found)
         self._found = found
-        self._start_tunnels(self._interface.assemble(plan, outbounds))
+        dataplane = self._interface.assemble(plan, outbounds)
+        if self._tunnels is not None and plan.is_one_packet_tunnel and self._interface.portals.portal is None:
+            await self._await_tunnel(self._tunnels, dataplane)
+        else:
+            self._start_tunnels(dataplane)
 
     async def _find_first(self, plan: Plan) -> Found:
         """The first hops' addresses before anything is changed. Raises LocalError or RemoteError."""
@@ -213,6 +217,26 @@ class ServerBackend(Backend):
         except RemoteError:
             if not await self._door.look():
                 raise
+
+    async def _await_tunnel(self, tunnels: PacketTunnels, dataplane: Dataplane) -> None:
+        """Return once the tunnel stands, or a login page is in the way. Raises LocalError or RemoteError.
+
+        A provider has a limit of time to start in, which is the one here, too.
+        """
+        starting = tunnels.first_start()
+        self._start_tunnels(dataplane)
+        try:
+            while not (await asyncio.wait((starting,), timeout=DOUBT))[0]:
+                if await self._door.look():
+                    return
+            for failure in filter(None, starting.result()):
+                raise failure
+        except RemoteError as error:
+            if not await self._door.look():
+                raise
+            self._say(f"not connected yet: {error}")
+        finally:
+            starting.cancel()
 
     async def show_portal(self, pid: int) -> dict[str, Any]:
         """As `Backend.show_portal`. Raises LocalError or RemoteError."""
