@@ -344,6 +344,19 @@ def test_changes_of_the_path_and_sleep():
     assert "wake failed: ValueError: bad dream" in play(Watches(), scene).lines[0]
 
 
+def test_changes_of_the_path_count_from_when_they_were_asked_for():
+    class Watches(Tunnel):
+        async def start_tunnel(self, options):
+            self.changes = self.default_path_changes()
+
+    async def scene(rig):
+        rig.session.path_changed(NetworkPath(PathStatus.SATISFIED, "wlan0"))
+        assert (await anext(rig.provider.changes)).interface == "wlan0"
+        await rig.provider.changes.aclose()
+
+    play(Watches(), scene)
+
+
 def test_tasks_end_with_the_provider():
     class Works(Tunnel):
         async def start_tunnel(self, options):

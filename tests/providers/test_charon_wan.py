@@ -143,6 +143,52 @@ def test_a_session_that_ends_by_itself_is_opened_again() -> None:
     asyncio.run(main())
 
 
+def ike(number: int, *, encapsulated: bool = False, rest: bytes = b"") -> bytes:
+    """An IKE_AUTH request of that number."""
+    header = bytes(range(1, 17)) + b"\x2e\x20\x23\x08" + number.to_bytes(4, "big") + bytes(4)
+    return (bytes(4) if encapsulated else b"") + header + rest
+
+
+def drained(session: Session) -> list[bytes]:
+    return [session.sent.get_nowait() for _ in range(session.sent.qsize())]
+
+
+async def sent(world: World, port: int, *datagrams: bytes) -> None:
+    """Have charon send these, and wait until they have left."""
+    session = world.opened[0 if port == 500 else 1]
+    for each in datagrams:
+        world.send(port, each)
+    async with asyncio.timeout(30):
+        for each in datagrams:
+            assert await session.sent.get() == each
+
+
+def test_what_nobody_answered_is_asked_again_at_once_on_another_network() -> None:
+    """All of the last message, each part once; and nothing that is no message."""
+
+    async def main() -> None:
+        async with running() as world:
+            await sent(world, 500, ike(0))
+            one, two = (ike(1, encapsulated=True, rest=part) for part in (b"first", b"second"))
+            await sent(world, 4500, one, two, one, two, b"\xff", b"ESP packet")
+            await world.wan.open()
+            assert [drained(each) for each in world.opened[2:]] == [[], [one, two]]
+
+    asyncio.run(main())
+
+
+def test_what_was_answered_is_not_asked_again() -> None:
+    async def main() -> None:
+        async with running() as world:
+            await sent(world, 500, ike(0))
+            world.opened[0].heard.put_nowait(ike(0, rest=b"answer"))
+            assert await world.heard() == ike(0, rest=b"answer")
+            await world.wan.open()
+            assert [drained(each) for each in world.opened[2:]] == [[], []]
+
+    asyncio.run(main())
+
+
 def test_closing_closes_all() -> None:
     async def main() -> None:
         async with running() as world:

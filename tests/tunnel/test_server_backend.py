@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +12,15 @@ import pytest
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.memory import memory_pair
 from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.uplinks import Uplink, Uplinks
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.profiles.file import parse
 from tunflow.protocols.contract import Outbound, OutboundContext
 from tunflow.protocols.registry import parse_server
 from tunflow.providers import IPv4Settings, PacketTunnelNetworkSettings, PacketTunnelProvider
+from tunflow.providers.network_path import NetworkPath, PathStatus
+from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.tunnel import server_backend
 from tunflow.tunnel.assemble import ServingContext
@@ -34,8 +37,10 @@ class Office(PacketTunnelProvider):
     may_start = asyncio.Event()
     has_started = asyncio.Event()
     failure: Exception | None = None
+    changes: AsyncGenerator[NetworkPath]
 
     async def start_tunnel(self, options: Any) -> None:
+        Office.changes = self.default_path_changes()
         await Office.may_start.wait()
         if Office.failure is not None:
             raise Office.failure
@@ -94,12 +99,26 @@ class Portals:
     async def look(self, path: object, apply: Callable[[], None]) -> bool:
         self.looks += 1
         self.looked()
-        if self.answers and self.answers.pop(0):
-            self.portal = "the page"
+        self.portal = "the page" if self.answers and self.answers.pop(0) else None
         return self.portal is not None
+
+    async def suspects(self, path: object) -> bool:
+        return False
 
     def clear(self) -> None:
         self.portal = None
+
+
+class Finder:
+    """Finds a way out by that interface."""
+
+    interface = "wlan0"
+
+    def look(self, servers: object) -> Uplinks:
+        return Uplinks((Uplink(self.interface, 2, bytes([192, 0, 2, 7]), None),))
+
+    def surviving(self, pairs: set[object]) -> set[object]:
+        return pairs
 
 
 class Bench:
@@ -110,7 +129,12 @@ class Bench:
         serving = ServingContext(reactor, self.said.append, ProcessFilter(reactor, self.said.append))
         self.interface = TunnelInterface(plan, TunnelContext(Host(), list, serving))
         self.portals = self.interface.portals = Portals()
+        self.finder = self.interface.finder = Finder()
+        self.interface.network_path = self.network_path
         self.backend = ServerBackend(plan, self.interface, groups=None)
+
+    async def network_path(self) -> NetworkPath:
+        return NetworkPath(PathStatus.SATISFIED, self.finder.interface)
 
     async def end(self) -> None:
         await self.backend.stop(ProviderStopReason.NONE)
@@ -212,6 +236,37 @@ def test_one_that_fails_behind_a_login_page_tries_again(monkeypatch: pytest.Monk
     assert first == "this network wants a login first"
     assert last.startswith("not connected yet: office: ")
     assert "nobody is there" in last
+
+
+def test_what_was_not_answered_is_tried_anew_once_somebody_has_logged_in() -> None:
+    """No program shows the page any more: the way to it is closed already."""
+
+    async def scene(bench: Bench) -> None:
+        bench.portals.answers = [True, False]
+        await bench.backend.start()
+        bench.backend.mark_path()
+        bench.interface.enter(ConnectionStatus.REASSERTING)
+        await bench.backend.follow()
+        assert bench.portals.looks == 2
+        assert (await anext(Office.changes)).is_satisfied
+        await Office.changes.aclose()
+
+    played(scene)
+
+
+def test_a_change_of_the_network_while_it_signs_in_is_followed() -> None:
+    async def scene(bench: Bench) -> None:
+        bench.portals.answers = [False, True]
+        bench.portals.looked = lambda: setattr(bench.finder, "interface", "eth0")
+        await bench.backend.start()
+        bench.backend.mark_path()
+        bench.portals.clear()
+        bench.interface.enter(ConnectionStatus.CONNECTED)
+        await bench.backend.follow()
+        assert (await anext(Office.changes)).interface == "eth0"
+        await Office.changes.aclose()
+
+    assert "the network changed: eth0 from 192.0.2.7" in played(scene)
 
 
 def test_nobody_waits_where_there_are_other_ways() -> None:

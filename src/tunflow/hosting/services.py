@@ -63,10 +63,13 @@ class Services:
                 queue.get_nowait()  # only the last one counts
             queue.put_nowait(path)
 
-    async def paths(self) -> AsyncIterator[NetworkPath]:
-        """Changes of the path, the last one if several came meanwhile."""
+    def paths(self) -> AsyncIterator[NetworkPath]:
+        """Changes of the path from this call on, the last one if several came meanwhile."""
         queue: asyncio.Queue[NetworkPath] = asyncio.Queue(1)
         self._watchers.add(queue)
+        return self._changes(queue)
+
+    async def _changes(self, queue: asyncio.Queue[NetworkPath]) -> AsyncIterator[NetworkPath]:
         try:
             while True:
                 yield await queue.get()

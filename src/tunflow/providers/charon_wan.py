@@ -2,6 +2,9 @@
 
 Its namespace knows one peer, whose ports 500 and 4500 stand for the server's. So charon's traffic leaves as the
 provider's own does: around the tunnel, or through other servers, over IPv4 or IPv6.
+
+What charon asked last and nobody answered yet is sent again where the network is another one: it would itself wait for
+up to 13 seconds. The other side takes it for the retransmission that it is (RFC 7296 §2.1).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from tunflow.errors import BadPacket
 from tunflow.protocols.ikev2.settings import DEFAULT_PORT, ENCAPSULATED_PORT, IKEv2Server
@@ -24,6 +28,7 @@ LARGEST_PACKET = 65536
 PAUSE = 0.1
 """Seconds before a session is read, or opened, again that failed."""
 
+_NO_ESP = bytes(4)
 _OWN, _PEER = socket.inet_aton(OWN), socket.inet_aton(PEER)
 
 
@@ -32,6 +37,23 @@ def server_ports(server: IKEv2Server) -> dict[int, int]:
     if server.port == DEFAULT_PORT:
         return {DEFAULT_PORT: DEFAULT_PORT, ENCAPSULATED_PORT: ENCAPSULATED_PORT}
     return {ENCAPSULATED_PORT: server.port}
+
+
+class IKEMessage(NamedTuple):
+    """One of charon's, as it left."""
+
+    which: bytes
+    datagrams: list[bytes]
+
+
+def _message_of(port: int, datagram: bytes) -> bytes:
+    """Return what tells an IKE message from all others: SPIs, exchange, flags and number (RFC 7296 §3.1). b"" for what
+    is none: ESP and keepalives (RFC 3948 §2)."""
+    if port == ENCAPSULATED_PORT:
+        if not datagram.startswith(_NO_ESP):
+            return b""
+        datagram = datagram[len(_NO_ESP) :]
+    return datagram[:16] + datagram[18:24]
 
 
 OpenSession = Callable[[int], Awaitable[UDPSession]]
@@ -46,6 +68,8 @@ class CharonWan:
         self._opens = opens
         self._sessions: dict[int, UDPSession] = {}
         """By the port that charon sends to."""
+        self._unanswered: dict[int, IKEMessage] = {}
+        """What charon's last message was, by the port that it was sent to."""
         self._wan = -1
         self._readable = asyncio.Event()
 
@@ -55,7 +79,10 @@ class CharonWan:
         asyncio.get_running_loop().add_reader(wan, self._readable.set)
 
     async def open(self) -> None:
-        """Open a session for each port, in place of those before: the network is another one. Raises OSError."""
+        """Open a session for each port, in place of those before, and ask again: the network is another one.
+
+        Raises OSError.
+        """
         made: dict[int, UDPSession] = {}
         try:
             for port, theirs in self.ports.items():
@@ -67,6 +94,9 @@ class CharonWan:
         old, self._sessions = self._sessions, made
         for session in old.values():
             session.cancel()
+        for port, message in self._unanswered.items():
+            with suppress(OSError):
+                await made[port].write_datagrams(message.datagrams)
 
     def close(self) -> None:
         """Close the descriptor and the sessions."""
@@ -83,6 +113,7 @@ class CharonWan:
             await self._readable.wait()
             self._readable.clear()
             for port, datagrams in self._read().items():
+                self._note(port, datagrams)
                 with suppress(OSError):  # as on any wire: it is lost, and sent again
                     await self._sessions[port].write_datagrams(datagrams)
 
@@ -99,10 +130,24 @@ class CharonWan:
                         await self._reopen(port, session)
                 continue
             for datagram in datagrams:
+                if _message_of(port, datagram):
+                    self._unanswered.clear()
                 header = udp.build(port, port, len(datagram))
                 first = ipv4.build(_PEER, _OWN, protocols.UDP, len(header) + len(datagram))
                 with suppress(OSError):
                     os.writev(self._wan, [first, header, datagram])
+
+    def _note(self, port: int, datagrams: list[bytes]) -> None:
+        """Keep charon's last message, which may be several datagrams (RFC 7383)."""
+        for datagram in datagrams:
+            which = _message_of(port, datagram)
+            if not which:
+                continue
+            last = self._unanswered.get(port)
+            if last is None or last.which != which:
+                self._unanswered = {port: IKEMessage(which, [datagram])}
+            elif datagram not in last.datagrams:
+                last.datagrams.append(datagram)
 
     async def _reopen(self, port: int, closed: UDPSession) -> None:
         with suppress(OSError):

@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from tunflow.providers.charon_wan import CharonWan
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
+from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.program_packets import carry_from_program, carry_to_program
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -68,16 +69,23 @@ class IKEv2Provider(PacketTunnelProvider):
         """Sign in and set the network as the server says. Raises LocalError, RemoteError, OSError."""
         self._server = server = await self._completed(server_of(self.protocol_configuration.provider_configuration))
         messages = load_messages(server)
+        changes = self.default_path_changes()
         self._wan = CharonWan(server, self._open_session)
         self._program = CharonProgram(server)
         try:
             await self._wan.open()
-            await self._start(self._program, self._wan, messages)
+            await self._start(self._program, self._wan, messages, changes)
         except BaseException:
             await self._end()
             raise
 
-    async def _start(self, program: CharonProgram, wan: CharonWan, messages: list[tuple[str, Section]]) -> None:
+    async def _start(
+        self,
+        program: CharonProgram,
+        wan: CharonWan,
+        messages: list[tuple[str, Section]],
+        changes: AsyncIterator[NetworkPath],
+    ) -> None:
         ends = await program.start()
         wan.use(ends.wan)
         self._packets = ends.packets
@@ -86,6 +94,7 @@ class IKEv2Provider(PacketTunnelProvider):
             self.create_task(vici.run(), name="charon's control"),
             self.create_task(wan.carry_out(), name="from charon to the server"),
             *(self.create_task(wan.carry_in(port), name="from the server to charon") for port in wan.ports),
+            self.create_task(self._follow_path(wan, changes), name="network changes"),
         )
         for command, message in messages:
             await vici.request(command, message)
@@ -101,7 +110,6 @@ class IKEv2Provider(PacketTunnelProvider):
             self.create_task(carry_to_program(self.packet_flow, ends.packets), name="packets to charon"),
             self.create_task(carry_from_program(ends.packets, self.packet_flow), name="packets from charon"),
             self.create_task(self._watch(program), name="charon"),
-            self.create_task(self._follow_path(wan), name="network changes"),
         )
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
@@ -163,9 +171,9 @@ class IKEv2Provider(PacketTunnelProvider):
         if not self._is_ending:
             self.cancel_tunnel(RemoteError(reason))
 
-    async def _follow_path(self, wan: CharonWan) -> None:
+    async def _follow_path(self, wan: CharonWan, changes: AsyncIterator[NetworkPath]) -> None:
         """Another network: other sessions, from where the server will see us next."""
-        async for path in self.default_path_changes():
+        async for path in changes:
             if path.is_satisfied:
                 with suppress(OSError):
                     await wan.open()

@@ -223,6 +223,7 @@ class ServerBackend(Backend):
 
         A provider has a limit of time to start in, which is the one here, too.
         """
+        self._path = self._look()
         starting = tunnels.first_start()
         self._start_tunnels(dataplane)
         try:
@@ -248,7 +249,8 @@ class ServerBackend(Backend):
 
     def mark_path(self) -> None:
         """As `Backend.mark_path`."""
-        self._path = self._look()
+        if not self._path.is_satisfied:  # else it was marked before the tunnel's start, which takes its time
+            self._path = self._look()
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """As `Backend.stop`."""
@@ -402,9 +404,10 @@ class ServerBackend(Backend):
 
     async def _reassert(self, dataplane: Dataplane) -> None:
         plan, portals = self._plan, self._interface.portals
+        was_found = portals.portal is not None
         self._apply(plan, _all(self._found))
         self._reset_lost(dataplane.driver)
-        if portals.portal is not None and await self._door.look():
+        if was_found and await self._door.look():
             raise RemoteError("a login page is in the way")
         try:
             found = await self._find(plan, self._names.within)
@@ -417,7 +420,7 @@ class ServerBackend(Backend):
             raise
         if await portals.suspects(self._path) and await self._door.look():
             raise RemoteError("a login page is in the way")  # that takes every connection, the server's too
-        if self._close_way():
+        if self._close_way() or was_found:
             await self._tell_tunnels_anew()
 
     async def _tell_tunnels_anew(self) -> None:
