@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 
 from bench.netlab.namespaces import SERVER4, SITE4, Lab
 from bench.netlab.processes import Process
@@ -50,7 +51,11 @@ _CLIENT = f"SocksPort {SERVER4}:{SOCKS_PORT} ExtendedErrors IPv6Traffic\nControl
 
 
 class TorNetwork:
-    """Starts in the background when it is made; `wait` returns once it carries flows."""
+    """Starts in the background when it is made; `wait` returns once it carries flows.
+
+    The client is started last, once the directory has all relays: it would take a directory that lacks some, find no
+    path, and ask for the next one only half a minute later.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -61,21 +66,29 @@ class TorNetwork:
         self._start("authority", authority + _AUTHORITY + _relay(0))
         for number in range(1, RELAYS + 1):
             self._start(f"relay{number}", authority + _relay(number) + _EXIT)
-        self._client = self._start("client", authority + _CLIENT)
         self._trusted = authority
         """The line by which all of them know the authority."""
 
-    def wait(self, timeout: float = 60.0) -> None:
-        """Return once the client has a circuit, and knows all relays. Raises RuntimeError."""
-        log = self._directory / "client" / "log"
+    def wait(self, timeout: float = 240.0) -> None:
+        """Return once a client has a circuit. Raises RuntimeError."""
         deadline = time.monotonic() + timeout
-        while not (log.exists() and "Bootstrapped 100%" in log.read_text() and self._relays_known() >= RELAYS):
-            if time.monotonic() > deadline or self._client.popen.poll() is not None:
+        self._until(deadline, lambda: self._relays_known() >= RELAYS, "authority")
+        self._start("client", self._trusted + _CLIENT)
+        log = self._directory / "client" / "log"
+        self._until(deadline, lambda: log.exists() and "Bootstrapped 100%" in log.read_text(), "client")
+
+    def _until(self, deadline: float, condition: Callable[[], bool], name: str) -> None:
+        while not condition():
+            if time.monotonic() > deadline or any(process.popen.poll() is not None for process in self._processes):
+                log = self._directory / name / "log"
                 raise RuntimeError(f"Tor does not start: {log.read_text()[-2000:] if log.exists() else 'no log'}")
             time.sleep(0.1)
 
     def _relays_known(self) -> int:
-        return sum(line.startswith("r ") for line in self.control("GETINFO ns/all").splitlines())
+        """How many relays are in the directory of the authority, as a client would fetch it."""
+        agreed = self._directory / "authority" / "cached-microdesc-consensus"
+        text = agreed.read_text() if agreed.exists() else ""
+        return sum(line.startswith("r relay") for line in text.splitlines())
 
     def start_onion(self, timeout: float = 150.0) -> None:
         """Return once an onion service answers Tor's own client; after `wait`, since a service that found no relays for
