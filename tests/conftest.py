@@ -210,20 +210,25 @@ def pytest_collection() -> Iterator[object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab's tests wait much and compute little, so the others are spread among them. What takes long begins
-    (those of this folder, and of the lab those with many tests), so that no worker has a long file left at the end."""
+    """Files with tests that run alone come first, and in them those tests: later everybody would wait for whoever is in
+    the middle of a long test, with a CPU idle. The lab's tests wait much and compute little, so the others are spread
+    among them. What takes long begins (those of this folder, and of the lab those with many tests), so that no worker
+    has a long file left at the end."""
     here = Path(__file__).parent
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    lab, long, short = [], [], []
+    alone, lab, long, short = [], [], [], []
     for tests in files.values():
+        tests.sort(key=lambda test: test.get_closest_marker("alone") is None)
+        is_alone = tests[0].get_closest_marker("alone") is not None
         is_lab = any(test.get_closest_marker("lab") for test in tests)
-        (long if tests[0].path.parent == here else lab if is_lab else short).append(tests)
+        kind = alone if is_alone else long if tests[0].path.parent == here else lab if is_lab else short
+        kind.append(tests)
     lab.sort(key=len, reverse=True)
     placed = [
         (end * index / len(kind), tests)
-        for kind, end in ((long, 0.3), (lab, 0.8), (short, 1.0))
+        for kind, end in ((alone, 0.0), (long, 0.3), (lab, 0.8), (short, 1.0))
         for index, tests in enumerate(kind)
     ]
     items[:] = [item for _, tests in sorted(placed, key=lambda at: at[0]) for item in tests]
