@@ -186,7 +186,7 @@ def test_a_tunnel_over_udp_looks_for_the_page_too(uplinks: UplinkLab, system: Sy
         with (
             LoginNetwork(uplinks, ENDS) as network,
             uplinks.spied(f"((host {SERVER4} and udp port {PORT}) or {web})") as seen,
-            mix_running(system, OTHERS),
+            mix_running(system, OTHERS, pause=1.0),  # for most of a minute: silence is noticed by its length
         ):
             uplinks.use_uplink(2)
             until(lambda: system.facts()["status"] == "captive", 60, "captive")
