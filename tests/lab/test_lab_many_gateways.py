@@ -186,4 +186,4 @@ def test_three_gateways_from_one_address(lab: GatewayLab) -> None:
             until(lambda query=query: {each for each, _ in prometheus.values(query)} == set(targets), 60, query)
         third.ok("down")
         (is_up,) = (query for query, title in queries.items() if title == "Up")
-        until(lambda: sorted(prometheus.values(is_up)) == [*zip(targets, (1, 1, 0), strict=True)], 30)
+        until(lambda: sorted(prometheus.values(is_up)) == [*zip(targets, (1, 1, 0), strict=True)], 60)

@@ -52,7 +52,7 @@ def mix_running(system: System, attempts: dict[str, list[str]], pause: float = 0
     )
     running = system.lab.start(system.host, ["sh", "-c", loops + "wait"])
     try:
-        until(lambda: set(running.output().splitlines()) >= set(attempts), 15, "every attempt once")
+        until(lambda: set(running.output().splitlines()) >= set(attempts), 60, "every attempt once")
         yield running
     finally:
         running.stop()

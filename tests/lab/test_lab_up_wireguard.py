@@ -58,7 +58,7 @@ def test_a_download_goes_on_over_another_uplink(uplinks: UplinkLab, system: Syst
         assert download.popen.poll() is None
         uplinks.use_uplink(2)
         where = ["wg", "show", INTERFACE, "endpoints"]
-        until(lambda: f"{SECOND4}:" in uplinks.server.run(where).stdout, 10, "the server hears it from there")
+        until(lambda: f"{SECOND4}:" in uplinks.server.run(where).stdout, 60, "the server hears it from there")
         assert download.popen.wait(120) == 0
         assert download.output().split()[0] == expected, system.log()
     until(lambda: system.facts()["status"] == "connected")
