@@ -32,8 +32,8 @@ CLIENT4, CLIENT6 = "10.66.0.1", "fd66::1"
 SERVER4, SERVER6 = "10.66.0.2", "fd66::2"
 SITE4, SITE6 = "10.77.0.1", "fd77::1"
 
-MARK = "TUNFLOW_LAB"
-"""Environment variable that names the lab a process belongs to."""
+MARK = "NETLAB"
+"""Environment variable that names the lab a process belongs to; tunflow hands it to the programs that it starts."""
 PREFIX = "tunflow-lab-"
 ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 NETNS_ETC = Path("/etc/netns")
@@ -140,6 +140,14 @@ class Lab:
         process = Process(where.command(argv), log, env={**where.env, **(env or {})}, stdout=stdout, stdin=stdin)
         self._cleanup.callback(process.stop)
         return process
+
+    def running(self, words: str) -> list[str]:
+        """The command lines with those words of what this lab, and no other beside it, has started and still runs."""
+        found = []
+        for pid in processes_marked(MARK, self.id):
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return sorted(line for line in found if words in line)
 
     def join(self) -> None:
         """Connect the hosts; a lab of another shape does this its own way."""

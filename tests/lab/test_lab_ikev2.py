@@ -12,6 +12,7 @@ from bench.netlab.namespaces import SITE4, SITE6, Lab
 from bench.netlab.tunnel import TUNFLOW, shadowsocks_url
 from lab_support import Contents, Tunnel
 from lab_system import System
+from lab_uplinks import until
 from strongswan_peer import Strongswan, strongswan
 from test_lab_wireguard import run
 
@@ -30,10 +31,11 @@ def server(lab: Lab) -> Iterator[Strongswan]:
 
 def test_run_and_sign_out(lab: Lab, server: Strongswan, contents: Contents) -> None:
     script = f"ping -c 2 -i 0.2 -W 30 {SITE4}; ping -c 1 -W 3 {SITE6}; {DIGEST}; cat /etc/resolv.conf"
+    servers = lab.running("charon")
     done = run(lab, [TUNFLOW, "run", "--server", server.link(), "--", "sh", "-c", script])
     assert done.stdout.count(" 0% packet loss") == 2, (done.stdout, done.stderr)
     assert done.stdout.split()[-4:] == [contents.medium_sha256, "-", "nameserver", SITE4], done.stderr
-    assert "charon_namespace" not in lab.client.run(["ps", "-eo", "args"]).stdout
+    until(lambda: lab.running("charon") == servers, 30, "nothing left")
 
 
 def test_a_chain(lab: Lab, tunnel: Tunnel, server: Strongswan, contents: Contents) -> None:
@@ -100,11 +102,13 @@ def test_up_and_down_as_the_unit_allows(lab: Lab, server: Strongswan, contents: 
         units[profile] = profile.with_suffix(".service")
         units[profile].write_text(run(lab, [TUNFLOW, "service", "install", str(profile), "--print"]).stdout)
     with System(lab, prefix=[sys.executable, SANDBOX, str(units[office])]) as system:
-        before = system.snapshot()
+        before, servers = system.snapshot(), lab.running("charon")
         system.ok("up", str(office))
         done = run(lab, ["sh", "-c", DIGEST])
         assert done.stdout.split()[:1] == [contents.medium_sha256], done.stderr
+        assert len(lab.running("charon")) > len(servers)
         system.ok("down")
+        until(lambda: lab.running("charon") == servers, 30, "nothing left")
         system.prefix = [sys.executable, SANDBOX, str(units[home])]
         denied = system.tunflow("up", str(office))
         assert (denied.returncode, denied.stderr.count("\n")) == (2, 1), denied

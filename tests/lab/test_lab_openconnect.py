@@ -35,7 +35,7 @@ def test_run_and_sign_out(lab: Lab, server: Ocserv, contents: Contents) -> None:
     done = run(lab, [TUNFLOW, "run", "--server", server.link(), "--", "sh", "-c", script])
     assert " 0% packet loss" in done.stdout, (done.stdout, done.stderr)
     assert done.stdout.split()[-4:] == [contents.medium_sha256, "-", "nameserver", SITE4], done.stderr
-    assert "openconnect --config" not in lab.client.run(["ps", "-eo", "args"]).stdout
+    assert lab.running("openconnect --config") == []
 
 
 def test_a_chain(lab: Lab, tunnel: Tunnel, server: Ocserv, contents: Contents) -> None:
@@ -76,13 +76,14 @@ def test_up_by_a_profile_with_rules(lab: Lab, server: Ocserv, contents: Contents
         system.ok("up", profile(server.link()))
         (tunnel,) = system.status()["tunnels"]
         assert tunnel["status"] == "connected"
+        assert lab.running("openconnect --config") != []
         done = run(lab, ["sh", "-c", DIGEST])
         assert done.stdout.split()[:1] == [contents.medium_sha256], (done.stderr, system.log())
         system.ok("reload", profile(server.link(password="another")))
         until(lambda: "user or password is wrong" in str(system.status()["troubles"]), 60, "the trouble")
         system.ok("down")
         assert system.snapshot() == before
-        assert "openconnect --config" not in lab.client.run(["ps", "-eo", "args"]).stdout
+        assert lab.running("openconnect --config") == []
 
 
 def test_what_the_server_asks_is_asked_on_the_terminal(lab: Lab, server: Ocserv) -> None:
