@@ -1,4 +1,4 @@
-"""Others who use the kernel's network beside us: its WireGuard as a peer, containers on a bridge behind nftables."""
+"""Others who use the kernel's network beside us: its WireGuard as a peer, its IPsec, containers on a bridge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.machine.emulated import Machine
-from tests.machine.installed import PATIENCE, installed
+from tests.machine.installed import PATIENCE, PROFILE, installed
 from tests.machine.world import SITE4, forget_sights, sights
 
 BOX = "172.17.0.2"
@@ -58,6 +58,37 @@ chmod 644 /tmp/wg.conf
 """
 """The kernel is the peer, in the namespace `world`."""
 
+OFFICE, INNER = "10.88.0.1", "10.88.1.2"
+IPSEC = f"""
+here=$(ip -4 -o addr show lan0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')
+there=192.0.2.1
+key=0x$(printf %040d 7)
+ip -n world addr add {OFFICE}/32 dev lo
+ip -n world route add {INNER}/32 via "$here"
+for network in "ip" "ip -n world"; do
+  $network xfrm state add src "$here" dst $there proto esp spi 0x100 mode tunnel aead 'rfc4106(gcm(aes))' "$key" 128
+  $network xfrm state add src $there dst "$here" proto esp spi 0x101 mode tunnel aead 'rfc4106(gcm(aes))' "$key" 128
+done
+out="src {INNER}/32 dst 10.88.0.0/24"
+back="src 10.88.0.0/24 dst {INNER}/32"
+ip xfrm policy add $out dir out tmpl src "$here" dst $there proto esp mode tunnel
+ip xfrm policy add $back dir in tmpl src $there dst "$here" proto esp mode tunnel
+ip -n world xfrm policy add $out dir in tmpl src "$here" dst $there proto esp mode tunnel
+ip -n world xfrm policy add $back dir out tmpl src $there dst "$here" proto esp mode tunnel
+ip addr add {INNER}/32 dev lan0
+ip route add 10.88.0.0/24 via $there dev lan0 src {INNER} table 220
+ip rule add priority 220 lookup 220
+"""
+"""What charon asks of the kernel for a network behind a gateway, and the gateway in the namespace `world`."""
+NO_IPSEC = f"""
+ip rule del priority 220
+ip route flush table 220
+ip addr del {INNER}/32 dev lan0
+ip -n world addr del {OFFICE}/32 dev lo
+ip -n world route del {INNER}/32
+for network in "ip" "ip -n world"; do $network xfrm policy flush; $network xfrm state flush; done
+"""
+
 
 @pytest.fixture
 def box(machine: Machine) -> Iterator[str]:
@@ -100,3 +131,27 @@ def test_the_kernels_wireguard_is_the_peer(machine: Machine) -> None:
         assert "latest handshake" in machine.sh("ip netns exec world wg show wg0")
     finally:
         machine.sh("ip -n world link del wg0; rm /tmp/wg.conf")
+
+
+def test_the_kernels_ipsec_keeps_its_network(machine: Machine) -> None:
+    """What goes in ESP leaves beside the tunnel where the profile says so, and with a kill switch not otherwise."""
+    machine.until("ip -4 addr show lan0", "192.0.2.", PATIENCE)
+    machine.sh(IPSEC)
+    office = f"http://{OFFICE}/"
+    try:
+        assert machine.until(f"curl -sS -m 20 {office}", "hello", PATIENCE).strip() == f"hello {INNER}"
+        kill_switch = "kill_switch = true\n"
+        excluded = PROFILE.replace(kill_switch, f'{kill_switch}excluded_routes = ["192.0.2.1/32", "10.88.0.0/24"]\n')
+        with installed(machine, excluded):
+            forget_sights(machine)
+            assert machine.until(f"curl -sS -m 20 {office}", "hello", PATIENCE).strip() == f"hello {INNER}"
+            assert "50" in {each.protocol for each in sights(machine) if each.target == "192.0.2.1"}
+            assert machine.until(f"curl -sS -m 20 http://{SITE4}/", "hello", PATIENCE).strip() == f"hello {SITE4}"
+        with installed(machine):
+            forget_sights(machine)
+            assert machine.run("curl", "-sS", "-m", "5", office).status != 0
+            assert not [each for each in sights(machine) if each.protocol == "50" or each.target == OFFICE]
+            assert machine.until(f"curl -sS -m 20 http://{SITE4}/", "hello", PATIENCE).strip() == f"hello {SITE4}"
+        assert machine.until(f"curl -sS -m 20 {office}", "hello", PATIENCE).strip() == f"hello {INNER}"
+    finally:
+        machine.sh(NO_IPSEC)
