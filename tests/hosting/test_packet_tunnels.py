@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tunflow.errors import RemoteError
+from tunflow.errors import LocalError, RemoteError
 from tunflow.hosting import packet_tunnels
 from tunflow.hosting.packet_tunnels import PacketTunnels
 from tunflow.loop.event_loop import ReactorLoop
@@ -28,6 +28,7 @@ class Moody(PacketTunnelProvider):
     attempts = 0
     may_start: asyncio.Event | None = None
     """Its start lasts until then."""
+    stopped: ProviderStopReason | None = None
 
     async def start_tunnel(self, options):
         Moody.attempts += 1
@@ -40,6 +41,9 @@ class Moody(PacketTunnelProvider):
             PacketTunnelNetworkSettings(tunnel_remote_address="x", ipv4_settings=four, mtu=1400)
         )
         Moody.running = self
+
+    async def stop_tunnel(self, reason):
+        self.stopped = reason
 
 
 @dataclass(frozen=True)
@@ -191,5 +195,94 @@ def test_one_that_ends_says_why_and_starts_again():
         await until(lambda: outbound.inner is not None)
         assert Moody.running is not first
         assert tunnels.troubles() == []
+
+    watched(scene)
+
+
+OTHER = Server(label="other", provider_configuration={"password": "another"})
+
+
+def labels(tunnels):
+    return [label for label, _, _ in tunnels.troubles()]
+
+
+def test_another_plan_ends_what_it_does_not_name():
+    async def scene(tunnels, outbound):
+        await until(lambda: outbound.inner is not None)
+        first = Moody.running
+        with tunnels.another_plan():
+            other = tunnels.open(OTHER, DirectOutbound())
+        await until(lambda: first.stopped is not None)
+        assert first.stopped is ProviderStopReason.SUPERSEDED
+        await until(lambda: outbound.inner is None)
+        await until(lambda: other.inner is not None)
+        assert [each["label"] for each in await tunnels.facts()] == ["other"]
+
+    watched(scene)
+
+
+def test_what_goes_through_it_goes_on(monkeypatch):
+    async def scene(tunnels, outbound):
+        await until(lambda: outbound.inner is not None)
+        first = Moody.running
+        socket = outbound.inner.open_socket(lambda _: None)
+        looks = 0
+
+        async def look(_seconds):
+            nonlocal looks
+            looks += 1
+            await sleep(0)
+
+        sleep = asyncio.sleep
+        monkeypatch.setattr(packet_tunnels.asyncio, "sleep", look)
+        with tunnels.another_plan():
+            tunnels.open(OTHER, DirectOutbound())
+        while looks < 10:
+            await sleep(0)
+        assert first.stopped is None
+        socket.close()
+        while first.stopped is None:
+            await sleep(0)
+
+    watched(scene)
+
+
+def test_one_that_is_named_again_before_its_end_stays():
+    async def scene(tunnels, outbound):
+        await until(lambda: outbound.inner is not None)
+        first = Moody.running
+        socket = outbound.inner.open_socket(lambda _: None)
+        with tunnels.another_plan():
+            other = tunnels.open(OTHER, DirectOutbound())
+        await until(lambda: other.inner is not None)
+        with tunnels.another_plan():
+            assert tunnels.open(Server(), DirectOutbound()) is outbound
+        socket.close()
+        await until(lambda: Moody.running.stopped is not None)
+        assert first.stopped is None
+        assert outbound.inner is not None
+
+    watched(scene)
+
+
+def test_a_plan_that_fails_leaves_none_of_its_own_trying(monkeypatch):
+    async def scene(tunnels, outbound):
+        await until(lambda: outbound.inner is not None)
+        first = Moody.running
+        monkeypatch.setattr(Moody, "refuses", True)
+
+        async def fails():
+            with tunnels.another_plan():
+                tunnels.open(OTHER, DirectOutbound())
+                await until(lambda: labels(tunnels) == ["other"])
+                raise LocalError("a wrong plan")
+
+        with pytest.raises(LocalError):
+            await fails()
+        while tunnels.troubles():
+            await asyncio.sleep(0)
+        assert [each["label"] for each in await tunnels.facts()] == ["moody"]
+        assert first.stopped is None
+        assert outbound.inner is not None
 
     watched(scene)

@@ -81,6 +81,9 @@ def test_up_by_a_profile_with_rules(lab: Lab, server: Ocserv, contents: Contents
         assert done.stdout.split()[:1] == [contents.medium_sha256], (done.stderr, system.log())
         system.ok("reload", profile(server.link(password="another")))
         until(lambda: "user or password is wrong" in str(system.status()["troubles"]), 60, "the trouble")
+        system.ok("reload", profile(server.link()))  # the wrong password is not tried any more
+        until(lambda: not system.status()["troubles"], 60, "no trouble")
+        assert len(system.status()["tunnels"]) == 1
         system.ok("down")
         assert system.snapshot() == before
         assert lab.running("openconnect --config") == []

@@ -12,8 +12,8 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tunflow.endpoint import Endpoint, endpoint
@@ -46,15 +46,21 @@ MTU_IN_A_CHAIN = 1280
 """Of a tunnel below which are other servers, whose headers come on top: what IPv6 demands (RFC 8200 §5)."""
 
 
+Key = tuple[str, str, str]
+"""What tells a tunnel from others: its provider, the configuration, and what is below."""
+
+
 class PacketTunnels:
     """As `contract.Tunnels`. What it opened runs once `start` was called, within a loop on the reactor."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, ...], _Tunnel] = {}
+        self._running: dict[Key, _Tunnel] = {}
+        self._named: set[Key] = set()
+        """Those of the plan that is in force."""
+        self._leaving: dict[Key, asyncio.Task[None]] = {}
+        """Those of the others that something still goes through, each with who waits for its end."""
+        self._ending: set[asyncio.Task[None]] = set()
         self._start: Callable[[_Tunnel], None] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._running)
 
     def open(self, server: PacketTunnel, below: Outbound) -> Outbound:
         """As `contract.Tunnels.open`. Raises LocalError where there is no such provider."""
@@ -65,7 +71,35 @@ class PacketTunnels:
             tunnel = self._running[key] = _Tunnel(server, below)
             if self._start is not None:
                 self._start(tunnel)
+        self._named.add(key)
+        if (leaving := self._leaving.pop(key, None)) is not None:
+            leaving.cancel()
         return tunnel.outbound
+
+    @contextmanager
+    def another_plan(self) -> Iterator[None]:
+        """What is opened within is what another plan names. Afterwards those end that it does not name, once nothing
+        goes through them; or those that it opened, where that raised. Called within the loop, after `start`."""
+        before, self._named = self._named, set()
+        try:
+            yield
+        except BaseException:
+            wrong, self._named = self._named - before, before
+            self._let_go(wrong)
+            raise
+        self._let_go(before - self._named)
+
+    def _let_go(self, keys: set[Key]) -> None:
+        for key in keys:
+            task = self._leaving[key] = asyncio.get_running_loop().create_task(self._leave(key))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _leave(self, key: Key) -> None:
+        while self._running[key].is_used:
+            await asyncio.sleep(SOONEST)
+        del self._leaving[key]
+        await self._running.pop(key).stop(ProviderStopReason.SUPERSEDED)
 
     def first_start(self) -> asyncio.Future[list[Failure | None]]:
         """Return what is done once each of those that were opened has started, or not, which is told nowhere else then.
@@ -89,8 +123,12 @@ class PacketTunnels:
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """End them all."""
+        for leaving in self._leaving.values():
+            leaving.cancel()
         running, self._running, self._start = self._running, {}, None
         await asyncio.gather(*(tunnel.stop(reason) for tunnel in running.values()))
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        self._leaving.clear()
 
     def path_changed(self, path: NetworkPath) -> None:
         """The way to the network is another one."""
@@ -147,6 +185,11 @@ class _Tunnel:
     def stands(self) -> bool:
         """Return True once flows can go through it, while nothing troubles it."""
         return self.outbound.inner is not None and self.trouble is None
+
+    @property
+    def is_used(self) -> bool:
+        """Return True while flows go through it."""
+        return self.outbound.inner is not None and self.outbound.inner.is_used
 
     def first_start(self) -> asyncio.Future[Failure | None]:
         """As `PacketTunnels.first_start`."""

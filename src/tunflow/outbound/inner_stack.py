@@ -124,6 +124,11 @@ class InnerStack:
         """Return True if the tunnel has an address of this size."""
         return size in self._addresses
 
+    @property
+    def is_used(self) -> bool:
+        """Return True while there are connections, or ways for datagrams."""
+        return self.stack.connections > 0 or bool(self._sockets)
+
     def close(self) -> None:
         """End all of it; connections are reset, without a word to the far end."""
         if self.is_closed:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -268,6 +268,12 @@ class ServerBackend(Backend):
             raise LocalError("the tunnel's own addresses and MTU cannot change while it is up: use up --replace")
         found = await self._find(plan, self._names.within)
         self._servers.use(found)
+        self._tunnels = self._tunnels or tunnels_for(plan)
+        with nullcontext() if self._tunnels is None else self._tunnels.another_plan():
+            await self._go_over(plan, found, dataplane)
+
+    async def _go_over(self, plan: Plan, found: Found, dataplane: Dataplane) -> None:
+        """From one plan to another. Raises LocalError or RemoteError, after which the old one is in force."""
         outbounds = self._outbounds(plan)
         self._start_tunnels(dataplane)
         await probe(_asked(plan, found), self._interface.sockets)
