@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tunflow.protocols.openvpn.settings_reader import settings_from_file
 from tunflow.protocols.openvpn.tunnel_options import TunnelOptions
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
+from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.openvpn_credentials import OpenVPNCredentials
 from tunflow.providers.openvpn_link import OpenVPNLink
 from tunflow.providers.openvpn_remote import open_transport, resolved
@@ -66,10 +67,11 @@ class OpenVPNProvider(PacketTunnelProvider):
         self._silence = SilenceWatch(self._on_silence, self._on_answer)
         self._settings = await self._credentials.complete()
         self._remotes = [each for remote in _ordered(settings) for each in await resolved(remote)]
+        changes = self.default_path_changes()
         await self._connect_first()
         self.packet_flow.set_read_handler(self._send)
         self.create_task(self._live(), name="connections")
-        self.create_task(self._follow_path(), name="network changes")
+        self.create_task(self._follow_path(changes), name="network changes")
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
         """Say goodbye."""
@@ -204,9 +206,9 @@ class OpenVPNProvider(PacketTunnelProvider):
     def _deliver(self, packets: list[bytes]) -> None:
         self.packet_flow.write_super_packets(coalesce(packets))
 
-    async def _follow_path(self) -> None:
+    async def _follow_path(self, changes: AsyncIterator[NetworkPath]) -> None:
         """A new path: a new address, under which the server is told of it."""
-        async for path in self.default_path_changes():
+        async for path in changes:
             link = self._link
             if not path.is_satisfied or link is None:
                 continue

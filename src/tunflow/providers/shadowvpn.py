@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from tunflow.protocols.shadowvpn.settings import ShadowVPNConfig, config_of, par
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings
+from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.silence_watch import SILENCE, SilenceWatch
 from tunflow.providers.stop_reason import ProviderStopReason
@@ -50,10 +51,11 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._settings = _settings(self._config, values)
         self._sealer = Sealer(make_box(master_key(self._config.password.encode()), self.display_message), os.urandom)
         self._silence = SilenceWatch(self._on_silence, self._on_answer)
+        changes = self.default_path_changes()
         await self._open()
         await self.set_tunnel_network_settings(self._settings)
         self.packet_flow.set_read_handler(self._send)
-        self.create_task(self._follow_path(), name="network changes")
+        self.create_task(self._follow_path(changes), name="network changes")
         self.create_task(self._mention_silence(), name="silence")
 
     async def stop_tunnel(self, reason: ProviderStopReason) -> None:  # noqa: ARG002
@@ -91,9 +93,9 @@ class ShadowVPNProvider(PacketTunnelProvider):
 
     _asked = False
 
-    async def _follow_path(self) -> None:
+    async def _follow_path(self, changes: AsyncIterator[NetworkPath]) -> None:
         """A new path: a new session, from a new address, and the settings once more."""
-        async for path in self.default_path_changes():
+        async for path in changes:
             if not path.is_satisfied:
                 continue
             self.reasserting = True

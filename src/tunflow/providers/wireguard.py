@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from math import inf
@@ -35,6 +35,7 @@ from tunflow.protocols.wireguard.status import as_data, as_text
 from tunflow.providers.connections import UDPSession
 from tunflow.providers.dns_settings import DNSSettings
 from tunflow.providers.ip_settings import IPv4Route, IPv4Settings, IPv6Route, IPv6Settings
+from tunflow.providers.network_path import NetworkPath
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.tunnel_settings import PacketTunnelNetworkSettings
@@ -61,6 +62,7 @@ class WireGuardProvider(PacketTunnelProvider):
         self._by_peer: dict[Peer, PeerSession] = {}
         self._timer = asyncio.Event()
         self._expected = inf
+        changes = self.default_path_changes()
         for each in settings.peers:
             peer = self._interface.add_peer(
                 each.public_key,
@@ -79,7 +81,7 @@ class WireGuardProvider(PacketTunnelProvider):
         await self.set_tunnel_network_settings(network)
         self.packet_flow.set_read_handler(self._send)
         self.create_task(self._keep_time(), name="timers")
-        self.create_task(self._follow_path(), name="network changes")
+        self.create_task(self._follow_path(changes), name="network changes")
         self._interface.start(now())
         self._flush()
 
@@ -167,9 +169,9 @@ class WireGuardProvider(PacketTunnelProvider):
             self._interface.handle_timeout(now())
             self._flush()
 
-    async def _follow_path(self) -> None:
+    async def _follow_path(self, changes: AsyncIterator[NetworkPath]) -> None:
         """A new path: new sessions, from a new address, in which the peers hear of us at once."""
-        async for path in self.default_path_changes():
+        async for path in changes:
             if not path.is_satisfied:
                 continue
             self.reasserting = True

@@ -14,6 +14,7 @@ from typing import Any
 
 from tunflow.errors import LocalError, RemoteError
 from tunflow.host.network.settings import HostSettings
+from tunflow.host.network.uplinks import Uplinks
 from tunflow.host.pcap_tee import PcapTee
 from tunflow.hosting.services import ProviderFailed
 from tunflow.hosting.session import HostServices, ProviderSession
@@ -61,6 +62,8 @@ class ProviderBackend(Backend):
         """The provider's server, as the provider shows it."""
         self._session: ProviderSession | None = None
         self._watchdog: Watchdog | None = None
+        self._began_on = Uplinks()
+        """The way out that the provider was started with."""
         self._door = PortalDoor(interface)
         self._is_waiting = False
         """True if the provider could not start because a login page is in the way."""
@@ -107,6 +110,7 @@ class ProviderBackend(Backend):
         provider = self._provider
         reactor = self._serving.reactor
         log = CauseLog(self._serving.say, lambda: reactor.now)
+        self._began_on = self._interface.finder.look([])
         session = self._session = ProviderSession(
             provider,
             HostServices(
@@ -160,7 +164,9 @@ class ProviderBackend(Backend):
         return 0
 
     def mark_path(self) -> None:
-        """The provider was told its path before it started."""
+        """The provider was told its path before it started, which takes its time: have it told where that is over."""
+        if self._interface.finder.look([]) != self._began_on:
+            self._interface.look_again.set()
 
     async def stop(self, reason: ProviderStopReason) -> None:
         """As `Backend.stop`."""
