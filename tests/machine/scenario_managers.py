@@ -25,6 +25,12 @@ OTHER_PLACE = "/run/systemd/network/05-lan0.network"
 PUT_BACK = "the tunnel's resolvers are put back"
 
 
+@pytest.fixture(autouse=True)
+def _resolver_known(machine: Machine) -> None:
+    """A machine that has just booted, or whose networkd was started again, learns its resolver a little later."""
+    machine.until("resolvectl dns lan0", "fe80:", PATIENCE)
+
+
 @contextmanager
 def unchanged(machine: Machine) -> Iterator[None]:
     """See that the host is afterwards what it was before."""
@@ -59,7 +65,6 @@ def cable_out_and_in(machine: Machine) -> None:
 @pytest.mark.parametrize("profile", [PROFILE, SPLIT], ids=["all", "split"])
 def test_resolved_asks_the_tunnel(machine: Machine, profile: str) -> None:
     """For all names, or for those below `lab`; others then go to the network's resolver as before."""
-    machine.until("resolvectl dns lan0", "fe80:", PATIENCE)  # a machine that has just booted learns it a little later
     with unchanged(machine), installed(machine, profile):
         machine.sh("resolvectl flush-caches")
         forget_sights(machine)
