@@ -113,7 +113,7 @@ class OwnNetwork:
 
 
 MACHINE = Path(__file__).parent / "machine"
-"""Its tests use again what they made in the user's folders."""
+"""Its tests fetch packages, and use again what they made of them in the user's folders."""
 BESIDE_THE_LAB = 5
 """How nice tests are to those of the lab, which watch the clock: a third of their share where both want a CPU."""
 
@@ -179,14 +179,15 @@ def pytest_configure_node(node: object) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Setup, call and teardown are one turn. The lab makes its own networks, from the machine's."""
+    is_apart = MACHINE not in item.path.parents
     with ExitStack() as stack:
         if (turns := item.config.stash.get(TURNS_KEY, None)) is not None:
             stack.enter_context(turns.take(alone=item.get_closest_marker("alone") is not None))
         if item.get_closest_marker("lab") is None:
-            stack.enter_context(item.config.stash[OWN_NETWORK].inside())
             stack.enter_context(nicer(BESIDE_THE_LAB))
             stack.enter_context(CHANCE.seeded(item.nodeid))
-            if MACHINE not in item.path.parents:
+            if is_apart:
+                stack.enter_context(item.config.stash[OWN_NETWORK].inside())
                 stack.enter_context(own_home(item.config.stash[HOMES]))
         return (yield)
 
