@@ -6,10 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from memory_host import MemoryHost, NamedUplink
 
-from tunflow.host.memory import memory_pair
-from tunflow.host.network.settings import HostSettings
-from tunflow.host.network.uplinks import Uplink, Uplinks
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.profiles.file import parse
@@ -24,20 +22,11 @@ from tunflow.tunnel.provider_backend import ProviderBackend
 from tunflow.tunnel.tunnel_interface import TunnelContext, TunnelInterface
 
 
-class Finder:
-    """Finds a way out by that interface."""
-
-    interface = "wlan0"
-
-    def look(self, servers: object) -> Uplinks:
-        return Uplinks((Uplink(self.interface, 2, bytes([192, 0, 2, 7]), None),))
-
-
 class Office(PacketTunnelProvider):
     """Writes down where it is; while it starts, the network becomes `then`."""
 
     super_packets = True
-    finder: Finder
+    finder: NamedUplink
     then = ""
     seen: asyncio.Queue[str | None]
 
@@ -54,27 +43,11 @@ class Office(PacketTunnelProvider):
             self.seen.put_nowait(path.interface)
 
 
-class Host:
-    """Has a device in memory, and does nothing else."""
-
-    settings: HostSettings | None = None
-
-    def __init__(self) -> None:
-        self.device, self.card = memory_pair()
-
-    def apply(self, settings: HostSettings) -> None:
-        self.settings = settings
-
-    def undo(self, *, keep_kill_switch: bool = False) -> None:
-        self.device.close()
-        self.card.close()
-
-
 class Interface(TunnelInterface):
     """Of that host, on the network that the finder finds."""
 
     async def network_path(self) -> NetworkPath:
-        assert isinstance(self.finder, Finder)
+        assert isinstance(self.finder, NamedUplink)
         return NetworkPath(PathStatus.SATISFIED, self.finder.interface)
 
     def watch(self, woke: object) -> None:
@@ -87,7 +60,7 @@ class Interface(TunnelInterface):
 def started(then: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str | None], list[str], bool]:
     """Where a provider saw itself whose network became `then`; what people are told; whether there was another look."""
     monkeypatch.setattr(Office, "then", then)
-    monkeypatch.setattr(Office, "finder", Finder(), raising=False)
+    monkeypatch.setattr(Office, "finder", NamedUplink(), raising=False)
     monkeypatch.setattr(Office, "seen", asyncio.Queue(), raising=False)
     reactor, said, found = Reactor(), list[str](), list[str | None]()
     profile = parse(f'provider = "{__name__}:Office"\n', "p.toml")
@@ -95,7 +68,7 @@ def started(then: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str | None
 
     async def run() -> bool:
         serving = ServingContext(reactor, said.append, ProcessFilter(reactor, said.append))
-        interface = Interface(plan, TunnelContext(Host(), list, serving))
+        interface = Interface(plan, TunnelContext(MemoryHost(), list, serving))
         interface.finder = Office.finder
         engine = Engine(plan, interface, ProviderBackend(plan, profile, interface))
         await engine.start()

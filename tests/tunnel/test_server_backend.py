@@ -8,11 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from memory_host import MemoryHost, NamedUplink
 
 from tunflow.errors import LocalError, RemoteError
-from tunflow.host.memory import memory_pair
-from tunflow.host.network.settings import HostSettings
-from tunflow.host.network.uplinks import Uplink, Uplinks
 from tunflow.loop.event_loop import ReactorLoop
 from tunflow.loop.reactor import Reactor
 from tunflow.profiles.file import parse
@@ -67,22 +65,6 @@ class Server:
         return context.tunnel(self)
 
 
-class Host:
-    """Has a device in memory, and does nothing else."""
-
-    settings: HostSettings | None = None
-
-    def __init__(self) -> None:
-        self.device, self.card = memory_pair()
-
-    def apply(self, settings: HostSettings) -> None:
-        self.settings = settings
-
-    def undo(self, *, keep_kill_switch: bool = False) -> None:
-        self.device.close()
-        self.card.close()
-
-
 class Portals:
     """The looks for a login page; `answers` are what they find, in turn."""
 
@@ -109,27 +91,15 @@ class Portals:
         self.portal = None
 
 
-class Finder:
-    """Finds a way out by that interface."""
-
-    interface = "wlan0"
-
-    def look(self, servers: object) -> Uplinks:
-        return Uplinks((Uplink(self.interface, 2, bytes([192, 0, 2, 7]), None),))
-
-    def surviving(self, pairs: set[object]) -> set[object]:
-        return pairs
-
-
 class Bench:
     """A backend on nothing."""
 
     def __init__(self, reactor: Reactor, plan: Plan) -> None:
         self.said: list[str] = []
         serving = ServingContext(reactor, self.said.append, ProcessFilter(reactor, self.said.append))
-        self.interface = TunnelInterface(plan, TunnelContext(Host(), list, serving))
+        self.interface = TunnelInterface(plan, TunnelContext(MemoryHost(), list, serving))
         self.portals = self.interface.portals = Portals()
-        self.finder = self.interface.finder = Finder()
+        self.finder = self.interface.finder = NamedUplink()
         self.interface.network_path = self.network_path
         self.backend = ServerBackend(plan, self.interface, groups=None)
 

@@ -41,11 +41,11 @@ from tunflow.single_values import json_value
 
 SOONEST = 1.0
 LATEST = 30.0
-Failure = LocalError | RemoteError
 MTU_IN_A_CHAIN = 1280
 """Of a tunnel below which are other servers, whose headers come on top: what IPv6 demands (RFC 8200 §5)."""
 
-
+Failure = LocalError | RemoteError
+"""Why a tunnel does not start."""
 Key = tuple[str, str, str]
 """What tells a tunnel from others: its provider, the configuration, and what is below."""
 
