@@ -61,9 +61,9 @@ async def until(condition):
         await asyncio.sleep(0)
 
 
-def watched(scene, on_trouble=lambda: None):
+def watched(scene, on_trouble=lambda: None, make_reactor=Reactor):
     """Run a scene with the tunnels, one of which was opened."""
-    reactor = Reactor()
+    reactor = make_reactor()
     Moody.running = None
 
     async def run():
@@ -286,3 +286,23 @@ def test_a_plan_that_fails_leaves_none_of_its_own_trying(monkeypatch):
         assert outbound.inner is not None
 
     watched(scene)
+
+
+def test_a_bug_is_a_failure_that_is_told_and_tried_again(monkeypatch):
+    said = []
+    real = packet_tunnels.HostServices
+
+    def fails(*_):
+        monkeypatch.setattr(packet_tunnels, "HostServices", real)
+        raise ZeroDivisionError
+
+    async def scene(tunnels, outbound):
+        monkeypatch.setattr(packet_tunnels, "HostServices", fails)
+        (failure,) = await tunnels.first_start()
+        assert str(failure) == "moody: internal error"
+        await until(lambda: outbound.inner is not None)
+
+    watched(scene, make_reactor=lambda: Reactor.containing(said.append))
+    (line,) = said
+    assert "ZeroDivisionError" in line
+    assert "the tunnel moody" in line

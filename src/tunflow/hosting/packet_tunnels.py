@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tunflow.contained import Lost
 from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError, RemoteError, TunflowError
 from tunflow.host.memory import MemoryDevice, memory_pair
@@ -251,6 +252,10 @@ class _Tunnel:
                 kind = LocalError if isinstance(error, LocalError) else RemoteError
                 if not self._tell_waiter(kind(why)):
                     log.tell(str(error), why)
+            except Exception as error:
+                reactor.contain(error, Lost(f"the tunnel {label}"))
+                why = f"{label}: internal error"
+                self._tell_waiter(RemoteError(why))
             self._failure = why, time.time() if self._failure is None else self._failure[1]
             self._on_trouble()
             self.outbound.fell()
