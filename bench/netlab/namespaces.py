@@ -94,6 +94,17 @@ class Namespace:
             finally:
                 _setns(home.fileno())
 
+    @contextlib.contextmanager
+    def addressed(self, *addresses: str, device: str = "lo") -> Iterator[None]:
+        """This host has these addresses too, each with its prefix, while the block runs. Raises RuntimeError."""
+        for address in addresses:
+            ip("-n", self.name, "addr", "add", address, "dev", device, *nodad(address))
+        try:
+            yield
+        finally:
+            for address in addresses:
+                ip("-n", self.name, "addr", "del", address, "dev", device)
+
 
 class Lab:
     """The two hosts, their link and the processes on them, as a context manager."""
@@ -140,6 +151,16 @@ class Lab:
         process = Process(where.command(argv), log, env={**where.env, **(env or {})}, stdout=stdout, stdin=stdin)
         self._cleanup.callback(process.stop)
         return process
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """What is started while the block runs ends with it."""
+        kept = self._cleanup
+        try:
+            with contextlib.ExitStack() as self._cleanup:
+                yield
+        finally:
+            self._cleanup = kept
 
     def running(self, words: str) -> list[str]:
         """The command lines with those words of what this lab, and no other beside it, has started and still runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from bench.netlab.processes import Process
 from bench.netlab.proxy_peers import DANTE_PORT, HAS_DANTE
 from bench.netlab.site import Site
 from lab_spy import Spy
+from lab_state import lab_changes, lab_processes, lab_settings, left_running
 from lab_support import BIG_BYTES, FAR, Contents, Tunnel
 from lab_system import System
 from lab_uplinks import UplinkLab
@@ -44,6 +46,10 @@ NAMES = {
     "server.lab": (SERVER4,),
     "far.lab": (FAR,),
 }
+SHARED = {"lab", "contents", "outside_resolver", "far_resolver", "tunnel", "uplinks"}
+"""What is made once for all files, by the first that needs it."""
+LABS = pytest.StashKey[dict[str, Lab]]()
+"""Those of `SHARED` that are labs, by name. A file may have its own of the same name."""
 BIG_TEXT = [f"{number:02}" * 100 for number in range(20)]
 """20 strings of 200 characters: a TXT answer that no datagram without EDNS can hold."""
 
@@ -66,6 +72,26 @@ def _available() -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _lab_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End what a file has started in a lab of all files, and fail with the file that leaves one changed, not with one
+    of those that use it later."""
+    used = {name for item in request.session.items if item.path == request.path for name in vars(item)["fixturenames"]}
+    for name in sorted(used & SHARED):
+        request.getfixturevalue(name)
+    labs = [lab for name, lab in request.config.stash.get(LABS, {}).items() if name in used]
+    before = [(lab, lab_settings(lab), lab_processes(lab)) for lab in labs]
+    with ExitStack() as stack:
+        for lab in labs:
+            stack.enter_context(lab.lent())
+        yield
+    left = []
+    for lab, settings, processes in before:
+        left += [f"still runs: {line}" for line in left_running(lab, processes)]
+        left += lab_changes(settings, lab_settings(lab))
+    assert not left, "\n".join(left)
+
+
 @pytest.fixture(autouse=True)
 def _skip_without_dante(request: pytest.FixtureRequest) -> None:
     """Leave out what goes through dante where the distribution has none."""
@@ -75,8 +101,9 @@ def _skip_without_dante(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab(_available: None) -> Iterator[Lab]:
+def lab(_available: None, pytestconfig: pytest.Config) -> Iterator[Lab]:
     with Lab() as running:
+        pytestconfig.stash.setdefault(LABS, {})["lab"] = running
         yield running
 
 
@@ -129,9 +156,10 @@ def spy(lab: Lab) -> Callable[..., Spy]:
 
 
 @pytest.fixture(scope="session")
-def uplinks(_available: None, shared_directory: Path) -> Iterator[UplinkLab]:
+def uplinks(_available: None, shared_directory: Path, pytestconfig: pytest.Config) -> Iterator[UplinkLab]:
     """A lab of two uplinks, with everything on S that is visited in it."""
     with UplinkLab() as running:
+        pytestconfig.stash.setdefault(LABS, {})["uplinks"] = running
         site = Site(running.directory / "site", shared_directory)
         site.add_file("1k", 1024)
         site.add_file("big", BIG_BYTES, seed=4)

@@ -34,8 +34,6 @@ class Places:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        for address in (RESOLVER, OLD, NEW):
-            ip("-n", lab.server.name, "addr", "add", f"{address}/24", "dev", "eth0")
         self.resolv_conf = NETNS_ETC / lab.client.name / "resolv.conf"
         self.before = self.resolv_conf.read_text()
         self.resolv_conf.write_text(f"nameserver {RESOLVER}\n")
@@ -67,8 +65,6 @@ class Places:
         if self.resolver is not None:
             self.resolver.stop()
         self.resolv_conf.write_text(self.before)
-        for address in (RESOLVER, OLD, NEW):
-            ip("-n", self.lab.server.name, "addr", "del", f"{address}/24", "dev", "eth0")
 
 
 def _takes(address: str) -> bool:
@@ -81,9 +77,11 @@ def _takes(address: str) -> bool:
 
 @pytest.fixture
 def places(tunnel: Tunnel) -> Iterator[Places]:
-    made = Places(tunnel.lab)
-    yield made
-    made.close()
+    addresses = [f"{address}/24" for address in (RESOLVER, OLD, NEW)]
+    with tunnel.lab.server.addressed(*addresses, device="eth0"):
+        made = Places(tunnel.lab)
+        yield made
+        made.close()
 
 
 def fetch_seconds(held: Held) -> float:

@@ -63,12 +63,12 @@ def test_server_name_is_resolved_once_and_outside(tunnel: Tunnel) -> None:
     """The resolver that knew the server's name may fail later."""
     lab = tunnel.lab
     address = "10.66.0.53"
-    lab.server.run(["ip", "addr", "add", f"{address}/24", "dev", "eth0"])
     script = 'mount --bind $1 /etc/resolv.conf && shift && exec "$@"'
     conf = lab.directory / "own-resolv.conf"
     conf.write_text(f"nameserver {address}\n")
     prefix = ["unshare", "-m", "sh", "-c", script, "sh", str(conf)]
     with (
+        lab.server.addressed(f"{address}/24", device="eth0"),
         start_dns(lab, [address], {"server.lab": (SERVER4, SERVER6)}, {}) as resolver,
         tunnel.held(server=shadowsocks_url(host="server.lab"), prefix=prefix) as held,
     ):

@@ -53,10 +53,11 @@ def profile(tunnel: Tunnel) -> Iterator[str]:
         f'trust_anchors = ["{ZONE} DS {digest}"]\n'
     )
     made.chmod(0o600)
-    lab.server.run(["ip", "addr", "add", f"{ADDRESS}/32", "dev", "lo"])
-    with start_unbound(lab, [f"{ADDRESS}@{PORT}"], {"site.lab": [SITE4]}, more):
+    with (
+        lab.server.addressed(f"{ADDRESS}/32"),
+        start_unbound(lab, [f"{ADDRESS}@{PORT}"], {"site.lab": [SITE4]}, more),
+    ):
         yield str(made)
-    lab.server.run(["ip", "addr", "del", f"{ADDRESS}/32", "dev", "lo"])
 
 
 def test_signed_names_are_authentic_and_forged_ones_fail(tunnel: Tunnel, profile: str) -> None:

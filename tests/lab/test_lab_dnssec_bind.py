@@ -55,11 +55,10 @@ ANSWERS = {
 @pytest.fixture(scope="module")
 def bind(tunnel: Tunnel) -> Iterator[Bind]:
     lab = tunnel.lab
-    lab.server.run(["ip", "addr", "add", f"{ADDRESS}/32", "dev", "lo"])
-    made = Bind(lab, ADDRESS)
-    made.start()
-    yield made
-    lab.server.run(["ip", "addr", "del", f"{ADDRESS}/32", "dev", "lo"])
+    with lab.server.addressed(f"{ADDRESS}/32"):
+        made = Bind(lab, ADDRESS)
+        made.start()
+        yield made
 
 
 @pytest.fixture(scope="module")

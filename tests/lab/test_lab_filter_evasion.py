@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.netlab.namespaces import SITE4, ip
+from bench.netlab.namespaces import SITE4
 from bench.netlab.peers import start_dns
 from lab_system import System, client
 from lab_uplinks import UplinkLab, until
@@ -23,11 +23,12 @@ QUIC_PORT = 8443
 @pytest.fixture(scope="module")
 def aliases(uplinks: UplinkLab) -> Iterator[None]:
     """A resolver on S that knows a name as an alias of the blocked one."""
-    ip("-n", uplinks.server.name, "addr", "add", f"{RESOLVER}/32", "dev", "lo")
     names = {BLOCKED: (SITE4,), FINE: (SITE4,)}
-    with start_dns(uplinks, [RESOLVER], names, {}, [f"cname={CLOAK},{BLOCKED}"]):
+    with (
+        uplinks.server.addressed(f"{RESOLVER}/32"),
+        start_dns(uplinks, [RESOLVER], names, {}, [f"cname={CLOAK},{BLOCKED}"]),
+    ):
         yield
-    ip("-n", uplinks.server.name, "addr", "del", f"{RESOLVER}/32", "dev", "lo")
 
 
 @pytest.fixture(scope="module")

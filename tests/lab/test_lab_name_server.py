@@ -105,10 +105,11 @@ def test_what_is_wrong_with_a_mode_is_one_line(tunnel: Tunnel, mode: str) -> Non
 def wide_resolver(tunnel: Tunnel) -> Iterator[str]:
     """A resolver that has an address, for a minute, for every name below wild.lab."""
     lab, address = tunnel.lab, "10.77.0.53"
-    lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])
-    with start_dns(lab, [address], {}, {}, [f"address=/wild.lab/{SITE4}", "local-ttl=60"]):
+    with (
+        lab.server.addressed(f"{address}/32"),
+        start_dns(lab, [address], {}, {}, [f"address=/wild.lab/{SITE4}", "local-ttl=60"]),
+    ):
         yield address
-    lab.server.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"])
 
 
 def test_cached_answers_under_load(tunnel: Tunnel, wide_resolver: str) -> None:
@@ -135,7 +136,6 @@ def test_a_client_that_half_closes_gets_all_its_answers_over_tcp(tunnel: Tunnel,
 def secure_resolver(tunnel: Tunnel) -> Iterator[tuple[str, dict[str, str]]]:
     """unbound over TLS and HTTPS as dns.lab, and the environment that trusts it."""
     lab, address = tunnel.lab, "10.77.0.54"
-    lab.server.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"])
     key, certificate = lab.directory / "dns-key.pem", lab.directory / "dns-cert.pem"
     names = f"subjectAltName=DNS:dns.lab,IP:{address}"
     lab.server.run(
@@ -143,9 +143,11 @@ def secure_resolver(tunnel: Tunnel) -> Iterator[tuple[str, dict[str, str]]]:
          "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=dns.lab", "-addext", names]
     )  # fmt: skip
     more = [f'tls-service-key: "{key}"', f'tls-service-pem: "{certificate}"']
-    with start_unbound(lab, [f"{address}@853", f"{address}@443"], {"site.lab": [SITE4], "two.lab": [SITE4]}, more):
+    with (
+        lab.server.addressed(f"{address}/32"),
+        start_unbound(lab, [f"{address}@853", f"{address}@443"], {"site.lab": [SITE4], "two.lab": [SITE4]}, more),
+    ):
         yield address, {"SSL_CERT_FILE": str(certificate)}
-    lab.server.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"])
 
 
 @pytest.mark.parametrize("server", [None, "direct://"])
@@ -178,12 +180,11 @@ def test_a_resolver_that_is_another_is_not_believed(
 def test_by_default_every_query_is_answered(tunnel: Tunnel, far_resolver: Process) -> None:
     """The default's resolver is not in the lab, but its address can be."""
     lab = tunnel.lab
-    lab.server.run(["ip", "addr", "add", "1.1.1.1/32", "dev", "lo"])
-    lab.server.run(["nft", "add table ip dns; add chain ip dns pre { type nat hook output priority -100; }; "
-                    f"add rule ip dns pre ip daddr 1.1.1.1 tcp dport 53 dnat to {SITE4}"])  # fmt: skip
-    try:
-        command = [TUNFLOW, "run", "--server", shadowsocks_url(), "--", *DIG, "@192.0.2.53", "A", "site.lab"]
-        assert lab.client.run(command).stdout.split() == [SITE4]
-    finally:
-        lab.server.run(["nft", "delete", "table", "ip", "dns"])
-        lab.server.run(["ip", "addr", "del", "1.1.1.1/32", "dev", "lo"])
+    with lab.server.addressed("1.1.1.1/32"):
+        lab.server.run(["nft", "add table ip dns; add chain ip dns pre { type nat hook output priority -100; }; "
+                        f"add rule ip dns pre ip daddr 1.1.1.1 tcp dport 53 dnat to {SITE4}"])  # fmt: skip
+        try:
+            command = [TUNFLOW, "run", "--server", shadowsocks_url(), "--", *DIG, "@192.0.2.53", "A", "site.lab"]
+            assert lab.client.run(command).stdout.split() == [SITE4]
+        finally:
+            lab.server.run(["nft", "delete", "table", "ip", "dns"])

@@ -33,17 +33,16 @@ rules = [
 @pytest.fixture
 def office(uplinks: UplinkLab) -> Iterator[None]:
     router = uplinks.routers[0]
-    ip("-n", router.name, "addr", "add", OFFICE, "dev", "lo")
     ip("-n", uplinks.routers[1].name, "route", "add", "unreachable", OFFICE)
     page = uplinks.directory / "office"
     page.mkdir(exist_ok=True)
     (page / "index.html").write_text("office")
-    server = uplinks.start(router, ["busybox", "httpd", "-f", "-p", f"{OFFICE}:8099", "-h", str(page)])
-    server.wait_listening(8099)
-    yield
-    server.stop()
+    with router.addressed(OFFICE):
+        server = uplinks.start(router, ["busybox", "httpd", "-f", "-p", f"{OFFICE}:8099", "-h", str(page)])
+        server.wait_listening(8099)
+        yield
+        server.stop()
     ip("-n", uplinks.routers[1].name, "route", "del", "unreachable", OFFICE)
-    ip("-n", router.name, "addr", "del", OFFICE, "dev", "lo")
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_a_program_is_started_again_and_ends_with_the_tunnel(tunnel: Tunnel) -> 
             while Path(f"/proc/{second}").exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
+            os.kill(held.holder, signal.SIGKILL)
 
 
 def test_udp_does_not_go_beside_it(tunnel: Tunnel) -> None:

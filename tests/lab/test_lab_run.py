@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -134,5 +135,7 @@ def test_server_from_the_environment(tunnel: Tunnel, contents: Contents) -> None
 
 def test_background_child_of_the_program(tunnel: Tunnel, contents: Contents) -> None:
     """A pipeline and a child of a child are inside too; tunflow ends when its program ends."""
-    script = f"sh -c 'curl -sSf http://{SITE4}/1k' | wc -c; sleep 600 >/dev/null 2>&1 &"
-    assert tunnel.ok(["sh", "-c", script], timeout=60).strip() == "1024"
+    script = f"sh -c 'curl -sSf http://{SITE4}/1k' | wc -c; sleep 600 >/dev/null 2>&1 & echo $!"
+    count, child = tunnel.ok(["sh", "-c", script], timeout=60).split()
+    assert count == "1024"
+    os.kill(int(child), signal.SIGKILL)
