@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -12,9 +13,12 @@ from tests.machine.emulated import Machine
 
 def main() -> None:
     """Serve the standard input until its end; then the machine is switched off."""
+    parser = argparse.ArgumentParser(prog="python -m tests.machine")
+    parser.add_argument("--release", choices=image.releases(), default=image.own_release())
+    debian = image.made(parser.parse_args().release)
     with tempfile.TemporaryDirectory(prefix="machine-") as work:
-        carried = payload.made(Path(work))
-        with Machine(image.made(), carried.disk, Path(work)) as machine:
+        carried = payload.made(debian, Path(work))
+        with Machine(debian, carried.disk, Path(work)) as machine:
             print("ready: each line is run by a shell inside; `reboot` restarts it", flush=True)
             for line in sys.stdin:
                 if line.strip() == "reboot":

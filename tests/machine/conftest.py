@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 from tests.machine import image, payload
 from tests.machine.emulated import SPENT, Machine, MachineError
+from tests.machine.image import Image
 from tests.machine.payload import Payload
 
 RESULTS = Path(tempfile.gettempdir()) / "tunflow-machine"
 """The console's log, and a journal for each scenario that failed."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--release", metavar="NAME", help="the emulated machine's release of Debian (default: this one's)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("release", None)
+    if name is not None and name not in image.releases():
+        raise pytest.UsageError(f"--release {name}: there is {' and '.join(image.releases())}")
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +35,20 @@ def work() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def carried(work: Path) -> Payload:
-    """tunflow as it is now."""
-    return payload.made(work)
+def debian(pytestconfig: pytest.Config) -> Image:
+    """Of the release that was asked for."""
+    return image.made(pytestconfig.getoption("release") or image.own_release())
 
 
 @pytest.fixture(scope="session")
-def machine(carried: Payload) -> Iterator[Machine]:
-    with Machine(image.made(), carried.disk, RESULTS) as started:
+def carried(debian: Image, work: Path) -> Payload:
+    """tunflow as it is now."""
+    return payload.made(debian, work)
+
+
+@pytest.fixture(scope="session")
+def machine(debian: Image, carried: Payload) -> Iterator[Machine]:
+    with Machine(debian, carried.disk, RESULTS) as started:
         yield started
 
 

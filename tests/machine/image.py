@@ -1,7 +1,8 @@
-"""The disk of the emulated machine: this machine's own Debian with systemd and Debian's kernel, made once and kept.
+"""The disk of the emulated machine: a Debian with systemd and Debian's kernel, made once and kept.
 
 `mmdebstrap` makes a tree through apt as this machine has it configured, `mkfs.ext4 -d` a disk of it; no loop device, no
-chroot with network. Kept in the user's cache directory under a hash of what it was made from.
+chroot with network. Kept in the user's cache directory, each release of Debian beside the other, under a hash of what
+it was made from.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +21,8 @@ HERE = Path(__file__).parent
 OVERLAY = HERE / "root"
 """Files that are laid over the Debian tree."""
 
+RELEASES = ("bookworm", "trixie")
+"""Those it is known to work with."""
 PACKAGES = (
     "linux-image-amd64",
     "systemd-sysv",
@@ -78,6 +82,7 @@ KERNEL_DRIVERS = "/lib/modules/*/kernel/drivers"
 class Image:
     """What qemu boots."""
 
+    release: str
     disk: Path
     tree: Path
     """What the disk was made of."""
@@ -91,7 +96,7 @@ def cache_directory() -> Path:
     return Path(home) / "tunflow" / "machine"
 
 
-def release() -> str:
+def own_release() -> str:
     """This machine's release of Debian, such as `bookworm`."""
     for line in Path("/etc/os-release").read_text().splitlines():
         key, _, value = line.partition("=")
@@ -100,22 +105,27 @@ def release() -> str:
     raise RuntimeError("/etc/os-release has no VERSION_CODENAME: the machine lab runs on Debian")
 
 
-def made() -> Image:
+def releases() -> list[str]:
+    """The releases of Debian that there are images of."""
+    return sorted({own_release(), *RELEASES})
+
+
+def made(release: str) -> Image:
     """The image, made where it is not there yet (some minutes)."""
-    tree_key = _hash(release(), PACKAGES, DRIVERS, BOOT_MODULES, EXCLUDED)
-    tree = cache_directory() / f"tree-{tree_key}"
+    tree_key = _hash(release, PACKAGES, DRIVERS, BOOT_MODULES, EXCLUDED)
+    tree = cache_directory() / f"tree-{release}-{tree_key}"
     if not tree.exists():
-        _forget("tree-*")
-        _make_tree(tree)
+        forget("tree", release)
+        _make_tree(tree, release)
     overlay = {
         str(path.relative_to(OVERLAY)): path.read_text() for path in sorted(OVERLAY.rglob("*")) if path.is_file()
     }
-    disk = cache_directory() / f"disk-{_hash(tree_key, overlay, DISABLED, DISK_BYTES)}.ext4"
+    disk = cache_directory() / f"disk-{release}-{_hash(tree_key, overlay, DISABLED, DISK_BYTES)}.ext4"
     if not disk.exists():
-        _forget("disk-*")
+        forget("disk", release)
         _lay(overlay, tree)
         make_disk(disk, tree, "root", DISK_BYTES)
-    return Image(disk, tree, _newest(tree, "vmlinuz-*"), _newest(tree, "initrd.img-*"))
+    return Image(release, disk, tree, _newest(tree, "vmlinuz-*"), _newest(tree, "initrd.img-*"))
 
 
 def make_disk(disk: Path, tree: Path, label: str, size: int) -> None:
@@ -141,10 +151,23 @@ def make_disk(disk: Path, tree: Path, label: str, size: int) -> None:
     fresh.rename(disk)
 
 
-def _make_tree(tree: Path) -> None:
+def forget(kind: str, release: str) -> None:
+    """Delete what was kept of this kind, but for that of other releases."""
+    others = tuple(f"{kind}-{each}-" for each in releases() if each != release)
+    for path in cache_directory().glob(f"{kind}-*"):
+        if not path.name.startswith(others):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def sources_of(release: str, own: str, text: str) -> str:
+    """A file of apt's sources for another release than this machine's own, with its suites (`NAME-updates`)."""
+    return re.sub(rf"\b{own}\b", release, text)
+
+
+def _make_tree(tree: Path, release: str) -> None:
     tree.parent.mkdir(parents=True, exist_ok=True)
-    sources = [str(path) for path in _apt_sources() if release() in path.read_text()]
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="new-") as work:
+        sources = _write_sources(Path(work, "sources"), release)
         configuration = Path(work, "apt.conf")
         network = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
         configuration.write_text(network + 'APT::Install-Recommends "false";\n')
@@ -158,10 +181,23 @@ def _make_tree(tree: Path) -> None:
         dpkg += [f"path-include={KERNEL_DRIVERS}/{driver}" for driver in DRIVERS]
         command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
         command += [f"--aptopt={configuration}", *(f"--dpkgopt={option}" for option in dpkg)]
-        command += [f"--essential-hook={hook}", release(), f"{work}/tree", *sources]
+        command += [f"--essential-hook={hook}", release, f"{work}/tree", *map(str, sources)]
         _run(*command)
         Path(work, "tree").chmod(0o755)
         Path(work, "tree").rename(tree)
+
+
+def _write_sources(folder: Path, release: str) -> list[Path]:
+    """Those of this machine's apt sources that name its own release, written to `folder` for `release`."""
+    own = own_release()
+    folder.mkdir()
+    written = []
+    for path in _apt_sources():
+        text = path.read_text()
+        if own in text:
+            written.append(folder / path.name)
+            written[-1].write_text(sources_of(release, own, text))
+    return written
 
 
 def _apt_sources() -> list[Path]:
@@ -188,12 +224,6 @@ def _lay(overlay: dict[str, str], tree: Path) -> None:
 
 def _newest(tree: Path, pattern: str) -> Path:
     return sorted(tree.glob(f"boot/{pattern}"))[-1]
-
-
-def _forget(pattern: str) -> None:
-    """Delete what was kept for other lists of packages."""
-    for path in cache_directory().glob(pattern):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _hash(*facts: object) -> str:

@@ -5,6 +5,7 @@ Debian's own does the same with udev and some hundred processes, which is half a
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
@@ -28,18 +29,30 @@ def make(path: Path, tree: Path) -> None:
     archive.add("bin/busybox", 0o100755, BUSYBOX.read_bytes())
     archive.add("init", 0o100755, INIT.encode())
     for number, module in enumerate(_in_order(sorted(tree.glob("lib/modules/*"))[-1])):
-        archive.add(f"modules/{number:02}.ko", 0o100644, module.read_bytes())
+        archive.add(f"modules/{number:02}.ko", 0o100644, _content(module))
     archive.add("TRAILER!!!", 0)
     path.write_bytes(archive.data)
 
 
+def _content(module: Path) -> bytes:
+    """Debian compresses modules from 13 on, and a busybox need not know how."""
+    content = module.read_bytes()
+    return lzma.decompress(content) if module.suffix == ".xz" else content
+
+
 def _in_order(folder: Path) -> list[Path]:
-    """The modules and what they depend on, each behind what it depends on (modules.dep(5))."""
-    needs: dict[str, list[str]] = {}
+    """Those of MODULES that the kernel has not built in, each behind what it depends on (modules.dep(5))."""
+    built_in = (folder / "modules.builtin").read_text().split()
+    needs: dict[str, list[str]] = {_name(each): [] for each in built_in}
     for line in (folder / "modules.dep").read_text().splitlines():
         module, _, others = line.partition(":")
-        needs[Path(module).name.partition(".")[0]] = [*reversed(others.split()), module]
+        needs[_name(module)] = [*reversed(others.split()), module]
     return [folder / each for each in dict.fromkeys(part for name in MODULES for part in needs[name])]
+
+
+def _name(path: str) -> str:
+    """A module's, by its file's."""
+    return Path(path).name.partition(".")[0]
 
 
 class _Archive:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.machine import image, prepared
+from tests.machine import prepared
 from tests.machine.conftest import RESULTS
 from tests.machine.emulated import Machine
+from tests.machine.image import Image
 from tests.machine.installed import CHATTER, IS_ACTIVE, PATIENCE, PROFILE, chatter
 from tests.machine.payload import Payload
 from tests.machine.world import SITE4, fetched, picture, status
@@ -26,9 +27,9 @@ RULES = [
 
 
 @pytest.fixture(scope="module")
-def machine(carried: Payload, work: Path) -> Iterator[Machine]:
+def machine(debian: Image, carried: Payload, work: Path) -> Iterator[Machine]:
     """One of its own."""
-    with Machine(prepared.made(image.made(), carried, PROFILE, work), carried.disk, RESULTS) as started:
+    with Machine(prepared.made(debian, carried, PROFILE, work), carried.disk, RESULTS) as started:
         yield started
 
 
