@@ -120,3 +120,59 @@ def test_what_arrived_before_the_time_out_does_not_open_the_window(sacks):
     client.receive()
     client.send(ACK, seq=1, ack=1 + 28 * MSS, window=1000)
     assert sum(len(segment.payload) for segment in client.receive()) <= 3 * MSS
+
+
+def full_client():
+    """A client that takes nothing of what is in flight, asked so often that it is asked seldom."""
+    client = ScriptedClient()
+    connection = client.establish(window=20_000)
+    sent_small(client, connection)
+    client.advance(20.0)
+    client.receive()
+    assert connection.sender.rtt.rto > 10
+    return client, connection
+
+
+@pytest.mark.parametrize("closed", [0, 50, 19_000])
+def test_a_client_that_dropped_for_want_of_room_gets_it_again_when_it_has_some(closed):
+    # RFC 9293 §3.8.6: nothing in flight is acknowledged, and the window grows. Linux drops what its buffer has no room
+    # for by the memory of whole packets, perhaps with a window that is open.
+    # Seen as: a program that reads again after a pause and waits for up to a minute, with much of everything.
+    client, connection = full_client()
+    client.send(ACK, seq=1, ack=1, window=closed)
+    assert client.receive() == []
+    client.send(ACK, seq=1, ack=1, window=30_000)
+    assert [(segment.seq, len(segment.payload)) for segment in client.receive()] == [(1, 100)]
+    assert connection.sender.rtt.rto == 1.0
+
+
+def test_windows_that_grow_further_do_not_send_it_again():
+    # They are no sign that it was dropped once more: only the next time-out says so.
+    client, _ = full_client()
+    for window in range(21_000, 40_000, 1000):
+        client.send(ACK, seq=1, ack=1, window=window)
+    assert len(client.receive()) == 1
+    client.advance(1.1)
+    assert len(client.receive()) == 1
+    client.send(ACK, seq=1, ack=1, window=50_000)
+    assert len(client.receive()) == 1
+
+
+def test_a_growing_window_sends_nothing_again_that_has_not_timed_out():
+    client = ScriptedClient()
+    sent_small(client, client.establish(window=20_000))
+    client.send(ACK, seq=1, ack=1, window=30_000)
+    assert client.receive() == []
+
+
+def test_the_back_off_does_not_outlast_a_closed_window():
+    # It is that of the probes (RFC 9293 §3.8.6.1); what is sent into the window that has opened may get lost as well.
+    client = ScriptedClient()
+    connection = client.establish(window=0)
+    connection.send([b"hello"], client.now)
+    client.advance(60)
+    assert len(client.receive()) > 4
+    client.send(ACK, seq=1, ack=1, window=100)
+    assert [segment.payload for segment in client.receive()] == [b"hello"]
+    client.advance(1.0)
+    assert [segment.payload for segment in client.receive()] == [b"hello"]

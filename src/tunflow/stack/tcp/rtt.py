@@ -28,7 +28,7 @@ MINIMUM_PROBE_TIMEOUT = 0.01
 class RTT:
     """Smoothed round-trip time and its variation, in seconds; zero until something has been measured."""
 
-    __slots__ = ("_measured", "minimum", "probe_timeout", "rto", "smoothed", "variation")
+    __slots__ = ("_measured", "minimum", "probe_timeout", "rto", "settled", "smoothed", "variation")
 
     def __init__(self) -> None:
         self.smoothed = 0.0
@@ -38,6 +38,8 @@ class RTT:
         self.rto = INITIAL_RTO
         self.probe_timeout = INITIAL_RTO
         """PTO of RFC 8985 §7.2, or the RTO if that is less."""
+        self.settled: float | None = None
+        """The time-out before it backed off; None when it has not."""
         self._measured = False
 
     def sample(self, rtt: float) -> None:
@@ -56,6 +58,7 @@ class RTT:
         if rto < MINIMUM_RTO:
             rto = MINIMUM_RTO
         self.rto = rto if rto < MAXIMUM_RTO else MAXIMUM_RTO
+        self.settled = None
         probe = 2 * self.smoothed
         if probe < MINIMUM_PROBE_TIMEOUT:
             probe = MINIMUM_PROBE_TIMEOUT
@@ -63,4 +66,12 @@ class RTT:
 
     def timed_out(self) -> None:
         """Back off (5.5): double the time-out."""
+        if self.settled is None:
+            self.settled = self.rto
         self.rto = min(self.rto * 2, MAXIMUM_RTO)
+
+    def renew(self) -> None:
+        """End the back-off without a measurement."""
+        if self.settled is not None:
+            self.rto = self.settled
+            self.settled = None

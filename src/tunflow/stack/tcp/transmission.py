@@ -162,6 +162,21 @@ class Transmission:
             self.due = inf
         return True
 
+    def _room_after_time_outs(self, now: float) -> None:
+        """A peer that was asked again and again, up to once a minute by now, has more room.
+
+        What is in flight it had dropped for want of it: Linux does when its buffer is full by its own count, of whole
+        packets, before the window is. BSD takes back what a closing window covers no more, which comes to the same.
+        Done at most once for each time-out.
+        """
+        sender = self.sender
+        sender.rtt.renew()
+        if sender.flight:
+            sender.timed_out(again=True, stamp=self._stamp(now))
+            self.tail = None
+            self.restart(now)
+        self.transmit(now)
+
     def _probe_tail(self, now: float) -> None:
         """RFC 8985 §7.3: nothing was heard for two round trips; a segment at the end shows what is missing before it.
 
@@ -229,7 +244,9 @@ class Transmission:
             self._sign_of_loss(blocks, now)
         elif not opened:
             return NOTHING
-        if sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
+        if opened and not covered and sender.rtt.settled is not None:
+            self._room_after_time_outs(now)
+        elif sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
             self.transmit(now)
         return outcome
 
