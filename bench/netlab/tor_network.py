@@ -6,6 +6,7 @@ Read first: tor(1) "TESTING NETWORK OPTIONS" and "DIRECTORY AUTHORITY SERVER OPT
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from bench.netlab.processes import Process
 SOCKS_PORT = 9050
 CONTROL_PORT = 9051
 RELAYS = 4
+_PROXY = f"{SERVER4}:{SOCKS_PORT}"
 
 _COMMON = """\
 TestingTorNetwork 1
@@ -46,8 +48,13 @@ TestingV3AuthInitialDistDelay 2
 TestingAuthDirTimeToLearnReachability 0
 ExitRelay 0
 """
-_EXIT = "ExitRelay 1\nIPv6Exit 1\nExitPolicy accept *:*\nExitPolicy accept6 *:*\n"
-_CLIENT = f"SocksPort {SERVER4}:{SOCKS_PORT} ExtendedErrors IPv6Traffic\nControlPort 127.0.0.1:{CONTROL_PORT}\n"
+_EXIT = "ExitRelay 1\nIPv6Exit 1\nExitPolicy accept *:*\nExitPolicy accept6 *:*\nRefuseUnknownExits 0\n"
+"""The last: whose directory lacks one of the others yet takes its flows all the same."""
+_CLIENT = f"""\
+SocksPort {_PROXY} ExtendedErrors IPv6Traffic
+ControlPort 127.0.0.1:{CONTROL_PORT}
+Log [app]info file {{directory}}/flows
+"""
 
 
 class TorNetwork:
@@ -62,6 +69,7 @@ class TorNetwork:
         self._directory = lab.directory / "tor"
         self._directory.mkdir()
         self._processes: list[Process] = []
+        self._users = itertools.count()
         authority = self._authority()
         self._start("authority", authority + _AUTHORITY + _relay(0))
         for number in range(1, RELAYS + 1):
@@ -70,19 +78,32 @@ class TorNetwork:
         """The line by which all of them know the authority."""
 
     def wait(self, timeout: float = 240.0) -> None:
-        """Return once a client has a circuit. Raises RuntimeError."""
+        """Return once flows get to the site on circuits of their own, one after the other, by whatever exits. Raises
+        RuntimeError.
+        """
         deadline = time.monotonic() + timeout
         self._until(deadline, lambda: self._relays_known() >= RELAYS, "authority")
         self._start("client", self._trusted + _CLIENT)
         log = self._directory / "client" / "log"
         self._until(deadline, lambda: log.exists() and "Bootstrapped 100%" in log.read_text(), "client")
+        self._until(deadline, lambda: all(self._carries() for _ in range(2 * RELAYS)), "client")
 
     def _until(self, deadline: float, condition: Callable[[], bool], name: str) -> None:
         while not condition():
             if time.monotonic() > deadline or any(process.popen.poll() is not None for process in self._processes):
-                log = self._directory / name / "log"
-                raise RuntimeError(f"Tor does not start: {log.read_text()[-2000:] if log.exists() else 'no log'}")
+                raise RuntimeError(f"Tor does not start: {self.log(name)}")
             time.sleep(0.1)
+
+    def _carries(self) -> bool:
+        """Return True if a flow gets to the site as a user whom nobody was before."""
+        user = f"ready{next(self._users)}:x"
+        ask = ["curl", "-sS", "-m", "10", "-o", "/dev/null", "--proxy-user", user, "--socks5-hostname", _PROXY]
+        return self._lab.server.run([*ask, f"http://{SITE4}/1k"], check=False).returncode == 0
+
+    def log(self, name: str = "client") -> str:
+        """The end of what one of them has to say."""
+        files = [self._directory / name / file for file in ("log", "flows")]
+        return "\n".join(file.read_text()[-3000:] for file in files if file.exists()) or "no log"
 
     def _relays_known(self) -> int:
         """How many relays are in the directory of the authority, as a client would fetch it."""
@@ -100,12 +121,11 @@ class TorNetwork:
         deadline = time.monotonic() + timeout
         while not (onion / "service" / "hostname").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        proxy = f"{SERVER4}:{SOCKS_PORT}"
-        ask = ["curl", "-sS", "-m", "8", "-o", "/dev/null", "--socks5-hostname", proxy, f"http://{self.onion}/"]
+        ask = ["curl", "-sS", "-m", "8", "-o", "/dev/null", "--socks5-hostname", _PROXY, f"http://{self.onion}/"]
         while (done := self._lab.server.run(ask, check=False)).returncode:
             if time.monotonic() > deadline:
-                logs = [(self._directory / name / "log").read_text()[-2000:] for name in ("client", "onion")]
-                raise RuntimeError(f"Tor does not reach its own onion service: {done.stderr}\n" + "\n".join(logs))
+                logs = "\n".join(map(self.log, ("client", "onion")))
+                raise RuntimeError(f"Tor does not reach its own onion service: {done.stderr}\n{logs}")
             time.sleep(0.5)
 
     def stop(self) -> None:
@@ -129,7 +149,7 @@ class TorNetwork:
         directory = self._directory / name
         directory.mkdir(mode=0o700, exist_ok=True)
         file = directory / "torrc"
-        file.write_text(_COMMON.format(directory=directory, name=name) + text)
+        file.write_text((_COMMON + text).format(directory=directory, name=name))
         argv = ["tor", "-f", str(file), "--defaults-torrc", "/dev/null", "--quiet"]
         process = self._lab.start(self._lab.server, argv)
         self._processes.append(process)

@@ -13,6 +13,7 @@ from lab_support import FAR, Tunnel, client
 pytestmark = pytest.mark.lab
 
 LINK = f"tor://{SERVER4}:{SOCKS_PORT}"
+SIZE = "curl -sS --fail -o /dev/null -w '%{size_download}' "
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +24,14 @@ def tor(tunnel: Tunnel) -> Iterator[TorNetwork]:
     network.stop()
 
 
-def through(tunnel: Tunnel, argv: list[str], options: str = "", dns: str = "tor") -> str:
-    return tunnel.ok(argv, server=LINK + options, dns=dns)
+def through(tunnel: Tunnel, tor: TorNetwork, script: str, options: str = "", dns: str = "tor") -> str:
+    done = tunnel.run(["sh", "-c", script], server=LINK + options, dns=dns)
+    assert done.returncode == 0, (done, tor.log())
+    return done.stdout.decode()
 
 
 def test_a_site_by_its_name(tunnel: Tunnel, tor: TorNetwork) -> None:
-    assert through(tunnel, ["sh", "-c", "curl -sS --fail http://site.lab/1k | wc -c"]).strip() == "1024"
+    assert through(tunnel, tor, SIZE + "http://site.lab/1k") == "1024"
 
 
 def test_tor_answers_for_names_and_nothing_else(tunnel: Tunnel, tor: TorNetwork) -> None:
@@ -37,13 +40,12 @@ def test_tor_answers_for_names_and_nothing_else(tunnel: Tunnel, tor: TorNetwork)
         "dig A nowhere.lab | grep -o 'status: [A-Z]*'; dig MX site.lab | grep -o 'status: [A-Z]*'"
     )
     expected = [SITE4, SITE6, "far.lab.", "status: NXDOMAIN", "status: SERVFAIL"]
-    assert through(tunnel, ["sh", "-c", script]).splitlines() == expected
+    assert through(tunnel, tor, script).splitlines() == expected
 
 
 def test_names_without_an_address_of_their_own(tunnel: Tunnel, tor: TorNetwork) -> None:
     """--dns fake: the name goes to Tor, and nobody looks it up before."""
-    script = "curl -sS --fail http://site.lab/1k | wc -c"
-    assert through(tunnel, ["sh", "-c", script], dns="fake").strip() == "1024"
+    assert through(tunnel, tor, SIZE + "http://site.lab/1k", dns="fake") == "1024"
 
 
 def test_a_refused_connection_is_refused_before_it_opened(tunnel: Tunnel, tor: TorNetwork) -> None:
@@ -62,19 +64,17 @@ def test_isolation(tunnel: Tunnel, tor: TorNetwork, options: str, identities: in
     before = users(tor)
     get = f"curl -sS --fail -o /dev/null http://{SITE4}/1k"
     another = f"busybox wget -q -O /dev/null http://{SITE4}/1k"
-    through(tunnel, ["sh", "-c", f"{get} && {get} && {another}"], options)
+    through(tunnel, tor, f"{get} && {get} && {another}", options)
     assert len(users(tor) - before) == identities
 
 
 def test_optimistic_bytes_arrive(tunnel: Tunnel, tor: TorNetwork) -> None:
-    script = f"curl -sS --fail http://{SITE4}/1k | wc -c"
-    assert through(tunnel, ["sh", "-c", script], "?optimistic=yes").strip() == "1024"
+    assert through(tunnel, tor, SIZE + f"http://{SITE4}/1k", "?optimistic=yes") == "1024"
 
 
 def test_an_onion_service(tunnel: Tunnel, tor: TorNetwork) -> None:
     tor.start_onion()
-    script = f"curl -sS --fail -m 30 http://{tor.onion}/1k | wc -c"
-    assert through(tunnel, ["sh", "-c", script]).strip() == "1024"
+    assert through(tunnel, tor, SIZE + f"-m 30 http://{tor.onion}/1k") == "1024"
 
 
 def test_an_onion_service_that_is_none_is_unreachable(tunnel: Tunnel, tor: TorNetwork) -> None:
