@@ -62,7 +62,9 @@ class DemandedTunnel(Tunnel):
         self.plan = plan
         self.ended = asyncio.get_running_loop().create_future()
         self._tunnel: Tunnel | None = None
-        """The one that is up, or comes or goes."""
+        """The one that is up, or comes."""
+        self._is_ending = False
+        """True while one goes: the host is not as it was yet."""
         self._make_tunnel = make_tunnel
         self._host = host
         self.is_held = False
@@ -149,9 +151,11 @@ class DemandedTunnel(Tunnel):
         """Raises LocalError."""
         tunnel, self._tunnel = self._tunnel, None
         assert tunnel is not None
+        self._is_ending = True
         try:
             await tunnel.stop(reason, keep=keep)
         finally:
+            self._is_ending = False
             tunnel.ended.cancel()
 
     def _hold(self) -> None:
@@ -195,9 +199,13 @@ class DemandedTunnel(Tunnel):
         if self._tunnel is not None:
             stands = self._tunnel.status()
         else:
-            state = ConnectionStatus.CONNECTING if self.is_held else ConnectionStatus.DISCONNECTED
-            stands = facts(self.plan, state, path=self._demand.where)
+            stands = facts(self.plan, self._without_a_tunnel(), path=self._demand.where)
         return {**stands, "on_demand": demand}
+
+    def _without_a_tunnel(self) -> ConnectionStatus:
+        if self.is_held:
+            return ConnectionStatus.CONNECTING
+        return ConnectionStatus.DISCONNECTING if self._is_ending else ConnectionStatus.DISCONNECTED
 
     async def admit(self, *, bypass: bool) -> dict[str, Any]:
         """As the tunnel says that is up. Raises LocalError."""
