@@ -19,10 +19,12 @@ TABLES = "\n".join(
 """What `ip` is asked for, in each family."""
 FLEETING = re.compile(r"^\d+: |\b(state|expires|age|usage|valid_lft|preferred_lft) \S+")
 FLAGS = re.compile(r"<([^>]*)>")
-IGNORED = re.compile(r"\bfe80:|\bff0|\btcp_fastopen_key\b")
+IGNORED = re.compile(r"\bfe80:|\bff0")
 """What is no setting: numbers of devices, whether their far end is up just now, what runs off by itself; and what the
 kernel adds in its own time, such as the addresses that a device gives itself.
 """
+OWN_SYSCTLS = r"^net\.ipv[46]\.(conf\.|ip_|icmp|tcp_congestion)"
+"""What every namespace has for itself: other labs change what belongs to the machine."""
 Settings = dict[str, frozenset[str]]
 
 
@@ -37,7 +39,7 @@ def _settings(host: Namespace) -> Settings:
         "IPv6": (["ip", "-o", "-6", "-batch", "-"], TABLES),
         "nftables": (["nft", "-s", "list", "ruleset"], ""),
         "queues": (["tc", "qdisc", "show"], ""),
-        "sysctl": (["sysctl", "-a", "-r", r"^net\.ipv[46]\.(conf\.|ip_|tcp_|icmp)"], ""),
+        "sysctl": (["sysctl", "-a", "-r", OWN_SYSCTLS], ""),
     }
     found = {}
     for kind, (argv, text) in commands.items():
