@@ -119,7 +119,8 @@ def test_errors_are_no_flood(tunnel: Tunnel) -> None:
         assert isinstance(held, Held)
         script = f"import socket; s = socket.socket(2, 2); [s.sendto(b'x', ('{HOP4}', 99)) for _ in range(20000)]"
         assert held.run(["python3", "-c", script]).returncode == 0
-        assert held.run(["ping", "-c", "1", "-W", "30", SITE4]).returncode == 0
+        # Any of five: the first may find the device's queue full of what insists.
+        assert held.run(["ping", "-c", "5", "-W", "30", SITE4]).returncode == 0
 
 
 @pytest.mark.parametrize(("host", "outcome"), [(SITE4, "ENOPROTOOPT"), (SITE6, "EPROTO")])
