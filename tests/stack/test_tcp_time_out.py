@@ -176,3 +176,44 @@ def test_the_back_off_does_not_outlast_a_closed_window():
     assert [segment.payload for segment in client.receive()] == [b"hello"]
     client.advance(1.0)
     assert [segment.payload for segment in client.receive()] == [b"hello"]
+
+
+def test_a_silly_window_after_probes_is_used_after_its_own_time_out():
+    # RFC 9293 §3.8.6.2.1 (4): the override time-out is short; the probes' was half a minute by now.
+    client = ScriptedClient()
+    connection = client.establish(window=20_000)
+    client.send(ACK, seq=1, ack=1, window=0)
+    connection.send([bytes(1000)], client.now)
+    client.advance(40)
+    client.receive()
+    client.send(ACK, seq=1, ack=1, window=50)
+    assert client.receive() == []
+    client.advance(1.0)
+    assert [len(segment.payload) for segment in client.receive()] == [50]
+
+
+def test_a_syn_that_was_sent_again_is_no_time_out_of_what_follows():
+    # RFC 6298 (5.7): its data begins with 3 seconds. A window that grows says nothing about what has not timed out.
+    client = ScriptedClient()
+    client.send(SYN, seq=0, options=Options(mss=MSS))
+    connection = client.connection
+    connection.accept(client.now)
+    client.advance(1.5)
+    assert [segment.flags for segment in client.receive()] == ["SA", "SA"]
+    client.send(ACK, seq=1, ack=1, window=20_000)
+    sent_small(client, connection)
+    client.send(ACK, seq=1, ack=1, window=30_000)
+    assert client.receive() == []
+
+
+def test_a_window_that_grows_over_nothing_ends_no_back_off():
+    # Karn's rule holds until a round trip is measured, when the window was never what held anything up.
+    client, connection = full_client()
+    client.send(ACK, seq=1, ack=101, window=20_000)
+    backed_off = connection.sender.rtt.rto
+    assert backed_off > 10
+    client.send(ACK, seq=1, ack=101, window=30_000)
+    assert connection.sender.rtt.rto == backed_off
+    sent_small(client, connection)
+    client.send(ACK, seq=1, ack=101, window=40_000)
+    assert (client.receive(), connection.sender.rtt.rto) == ([], backed_off)  # what is in flight now has not timed out

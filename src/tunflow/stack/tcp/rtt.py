@@ -70,8 +70,7 @@ class RTT:
             self.settled = self.rto
         self.rto = min(self.rto * 2, MAXIMUM_RTO)
 
-    def renew(self) -> None:
-        """End the back-off without a measurement."""
-        if self.settled is not None:
-            self.rto = self.settled
-            self.settled = None
+    def settle(self, rto: float) -> None:
+        """Begin with this time-out, or go back to it, without a measurement."""
+        self.rto = rto
+        self.settled = None

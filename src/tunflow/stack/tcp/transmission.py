@@ -79,7 +79,7 @@ class Transmission:
         sender.window_seq = start
         sender.window_ack = ack
         if self.tries:
-            sender.rtt.rto = RTO_AFTER_SYN_LOSS  # the SYN was sent again, so nothing was measured
+            sender.rtt.settle(RTO_AFTER_SYN_LOSS)  # the SYN was sent again, so nothing was measured
             self.tries = 0
         self.due = inf
 
@@ -162,20 +162,22 @@ class Transmission:
             self.due = inf
         return True
 
-    def _room_after_time_outs(self, now: float) -> None:
-        """A peer that was asked again and again, up to once a minute by now, has more room.
+    def _more_room(self, now: float) -> None:
+        """A peer has more room. If it was asked again and again, up to once a minute by now, the back-off ends.
 
-        What is in flight it had dropped for want of it: Linux does when its buffer is full by its own count, of whole
-        packets, before the window is. BSD takes back what a closing window covers no more, which comes to the same.
-        Done at most once for each time-out.
+        What is in flight and timed out it had dropped for want of room: Linux does when its buffer is full by its own
+        count, of whole packets, before the window is. BSD takes back what a closing window covers no more, which comes
+        to the same. Done at most once for each time-out.
         """
         sender = self.sender
-        sender.rtt.renew()
-        if sender.flight:
+        rtt, flight = sender.rtt, sender.flight
+        if rtt.settled is None or not (flight[0].retransmitted if flight else sender.unsent_size):
+            return
+        rtt.settle(rtt.settled)
+        if flight:
             sender.timed_out(again=True, stamp=self._stamp(now))
             self.tail = None
-            self.restart(now)
-        self.transmit(now)
+        self.restart(now)
 
     def _probe_tail(self, now: float) -> None:
         """RFC 8985 §7.3: nothing was heard for two round trips; a segment at the end shows what is missing before it.
@@ -244,9 +246,9 @@ class Transmission:
             self._sign_of_loss(blocks, now)
         elif not opened:
             return NOTHING
-        if opened and not covered and sender.rtt.settled is not None:
-            self._room_after_time_outs(now)
-        elif sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
+        if opened and not covered:
+            self._more_room(now)
+        if sender.unsent_size or sender.losses is not None or sender.fin_queued > sender.fin_sent:
             self.transmit(now)
         return outcome
 
