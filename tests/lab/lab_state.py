@@ -6,50 +6,29 @@ Read first: `bench.netlab.namespaces`.
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 
-from bench.netlab.namespaces import MARK, NETNS_ETC, Lab, Namespace
+from bench.netlab.namespaces import MARK, Lab
 from bench.netlab.processes import cmdline, descendants, processes_marked
+from lab_system import picture
 
-TABLES = "\n".join(
-    ("addr show", "link show", "route show table all", "rule show", "neigh show nud permanent", "xfrm state list",
-     "xfrm policy list")
-)  # fmt: skip
-"""What `ip` is asked for, in each family."""
-FLEETING = re.compile(r"^\d+: |\b(state|expires|age|usage|valid_lft|preferred_lft) \S+")
+MORE = "tc qdisc show; ip neigh show nud permanent; ip xfrm state list; ip xfrm policy list"
+FLEETING = re.compile(r"^\d+: |\b(state|usage) \S+")
 FLAGS = re.compile(r"<([^>]*)>")
-IGNORED = re.compile(r"\bfe80:|\bff0")
-"""What is no setting: numbers of devices, whether their far end is up just now, what runs off by itself; and what the
-kernel adds in its own time, such as the addresses that a device gives itself.
-"""
-OWN_SYSCTLS = r"^net\.ipv[46]\.(conf\.|ip_|icmp|tcp_congestion)"
-"""What every namespace has for itself: other labs change what belongs to the machine."""
+"""What is no setting: numbers of devices, and of their flags what says more than whether they are up."""
+OF_THE_KERNEL = re.compile(r"\bfe80:|\bff0")
+"""What it adds in its own time: addresses that a device gives itself, and their routes."""
 Settings = dict[str, frozenset[str]]
 
 
 def lab_settings(lab: Lab) -> Settings:
-    """What is set on each host, by host and kind. Raises RuntimeError."""
-    return {f"{host.name}: {kind}": lines for host in lab.hosts for kind, lines in _settings(host).items()}
-
-
-def _settings(host: Namespace) -> Settings:
-    commands = {
-        "IPv4": (["ip", "-o", "-4", "-batch", "-"], TABLES),
-        "IPv6": (["ip", "-o", "-6", "-batch", "-"], TABLES),
-        "nftables": (["nft", "-s", "list", "ruleset"], ""),
-        "queues": (["tc", "qdisc", "show"], ""),
-        "sysctl": (["sysctl", "-a", "-r", OWN_SYSCTLS], ""),
+    """What is set on each host, line by line, by the host's name."""
+    return {
+        host.name: frozenset(
+            _setting(line) for line in picture(host, MORE).splitlines() if not OF_THE_KERNEL.search(line)
+        )
+        for host in lab.hosts
     }
-    found = {}
-    for kind, (argv, text) in commands.items():
-        done = subprocess.run(host.command(argv), input=text, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{argv}: {done.stderr.strip()}")
-        found[kind] = frozenset(_setting(line) for line in done.stdout.splitlines() if not IGNORED.search(line))
-    etc = (NETNS_ETC / host.name).iterdir()
-    found["/etc"] = frozenset(f"{path.name}: {path.read_text()!r}" for path in etc if path.is_file())
-    return found
 
 
 def _setting(line: str) -> str:
@@ -59,9 +38,9 @@ def _setting(line: str) -> str:
 def lab_changes(before: Settings, after: Settings) -> list[str]:
     """One line for each setting that came or went."""
     lines = []
-    for kind, old in before.items():
-        lines += [f"{kind}: gone: {line}" for line in sorted(old - after[kind])]
-        lines += [f"{kind}: left: {line}" for line in sorted(after[kind] - old)]
+    for host, old in before.items():
+        lines += [f"{host}: gone: {line}" for line in sorted(old - after[host])]
+        lines += [f"{host}: left: {line}" for line in sorted(after[host] - old)]
     return lines
 
 

@@ -26,7 +26,7 @@ DNS = f"tcp://{SITE4}:53"
 PICTURE = (
     "ip -d addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; nft list ruleset; "
     "ls -l --time-style=+ /etc/resolv.conf; cat /etc/resolv.conf; "
-    "sysctl -a --pattern '^net\\.ipv[46]\\.(conf|ip_forward)' 2>/dev/null"
+    "sysctl -a --pattern '^net\\.ipv[46]\\.(conf|ip_forward)' 2>/dev/null; "
 )
 _CHANGING = re.compile(
     r"valid_lft \w+|preferred_lft \w+|expires \w+|age \w+|\bqlen \d+|\w+_timer +[\d.]+|.*stable_secret.*"
@@ -125,7 +125,12 @@ class System:
 
     def snapshot(self) -> str:
         """Everything that a tunnel may change on the host, as text that is the same when nothing changed."""
-        return _CHANGING.sub("", self.run(["sh", "-c", PICTURE]).stdout)
+        return picture(self.host)
+
+
+def picture(host: Namespace, more: str = "") -> str:
+    """What is set on a host, and what the shell commands `more` say, without what moves by itself."""
+    return _CHANGING.sub("", host.run(["sh", "-c", PICTURE + more], check=False).stdout)
 
 
 def client(name: str, *arguments: object) -> list[str]:
