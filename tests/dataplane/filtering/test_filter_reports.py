@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from test_flow_filter import Bench, Judge, UDPBench, data, watch
+from filter_rig import Bench, Judge, UDPBench, data, watch
 
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_verdicts import DataVerdict, NewFlowVerdict, StatisticsReportFrequency

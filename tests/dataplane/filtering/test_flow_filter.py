@@ -7,138 +7,23 @@ import socket
 from datetime import UTC, datetime
 
 import pytest
-from driver_rig import DriverRig, LoopbackDialer
+from filter_rig import Judge, data, watch
 
 from cost import calls_made
-from tunflow.dataplane.decision import Carry
 from tunflow.dataplane.filtering import flow_filter
 from tunflow.dataplane.filtering.connection import FilteredConnection
-from tunflow.dataplane.filtering.flow_filter import FlowFilter
 from tunflow.dataplane.filtering.session import FilterSession
-from tunflow.endpoint import Address, endpoint
 from tunflow.errors import LocalError
 from tunflow.filter.block_list import BlockList
 from tunflow.filter.judge import Judge as BuiltIn
 from tunflow.filter.judge import ListUse
-from tunflow.outbound.direct import DirectOutbound
 from tunflow.providers.blame import ProviderHung
 from tunflow.providers.content_filter import ContentFilter
 from tunflow.providers.filter_flow import ReportAction, ReportEvent
 from tunflow.providers.filter_provider import FilterDataProvider
-from tunflow.providers.filter_settings import FilterProviderConfiguration
 from tunflow.providers.filter_verdicts import FILTER_FLOW_BYTES_MAX, DataVerdict, NewFlowVerdict
 from tunflow.testing.packet_script import ScriptedClient
-from tunflow.wire import icmp, ipv4, protocols, udp
-from tunflow.wire.checksum import transport_checksum
 from tunflow.wire.tcp import ACK, FIN, PSH, RST, SYN, Options
-
-
-def data(pass_bytes, peek_bytes):
-    return DataVerdict.data(pass_bytes=pass_bytes, peek_bytes=peek_bytes)
-
-
-def watch(outbound=0, inbound=0, **more):
-    return NewFlowVerdict.filter_data(
-        filter_outbound=outbound > 0, peek_outbound_bytes=outbound, filter_inbound=inbound > 0,
-        peek_inbound_bytes=inbound, **more,
-    )  # fmt: skip
-
-
-class Judge(FilterDataProvider):
-    """Says what the test wants and writes down what it saw."""
-
-    def __init__(self, new=None, outbound=(), inbound=()):
-        self.new = new
-        self.answers = {"out": list(outbound), "in": list(inbound)}
-        self.seen = []
-        self.reports = []
-        self.flows = []
-
-    def handle_new_flow(self, flow):
-        self.flows.append(flow)
-        if isinstance(self.new, Exception):
-            raise self.new
-        return self.new
-
-    def handle_outbound_data(self, flow, offset, data):
-        self.seen.append(("out", offset, data))
-        return self.answers["out"].pop(0)
-
-    def handle_inbound_data(self, flow, offset, data):
-        self.seen.append(("in", offset, data))
-        return self.answers["in"].pop(0)
-
-    def handle_outbound_data_complete(self, flow):
-        self.seen.append("out complete")
-        return DataVerdict.allow()
-
-    def handle_report(self, report):
-        self.reports.append((report.action, report.event))
-
-
-class Bench(DriverRig):
-    def __init__(self, judge, page=None, on_failure_pass=False):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(0.2)
-        super().__init__(LoopbackDialer(), self.listener.getsockname()[1])
-        self.filter = FlowFilter(
-            self.context, judge, FilterProviderConfiguration(), on_failure_pass=on_failure_pass, page=page
-        )
-        self.admission.use_filter(self.filter)
-        self.segments = []
-        self.far = None
-
-    def send(self, flags, **fields):
-        super().send(flags, **fields)
-        self.run()
-
-    def run(self, rounds=4):
-        for _ in range(rounds):
-            self.reactor.run_once(0.01)
-        self.segments += self.answers()
-
-    def run_once(self):
-        self.run(1)
-
-    def establish(self):
-        self.send(SYN, seq=0, options=Options(mss=1460, window_scale=7))
-        self.until(lambda: any(segment.flags == "SA" for segment in self.segments))
-        self.send(ACK, seq=1, ack=1, window=512)
-        self.far, _ = self.listener.accept()
-        self.far.setblocking(False)
-
-    def far_has(self):
-        self.run()
-        try:
-            return self.far.recv(1 << 20)
-        except BlockingIOError:
-            return None
-
-    def client_has(self):
-        return b"".join(segment.payload for segment in self.segments)
-
-    @property
-    def reset(self):
-        return any("R" in segment.flags for segment in self.segments)
-
-    def close(self):
-        if self.far is not None:
-            self.far.close()
-        self.listener.close()
-        super().close()
-
-
-@pytest.fixture
-def make():
-    made = []
-
-    def build(*arguments, **options):
-        made.append(Bench(*arguments, **options))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        bench.close()
 
 
 def test_allowed_flows_never_meet_the_filter_again(make):
@@ -346,7 +231,7 @@ def test_a_filter_that_raises_is_told_with_its_line_and_on_failure_decides(make,
         assert [segment.flags for segment in bench.segments] == ["RA"]
     (line,) = bench.lines
     assert "ValueError: oops" in line
-    assert "test_flow_filter.py:" in line
+    assert "filter_rig.py:" in line
 
 
 def test_open_flows_are_judged_again_when_the_rules_change(make):
@@ -455,120 +340,6 @@ def test_what_was_judged_in_part_is_not_shown_twice_when_the_rules_change(make):
     assert judge.seen == [("out", 0, b"abc"), ("out", 3, b"d")]
 
 
-class UDPBench(Bench):
-    """A client's datagrams instead of a stream."""
-
-    def __init__(self, judge):
-        super().__init__(judge)
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
-        self.sock.setblocking(False)
-        here = endpoint(*self.sock.getsockname())
-        self.admission.use(self.admission.dialer, ToHere(here))
-
-    def send_datagram(self, payload):
-        client, target = endpoint("198.18.0.1", 4000), endpoint("192.0.2.1", 443)
-        body = udp.build(4000, 443, len(payload))
-        checksum = transport_checksum(client.host, target.host, protocols.UDP, body + payload) or 0xFFFF
-        body = udp.build(4000, 443, len(payload), checksum=checksum) + payload
-        packet = ipv4.build(client.host, target.host, protocols.UDP, len(body)) + body
-        self.card.write([[bytes(10), packet]])
-        for _ in range(3):
-            self.reactor.run_once(0.01)
-
-    def far_got(self):
-        got = []
-        while True:
-            try:
-                got.append(self.sock.recv(100))
-            except BlockingIOError:
-                return got
-
-    def close(self):
-        self.sock.close()
-        super().close()
-
-
-class ToHere:
-    def __init__(self, here):
-        self.here = here
-
-    def datagrams(self, case):
-        return Carry(DirectOutbound(), self.here)
-
-
-@pytest.fixture
-def udp_bench():
-    made = []
-
-    def build(judge):
-        made.append(UDPBench(judge))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        bench.close()
-
-
-def test_datagrams_are_judged_one_by_one_until_the_last_word(udp_bench):
-    judge = Judge(watch(outbound=1), outbound=[data(100, 1), DataVerdict.allow()])
-    bench = udp_bench(judge)
-    for payload in (b"one", b"two", b"three"):
-        bench.send_datagram(payload)
-    assert bench.far_got() == [b"one", b"two", b"three"]
-    assert [seen[2] for seen in judge.seen] == [b"one", b"two"]
-
-
-def test_a_refused_datagram_flow_is_told_and_stays_refused(udp_bench):
-    judge = Judge(watch(outbound=1), outbound=[data(100, 1), DataVerdict.drop()])
-    bench = udp_bench(judge)
-    for payload in (b"one", b"two", b"three"):
-        bench.send_datagram(payload)
-    assert bench.far_got() == [b"one"]
-    assert len(bench.card.read(10)) >= 1  # port unreachable
-    assert len(judge.seen) == 2
-
-
-def test_a_paused_datagram_flow_is_held_and_goes_on(udp_bench):
-    judge = Judge(watch(outbound=1), outbound=[DataVerdict.pause()])
-    bench = udp_bench(judge)
-    bench.send_datagram(b"one")
-    bench.send_datagram(b"two")
-    assert bench.far_got() == []
-    judge.resume_flow(judge.flows[0], DataVerdict.allow())
-    assert sorted(bench.far_got()) == [b"one", b"two"]
-
-
-def test_a_flow_that_is_judged_and_waits_for_the_policy_loses_nothing(udp_bench):
-    class Later:
-        def datagrams(self, case):
-            self.case = case
-
-    bench = udp_bench(Judge(watch(outbound=1), outbound=[data(100, 1)] * 3))
-    here, later = bench.admission.policy.here, Later()
-    bench.admission.use(bench.admission.dialer, later)
-    bench.send_datagram(b"one")
-    bench.send_datagram(b"two")
-    later.case.give(Carry(DirectOutbound(), here))
-    bench.send_datagram(b"three")
-    assert bench.far_got() == [b"one", b"two", b"three"]
-
-
-def test_flows_that_the_stack_forgot_are_forgotten():
-    judge = Judge(NewFlowVerdict.allow())
-    bench = UDPBench(judge)
-    try:
-        bench.send_datagram(b"one")
-        assert bench.filter.flows == 1
-        bench.stack.udp.flows.clear()
-        for mapping in bench.stack.udp.mappings():
-            mapping.flows.clear()
-        bench.filter.forget_ended()
-        assert not bench.filter.flows
-    finally:
-        bench.close()
-
-
 def test_flows_that_are_over_do_not_pile_up_between_two_sweeps(make, monkeypatch):
     monkeypatch.setattr(flow_filter, "MANY", 4)
     bench = make(Judge(NewFlowVerdict.allow()))
@@ -594,36 +365,3 @@ def test_a_filter_learns_whether_the_server_spoke_first(make, greets):
     bench.send(ACK | PSH, seq=1, ack=1, payload=b"HELP\r\n")
     assert bench.far_has() == b"HELP\r\n"
     assert bench.filter.provider.seen == [greets]
-
-
-@pytest.mark.parametrize(
-    ("may", "trouble", "lets"),
-    [
-        (None, None, True),
-        (lambda ping: ping.remote_endpoint.host_text != "192.0.2.9", None, False),
-        (lambda ping: ping.local_endpoint.host_text == "198.18.0.2", None, True),
-        (None, "it did not start", False),
-    ],
-)
-def test_pings_are_judged_by_their_address(make, may, trouble, lets):
-    """What may not pass is told to be prohibited (RFC 792; RFC 1812 §5.2.7.1)."""
-    bench = make(Judge(NewFlowVerdict.allow()))
-    bench.filter = FlowFilter(bench.context, bench.filter.provider, FilterProviderConfiguration(), may_ping=may)
-    bench.admission.use_filter(bench.filter)
-    bench.admission.use(Pinged())
-    if trouble is not None:
-        bench.filter.provider_failed(trouble)
-    source, target = endpoint("198.18.0.2", 0).host, endpoint("192.0.2.9", 0).host
-    message = icmp.build_v4(icmp.Echo(True, 7, 1, b"ping"))
-    bench.card.write([[bytes(10), ipv4.build(source, target, protocols.ICMP, len(message)) + message]])
-    bench.reactor.run_once(0.05)
-    answers = [bytes(packet) for packet in bench.card.read(10)]
-    refused = [packet for packet in answers if packet[20:22] == bytes((3, 13))]
-    assert bool(refused) is not lets
-    assert bench.context.statistics.echo_requests == 1
-
-
-class Pinged(DirectOutbound):
-    """Reached through a server that is not there: no ping leaves this machine."""
-
-    addresses = (Address(socket.AF_INET, ("127.0.0.1", 1)),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_flow_filter import Bench, Judge, watch
+from filter_rig import Bench, Judge, watch
 
 from tunflow.dataplane.filtering import remediations
 from tunflow.providers.filter_provider import FilterControlProvider

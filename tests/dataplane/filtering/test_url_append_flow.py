@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
-from test_flow_filter import Bench, Judge, make
+from filter_rig import Bench, Judge
 
 from tunflow.providers.filter_provider import FilterControlProvider
 from tunflow.providers.filter_verdicts import NewFlowVerdict
 from tunflow.wire.tcp import ACK, FIN, PSH, SYN, Options
-
-__all__ = ["make"]
 
 FIRST = b"GET /search?q=a HTTP/1.1\r\nHost: s.example\r\n\r\n"
 SECOND = b"GET /search?q=b HTTP/1.1\r\nHost: s.example\r\n\r\n"
