@@ -111,6 +111,9 @@ def test_pages_of_ours_and_an_association():
         (None, b"\x05\x01\x02", b"\x05\xff"),
         (KNOWN, b"\x05\x01\x02\x01\x02me\x03bad", b"\x05\x02\x01\x01"),
         (None, b"\x05\x01\x00\x05\x02\x00\x01\xc0\x00\x02\x01\x00\x50", b"\x05\x00\x05\x07"),  # BIND
+        (None, b"\x05\x01\x00\x05\x01\x00\x09\xc0\x00\x02\x01\x00\x50", b"\x05\x00\x05\x08"),
+        (None, b"\x05\x01\x00\x05\x01\x00\x03\x00\x00\x50", b"\x05\x00\x05\x01"),
+        (None, b"\x05\x01\x00\x05\x01\x00\x03\x03a b\x00\x50", b"\x05\x00\x05\x01"),
         (KNOWN, b"\x04\x01\x00\x50\xc0\x00\x02\x01me\0", b"\x00\x5b"),
         (KNOWN, b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 407 "),
         (KNOWN, b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic bWU6YmFk\r\n\r\n", b"HTTP/1.1 407 "),
@@ -120,7 +123,9 @@ def test_pages_of_ours_and_an_association():
         (None, b"CONNECT a:0 HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
         (None, b"CONNECT []:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
         (None, b"\x16\x03\x01", b""),
-        (None, b"\x04\x01\x00\x50\0\0\0\x01\0a b\0", b""),
+        (None, b"\x04\x01\x00\x50\0\0\0\x01\0a b\0", b"\x00\x5b"),
+        (None, b"\x04\x01\x00\x50\0\0\0\x01\0\xff\0", b"\x00\x5b"),
+        (None, b"\x04\x01\x00\x50\0\0\0\x01\0\0", b"\x00\x5b"),
     ],
 )
 def test_what_is_refused_and_what_the_client_hears(credentials, head, said):

@@ -34,6 +34,8 @@ _REPLIES = {
 }
 """RFC 1928 §6; anything else is 1."""
 
+_ADDRESS_TYPE_NOT_SUPPORTED = bytes((5, 8, 0)) + address.encode(socks5.ANYWHERE)
+
 _REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/[0-9]\.[0-9]\r?")
 
 
@@ -152,7 +154,12 @@ class Inbound:
             return 0
         if head[0] != 5:
             raise BadPacket("a client's SOCKS5 request has another version")
-        parsed = address.parse_untrusted(memoryview(head)[3:])
+        try:
+            parsed = address.parse_untrusted(memoryview(head)[3:])
+        except BadPacket:
+            known = head[3] in (address.IPV4, address.NAME, address.IPV6)
+            self.say.append(self.refused(Refusal.FAILED, "") if known else _ADDRESS_TYPE_NOT_SUPPORTED)
+            raise
         if parsed is None:
             return 0
         target, size = parsed
@@ -174,7 +181,10 @@ class Inbound:
             end = head.find(b"\0", user_end + 1) + 1
             if not end:
                 return 0
-            host = _printable_untrusted(head[user_end + 1 : end - 1])
+            host = head[user_end + 1 : end - 1].decode("ascii", "replace")
+            if not _is_name(host):
+                self.say.append(self.refused(Refusal.FAILED, ""))
+                raise BadPacket("a client's request has bytes that no name has")
         if head[1] != 1 or self._credentials is not None:  # SOCKS4 has no password
             self.say.append(self.refused(Refusal.UNSUPPORTED, ""))
             raise BadPacket("a client's SOCKS4 request is none to connect, or lacks a password")
@@ -225,7 +235,5 @@ def _as_address(target: Endpoint) -> Endpoint:
     return endpoint(target.host, target.port) if isinstance(target.host, str) else target
 
 
-def _printable_untrusted(raw: bytes) -> str:
-    if not raw or any(not 0x21 <= byte <= 0x7E for byte in raw):
-        raise BadPacket("a client's request has bytes that no name has")
-    return raw.decode("ascii")
+def _is_name(host: str) -> bool:
+    return bool(host) and all("!" <= character <= "~" for character in host)
