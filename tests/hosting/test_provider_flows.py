@@ -115,6 +115,23 @@ def test_a_reset_by_the_program_ends_read_and_write():
     play(Keep(), scene)
 
 
+def test_what_a_forgotten_flow_had_not_read_is_free_when_both_sides_had_closed():
+    async def scene(rig):
+        stack = rig.driver.context.stack
+        stream, flow = await both(rig)
+        flow.close_write()
+        await stream.write(bytes(1000))
+        stream.write_close()
+        while stack.connections:
+            await asyncio.sleep(0)
+        assert stack.budget.used == 1000
+        del flow
+        while stack.budget.used:
+            await asyncio.sleep(0)
+
+    play(Keep(), scene)
+
+
 class Carrier(AppProxyProvider):
     """Gives everything away, to where the test says."""
 

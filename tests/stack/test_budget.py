@@ -7,9 +7,10 @@ from pair_rig import Rig
 
 from tunflow.stack.budget import FLOOR, RESERVE, SHARES, MemoryBudget
 from tunflow.stack.stack import Stack
+from tunflow.stack.tcp.closing import ABANDONED_TIMEOUT
 from tunflow.testing.link import Conditions
 from tunflow.testing.packet_script import ScriptedClient
-from tunflow.wire.tcp import ACK, RST, SYN, Options
+from tunflow.wire.tcp import ACK, FIN, RST, SYN, Options
 
 MEBIBYTE = 1 << 20
 OPTIONS = Options(mss=1460, window_scale=7)
@@ -128,6 +129,51 @@ def test_what_a_connection_held_is_free_when_it_is_over(end):
         connection.close_write(client.now)
         client.send(ACK, seq=4001, ack=5002)
     assert budget.used == 0
+
+
+def test_bytes_behind_a_gap_are_free_when_nothing_can_fill_it():
+    """Found by fuzzing: each connection that ended so made the budget smaller for good."""
+    stack = Stack(1500, b"secret", budget=MemoryBudget(MEBIBYTE))
+    abandoned, closed = clients_of(stack, 2)
+    abandoned.send(ACK, seq=3001, ack=1, payload=bytes(1000))
+    abandoned.connection.abandon(abandoned.now)
+    abandoned.send(ACK, seq=1, ack=2)
+    assert stack.budget.used == 1000
+    abandoned.advance(ABANDONED_TIMEOUT + 1)
+    assert (abandoned.connection.closed, stack.budget.used) == (True, 0)
+    closed.send(ACK, seq=3001, ack=1, payload=bytes(1000))  # behind its own FIN
+    closed.send(ACK | FIN, seq=1, ack=1)
+    closed.connection.close_write(closed.now)
+    closed.send(ACK, seq=2, ack=2)
+    assert (closed.connection.closed, stack.budget.used) == (True, 0)
+
+
+@pytest.mark.parametrize("end", ["abort", "abandon", "cut", "read"])
+def test_what_nobody_took_of_a_connection_that_is_over_is_free_when_its_owner_leaves(end):
+    stack = Stack(1500, b"secret", budget=MemoryBudget(MEBIBYTE))
+    (client,) = clients_of(stack, 1)
+    connection = client.connection
+    client.send(ACK | FIN, seq=1, ack=1, payload=bytes(1000))
+    connection.close_write(client.now)
+    client.send(ACK, seq=1002, ack=2)
+    assert (connection.closed, connection.readable, stack.budget.used) == (True, 1000, 1000)
+    if end == "read":
+        assert sum(map(len, connection.take(MEBIBYTE))) == 1000
+        assert connection.at_eof
+    elif end == "abandon":
+        connection.abandon(client.now)
+    else:
+        getattr(connection, end)()
+    assert stack.budget.used == 0
+
+
+def test_what_is_sent_when_it_is_over_is_not_kept():
+    stack = Stack(1500, b"secret", budget=MemoryBudget(MEBIBYTE))
+    (client,) = clients_of(stack, 1)
+    client.send(RST, seq=1)
+    client.connection.send([bytes(1000)], client.now)
+    client.connection.close_write(client.now, [bytes(1000)])
+    assert stack.budget.used == 0
 
 
 def test_many_flows_share_a_small_budget_and_all_arrive():

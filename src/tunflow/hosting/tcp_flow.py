@@ -298,9 +298,10 @@ class StackTCPFlow(TCPFlow):
             self._connection.abandon(self._plane.reactor.now)
 
     def __del__(self) -> None:
-        if not self._ended and not self._given_away and not self._connection.closed:
+        connection = self._connection
+        if not self._ended and not self._given_away and (connection.readable or not connection.closed):
             # Not here: whatever runs now may be in the middle of the stack.
-            self._plane.reactor.call_soon(self._connection.abort)
+            self._plane.reactor.call_soon(connection.abort)
 
 
 class _Owner:

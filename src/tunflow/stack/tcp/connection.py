@@ -237,6 +237,8 @@ class Connection(Contained):
             transmission.transmit(now)
             if transmission.due < self.wake_at:
                 self.host.schedule(self, transmission.due)
+        elif self.closed:
+            sender.drop()
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
@@ -256,6 +258,7 @@ class Connection(Contained):
         self.has_owner = False
         self.user = None
         if self.closed:
+            self.receiver.drop()
             return
         if self.receiver.queued or (self.state is SYN_SENT and not self.sender.unsent_size):
             self.abort()  # RFC 9293 §3.10.4 and RFC 2525 §2.17: bytes nobody read are a reset, not an orderly end
@@ -267,6 +270,7 @@ class Connection(Contained):
     def abort(self) -> None:
         """End at once, with RST."""
         if self.state is CLOSED:
+            self.receiver.drop()
             return
         if self.state is SYN_HELD:
             self.reject(reset=True)
@@ -341,6 +345,7 @@ class Connection(Contained):
             if receiver.queued:
                 receiver.fin_received = False  # the end of a stream whose bytes are dropped is not its end
             receiver.drop()
+        receiver.drop_early()
         self.transmission.due = self.transmission.look_at = inf
         receiver.ack_at = inf
         receiver.ack_due = False

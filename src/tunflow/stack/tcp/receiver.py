@@ -175,12 +175,16 @@ class Receiver:
 
     def drop(self) -> None:
         """Forget all that is held: nobody will take it any more."""
+        self.drop_early()
         self.pieces.clear()
+        self._budget.used -= self.queued
+        self.queued = 0
+
+    def drop_early(self) -> None:
+        """Forget what came before its turn: what is missing before it will not come any more."""
         for start, end, _ in self.early or ():
             self._budget.used -= end - start
         self.early = None
-        self._budget.used -= self.queued
-        self.queued = 0
 
     def _append(self, payload: memoryview) -> None:
         size = len(payload)
