@@ -194,6 +194,10 @@ def test_flows_that_no_rule_is_about_are_refused():
         ("rules: " + "[" * 40 + "]" * 40, "too deep, or too much"),
         ("rules: " + "[" * 5000, "not valid YAML|nested"),
         ("x: &x [*x]\nrules: []\n", "too deep|not valid YAML"),
+        ("x: &x { <<: *x}\nrules: []\n", r"c\.yaml:1: too deep"),
+        ("x: &x { <<: [{}, *x]}\nrules: []\n", r"c\.yaml:1: too deep"),
+        ("x:\n  <<: 5\nrules: []\n", r"c\.yaml:2: << takes a mapping, or a list of mappings"),
+        ("x:\n  <<: [{}, [1]]\nrules: []\n", r"c\.yaml:2: << takes a mapping"),
     ],
 )
 def test_what_is_no_configuration_is_one_line(text, why):
@@ -219,6 +223,15 @@ def test_aliases_cannot_blow_a_document_up():
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     with pytest.raises(LocalError, match="too much"):
         YAMLDocument("\n".join(lines), "c.yaml")
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 9)]
+    with pytest.raises(LocalError, match="too much"):
+        YAMLDocument("\n".join(lines), "c.yaml")
+
+
+def test_the_first_of_merged_mappings_counts_and_what_stands_there_before_them():
+    text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], z: 3}\n"
+    assert YAMLDocument(text, "c.yaml").data["c"] == {"x": "1", "y": "1", "z": "3"}
 
 
 def test_ten_times_as_many_rules_cost_ten_times_as_much_to_import():

@@ -67,13 +67,14 @@ class YAMLDocument:
 
     def _mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        merged: list[dict[str, Any]] = []
+        merged: list[Any] = []
+        """What the merge keys name: mappings."""
         for name_node, value_node in node.value:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise LocalError(f"{self.file}:{name_node.start_mark.line + 1}: a key must be a text")
             if name_node.tag == "tag:yaml.org,2002:merge":
                 others = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
-                merged += [self._mapping(each, key, depth + 1) for each in others if isinstance(each, yaml.MappingNode)]
+                merged += [self._merged(each, key, depth + 1) for each in others]
                 continue
             name = str(name_node.value)
             line = name_node.start_mark.line + 1
@@ -82,9 +83,15 @@ class YAMLDocument:
                 put(values, name, self._value(value_node, (*key, name), depth + 1))
             except TwoValues as error:
                 raise LocalError(f"{self.file}:{line}: {error}; the other is at {self.at(*key, name)}") from None
-        for each in merged:
-            values = {**each, **values}
+        for mapping in merged:
+            for name, value in mapping.items():
+                values.setdefault(name, value)
         return values
+
+    def _merged(self, node: yaml.Node, key: Key, depth: int) -> Value:
+        if not isinstance(node, yaml.MappingNode):
+            raise LocalError(f"{self.file}:{node.start_mark.line + 1}: << takes a mapping, or a list of mappings")
+        return self._value(node, key, depth)
 
 
 def _composed(text: str) -> yaml.Node | None:
