@@ -143,6 +143,8 @@ def test_a_classical_list_keeps_no_resolve() -> None:
         ("10.0.0.0/8\n", "classical", 'this is a prefix: behavior = "ipcidr"'),
         ("payload:\n  a: b\n", "domain", "f:1: payload is a list"),
         ("payload: x\n", "domain", "f:1: payload is a list"),
+        ("payload: [{b: c}]\n", "domain", r"f:1: a character that no name has, in '\{b: c\}'"),
+        ("payload: [[1.2.3.4]]\n", "ipcidr", r"f:1: not an IPv4 or IPv6 prefix, in '\[1.2.3.4\]'"),
         ("payload: [\n", "domain", "f:2: not valid YAML"),
         ("a", "domains", "'domains' is not a behavior; domain, ipcidr, classical are"),
     ],

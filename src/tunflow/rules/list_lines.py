@@ -136,7 +136,9 @@ def _general(text: str, file: str) -> Iterator[ListEntry]:
             if not isinstance(value, yaml.SequenceNode):
                 raise LocalError(f"{file}:{key.start_mark.line + 1}: payload is a list: one '- item' a line, or [a, b]")
             for item in value.value:
-                if isinstance(item, yaml.ScalarNode) and str(item.value).strip():
-                    yield ListEntry(str(item.value).strip(), item.start_mark.line + 1)
+                start, end = item.start_mark, item.end_mark
+                found = item.value if isinstance(item, yaml.ScalarNode) else text[start.index : end.index]
+                if str(found).strip():  # a list or a mapping is nothing that its reader understands, which tells so
+                    yield ListEntry(str(found).strip(), start.line + 1)
             return
     raise LocalError(f"{file}: a list in YAML has the key payload")
