@@ -151,7 +151,9 @@ class _Run:
             if connection.state.name == "SYN_HELD":
                 connection.accept(self.now)
         elif operation == 8:
-            connection.send([bytes(min(self.byte() << 8, max(0, connection.send_room)))], self.now)
+            size = min(self.byte() << 8, max(0, connection.send_room))
+            if not connection.sender.fin_queued:  # behind its end an owner sends nothing
+                connection.send([bytes(size)], self.now)
         elif operation == 9:
             connection.take(self.byte() << 8)
         elif operation == 10:
@@ -167,9 +169,12 @@ class _Run:
             for plain in offload.segment(packet):
                 assert 20 <= sum(map(len, plain)) <= 1500
         stack.outgoing.clear()
+        held = 0
         for connection in self.connections:
             receiver, sender = connection.receiver, connection.sender
-            assert receiver.queued + sum(len(held) for _, _, held in receiver.early or ()) <= RECEIVE_LIMIT
+            waiting = receiver.queued + sum(len(early) for _, _, early in receiver.early or ())
+            assert waiting <= RECEIVE_LIMIT
+            held += waiting + sender.held
             assert sum(map(len, receiver.pieces)) == receiver.queued
             assert sender.una <= sender.next
             assert sender.room <= SEND_LIMIT
@@ -181,6 +186,7 @@ class _Run:
             for segment in sender.flight:
                 assert sum(map(len, segment.pieces)) == segment.size
             assert sender.losses is None or sender.losses.pipe >= 0
+        assert stack.budget.used == held
 
 
 def one_input(data: bytes) -> None:
@@ -192,9 +198,10 @@ def one_input(data: bytes) -> None:
     for connection in run.connections:
         if connection.state.name == "SYN_HELD":
             connection.reject(reset=False)
-        elif not connection.closed:
-            connection.take(RECEIVE_LIMIT)
-            connection.close_write(run.now)
+        else:
+            if not connection.closed:
+                connection.take(RECEIVE_LIMIT)
+                connection.close_write(run.now)
             connection.abandon(run.now)
     for _ in range(2000):
         due = run.stack.next_timeout()
@@ -204,6 +211,7 @@ def one_input(data: bytes) -> None:
         run.stack.handle_timeout(run.now)
         run.stack.outgoing.clear()
     assert run.stack.connections == 0, "a connection that nobody owns never ends"
+    assert run.stack.budget.used == 0, "bytes that nobody holds are counted"
 
 
 SEEDS: list[bytes] = [
