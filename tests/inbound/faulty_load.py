@@ -254,7 +254,7 @@ class World:
 
     def _looking_up(self):
         """Return True while a thread has yet to find a name."""
-        return any(server.shared.resolver._waiting for server in self.servers)
+        return any(server.shared.resolver.waiting for server in self.servers)
 
     def turn(self, begun=()):
         self.reactor.run_once(0)

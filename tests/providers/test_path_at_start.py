@@ -1,8 +1,10 @@
-"""VPNs where the network changes while they start: they go on from another port, by the new one."""
+"""VPNs where the network changes while they start: they go on from another port, by the new one; and where it changes
+and nothing, or no name, is to be reached at once."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from tunflow.providers.configuration import TunnelProviderProtocol
 from tunflow.providers.network_path import NetworkPath, PathStatus
 from tunflow.providers.packet_tunnel import PacketTunnelProvider
 from tunflow.providers.shadowvpn import ShadowVPNProvider
+from tunflow.providers.status import ConnectionStatus
 from tunflow.providers.stop_reason import ProviderStopReason
 from tunflow.providers.wireguard import WireGuardProvider
 
@@ -65,6 +68,22 @@ class Session(ProviderSession):
         return self.opened[-1]
 
 
+class Unreachable(Session):
+    """Of what is opened after the first session, so many fail."""
+
+    failures = 1
+
+    def __init__(self, provider: PacketTunnelProvider, services: HostServices) -> None:
+        super().__init__(provider, services)
+        self.asked: list[Endpoint] = []
+
+    async def open_udp(self, remote: Endpoint, local: Endpoint | None, through: bool) -> Any:
+        self.asked.append(remote)
+        if 0 < len(self.asked) - 1 <= self.failures:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return await super().open_udp(remote, local, through)
+
+
 class Link:
     """An OpenVPN connection with a server that answers at once."""
 
@@ -97,14 +116,17 @@ async def moved(session: Session) -> None:
 
 
 def played(
-    provider: PacketTunnelProvider, values: dict[str, Any], scene: Callable[[Session], Awaitable[None]]
+    provider: PacketTunnelProvider,
+    values: dict[str, Any],
+    scene: Callable[[Any], Awaitable[None]],
+    kind: type[Session] = Session,
 ) -> list[str]:
     """Play the scene with a session of the provider's; what it told."""
     reactor, lines = Reactor(), list[str]()
 
     async def main() -> None:
         log = CauseLog(lines.append, lambda: reactor.now)
-        session = Session(provider, HostServices(reactor, log, configuration=TunnelProviderProtocol(values)))
+        session = kind(provider, HostServices(reactor, log, configuration=TunnelProviderProtocol(values)))
         try:
             await scene(session)
         finally:
@@ -122,6 +144,37 @@ def test_wireguard() -> None:
 
 def test_shadowvpn() -> None:
     assert played(ShadowVPNProvider(), {"link": SHADOWVPN}, moved) == []
+
+
+async def moved_to_the_address(session: Unreachable) -> None:
+    await moved(session)
+    assert session.asked == [endpoint("vpn.example", int(session.asked[0].port))] * 2 + [Opened.resolved_endpoint]
+
+
+@pytest.mark.parametrize(
+    ("provider", "link"),
+    [(WireGuardProvider, WIREGUARD), (ShadowVPNProvider, SHADOWVPN)],
+    ids=["wireguard", "shadowvpn"],
+)
+def test_a_name_that_is_not_found_on_the_new_network_is_where_it_was(
+    provider: type[PacketTunnelProvider], link: str
+) -> None:
+    values = {"link": link.replace("192.0.2.2", "vpn.example")}
+    assert played(provider(), values, moved_to_the_address, Unreachable) == []
+
+
+async def stays(session: Unreachable) -> None:
+    session.failures = 100
+    await session.start()
+    async with asyncio.timeout(30):
+        while len(session.asked) < 3 or session.status is not ConnectionStatus.CONNECTED:
+            await asyncio.sleep(0)
+    assert [each.is_closed for each in session.opened] == [False]
+
+
+def test_shadowvpn_stays_where_nothing_is_to_be_reached_on_the_new_network() -> None:
+    """It ended the tunnel, and without a kill switch everything went around it."""
+    assert played(ShadowVPNProvider(), {"link": SHADOWVPN}, stays, Unreachable) == []
 
 
 def test_openvpn(monkeypatch: pytest.MonkeyPatch) -> None:

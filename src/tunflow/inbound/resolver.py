@@ -63,6 +63,11 @@ class InboundResolver(Contained):
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         reactor.add(self._wake, READ, self._on_found)
 
+    @property
+    def waiting(self) -> int:
+        """How many names are being looked up."""
+        return len(self._waiting)
+
     about = "looking a name up for a client"
 
     def cut(self) -> None:

@@ -72,12 +72,12 @@ class ShadowVPNProvider(PacketTunnelProvider):
 
     def _send(self, packets: list[bytes]) -> Awaitable[None] | None:
         session, sealed = self._session, self._sealer.seal(packets, self._token)
+        self._asked = True
+        self._silence.sent()
         try:
             sent = session.write_at_once(sealed)
         except OSError:
             return None  # as on any wire: a packet that cannot leave now is lost
-        self._asked = True
-        self._silence.sent()
         return None if sent == len(sealed) else session.write_datagrams(sealed[sent:])
 
     def _receive(self, datagrams: list[bytes]) -> None:
@@ -100,15 +100,19 @@ class ShadowVPNProvider(PacketTunnelProvider):
                 continue
             self.reasserting = True
             await self.set_tunnel_network_settings(None)
-            old = self._session
-            try:
-                await self._open()
-            except OSError as error:
-                self.cancel_tunnel(error)
-                return
-            old.cancel()
+            with suppress(OSError):  # the old session while there is no other: its silence has it try again
+                await self._renew()
             await self.set_tunnel_network_settings(self._settings)
             self.reasserting = False
+
+    async def _renew(self) -> None:
+        """A session by the new path; to the same address where the name is not to be found now. Raises OSError."""
+        old = self._session
+        try:
+            await self._open()
+        except OSError:
+            self._use(await self.create_udp_session(old.resolved_endpoint))
+        old.cancel()
 
     def _on_silence(self) -> None:
         self.trouble = f"nothing heard from {self._config.label} for {SILENCE:.0f} s of sending"

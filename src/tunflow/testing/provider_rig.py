@@ -91,7 +91,9 @@ class ProviderRig:
         return await self._client.create_udp_session_through_tunnel(target)
 
     def close(self) -> None:
-        """Give back the devices' descriptors; nothing can be carried any more."""
+        """Give back all descriptors; nothing can be carried any more."""
+        if self.driver is not None:
+            self.driver.close()
         self.device.close()
         self._wire.close()
 
