@@ -217,6 +217,14 @@ def test_an_anchor_that_is_given_again_is_the_later_one():
         YAMLDocument("a: *x\n", "c.yaml")
 
 
+@pytest.mark.parametrize("rule", ["GEOSITE,,DIRECT", "GEOSITE,,gone", "DOMAIN-REGEX,,DIRECT", "AND,((GEOIP,)),DIRECT"])
+def test_a_rule_about_nothing_is_lost(rule: str) -> None:
+    """`GEOSITE,,gone` was a traceback, and an empty expression was found in every name, which then went direct."""
+    draft = read_clash(f"proxies:\n- {OK}\nrules:\n- '{rule}'\n- MATCH,ok\n", "c.yaml")
+    assert draft.profile("c").rules == ("MATCH,ok",)
+    assert [each.place for each in draft.told if each.is_lost] == ["c.yaml:4"]
+
+
 def test_aliases_cannot_blow_a_document_up():
     """The "billion laughs": eight levels of ten aliases each."""
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]

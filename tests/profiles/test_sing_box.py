@@ -87,6 +87,10 @@ def test_rules_about_ports_of_its_own_and_other_modes_never_hold() -> None:
         ({"rule_set": "gone"}, "there is no rule set 'gone'"),
         ({"colour": "red"}, "colour is not known"),
         ({"network": "icmp"}, "not a network"),
+        ({"domain_regex": [""]}, "it is empty, and would be found in everything"),
+        ({"domain_regex": ["("]}, "a group is not closed"),
+        ({"domain_suffix": ["x.com", ""]}, "a name has 1 to 253 characters"),
+        ({"process_path_regex": [""]}, "it is empty"),
         ({}, "it has no condition"),
         ({"domain": "x.com", "action": "bypass"}, "action bypass is not supported"),
     ],
@@ -113,6 +117,15 @@ def test_lists_of_every_kind(tmp_path: Any) -> None:
     }  # fmt: skip
     assert profile.rule_sets["web"].interval == 43200.0
     assert told == ["route.rule_set[2].download_detour the list is fetched as anybody would"]
+
+
+@pytest.mark.parametrize("rule", [{"domain_regex": ["("]}, {"domain_regex": [""]}, {"domain_keyword": [""]}, {}, "x"])
+def test_a_list_of_its_own_that_is_not_understood_is_lost_with_its_rules(rule: Any) -> None:
+    sets = [{"tag": "in", "type": "inline", "rules": [{"domain": "x.com"}, rule]}]
+    profile, lost, _ = taken({}, [{"rule_set": "in", "outbound": "out"}], rule_set=sets)
+    assert any(each.startswith("route.rule_set[0] ") for each in lost)
+    assert "route.rules[0] there is no rule set 'in'" in lost
+    assert profile.rules == ("MATCH,a",)
 
 
 def test_a_wireguard_endpoint_is_a_server() -> None:
@@ -248,6 +261,9 @@ def test_resolvers(server: dict[str, Any], link: str) -> None:
         ),
         (OLD, [{"domain": "x.com", "server": "gone"}], "there is no server 'gone'"),
         (OLD, [{"action": "reject"}], "it refuses all names"),
+        (OLD, [{"domain_suffix": [""], "server": "near"}], "a name has 1 to 253 characters"),
+        (OLD, [{"domain": ["x.com", ""], "server": "near"}], "a name has 1 to 253 characters"),
+        (OLD, [{"domain_regex": [""], "server": "near"}], "it is empty"),
     ],
 )
 def test_names_that_would_be_looked_up_otherwise_are_lost(servers: list[Any], rules: list[Any], why: str) -> None:

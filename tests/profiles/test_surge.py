@@ -228,6 +228,13 @@ def test_without_a_final_or_with_a_rule_lost_before_direct_the_rest_is_refused()
     assert taken(f"[Proxy]\n{A}{A.replace('a =', 'b =')}")[0].rules == ("MATCH,servers",)
 
 
+@pytest.mark.parametrize("line", ["DOMAIN-REGEX,", "USER-AGENT,x", "NONSENSE"])
+def test_a_list_of_which_nothing_is_understood_is_lost_with_its_rule(line: str) -> None:
+    profile, lost, _ = taken(f"[Proxy]\n{A}[Ruleset x]\n{line}\n[Rule]\nRULE-SET,x,DIRECT\nFINAL,a\n")
+    assert any("[Ruleset x]:1: " in each for each in lost)
+    assert profile.rules == ("FINAL,a",)
+
+
 def test_names_and_settings() -> None:
     text = f"""\
 #!MANAGED-CONFIG https://x.example/p interval=60

@@ -99,6 +99,9 @@ def test_rules_that_no_flow_comes_to_are_told() -> None:
         ({"ip": ["ext:file:tag"]}, "ext:file:tag is not supported"),
         ({"attrs": {":method": "GET"}}, "attrs is not supported"),
         ({"colour": "red"}, "colour is not known"),
+        ({"domain": ["regexp:"]}, "it is empty, and would be found in everything"),
+        ({"domain": ["full:x.com", "regexp:("]}, "a group is not closed"),
+        ({"domain": ["full:x.com", ""]}, "a keyword is at least one"),
         ({}, "it has no condition"),
         ({"domain": ["full:x.com"], "outboundTag": "gone"}, "there is no server or group 'gone'"),
     ],
@@ -177,6 +180,9 @@ def test_names() -> None:
         ({"servers": ["h2c://1.1.1.1/dns-query"]}, "h2c:// is not known"),
         ({"queryStrategy": "UseIPv6"}, "UseIPv6 is not supported"),
         ({"hosts": {"regexp:a": "192.0.2.1"}}, "full: and domain:"),
+        ({"hosts": {"": "192.0.2.1"}}, "a name has 1 to 253 characters"),
+        ({"hosts": {"a.com": ""}}, "a name has 1 to 253 characters"),
+        ({"servers": [{"address": "1.1.1.1", "domains": ["domain:x.com", "full:"]}]}, "'full:': a name has 1 to"),
     ],
 )
 def test_names_that_would_be_looked_up_otherwise_are_lost(dns: dict[str, Any], why: str) -> None:

@@ -73,6 +73,12 @@ def test_a_countrys_addresses() -> None:
     assert addresses_untrusted(data, "FR") is None
 
 
+@pytest.mark.parametrize("kind", [0, 1, 2, 3])
+def test_a_name_that_is_empty_would_be_every_name(kind: int) -> None:
+    with pytest.raises(BadPacket):
+        site_untrusted(site("X", (kind, "", "")), "x")
+
+
 @pytest.mark.parametrize("data", [SITES[:-1], b"<html>", b"\x0a\xff", b"\x0a\x80" * 6, b"\x0b\x01"])
 def test_what_is_no_such_file_is_one_error(data: bytes) -> None:
     with pytest.raises(BadPacket):

@@ -106,6 +106,9 @@ def test_what_a_list_cannot_say_here_is_told_and_the_rest_holds() -> None:
     (line,) = told
     assert line.startswith("list.json:1: wifi_ssid is about the network that the machine is in")
     assert "(and 2 more lines of it)" in line
+    for empty in ("domain_keyword", "domain_regex", "domain_suffix", "adguard_domain", "process_path_regex"):
+        with pytest.raises(LocalError, match=r"empty|a name has 1 to"):
+            parse_rule_set(source({empty: [""]}), "sing-box", "list.json")
     with pytest.raises(LocalError, match="package_name"):
         parse_rule_set(source({"package_name": ["x"]}), "sing-box", "list.json")
 

@@ -124,6 +124,7 @@ class DomainRegex(NameCondition):
     _automaton: Automaton = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        _check_says_something(self.pattern)
         automaton = expression(self.pattern)
         if automaton.cost * LONGEST_NAME > STEPS:
             raise NotKept("so many ways through it")
@@ -269,6 +270,7 @@ class ProcessRegex:
     _automaton: Automaton = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        _check_says_something(self.pattern)
         object.__setattr__(self, "_automaton", expression(self.pattern))
 
     def holds(self, facts: Facts) -> bool:
@@ -387,6 +389,12 @@ class RuleSet:
         """The same for a rule that says `no-resolve`."""
         others = (replace(c, resolve=False) if isinstance(c, Addresses) else c for c in self.others)
         return replace(self, others=tuple(others), resolve=False)
+
+
+def _check_says_something(pattern: str) -> None:
+    """Raise ValueError for an empty expression: it is found in everything, which nobody means by it."""
+    if not pattern:
+        raise ValueError("it is empty, and would be found in everything")
 
 
 def _is_about(condition: Condition, name: str) -> bool | None:

@@ -212,6 +212,8 @@ def _condition(kind: str, value: str, options: frozenset[str], context: Context,
     simple = SIMPLE.get(kind)
     if simple is not None:
         return simple(value)
+    if not value and kind in TYPES:
+        raise ValueError(f"{kind} needs a value: what it is about stands behind the comma")
     if kind in _OF_CLIENT:
         kind, options = kind.removeprefix("SRC-"), options | {SOURCE}
     if (addresses := _addresses(kind, value, context)) is not None:

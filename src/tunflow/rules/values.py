@@ -72,8 +72,6 @@ def domain_keyword(value: str) -> DomainKeyword:
 
 def domain_wildcard(value: str) -> DomainRegex:
     """DOMAIN-WILDCARD: `*` stands for any characters, `?` for one. Raises ValueError."""
-    if not value:
-        raise ValueError("a wildcard is at least one character")
     return _regex(wildcard(value.lower()))
 
 
@@ -148,7 +146,9 @@ def ranges(value: str, largest: int) -> Ranges:
 
 
 def wildcard(value: str) -> str:
-    """The expression for a text in which `*` stands for any characters and `?` for one."""
+    """The expression for a text in which `*` stands for any characters and `?` for one. Raises ValueError."""
+    if not value:
+        raise ValueError("a wildcard is at least one character")
     parts = {"*": ".*", "?": "."}
     return "^" + "".join(parts.get(character) or re.escape(character) for character in value) + "$"
 

@@ -7,7 +7,8 @@ from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.rules.cidr import CIDRSet
 from tunflow.rules.conditions import DomainTest, RuleSet
 from tunflow.rules.domains import DomainSet
-from tunflow.rules.syntax import Context, RuleLine, cut_rule, parse_rule
+from tunflow.rules.rule_set import parse_rule_set
+from tunflow.rules.syntax import Context, RuleLine, cut_rule, parse_condition, parse_rule
 
 
 class DraftRules:
@@ -27,6 +28,24 @@ class DraftRules:
         """One rule in our words. Raises LocalError or ValueError for one that is none."""
         parse_rule(RuleLine(text, self._draft.file, line or 0), self._context)
         self._draft.rules.append(DraftRule(text, place, line))
+
+    def take_list(self, name: str, lines: list[str]) -> str:
+        """A list of the profile's own, of which any condition is enough; the condition that it is.
+
+        Raises LocalError for a line that is none: left out, it could be the one that keeps flows from going direct.
+        """
+        file = self._draft.file
+        for line in lines:
+            try:
+                parse_condition(RuleLine(line, file, 0), self._context)
+            except LocalError as error:
+                raise LocalError(str(error).removeprefix(f"{file}:0: ")) from None
+        self._draft.rule_sets[name] = {"behavior": "classical", "lines": lines}
+        return f"RULE-SET,{name}"
+
+    def check_list(self, text: str, behavior: str, place: str) -> None:
+        """Raise LocalError if nothing of a list is understood, as whoever loads it does."""
+        parse_rule_set(text, behavior, place, self._context)
 
     def lose(self, text: str, place: str, line: int | None, error: Exception) -> None:
         """A rule could not be taken; a line says why."""

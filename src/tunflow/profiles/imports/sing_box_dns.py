@@ -16,8 +16,10 @@ from tunflow.dns.upstream import parse_upstream
 from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft, DraftRule
+from tunflow.profiles.imports.draft_rules import DraftRules
 from tunflow.profiles.imports.sing_box_rules import ALWAYS, FORMAT, NEVER, SingBoxConditions, name_lines
 from tunflow.rules.headless_rules import listed
+from tunflow.rules.name_patterns import NamePatterns
 from tunflow.rules.targets import DIRECT
 
 _RESOLVERS = {"udp": "udp", "tcp": "tcp", "tls": "tls", "https": "https", "quic": "quic", "h3": "https"}
@@ -294,11 +296,18 @@ class SingBoxDNS:
             if tag not in self._draft.rule_sets:
                 raise LocalError(f"there is no rule set {tag!r}")
         if listed(rule.get("domain_keyword")) or listed(rule.get("domain_regex")):
-            self._draft.rule_sets[place] = {"behavior": "classical", "lines": name_lines(rule)}
+            DraftRules(self._draft).take_list(place, name_lines(rule))
             return [f"rule-set:{place}"]
-        return [
+        names = [
             *(f"full:{each}" for each in map(str, listed(rule.get("domain")))),
             *map(str, listed(rule.get("domain_suffix"))),
+        ]
+        try:
+            NamePatterns(names)
+        except ValueError as error:
+            raise LocalError(str(error)) from None
+        return [
+            *names,
             *(f"geosite:{each}" for each in map(str, listed(rule.get("geosite")))),
             *(f"rule-set:{each}" for each in map(str, listed(rule.get("rule_set")))),
         ]
@@ -311,7 +320,7 @@ class SingBoxDNS:
         if condition in {ALWAYS, NEVER}:
             raise LocalError("it holds for every name, or for none")
         name = f"{place}.names"
-        self._draft.rule_sets[name] = {"behavior": "classical", "lines": [condition]}
+        DraftRules(self._draft).take_list(name, [condition])
         return [f"rule-set:{name}"]
 
     def _fake(self, names: list[str]) -> None:

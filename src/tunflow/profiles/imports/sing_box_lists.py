@@ -10,7 +10,7 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.seconds import again_after, seconds_of
-from tunflow.rules.headless_rules import BEHAVIOR, listed
+from tunflow.rules.headless_rules import BEHAVIOR, condition, listed
 
 
 def read_rule_sets(given: Any, draft: Draft, folder: Path) -> None:
@@ -21,7 +21,7 @@ def read_rule_sets(given: Any, draft: Draft, folder: Path) -> None:
             if not isinstance(rule_set, dict) or not isinstance(rule_set.get("tag"), str) or "," in rule_set["tag"]:
                 raise LocalError("a rule set is a table with a tag that has no comma")
             draft.rule_sets[rule_set["tag"]] = _section(rule_set, folder)
-        except LocalError as error:
+        except (LocalError, ValueError) as error:
             draft.tell(place, str(error))
             continue
         for key, words, _ in keys.unspoken("sing-box", "rule set", rule_set):
@@ -29,11 +29,13 @@ def read_rule_sets(given: Any, draft: Draft, folder: Path) -> None:
 
 
 def _section(rule_set: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """One list as a profile has it. Raises LocalError."""
+    """One list as a profile has it. Raises LocalError, ValueError."""
     kind = str(rule_set.get("type") or "inline")
     if kind == "inline":
         if not (rules := listed(rule_set.get("rules"))):
             raise LocalError("rules are missing")
+        for rule in rules:
+            condition(rule)  # of a list that is fetched a line is told, and the others count; here they can be mended
         return {"behavior": BEHAVIOR, "lines": [json.dumps({"rules": rules}, ensure_ascii=False)]}
     if kind not in {"local", "remote"}:
         raise LocalError(f"type {kind} is not supported; inline, local and remote are")

@@ -11,6 +11,7 @@ from typing import Any
 from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
+from tunflow.profiles.imports.draft_rules import DraftRules
 from tunflow.rules.headless_rules import listed, port_range
 
 FORMAT = "sing-box"
@@ -102,8 +103,7 @@ class SingBoxConditions:
             return ""
         if len(lines) == 1 and not lines[0].startswith(_NOT_TRANSLATED):
             return lines[0]
-        self._draft.rule_sets[place] = {"behavior": "classical", "lines": lines}
-        return f"RULE-SET,{place}"
+        return DraftRules(self._draft).take_list(place, lines)
 
     def _others(self, rule: Mapping[str, Any]) -> Iterator[str]:
         for one, several, word in _EITHER:

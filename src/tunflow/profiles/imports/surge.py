@@ -187,7 +187,9 @@ class _Surge:
         behavior = _LISTS[parts.kind]
         inline = self._sections.get(f"Ruleset {where}")
         if inline is not None:
-            section: dict[str, Any] = {"behavior": behavior, "lines": [each.text for each in inline]}
+            texts = [each.text for each in inline]
+            DraftRules(self.draft).check_list("\n".join(texts), behavior, f"[Ruleset {where}]")
+            section: dict[str, Any] = {"behavior": behavior, "lines": texts}
         elif "://" in where:
             section = {"behavior": behavior, "url": where, **again_after(seconds_of(f"{interval}s"))}
         else:

@@ -14,7 +14,9 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.xray_rules import FORMAT, patterns
+from tunflow.rules.domains import normalise
 from tunflow.rules.headless_rules import listed
+from tunflow.rules.name_patterns import NamePatterns
 
 
 class XrayDNS:
@@ -102,7 +104,8 @@ class XrayDNS:
             except ValueError:
                 if len(values) != 1 or str(values[0]).startswith("#"):
                     raise LocalError("must have addresses, or one other name") from None
-                found = [str(values[0])]
+                found = [normalise(str(values[0]))]
+            NamePatterns([pattern])
             self.section.setdefault("hosts", {})[pattern.lower()] = found
-        except LocalError as error:
+        except (LocalError, ValueError) as error:
             self._draft.tell(f"dns.hosts.{name}", str(error))

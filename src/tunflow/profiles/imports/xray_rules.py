@@ -11,7 +11,9 @@ from typing import Any
 from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
+from tunflow.profiles.imports.draft_rules import DraftRules
 from tunflow.rules.headless_rules import listed
+from tunflow.rules.name_patterns import NamePatterns
 
 FORMAT = "xray"
 _DOMAINS = {
@@ -101,8 +103,7 @@ class XrayConditions:
             return ""
         if len(lines) == 1 and not lines[0].startswith("DOMAIN-REGEX"):
             return lines[0]
-        self._draft.rule_sets[name] = {"behavior": "classical", "lines": lines}
-        return f"RULE-SET,{name}"
+        return DraftRules(self._draft).take_list(name, lines)
 
 
 def _check_keys(rule: Mapping[str, Any]) -> None:
@@ -121,7 +122,12 @@ def patterns(texts: list[Any]) -> list[str]:
         kind, value = _kind(text)
         if kind not in {"DOMAIN", "DOMAIN-SUFFIX", "GEOSITE"}:
             raise LocalError(f"{text[:80]}: names for a resolver are domain:, full: and geosite:")
-        found.append({"DOMAIN": f"full:{value}", "GEOSITE": f"geosite:{value}"}.get(kind, value))
+        name = {"DOMAIN": f"full:{value}", "GEOSITE": f"geosite:{value}"}.get(kind, value)
+        try:
+            NamePatterns([] if kind == "GEOSITE" else [name])
+        except ValueError as error:
+            raise LocalError(f"{text[:80]!r}: {error}") from None
+        found.append(name)
     return found
 
 
