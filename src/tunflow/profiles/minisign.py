@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from binascii import Error as Base64Error
 from dataclasses import dataclass
 
 from nacl.exceptions import BadSignatureError
@@ -37,7 +36,7 @@ class MinisignKey:
         """From base64, as `minisign -G` prints it. Raises ValueError."""
         try:
             data = b64decode(text, validate=True)
-        except (Base64Error, ValueError):
+        except ValueError:
             data = b""
         if len(data) != 42 or data[:2] != b"Ed":
             raise ValueError("no minisign key")
@@ -71,7 +70,7 @@ def _parts_untrusted(signature: bytes) -> tuple[bytes, bytes, bytes, str, bytes]
         lines = signature.decode().splitlines()
         first, last = (b64decode(lines[at], validate=True) for at in (1, 3))
         comment = lines[2]
-    except (UnicodeDecodeError, Base64Error, ValueError, IndexError):
+    except (ValueError, IndexError):
         raise BadPacket("the signature is not minisign's") from None
     if len(first) != 74 or len(last) != 64 or first[:2] not in {b"Ed", b"ED"} or not comment.startswith(_TRUSTED):
         raise BadPacket("the signature is not minisign's")

@@ -9,7 +9,6 @@ rights, and touches nothing of this machine. Its server is reached by UDP sessio
 from __future__ import annotations
 
 import asyncio
-import binascii
 import re
 import socket
 import ssl
@@ -235,7 +234,7 @@ def _text(path: str) -> str:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}") from None
-    except binascii.Error:
+    except ValueError:
         raise LocalError(f"{_named(path)} cannot be read: it is no base64") from None
 
 

@@ -7,7 +7,6 @@ is an error. Read first: SIP002, SIP008 (shadowsocks.org/doc/sip008.html).
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -97,7 +96,7 @@ def _from_base64(text: str) -> str:
     digits = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return b64decode(digits + "=" * (-len(digits) % 4), validate=True).decode("utf-8-sig")
-    except (Base64Error, ValueError):
+    except ValueError:
         raise BadPacket("is neither server links, nor base64 of them, nor SIP008 JSON, nor Clash YAML") from None
 
 

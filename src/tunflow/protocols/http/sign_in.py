@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode
-from binascii import Error as Base64Error
 
 Known = tuple[str, str]
 """User name and password."""
@@ -25,6 +24,6 @@ def is_known_basic(known: Known, value: bytes) -> bool:
         return False
     try:
         user, _, password = b64decode(code.strip()).partition(b":")
-    except Base64Error:
+    except ValueError:
         return False
     return is_known(known, user, password)

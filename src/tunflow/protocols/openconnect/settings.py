@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error as NotBase64
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -173,7 +172,7 @@ def _pin(text: str | None) -> str | None:
         try:
             if len(b64decode(value, validate=True)) == _SHA256_SIZE:
                 return f"{kind}:{value}"
-        except NotBase64:
+        except ValueError:
             pass
     elif kind == "sha256" and re.fullmatch(r"[0-9a-fA-F]{64}", value):
         return f"{kind}:{value.lower()}"

@@ -6,7 +6,6 @@ OpenVPN has no links, so one of ours is the text in base64 (RFC 4648 §5), to na
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -65,7 +64,7 @@ class OpenVPNServer:
         digits = digits.rstrip("=")
         try:
             content = urlsafe_b64decode(digits + "=" * (-len(digits) % 4))
-        except (Base64Error, ValueError):
+        except ValueError:
             content = b""
         if not content:
             raise LocalError("the openvpn:// link is no configuration in base64; use the file: run --profile FILE.ovpn")

@@ -5,7 +5,6 @@ Read first: openvpn-rfc, "Control channel messages"; openvpn's management-notes,
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import NamedTuple
@@ -125,7 +124,7 @@ def dynamic_challenge_untrusted(reason: str) -> Challenge | None:
     flags = parts[1].split(",")
     try:
         user = b64decode(parts[3], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise BadPacket("a challenge for a user's name that is not base64") from None
     return Challenge(parts[4], "E" in flags, "R" in flags, parts[2], user)
 

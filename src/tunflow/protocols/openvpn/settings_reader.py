@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -150,7 +149,7 @@ class SettingsReader:
         if line.text is not None:
             try:
                 data = b64decode("".join(line.text.split()), validate=True)
-            except Base64Error:
+            except ValueError:
                 raise self._file.wrong(line, "a block of it must be base64") from None
         self._identity = replace(self._identity, pkcs12=data)
 

@@ -6,7 +6,6 @@ Read first: openvpn-rfc, "Static key file" and "tls-crypt-v2".
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
@@ -75,7 +74,7 @@ def parse_client_key(text: str, where: str) -> ClientKey:
         raise LocalError(f"{where}: expected a file with -----BEGIN OpenVPN tls-crypt-v2 client key-----")
     try:
         data = b64decode("".join(found[1].split()), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise LocalError(f"{where}: the tls-crypt-v2 key is not base64") from None
     wrapped = data[KEY_SIZE:]
     if not KEY_SIZE < len(wrapped) <= LARGEST_WRAPPED or int.from_bytes(wrapped[-2:], "big") != len(wrapped):
@@ -95,7 +94,7 @@ def parse_server_key(text: str, where: str) -> StaticKey:
     found = _SERVER.search(text)
     try:
         data = b64decode("".join(found[1].split()), validate=True) if found else b""
-    except binascii.Error:
+    except ValueError:
         data = b""
     if len(data) != KEY_SIZE // 2:
         raise LocalError(f"{where}: expected 128 bytes of -----BEGIN OpenVPN tls-crypt-v2 server key-----")

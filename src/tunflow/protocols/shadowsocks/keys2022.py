@@ -7,7 +7,6 @@ Read first: SIP022 §2 (keys), SIP023 (identity headers). A client of a server w
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as Base64Error
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -42,7 +41,7 @@ def parse_keys(password: str, size: int, *, many: bool) -> tuple[bytes, ...]:
     for part in parts:
         try:
             key = b64decode(part.replace("-", "+").replace("_", "/"), validate=True)
-        except (Base64Error, ValueError):
+        except ValueError:
             raise LocalError(f"a key of a 2022 method is {size} bytes in base64, {_made_by(size)}") from None
         if len(key) != size:
             raise LocalError(f"the 2022 method's key has {len(key)} bytes; it must have {size}, {_made_by(size)}")

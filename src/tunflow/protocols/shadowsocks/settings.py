@@ -7,7 +7,6 @@ base64 (either alphabet, padded or not) or percent-encoded, and the older link t
 from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -247,7 +246,7 @@ def _from_base64(text: str) -> str | None:
     digits = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return b64decode(digits + "=" * (-len(digits) % 4), validate=True).decode()
-    except (Base64Error, ValueError):
+    except ValueError:
         return None
 
 

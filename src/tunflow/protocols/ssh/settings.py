@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import ClassVar
@@ -156,7 +155,7 @@ def _host_key(name: str, text: str) -> str:
     if len(words) >= 2 and _KIND.fullmatch(words[0]):
         try:
             b64decode(words[1], validate=True)
-        except (Base64Error, ValueError):
+        except ValueError:
             pass
         else:
             return f"{words[0]} {words[1]}"

@@ -6,7 +6,6 @@ They are read as the links that everybody else writes; nothing of them passes in
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as Base64Error
 from urllib.parse import quote, urlencode
 
 from tunflow.errors import LocalError
@@ -77,5 +76,5 @@ def _decoded(text: str) -> str | None:
     digits = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return b64decode(digits + "=" * (-len(digits) % 4), validate=True).decode()
-    except (Base64Error, ValueError):
+    except ValueError:
         return None
