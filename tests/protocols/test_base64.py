@@ -15,7 +15,7 @@ from tunflow.protocols.registry import parse_server
 from tunflow.protocols.wireguard.keys import parse_key
 from tunflow.providers.ikev2 import load_messages, server_of
 
-NONE = ("%%%", "AAAAé", "AAAA\ud800", "٠٠٠٠", "A")
+NONE = ("%%%", "AAAAé", "AAAA\ud800", "\u0660" * 4, "A")
 
 
 def _block(kind: str, text: str) -> str:
