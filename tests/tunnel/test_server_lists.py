@@ -172,6 +172,14 @@ def test_a_rule_whose_server_left_its_list_is_refused(folder: Path) -> None:
         (('lists = ["sub"]', 'lists = ["other"]'), "own.toml:4: there is no server list 'other'"),
         (('through = "entry"', 'through = "nobody"'), "own.toml:8: through: there is no server 'nobody'"),
         (('filter = "HK"', 'filter = "("'), "must be a regular expression"),
+        (
+            ('filter = "HK"', 'fetched = "yesterday"'),
+            "server_lists.sub.fetched must be a moment with its zone, like 2026",
+        ),
+        (
+            ('filter = "HK"', 'fetched = "2026-03-02T15:30:00"'),
+            "server_lists.sub.fetched must be a moment with its zone",
+        ),
         (('lists = ["sub"]', ""), "groups.g.servers is missing, and so is lists"),
         (('url = "https', 'url = "file'), "server_lists.sub.url"),
     ],

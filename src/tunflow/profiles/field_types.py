@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -42,6 +43,14 @@ def _minisign_key(text: str) -> str:
     return text
 
 
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_checked(_moment, "a moment with its zone, like 2026-03-02T15:30:00+00:00"))]
+"""A moment in ISO 8601."""
 SignedBy = Annotated[
     str, AfterValidator(_checked(_minisign_key, "a minisign public key: RW… in base64, as `minisign -G` prints it"))
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tunflow.errors import LocalError
-from tunflow.profiles.field_types import SignedBy, WebAddress
+from tunflow.profiles.field_types import Moment, SignedBy, WebAddress
 from tunflow.profiles.section import Many, Section, wrong_at
 from tunflow.profiles.server_fields import FieldError, server_of_fields
 from tunflow.profiles.server_link import ServerField, ServerLink
@@ -131,8 +131,8 @@ class ServerListSection(Section):
     """A server of `servers` through which those of the list are reached."""
     servers: Many[str] = ()
     """Names in `servers` that an import took of it: they stand until it was fetched again."""
-    fetched: str | None = None
-    """When they were taken, or nothing could be (ISO 8601)."""
+    fetched: Moment | None = None
+    """When they were taken, or nothing could be."""
 
 
 class RuleSetSection(Section):
