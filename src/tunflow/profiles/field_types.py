@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 
 from tunflow.addresses import ip_address, ip_interface, ip_network
 from tunflow.profiles.minisign import MinisignKey
+from tunflow.rules.domains import normalise
 from tunflow.urls import parse_web_address
 
 
@@ -26,9 +27,8 @@ def _checked(parse: Callable[[str], object], accepted: str) -> Callable[[str], s
 
 
 def _domain(text: str) -> str:
-    name = text.strip(".").lower()
-    labels = name.split(".")
-    if not name or len(name) > 253 or any(not 0 < len(label) < 64 or set(label) & set("/:@ \t*?#") for label in labels):
+    name = normalise(text.strip("."))
+    if not set(name).isdisjoint("*?#"):
         raise ValueError
     return name
 

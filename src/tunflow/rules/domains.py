@@ -20,7 +20,7 @@ LONGEST_NAME = 253
 """RFC 1035 §2.3.4: 255 octets with the length of the first label and the root."""
 
 LONGEST_LABEL = 63
-_FORBIDDEN = frozenset(" \t\r\n\0/\\:@,;\"'()<>[]{}|")
+_FORBIDDEN = frozenset("/\\:@,;\"'()<>[]{}|") | frozenset(map(chr, (*range(0x21), 0x7F)))
 _is_plain = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
 """True if a name is in the form in which names are compared, as nearly all of a long list are."""
 

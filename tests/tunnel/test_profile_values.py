@@ -1,0 +1,67 @@
+"""Every value of the manual's profiles, replaced by what somebody might write there: one line says what is wrong."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunflow.errors import LocalError
+from tunflow.profiles.profile import Profile
+from tunflow.tunnel.compile import compile_profile
+
+MANUAL = Path(__file__).parents[2] / "docs"
+ODD: tuple[Any, ...] = (
+    "",
+    "\0",
+    "a\nb",
+    "(",
+    "\u0663",
+    "yesterday",
+    "x" * 300,
+    "[::1",
+    -1,
+    10**30,
+    1.5,
+    [],
+    {},
+    [""],
+    ["\0"],
+)
+WAYS = ("server", "servers", "groups", "server_lists", "provider")
+
+
+def _profiles() -> Iterator[Any]:
+    for file in sorted(MANUAL.rglob("*.md")):
+        for number, text in enumerate(re.findall(r"^```toml\n(.*?)^```", file.read_text(), re.DOTALL | re.MULTILINE)):
+            data = tomllib.loads(text)
+            if not any(key in data for key in WAYS):
+                data["server"] = "direct://"
+            yield pytest.param(data, id=f"{file.stem}-{number}")
+
+
+def _places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if place:
+        yield place
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield from _places(value, (*place, key))
+
+
+@pytest.mark.parametrize("data", list(_profiles()))
+def test_a_value_of_any_shape_is_taken_or_refused_in_one_line(data: dict[str, Any]) -> None:
+    for *folder, last in _places(data):
+        for odd in ODD:
+            changed: Any = deepcopy(data)
+            table = changed
+            for key in folder:
+                table = table[key]
+            table[last] = odd
+            try:
+                compile_profile(Profile.parse(changed, "p.toml"))
+            except LocalError as error:
+                assert "\n" not in str(error)
