@@ -119,7 +119,7 @@ def of_sing_box_endpoint(endpoint: Mapping[str, Any]) -> dict[str, Any]:
         raise LocalError("peers: a server here has one peer")
     peer = ClashEntry(peers[0])
     made: dict[str, Any] = {
-        "name": values.text("tag"),
+        "name": values.text("tag") or "",
         "type": kind,
         "server": peer.text("address"),
         "port": peer.text("port"),
