@@ -106,6 +106,10 @@ class Namespace:
                 ip("-n", self.name, "addr", "del", address, "dev", device)
 
 
+ENDING = [word for state in ("fin-wait-1", "fin-wait-2", "closing", "last-ack") for word in ("state", state)]
+"""Connections whose programs have closed them, for `ss`."""
+
+
 class Lab:
     """The two hosts, their link and the processes on them, as a context manager."""
 
@@ -154,13 +158,16 @@ class Lab:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """What is started while the block runs ends with it."""
+        """What is started while the block runs ends with it, and what the kernel still has to say for its connections:
+        it would be sent for minutes, and seen by the witnesses of others."""
         kept = self._cleanup
         try:
             with contextlib.ExitStack() as self._cleanup:
                 yield
         finally:
             self._cleanup = kept
+            for host in self.hosts:
+                host.run(["ss", "-K", "-t", *ENDING])
 
     def running(self, words: str) -> list[str]:
         """The command lines with those words of what this lab, and no other beside it, has started and still runs."""

@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 
 from tun_lab import net_namespace
 
-from tunflow.host.netlink.messages import RTMGRP_IPV6_IFADDR
+from tunflow.host.netlink.messages import RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 from tunflow.host.netlink.socket import open_socket
 from tunflow.host.network.settings import HostSettings
 
@@ -53,14 +53,21 @@ FACTS = (
 def host() -> Iterator[None]:
     """Be on that host. Works as a decorator."""
     with net_namespace():
-        with open_socket(socket.NETLINK_ROUTE, RTMGRP_IPV6_IFADDR) as changes:
+        with open_socket(socket.NETLINK_ROUTE, RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE) as changes:
             for line in NETWORK.strip().splitlines():
                 run(line)
-            # The bridge has a carrier, and with it an address and routes of its own, a while after its port is up.
-            while "inet6" not in run("ip -o -6 addr show dev docker0 scope link -tentative"):
-                assert select.select([changes], [], [], 30)[0], run("ip -o addr")
+            while not _has_settled():
+                assert select.select([changes], [], [], 30)[0], run("ip -o addr; ip -6 route show table all")
                 changes.recv(65536)
         yield
+
+
+def _has_settled() -> bool:
+    """Return True once the bridge has a carrier, and with it an address and routes of its own, which it gets a while
+    after its port is up, and once all addresses have their routes."""
+    own = run("ip -o -6 addr show dev docker0 scope link -tentative")
+    addresses = {line.split()[3].partition("/")[0] for line in run("ip -o -6 addr show").splitlines()}
+    return "inet6" in own and addresses <= set(run("ip -6 route show table local type local").split())
 
 
 def run(command: str) -> str:

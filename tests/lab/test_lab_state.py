@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from bench.netlab.namespaces import NETNS_ETC, Lab
+from bench.netlab.namespaces import NETNS_ETC, SERVER4, Lab
 from lab_state import lab_changes, lab_processes, lab_settings, left_running
 
 pytestmark = pytest.mark.lab
@@ -82,6 +82,23 @@ def test_what_is_started_in_a_lab_that_is_lent_ends_with_it(own: Lab) -> None:
         assert own.running("sleep 48") != []
     assert started.popen.returncode is not None
     assert left_running(own, before) == []
+
+
+CLOSES = "from socket import *; c = create_connection((argv[1], 47)); c.recv(9); run(argv[2:], check=True); c.close()"
+"""Connects, cuts the wire, and closes the connection: its kernel sends FIN again and again."""
+
+
+def test_connections_of_what_was_started_in_a_lab_that_is_lent_end_with_it(own: Lab) -> None:
+    chain = "add table ip cut; add chain ip cut in { type filter hook input priority 0; }"
+    cut = ["nft", f"{chain}; add rule ip cut in ip saddr {SERVER4} drop"]
+    with own.lent():
+        own.start(own.server, ["socat", "TCP-LISTEN:47", "SYSTEM:echo x; sleep 46"]).wait_listening(47)
+        closes = f"from sys import argv; from subprocess import run; {CLOSES}"
+        own.client.run(["python3", "-c", closes, SERVER4, *cut])
+        assert "FIN-WAIT-1" in own.client.run(["ss", "-tn", "-a"]).stdout
+    own.client.run(["nft", "delete table ip cut"])
+    for host in own.hosts:
+        assert ":47" not in host.run(["ss", "-tn", "-a"]).stdout
 
 
 def test_addresses_go_with_their_block(own: Lab) -> None:
