@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from tunflow.addresses import ip_interface
 from tunflow.cli.instructions import Instructions
 from tunflow.cli.requests import changed_switches
+from tunflow.errors import LocalError
 from tunflow.host.network.settings import AppScope, HostSettings
 
 STARTED = Instructions(
@@ -67,3 +70,9 @@ def test_each_switch_that_is_turned_is_told():
 
 def _with(text: str) -> Instructions:
     return dataclasses.replace(STARTED, text=text)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "\u202e"])
+def test_a_profile_is_named_by_what_can_be_printed(name: str) -> None:
+    with pytest.raises(LocalError, match="profile: expected a name that can be printed"):
+        Instructions.from_data({"profile": name, "text": "x"})

@@ -103,6 +103,8 @@ class Instructions:
                 raise LocalError(f"{name}: not of the kind that was expected")
         for name in _LISTS:
             known[name] = tuple(known.get(name, ()))
+        if not known.get("profile", "").isprintable():  # what is wrong in it is told by its name, in one line
+            raise LocalError("profile: expected a name that can be printed")
         return cls(**known)
 
     def as_started(self, started: Instructions) -> Instructions:
