@@ -28,7 +28,7 @@ from bench.netlab.processes import Process
 from bench.netlab.proxy_peers import DANTE_PORT, HAS_DANTE
 from bench.netlab.site import Site
 from lab_spy import Spy
-from lab_state import lab_changes, lab_processes, lab_settings, left_running
+from lab_state import lab_processes, lab_settings, left_running, settled_changes
 from lab_support import BIG_BYTES, FAR, Contents, Tunnel
 from lab_system import System
 from lab_uplinks import UplinkLab
@@ -88,7 +88,7 @@ def _lab_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
     left = []
     for lab, settings, processes in before:
         left += [f"still runs: {line}" for line in left_running(lab, processes)]
-        left += lab_changes(settings, lab_settings(lab))
+        left += settled_changes(lab, settings)
     assert not left, "\n".join(left)
 
 

@@ -13,9 +13,10 @@ from bench.netlab.processes import cmdline, descendants, processes_marked
 from lab_system import picture
 
 MORE = "tc qdisc show; ip neigh show nud permanent; ip xfrm state list; ip xfrm policy list"
-FLEETING = re.compile(r"^\d+: |\b(state|usage) \S+")
+FLEETING = re.compile(r"^\d+: |\b(state|usage|promiscuity|allmulti) \S+")
 FLAGS = re.compile(r"<([^>]*)>")
-"""What is no setting: numbers of devices, and of their flags what says more than whether they are up."""
+"""What is no setting: numbers of devices, how many programs look at them, and of their flags what says more than
+whether they are up."""
 OF_THE_KERNEL = re.compile(r"\bfe80:|\bff0")
 """What it adds in its own time: addresses that a device gives itself, and their routes."""
 Settings = dict[str, frozenset[str]]
@@ -41,6 +42,14 @@ def lab_changes(before: Settings, after: Settings) -> list[str]:
     for host, old in before.items():
         lines += [f"{host}: gone: {line}" for line in sorted(old - after[host])]
         lines += [f"{host}: left: {line}" for line in sorted(after[host] - old)]
+    return lines
+
+
+def settled_changes(lab: Lab, before: Settings, patience: float = 10.0) -> list[str]:
+    """The same now, once what goes with a program that ends has gone: its devices go behind its name."""
+    deadline = time.monotonic() + patience
+    while (lines := lab_changes(before, lab_settings(lab))) and time.monotonic() < deadline:
+        time.sleep(0.1)
     return lines
 
 
