@@ -41,6 +41,7 @@ def test_the_memory_limit_holds_and_everybody_goes_on(tunnel: Tunnel, contents: 
         small = held.run(["curl", "-sSf", "-m", "20", "-o", "/dev/null", f"http://{SITE4}/1k"])
         assert small.returncode == 0, (small, log_lines(held.process.output()))
         out, _ = crowd.communicate(timeout=120)
+        assert crowd.returncode == 0, log_lines(held.process.output())
         assert json.loads(out) == {"served": CROWD}
         assert rss(held) - before < LIMIT_MIB + SLACK_MIB
 

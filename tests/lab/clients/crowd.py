@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import subprocess
 import sys
 import time
 
@@ -39,8 +40,13 @@ def fill(senders: list[socket.socket]) -> int:
 def read_a_megabyte(sock: socket.socket) -> bool:
     sock.settimeout(30)
     left = MEGABYTE
-    while left > 0 and (data := sock.recv(SMALL)):
-        left -= len(data)
+    try:
+        while left > 0 and (data := sock.recv(SMALL)):
+            left -= len(data)
+    except TimeoutError:
+        print(f"{sock.getsockname()} has yet to get {left} bytes; the kernel's view:", file=sys.stderr)
+        subprocess.run(["ss", "-tnmoi"], stdout=sys.stderr, check=False)
+        raise
     return left <= 0
 
 
