@@ -74,7 +74,8 @@ class Match(NamedTuple):
 class DomainSet:
     """Names, suffixes and keywords, all as `normalise` makes them; immutable.
 
-    Sets that are given are kept and not copied: a copy of a long list costs as much as the list.
+    Sets that are given are kept and not copied: a copy of a long list costs as much as the list. Raises ValueError for
+    an empty keyword, which would be in every name.
     """
 
     __slots__ = ("exact", "keywords", "suffixes")
@@ -83,6 +84,8 @@ class DomainSet:
         self.exact: Set[str] = exact if isinstance(exact, Set) else frozenset(exact)
         self.suffixes: Set[str] = suffixes if isinstance(suffixes, Set) else frozenset(suffixes)
         self.keywords = tuple(dict.fromkeys(keywords))
+        if "" in self.keywords:
+            raise ValueError("an empty keyword would be in every name")
 
     def __len__(self) -> int:
         return len(self.exact) + len(self.suffixes) + len(self.keywords)

@@ -47,10 +47,13 @@ def site_untrusted(data: bytes, topic: str) -> DomainTest | None:
         if kind == _REGEX:
             patterns.append(_pattern_untrusted(text))
         elif kind == _KEYWORD:
-            keywords.append(_keyword_untrusted(text))
+            keywords.append(text.lower())
         elif kind in {_SUFFIX, _NAME}:
             (below if kind == _SUFFIX else exact).add(_normal_untrusted(text))
-    return DomainTest(DomainSet(exact, below, keywords), tuple(patterns))
+    try:
+        return DomainTest(DomainSet(exact, below, keywords), tuple(patterns))
+    except ValueError as error:
+        raise BadPacket(str(error)) from None
 
 
 def addresses_untrusted(data: bytes, code: str) -> CIDRSet | None:
@@ -114,12 +117,6 @@ def _normal_untrusted(text: str) -> str:
         return normalise(text)
     except ValueError as error:
         raise BadPacket(f"{text[:80]!r} is not a name: {error}") from None
-
-
-def _keyword_untrusted(text: str) -> str:
-    if not text:
-        raise BadPacket("an empty keyword would be in every name")
-    return text.lower()
 
 
 def _pattern_untrusted(text: str) -> DomainRegex:

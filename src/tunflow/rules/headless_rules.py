@@ -126,8 +126,6 @@ def _target(rule: Mapping[str, Any]) -> Iterator[Condition]:
             below.append(normalise(text))
     exact = [normalise(str(each)) for each in listed(rule.get("domain"))]
     keywords = [str(each).lower() for each in listed(rule.get("domain_keyword"))]
-    if "" in keywords:
-        raise ValueError("an empty domain_keyword would be in every name")
     others += [SIMPLE["DOMAIN-REGEX"](str(each)) for each in listed(rule.get("domain_regex"))]
     for text in map(str, listed(rule.get("adguard_domain"))):
         _adguard(text, exact, below, others)
