@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tunflow.endpoint import endpoint
+from tunflow.endpoint import Endpoint, endpoint
 from tunflow.errors import LocalError
 from tunflow.protocols.shadowvpn.boxes import make_box
 from tunflow.protocols.shadowvpn.seal import Sealer, master_key
@@ -52,7 +52,7 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._sealer = Sealer(make_box(master_key(self._config.password.encode()), self.display_message), os.urandom)
         self._silence = SilenceWatch(self._on_silence, self._on_answer)
         changes = self.default_path_changes()
-        await self._open()
+        self._use(await self.create_udp_session(self._server))
         await self.set_tunnel_network_settings(self._settings)
         self.packet_flow.set_read_handler(self._send)
         self.create_task(self._follow_path(changes), name="network changes")
@@ -63,8 +63,9 @@ class ShadowVPNProvider(PacketTunnelProvider):
         self._silence.close()
         self._session.cancel()
 
-    async def _open(self) -> None:
-        self._use(await self.create_udp_session(endpoint(self._config.server, self._config.port)))
+    @property
+    def _server(self) -> Endpoint:
+        return endpoint(self._config.server, self._config.port)
 
     def _use(self, session: UDPSession) -> None:
         self._session = session
@@ -107,11 +108,15 @@ class ShadowVPNProvider(PacketTunnelProvider):
 
     async def _renew(self) -> None:
         """A session by the new path; to the same address where the name is not to be found now. Raises OSError."""
-        old = self._session
         try:
-            await self._open()
+            await self._go_on_with(self._server)
         except OSError:
-            self._use(await self.create_udp_session(old.resolved_endpoint))
+            await self._go_on_with(self._session.resolved_endpoint)
+
+    async def _go_on_with(self, server: Endpoint) -> None:
+        """A new session in place of the old one. Raises OSError."""
+        old = self._session
+        self._use(await self.create_udp_session(server))
         old.cancel()
 
     def _on_silence(self) -> None:
@@ -125,10 +130,8 @@ class ShadowVPNProvider(PacketTunnelProvider):
 
     async def _try_another_port(self) -> None:
         """A session from another port to the same address: a name is not looked up again, which goes by the tunnel."""
-        old = self._session
         with suppress(OSError):
-            self._use(await self.create_udp_session(old.resolved_endpoint))
-            old.cancel()
+            await self._go_on_with(self._session.resolved_endpoint)
 
     async def _mention_silence(self) -> None:
         while not self._asked:

@@ -238,7 +238,7 @@ class Connection(Contained):
             if transmission.due < self.wake_at:
                 self.host.schedule(self, transmission.due)
         elif self.closed:
-            sender.drop()
+            sender.drop()  # nothing will ever take it
 
     def close_write(self, now: float, last: Sequence[Buffer] = ()) -> None:
         """Queue the `last` bytes, if any, and FIN right behind them. Bytes from the client are still welcome."""
@@ -345,7 +345,8 @@ class Connection(Contained):
             if receiver.queued:
                 receiver.fin_received = False  # the end of a stream whose bytes are dropped is not its end
             receiver.drop()
-        receiver.drop_early()
+        else:
+            receiver.drop_early()
         self.transmission.due = self.transmission.look_at = inf
         receiver.ack_at = inf
         receiver.ack_due = False
