@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from odd_values import with_odd_values
 from tunflow.errors import BadPacket, LocalError
 from tunflow.profiles.imports.importer import ImportSource, import_profile
 from tunflow.tunnel.check import check
 
 FILES = Path(__file__).parent / "whole_files"
 ODD: tuple[Any, ...] = ("", "\0", "(", -1, 1.5, [], {"": ""}, [{}])
-
-
-def _places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    if place:
-        yield place
-    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
-        yield from _places(value, (*place, key))
 
 
 def _said(content: bytes, file: str) -> list[str]:
@@ -43,15 +35,9 @@ def _said(content: bytes, file: str) -> list[str]:
 def test_a_value_of_any_shape_is_taken_or_said_in_one_line(name: str) -> None:
     text = (FILES / name).read_text()
     data = json.loads(text) if name.endswith("json") else yaml.safe_load(text)
-    for *folder, last in _places(data):
-        for odd in ODD:
-            changed: Any = deepcopy(data)
-            table = changed
-            for key in folder:
-                table = table[key]
-            table[last] = odd
-            said = _said(json.dumps(changed).encode(), name)
-            assert not any("\n" in each for each in said), (folder, last, odd)
+    for place, changed in with_odd_values(data, ODD):
+        said = _said(json.dumps(changed).encode(), name)
+        assert not any("\n" in each for each in said), (place, said)
 
 
 @pytest.mark.parametrize("name", ["sing-box.json", "xray.json", "clash.yaml"])

@@ -46,10 +46,10 @@ READERS: tuple[Callable[[str], object], ...] = (
 
 
 @pytest.mark.parametrize("text", NONE)
-@pytest.mark.parametrize("number", range(len(READERS)))
-def test_what_is_no_base64_is_one_error(number: int, text: str) -> None:
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_base64_is_one_error(read: Callable[[str], object], text: str) -> None:
     with pytest.raises((LocalError, BadPacket)):
-        READERS[number](text)
+        read(text)
 
 
 @pytest.mark.parametrize("text", NONE)

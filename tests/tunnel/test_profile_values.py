@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from odd_values import with_odd_values
 from tunflow.errors import LocalError
 from tunflow.profiles.profile import Profile
 from tunflow.tunnel.compile import compile_profile
@@ -45,13 +45,6 @@ def _profiles() -> Iterator[Any]:
             yield pytest.param(data, id=f"{file.stem}-{number}")
 
 
-def _places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    if place:
-        yield place
-    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
-        yield from _places(value, (*place, key))
-
-
 def _said(data: Any) -> str:
     """What is wrong with a profile; "" for nothing."""
     try:
@@ -63,11 +56,5 @@ def _said(data: Any) -> str:
 
 @pytest.mark.parametrize("data", list(_profiles()))
 def test_a_value_of_any_shape_is_taken_or_refused_in_one_line(data: dict[str, Any]) -> None:
-    for *folder, last in _places(data):
-        for odd in ODD:
-            changed: Any = deepcopy(data)
-            table = changed
-            for key in folder:
-                table = table[key]
-            table[last] = odd
-            assert "\n" not in _said(changed)
+    for place, changed in with_odd_values(data, ODD):
+        assert "\n" not in _said(changed), place
