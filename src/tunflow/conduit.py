@@ -41,7 +41,10 @@ class Conduit(Protocol):
 
     @property
     def send_room(self) -> int:
-        """How much may be queued now; more than that is taken, too, but is against the rules."""
+        """How much may be queued now; more than that is taken, too, but is against the rules.
+
+        An owner who finds little, or fills it, is told when there is more.
+        """
 
     @property
     def unacknowledged(self) -> int:

@@ -22,6 +22,7 @@ from tunflow.providers import (
     TransparentProxyProvider,
     UDPFlow,
 )
+from tunflow.stack.budget import MemoryBudget
 from tunflow.testing.flow_conformance import CHECKS
 from tunflow.testing.provider_rig import play
 
@@ -128,6 +129,22 @@ def test_what_a_forgotten_flow_had_not_read_is_free_when_both_sides_had_closed()
         del flow
         while stack.budget.used:
             await asyncio.sleep(0)
+
+    play(Keep(), scene)
+
+
+def test_a_write_goes_on_once_others_give_memory_back():
+    async def scene(rig):
+        stack = rig.driver.context.stack
+        stack.budget = MemoryBudget(1 << 20)
+        stream, flow = await both(rig)
+        stack.budget.used += 1 << 20
+        writing = asyncio.ensure_future(flow.write(b"x" * 1000))
+        await asyncio.sleep(0)
+        assert not writing.done()
+        stack.budget.used -= 1 << 20
+        await writing
+        assert await stream.read() == b"x" * 1000
 
     play(Keep(), scene)
 

@@ -186,3 +186,68 @@ def test_many_flows_share_a_small_budget_and_all_arrive():
     assert rig.pair.run(lambda: all(flow.answerer is not None and flow.answerer.saw_end for flow in flows), 120)
     most = max(stack.budget.used for stack in rig.stacks)
     assert most <= MEBIBYTE
+
+
+def look(connection):
+    """What its owner does when it has something to send."""
+    return connection.send_room
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_an_owner_who_stopped_for_want_of_memory_is_told_of_room_though_others_gave_theirs_back_meanwhile(is_local):
+    """A reader beside a memory limit got nothing for ever: when its last ACK came, there was too much room by then to
+    be waited for."""
+    stack = Stack(1500, b"secret", budget=MemoryBudget(8 * MEBIBYTE))
+    (client,) = clients_of(stack, 1)
+    connection = client.connection
+    if is_local:
+        connection.sender.limit *= 2
+    others = 13 * MEBIBYTE // 2
+    stack.budget.used += others
+    connection.send([bytes(look(connection))], client.now)
+    assert look(connection) < 4096
+    stack.budget.used -= others
+    while connection.unacknowledged:
+        client.send(ACK, seq=1, ack=1 + connection.bytes_sent)
+    assert stack.changed == [connection]
+
+
+def test_an_owner_who_found_much_room_is_not_told_of_more():
+    stack = Stack(1500, b"secret", budget=MemoryBudget(8 * MEBIBYTE))
+    (client,) = clients_of(stack, 1)
+    connection = client.connection
+    assert look(connection) > connection.sender.limit // 2
+    connection.send([bytes(3000)], client.now)
+    client.send(ACK, seq=1, ack=3001)
+    assert stack.changed == []
+
+
+def test_owners_who_hold_nothing_are_told_in_turn_when_others_give_memory_back():
+    stack = Stack(1500, b"secret", budget=MemoryBudget(MEBIBYTE))
+    connections = [client.connection for client in clients_of(stack, 4)]
+    stack.budget.used += MEBIBYTE
+    for connection in (*connections, connections[0]):
+        assert look(connection) <= 0
+    connections[2].abort()
+    stack.wake_starved()
+    assert [each for each in stack.changed if not each.closed] == []
+    stack.changed.clear()
+    stack.budget.used -= 1
+    stack.wake_starved()
+    assert stack.changed == [connections[0], connections[1], connections[3]]
+    stack.changed.clear()
+    stack.wake_starved()
+    assert stack.changed == []
+
+
+def test_nobody_waits_for_memory_whose_client_has_yet_to_acknowledge():
+    stack = Stack(1500, b"secret", budget=MemoryBudget(MEBIBYTE))
+    (client,) = clients_of(stack, 1)
+    client.connection.send([bytes(3000)], client.now)
+    stack.budget.used += MEBIBYTE
+    assert look(client.connection) <= 0
+    stack.budget.used -= MEBIBYTE
+    stack.wake_starved()
+    assert stack.changed == []
+    client.send(ACK, seq=1, ack=3001)
+    assert stack.changed == [client.connection]

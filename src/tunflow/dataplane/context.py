@@ -101,7 +101,7 @@ class FlowContext:
             memoryview(bytearray(SCRATCH)),
             Openings(),
             Dials(reactor),
-            Turns(reactor, stack.budget, slots.relays),
+            Turns(reactor, slots.relays),
             slots,
             book,
         )

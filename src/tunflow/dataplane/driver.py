@@ -146,10 +146,7 @@ class Driver:
 
     def _end_of_round(self) -> None:
         context, stack = self.context, self._stack
-        try:
-            context.turns.serve_starved()
-        except Exception as error:
-            context.reactor.contain(error)
+        stack.wake_starved()
         self._serve_stack()
         if stack.postponed != self._postponed:
             self._postponed = stack.postponed

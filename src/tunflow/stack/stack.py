@@ -3,6 +3,7 @@
 It answers for every address behind the device's default route: whatever a client opens to anyone, it opens to the
 stack. Read `tunflow.machine` for the contract. The driver calls `receive` with the batch it read, then serves what
 appeared in `requests`, `changed`, `udp.arrivals` and `icmp.echo_requests`, then calls `flush` and writes `outgoing`.
+Where the budget has a limit, it calls `wake_starved` before the last look at `changed`.
 
 Rules: a packet that is not well-formed is counted and dropped, never raised about; martians get no answer
 (`stack.martians`). The tunnel is one hop: what has no hop left for it gets time exceeded, unless it is for the tunnel
@@ -75,6 +76,8 @@ class Stack:
         """Connections whose SYN is held, for the driver to accept or reject some time."""
         self.changed: list[Connection] = []
         """Connections whose owner should look."""
+        self.starved: dict[Connection, None] = {}
+        """Connections whose owner waits for memory that others hold, the longest wait first."""
         self.acks: list[Connection] = []
         """Connections with an ACK to send at the end of the batch."""
         self.udp = UDPTable(mtu)
@@ -179,6 +182,13 @@ class Stack:
         for connection in list(self._connections.values()):
             connection.cut()
 
+    def wake_starved(self) -> None:
+        """Have the owners look that wait for memory, if there is some; once a round, before `changed` is served."""
+        if self.starved and self.budget.room > 0:
+            starved, self.starved = self.starved, {}
+            for connection in starved:
+                connection.notify()
+
     def flush(self) -> None:
         """The batch is done: send the ACKs that nothing carried. May be called again for those that a bug left."""
         acks = self.acks
@@ -260,6 +270,7 @@ class Stack:
     def finished(self, connection: Connection, lingers: bool, was_half_open: bool) -> None:
         """The connection is over; `lingers`: it is owed a place in TIME-WAIT."""
         self._connections.pop(connection.key, None)
+        self.starved.pop(connection, None)
         self.half_open -= was_half_open
         self.retransmissions += connection.sender.retransmissions
         if lingers:

@@ -127,13 +127,9 @@ def test_inbound_bytes_wait_too_and_their_end_behind_them(make):
     assert judge.seen == [("in", 0, b"abcdef"), ("in", 3, b"defghi")]
 
 
-def test_what_is_held_is_bounded(make):
-    judge = Judge(watch(inbound=FILTER_FLOW_BYTES_MAX), inbound=[DataVerdict.pause()])
-    bench = make(judge)
-    bench.establish()
-    bench.far.setblocking(False)
-    sent = 0
-    quiet = 0
+def fill(bench):
+    """Have the far side send until nobody reads any more; how many bytes that were."""
+    sent = quiet = 0
     while quiet < 20 and sent < 64 << 20:
         try:
             sent += bench.far.send(bytes(1 << 18))
@@ -141,9 +137,73 @@ def test_what_is_held_is_bounded(make):
         except BlockingIOError:
             quiet += 1
             bench.run(1)
+    return sent
+
+
+def test_what_is_held_is_bounded(make):
+    judge = Judge(watch(inbound=FILTER_FLOW_BYTES_MAX), inbound=[DataVerdict.pause()])
+    bench = make(judge)
+    bench.establish()
+    bench.far.setblocking(False)
+    sent = fill(bench)
     assert sent < 32 << 20  # the far side's socket is full: we stopped reading
     (relay,) = bench.slots.relays
     assert relay.connection.held_bytes < 4 << 20
+
+
+@pytest.mark.interpreted
+def test_a_flow_that_may_not_hold_more_waits_for_the_verdict_without_work(make, monkeypatch):
+    """It was looked at in every round, and the loop never slept."""
+    judge = Judge(watch(inbound=FILTER_FLOW_BYTES_MAX), inbound=[DataVerdict.pause()])
+    bench = make(judge)
+    bench.establish()
+    bench.far.setblocking(False)
+    sent = fill(bench)
+    again, looks = bench.context.turns.again, []
+    monkeypatch.setattr(bench.context.turns, "again", lambda flow: [looks.append(flow), again(flow)])
+    bench.run(20)
+    assert len(looks) < 3  # bytes may have been on their way
+    got = 0
+
+    def client_has_all():
+        nonlocal got
+        got += len(bench.client_has())
+        bench.segments.clear()
+        bench.send(ACK, seq=1, ack=1 + got, window=512)
+        return got == sent
+
+    judge.resume_flow(judge.flows[0], DataVerdict.allow())
+    bench.until(client_has_all)
+
+
+@pytest.mark.parametrize("end", ["passes", "refused", "client resets", "both end, client resets"])
+def test_what_is_held_counts_in_the_memory_budget_while_it_is(make, end):
+    judge = Judge(watch(inbound=3000), inbound=[DataVerdict.pause()])
+    bench = make(judge)
+    budget = bench.stack.budget
+    bench.establish()
+    if end == "both end, client resets":
+        bench.send(ACK | FIN, seq=1, ack=1, window=512)
+    bench.far.sendall(bytes(3000))
+    bench.until(lambda: judge.seen)
+    assert budget.used == 3000
+    if end == "passes":
+        judge.resume_flow(judge.flows[0], DataVerdict.allow())
+        bench.until(lambda: len(bench.client_has()) == 3000)
+        bench.send(ACK, seq=1, ack=3001, window=512)
+    elif end == "refused":
+        judge.resume_flow(judge.flows[0], DataVerdict.drop())
+        bench.far.sendall(bytes(1000))  # after the verdict
+        bench.run()
+    else:
+        if end == "both end, client resets":
+            bench.far.close()
+            bench.until(lambda: not bench.slots.relays)
+            assert budget.used == 3000
+        bench.send(RST, seq=2 if end == "both end, client resets" else 1)
+        bench.run()
+        assert bench.filter.flows == 0
+    assert budget.used == 0
 
 
 def test_a_paused_flow_goes_on_when_it_is_told_to(make):

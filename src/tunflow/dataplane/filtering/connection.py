@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tunflow.conduit import StreamOwner
+from tunflow.conduit import ClientConduit, StreamOwner
 from tunflow.contained import Contained
 from tunflow.dataplane.context import FlowContext
 from tunflow.dataplane.filtering.page_owner import PageOwner
@@ -180,7 +180,7 @@ class FilteredConnection(Contained):
     @property
     def send_room(self) -> int:
         """Room for the far side's bytes, less what is held."""
-        room, held = self.connection.sender.room, self._held_size
+        room, held = self.connection.send_room, self._held_size
         return room if not held else max(0, room - held)
 
     def accept(self, now: float) -> None:
@@ -220,8 +220,7 @@ class FilteredConnection(Contained):
 
     def abort(self) -> None:
         """As `Connection.abort`."""
-        self._held.clear()
-        self._held_size = 0
+        self._drop_held()
         if not self._session.refused:
             self.connection.abort()
         self._end()
@@ -235,10 +234,20 @@ class FilteredConnection(Contained):
             self._deliver(now, False)
         if self._held_size or not self._incoming_over:
             self._abandoned = True
-            self.connection.user = None
+            self.connection.user = self
         else:
             self._end()
             self.connection.abandon(now)
+
+    # As `StreamOwner`, when the owner is done and something is still held.
+
+    def rebind(self, stream: ClientConduit) -> None:
+        """Nobody is left who could see the connection itself."""
+
+    def service(self) -> None:
+        """The client may have left: then what is held is nobody's."""
+        if self.connection.closed:
+            self._end()
 
     @property
     def about(self) -> str:
@@ -258,14 +267,22 @@ class FilteredConnection(Contained):
     # How it works.
 
     def _hold(self, pieces: Sequence[Buffer]) -> None:
+        size = sum(map(len, pieces))
         self._held += pieces
-        self._held_size += sum(map(len, pieces))
+        self._held_size += size
+        self._context.stack.budget.used += size
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._context.stack.budget.used -= self._held_size
+        self._held_size = 0
 
     def _deliver(self, now: float, more: bool) -> None:
         """Send what may be sent of what is held, and the end when its turn has come."""
-        if self._session.refused or self._incoming_over:
-            return
         session = self._session
+        if session.refused or self._incoming_over:
+            self._drop_held()
+            return
         size = session.judge(session.incoming, self._held, self._held_size, self._far_ended)
         pieces = self._split(size) if size else []
         if self._far_ended and not self._held_size and not session.paused and not session.refused:
@@ -278,6 +295,7 @@ class FilteredConnection(Contained):
     def _split(self, size: int) -> list[Buffer]:
         """The first `size` bytes of what is held, which are held no more."""
         self._held_size -= size
+        self._context.stack.budget.used -= size
         if not self._held_size:
             first, self._held = self._held, []
             return first
@@ -374,8 +392,7 @@ class FilteredConnection(Contained):
             return
         owner, connection.user = connection.user, None
         self._allowed = 0
-        self._held.clear()
-        self._held_size = 0
+        self._drop_held()
         if page is None or not connection.open:
             connection.abort()
         else:
@@ -388,6 +405,7 @@ class FilteredConnection(Contained):
         if not self._ended:
             self._ended = True
             try:
+                self._drop_held()
                 self._session.close()
             except Exception:
                 self._ended = False  # or the filter would remember it for ever

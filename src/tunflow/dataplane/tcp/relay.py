@@ -208,8 +208,8 @@ class TCPRelay(Contained):
         held: list[Buffer] = []  # short reads, so that what belongs together leaves in one packet, FIN included
         while turn > 0:
             room = connection.send_room
-            if room < MINIMUM_ROOM and not self._may_read_little(room):
-                break
+            if room < MINIMUM_ROOM and (room <= 0 or connection.unacknowledged):
+                break  # else memory is scarce: little is better than nothing
             pieces = remote.read(min(room, min(turn, most) * size))
             turn -= most
             opened = sum(map(len, pieces))
@@ -231,14 +231,6 @@ class TCPRelay(Contained):
                 self._is_waiting = True
                 context.turns.again(self)
         connection.send(held, context.reactor.now, more=remote.readable)
-
-    def _may_read_little(self, room: int) -> bool:
-        """Return True if the room is small because memory is scarce, and not because the client is slow."""
-        if self.connection.unacknowledged:
-            return False  # its acknowledgments will make room
-        if room <= 0:
-            self._context.turns.wait_for_memory(self)
-        return room > 0
 
     def _count_down(self, pieces: list[Buffer]) -> None:
         size = sum(map(len, pieces))

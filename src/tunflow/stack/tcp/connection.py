@@ -14,7 +14,7 @@ Rules:
 3. The calls of the owner (RFC 9293 §3.10.1 to §3.10.5) and time are handled here, segments in `arrival`. The state is
    moved along the edges of `state.TRANSITIONS`, and by nobody else.
 4. The owner learns from `host.changed` that something changed, and looks at `readable`, `at_eof`, `send_room`, `open`
-   and `closed` for what it is.
+   and `closed` for what it is. Where `send_room` was little when it looked, more of it is a change.
 """
 
 from __future__ import annotations
@@ -149,7 +149,10 @@ class Connection(Contained):
     @property
     def send_room(self) -> int:
         """How many bytes `send` should be given at most."""
-        return self.sender.room
+        room = self.sender.ask_for_room()
+        if room <= 0 and not self.sender.held:
+            self.host.starved[self] = None  # no acknowledgment will make room, only what others give back
+        return room
 
     @property
     def bytes_sent(self) -> int:

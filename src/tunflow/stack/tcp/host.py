@@ -17,6 +17,8 @@ class ConnectionHost(Protocol):
     """Connections whose owner should look, each of them once."""
     acks: list[Any]
     """Connections whose `flush_ack` is to be called when the batch is done, each of them once."""
+    starved: dict[Any, None]
+    """Connections whose owner is to look once the budget has memory again: they hold nothing, and have no room."""
     half_open: int
     """Connections of clients whose SYN is held, or answered and not yet acknowledged."""
     receive_limit: int

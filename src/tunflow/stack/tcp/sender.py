@@ -35,10 +35,10 @@ class Sender:
     """Bytes for the client."""
 
     __slots__ = (
-        "_budget", "congestion", "fills", "fin_queued", "fin_sent", "flight", "largest_segment", "largest_window",
-        "limit", "losses", "mss", "next", "patience", "probes_tail", "recover", "reordered", "retransmissions", "rtt",
-        "sacks", "scale", "sent_at", "start", "step", "una", "unsent", "unsent_size", "window", "window_ack",
-        "window_seq",
+        "_budget", "congestion", "fills", "fin_queued", "fin_sent", "flight", "is_waited_for", "largest_segment",
+        "largest_window", "limit", "losses", "mss", "next", "patience", "probes_tail", "recover", "reordered",
+        "retransmissions", "rtt", "sacks", "scale", "sent_at", "start", "step", "una", "unsent", "unsent_size",
+        "window", "window_ack", "window_seq",
     )  # fmt: skip
 
     def __init__(self, start: int, mss: int, limit: int, largest_segment: int, budget: MemoryBudget) -> None:
@@ -50,6 +50,9 @@ class Sender:
         self.next = start
         """SND.NXT."""
         self.limit = limit
+        self.is_waited_for = False
+        """True if the owner found little room, and is to be told when an ACK makes more. How much there is when the ACK
+        comes tells nothing: with a memory limit, others may have made room meanwhile."""
         self.window = 0
         self.largest_window = 0
         """MAX.SND.WND of RFC 5961 §5.2, Max(SND.WND) of RFC 9293 §3.8.6.2.1."""
@@ -100,6 +103,13 @@ class Sender:
         budget = self._budget
         limit = self.limit if budget.used <= budget.ample else budget.share(self.limit)
         return limit - self.unsent_size - (self.next - self.una)
+
+    def ask_for_room(self) -> int:
+        """Return `room` to the owner, who may wait for more."""
+        room = self.room
+        if room <= self.limit >> 1:
+            self.is_waited_for = True
+        return room
 
     @property
     def held(self) -> int:

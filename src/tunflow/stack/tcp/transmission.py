@@ -42,7 +42,7 @@ PROGRESS = 1
 """An ACK says something new."""
 
 ROOM = 2
-"""An ACK does, and makes room for an owner that may have stopped for want of it."""
+"""An ACK does, and makes room for an owner that stopped for want of it."""
 
 
 class Transmission:
@@ -253,7 +253,7 @@ class Transmission:
         return outcome
 
     def _advance(self, ack: int, echoed: int, now: float) -> bool:
-        """New data, and perhaps our FIN, was acknowledged. Return True if that makes room that may be waited for."""
+        """New data, and perhaps our FIN, was acknowledged. Return True if that makes room that is waited for."""
         sender = self.sender
         self.tries = 0
         losses = sender.losses
@@ -261,7 +261,7 @@ class Transmission:
             sender.all_arrived()
             self.due = inf  # RFC 6298 (5.2)
             return False
-        had_room = sender.room
+        held = sender.unsent_size + sender.next - sender.una
         trip: float | None = None
         if losses is not None and self.output.timestamps is not None:
             trip = self.output.timestamps.elapsed(echoed, now)
@@ -277,7 +277,10 @@ class Transmission:
             self._arm(now)  # (5.3)
             if losses is not None:
                 self._losses_changed(False, now)
-        return had_room <= sender.limit >> 1
+        if sender.is_waited_for:
+            sender.is_waited_for = False
+            return True
+        return held >= sender.limit >> 1
 
     def _sign_of_loss(self, blocks: tuple[Block, ...], now: float) -> None:
         """SACK blocks, or without SACK a duplicate ACK (RFC 5681 section 2)."""
