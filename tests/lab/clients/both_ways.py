@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import struct
 import sys
 import threading
 
@@ -16,6 +17,9 @@ from tunflow.testing.stream import PERIOD, Stream
 
 host, port, size, connections = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 TIMEOUT = 30
+PATIENCE = 120
+"""Seconds for what is still to be sent when all has come. A socket that nobody holds any more Linux gives up as soon as
+its time-out has doubled to the most that it may be (`tcp_rto_max_ms`)."""
 
 
 def send(sock: socket.socket) -> None:
@@ -30,6 +34,7 @@ def transfer(result: dict[str, object]) -> None:
     digest, received = hashlib.sha256(), 0
     try:
         with socket.create_connection((host, port), timeout=TIMEOUT) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, PATIENCE))
             sender = threading.Thread(target=send, args=(sock,))
             sender.start()
             while data := sock.recv(1 << 16):
