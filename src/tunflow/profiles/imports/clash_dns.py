@@ -10,6 +10,7 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports.clash_rules import geosite_of
 from tunflow.profiles.imports.clash_source import ClashSource, is_true, texts
 from tunflow.profiles.imports.draft import DraftRule
+from tunflow.profiles.sections.dns import check_names
 from tunflow.rules.domains import normalise
 from tunflow.rules.name_patterns import NamePatterns
 from tunflow.rules.syntax import cut_rule
@@ -175,7 +176,7 @@ class ClashDNS:
                 pattern = text if "*" in text or text[:1] in {"+", "."} else f"full:{text}"
                 if text.startswith(("geosite:", "rule-set:")):
                     pattern = self._list(text)
-                NamePatterns([] if ":" in text else [pattern])
+                check_names(pattern)
                 found.append(pattern)
             except (ValueError, LocalError) as error:
                 self._tell(f"{key[-1]}: {text}: {error}", *key, number)

@@ -18,8 +18,8 @@ from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft, DraftRule
 from tunflow.profiles.imports.draft_rules import DraftRules
 from tunflow.profiles.imports.sing_box_rules import ALWAYS, FORMAT, NEVER, SingBoxConditions, name_lines
+from tunflow.profiles.sections.dns import check_names
 from tunflow.rules.headless_rules import listed
-from tunflow.rules.name_patterns import NamePatterns
 from tunflow.rules.targets import DIRECT
 
 _RESOLVERS = {"udp": "udp", "tcp": "tcp", "tls": "tls", "https": "https", "quic": "quic", "h3": "https"}
@@ -301,16 +301,15 @@ class SingBoxDNS:
         names = [
             *(f"full:{each}" for each in map(str, listed(rule.get("domain")))),
             *map(str, listed(rule.get("domain_suffix"))),
-        ]
-        try:
-            NamePatterns(names)
-        except ValueError as error:
-            raise LocalError(str(error)) from None
-        return [
-            *names,
             *(f"geosite:{each}" for each in map(str, listed(rule.get("geosite")))),
             *(f"rule-set:{each}" for each in map(str, listed(rule.get("rule_set")))),
         ]
+        try:
+            for each in names:
+                check_names(each)
+        except ValueError as error:
+            raise LocalError(str(error)) from None
+        return names
 
     def _composed(self, rule: Mapping[str, Any], place: str) -> list[str]:
         """The names of a rule with and, or and invert: those of a list of the profile's own. Raises LocalError."""

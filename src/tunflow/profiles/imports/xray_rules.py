@@ -12,8 +12,8 @@ from tunflow.errors import LocalError
 from tunflow.profiles.imports import keys
 from tunflow.profiles.imports.draft import Draft
 from tunflow.profiles.imports.draft_rules import DraftRules
+from tunflow.profiles.sections.dns import check_names
 from tunflow.rules.headless_rules import listed
-from tunflow.rules.name_patterns import NamePatterns
 
 FORMAT = "xray"
 _DOMAINS = {
@@ -124,7 +124,7 @@ def patterns(texts: list[Any]) -> list[str]:
             raise LocalError(f"{text[:80]}: names for a resolver are domain:, full: and geosite:")
         name = {"DOMAIN": f"full:{value}", "GEOSITE": f"geosite:{value}"}.get(kind, value)
         try:
-            NamePatterns([] if kind == "GEOSITE" else [name])
+            check_names(name)
         except ValueError as error:
             raise LocalError(f"{text[:80]!r}: {error}") from None
         found.append(name)

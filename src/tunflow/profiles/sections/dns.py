@@ -37,14 +37,22 @@ GEOSITE = "geosite:"
 """In front of a topic of the profile's `geosite`, whose names are meant."""
 
 
+def check_names(text: str) -> None:
+    """Raises ValueError when `text` is neither a pattern of names nor stands for a list of them."""
+    for prefix in (RULE_SET, GEOSITE):
+        if text.startswith(prefix):
+            if not text.removeprefix(prefix).strip():
+                raise ValueError(f"{prefix} is followed by nothing")
+            return
+    NamePatterns([text])
+
+
 def _pattern(text: str) -> str:
-    if text.startswith((RULE_SET, GEOSITE)):
-        return text
     try:
-        NamePatterns([text])
+        check_names(text)
     except ValueError as error:
         raise ValueError(f"must be names like example.com, *.example.com or full:example.com: {error}") from None
-    return text.lower()
+    return text if text.startswith((RULE_SET, GEOSITE)) else text.lower()
 
 
 NamePattern = Annotated[str, AfterValidator(_pattern)]
