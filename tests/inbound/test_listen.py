@@ -188,6 +188,9 @@ def test_pages_and_a_client_that_speaks_something_else(ports):
         (b"GET /proxy.pac HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK"),
         (b"GET /other HTTP/1.0\r\n\r\n", b"HTTP/1.1 404 "),
         (b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 407 "),
+        (b"\r\n\r\nCONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 407 "),
+        (b"\nGET /proxy.pac HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (b"\r\n\x16\x03\x01", b""),
         (b"\x16\x03\x01", b""),
         (b"\x05\x01\x00", b"\x05\xff"),
     ):

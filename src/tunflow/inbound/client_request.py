@@ -118,6 +118,8 @@ class Inbound:
             return self._greeting_untrusted(head)
         if head[0] == 4:
             return self._request4_untrusted(head)
+        if empty := len(head) - len(head.lstrip(b"\r\n")):
+            return empty  # RFC 9112 §2.2: an empty line before the request is passed over
         if not 0x41 <= head[0] <= 0x5A:
             raise BadPacket("a client speaks neither SOCKS nor HTTP")
         self._is_http = True
