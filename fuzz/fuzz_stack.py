@@ -1,7 +1,8 @@
 """The stack under any packets and any sequence of operations by its owner.
 
 The invariant: nothing raises; what is buffered stays within the limits; what leaves is well-formed (it can be cut and
-its checksums are right); and a stack that is left alone long enough forgets everything.
+its checksums are right); no owner waits for room in vain; a stack that is left alone long enough forgets everything.
+An input of odd length meets a stack whose memory is scarce.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tunflow.errors import LocalError
+from tunflow.stack.budget import MemoryBudget
 from tunflow.stack.icmp import Reason
 from tunflow.stack.stack import RECEIVE_LIMIT, SEND_LIMIT, Stack
 from tunflow.stack.tcp.connection import Connection
@@ -18,11 +20,18 @@ from tunflow.wire import offload, tcp
 _FLAGS = (tcp.SYN, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, tcp.RST | tcp.ACK, tcp.SYN | tcp.ACK, 0)
 
 
+MEMORY = 1 << 18
+
+
 class _Run:
     """One stack, four clients, and an owner who does as the input says."""
 
     def __init__(self, data: bytes) -> None:
-        self.stack = Stack(1500, b"fuzz")
+        self.stack = Stack(1500, b"fuzz", budget=MemoryBudget(MEMORY) if len(data) % 2 else None)
+        self.others = 0
+        """Bytes of the budget that others hold."""
+        self.waiting: set[Connection] = set()
+        """Those whose owners filled all the room that there was, and were not told of more."""
         self.data = data
         self.at = 0
         self.now = 1000.0
@@ -93,6 +102,10 @@ class _Run:
             self.act(self.connections[self.byte() % len(self.connections)], operation)
         self.connections += stack.requests
         stack.requests.clear()
+        stack.wake_starved()
+        for connection in stack.changed:
+            connection.notified = False
+            self.waiting.discard(connection)
         stack.changed.clear()
         stack.flush()
 
@@ -151,17 +164,25 @@ class _Run:
             if connection.state.name == "SYN_HELD":
                 connection.accept(self.now)
         elif operation == 8:
-            size = min(self.byte() << 8, max(0, connection.send_room))
+            room = connection.send_room
+            size = min(self.byte() << 8, max(0, room))
             if not connection.sender.fin_queued:  # behind its end an owner sends nothing
                 connection.send([bytes(size)], self.now)
+                if size >= room:
+                    self.waiting.add(connection)
         elif operation == 9:
             connection.take(self.byte() << 8)
         elif operation == 10:
             connection.close_write(self.now)
+            self.waiting.discard(connection)
         elif self.byte() % 4 == 0:
             connection.abort()
         elif connection.state.name == "SYN_HELD":
             self.stack.unreachable(connection.syn, Reason.HOST, self.now)
+        else:
+            self.stack.budget.used -= self.others
+            self.others = 0 if self.others else max(0, MEMORY - self.stack.budget.used - (self.byte() << 4))
+            self.stack.budget.used += self.others
 
     def check(self) -> None:
         stack = self.stack
@@ -169,7 +190,7 @@ class _Run:
             for plain in offload.segment(packet):
                 assert 20 <= sum(map(len, plain)) <= 1500
         stack.outgoing.clear()
-        held = 0
+        held = self.others
         for connection in self.connections:
             receiver, sender = connection.receiver, connection.sender
             waiting = receiver.queued + sum(len(early) for _, _, early in receiver.early or ())
@@ -187,6 +208,8 @@ class _Run:
                 assert sum(map(len, segment.pieces)) == segment.size
             assert sender.losses is None or sender.losses.pipe >= 0
         assert stack.budget.used == held
+        for connection in self.waiting:  # for room: somebody will tell
+            assert connection.sender.held or connection.closed or connection in stack.starved
 
 
 def one_input(data: bytes) -> None:
@@ -195,6 +218,7 @@ def one_input(data: bytes) -> None:
     while run.at < len(run.data):
         run.operate()
         run.check()
+    run.stack.budget.used -= run.others
     for connection in run.connections:
         if connection.state.name == "SYN_HELD":
             connection.reject(reset=False)
