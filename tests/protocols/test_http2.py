@@ -105,6 +105,21 @@ def test_what_the_server_does_not_take_waits_and_is_bounded():
     assert not wire.of(WindowUpdated) or stream.send_room > 65535
 
 
+def test_a_stream_that_waits_for_its_window_goes_on_when_the_server_has_wider_ones():
+    wire = Wire()
+    stream = wire.session.open(0.0)
+    stream.send([bytes(QUEUE)], 0.0)
+    wire.turn()
+    wire.server.increment_flow_control_window(QUEUE)  # the connection's
+    wire.answer()
+    assert stream.unacknowledged == QUEUE - 65535
+    wire.server.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: QUEUE})  # and it counts what the owner has taken
+    wire.answer()
+    wire.turn()
+    assert stream.unacknowledged == 0
+    assert wire.session.take_changed() == [stream]
+
+
 def test_what_the_owner_does_not_take_stops_the_server_and_not_its_neighbours():
     wire = Wire()
     slow, quick = wire.session.open(0.0), wire.session.open(0.0)

@@ -17,6 +17,7 @@ from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
     Event,
+    RemoteSettingsChanged,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -189,6 +190,8 @@ class HTTP2Session(ManyStreams):
                     self._forget(stream)
             case WindowUpdated(stream_id=number):
                 self._said.update((each, None) for each in self._streams.values() if number in {0, each.number})
+            case RemoteSettingsChanged():  # RFC 9113 §6.9.2: every stream's window may be another one now
+                self._said.update((each, None) for each in self._streams.values())
         if stream is not None:
             self._changed[stream] = None
 
