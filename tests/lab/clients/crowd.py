@@ -44,8 +44,9 @@ def read_a_megabyte(sock: socket.socket) -> bool:
         while left > 0 and (data := sock.recv(SMALL)):
             left -= len(data)
     except TimeoutError:
-        print(f"{sock.getsockname()} has yet to get {left} bytes; the kernel's view:", file=sys.stderr)
-        subprocess.run(["ss", "-tnmoi"], stdout=sys.stderr, check=False)
+        host, port = sock.getsockname()
+        print(f"{host}:{port} has yet to get {left} bytes; the kernel's view:", file=sys.stderr, flush=True)
+        subprocess.run(["ss", "-tnmoi", "sport", "=", f":{port}"], stdout=sys.stderr, check=False)
         raise
     return left <= 0
 
