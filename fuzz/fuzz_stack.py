@@ -19,8 +19,8 @@ from tunflow.wire import offload, tcp
 
 _FLAGS = (tcp.SYN, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, tcp.RST | tcp.ACK, tcp.SYN | tcp.ACK, 0)
 
-
 MEMORY = 1 << 18
+"""Bytes, where it is scarce."""
 
 
 class _Run:

@@ -1,7 +1,7 @@
 """What an old client says to a local port, whichever protocol it speaks: SOCKS5, SOCKS4, SOCKS4a or HTTP.
 
 Read first: RFC 1928, RFC 1929, the SOCKS4 and 4a memos; RFC 9110 §9.3.6 (CONNECT), RFC 9112 §3.2 (forms of a request's
-target). The first byte tells which: 5, 4, or a letter.
+target). The first byte tells which: 5, 4, or a letter (behind an empty line, too).
 
 Rules: the client's header is bounded by `LONGEST_HEADER`; what stands behind it is the flow's; HTTP requests other than
 CONNECT are not taken apart here (`http.forwarder` does that, one by one); a name stays a name.

@@ -247,6 +247,7 @@ class FilteredConnection(Contained):
     def service(self) -> None:
         """The client may have left: then what is held is nobody's."""
         if self.connection.closed:
+            self.connection.user = None  # or each would hold the other until the collector comes
             self._end()
 
     @property
